@@ -1,0 +1,47 @@
+"""What time it is for the platform: the wall clock, or an instant in the past that a replay has reached.
+
+Recorded data can be lived through again: features are moved to the online store only as far as the clock, and outcomes
+count only once the clock has passed them.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings
+
+
+def now(settings: Settings) -> datetime:
+    """The platform's time, UTC: the setting, else the file that a replay moves forward, else the wall clock."""
+    text, source = settings.clock, "GOLDPATH_CLOCK"
+    if text is None and _file(settings).exists():
+        text, source = _file(settings).read_text(encoding="utf-8").strip(), str(_file(settings))
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise SettingsError(
+            object=source,
+            observed=repr(text),
+            expected="an ISO 8601 instant with its offset, such as 2013-11-01T04:00:00+00:00",
+            next_step="correct it, or remove it to use the wall clock",
+        )
+    return instant.astimezone(UTC)
+
+
+def move(settings: Settings, instant: datetime) -> None:
+    """Sets the replay clock of this home folder."""
+    _file(settings).parent.mkdir(parents=True, exist_ok=True)
+    temporary = _file(settings).with_suffix(".tmp")
+    temporary.write_text(instant.astimezone(UTC).isoformat(), encoding="utf-8")
+    os.replace(temporary, _file(settings))
+
+
+def _file(settings: Settings) -> Path:
+    return settings.root / "clock"

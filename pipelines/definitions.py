@@ -1,0 +1,62 @@
+"""The code location: every asset, job, schedule and sensor; the one door through which assets reach Dagster."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+import dagster as dg
+
+import assets
+from pipelines import governed
+from pipelines.contracts import Contract
+from pipelines.errors import DefinitionError
+from pipelines.resources import platform_resource
+from pipelines.tables import TableId
+
+
+def asset_modules() -> Iterator[ModuleType]:
+    """Every module below `assets/`."""
+    for found in pkgutil.walk_packages(assets.__path__, "assets."):
+        yield importlib.import_module(found.name)
+
+
+def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of the modules.
+
+    Raises:
+        DefinitionError: for an asset that was not made by one of our decorators.
+    """
+    found: dict[int, dg.AssetsDefinition | dg.AssetSpec] = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            if isinstance(value, dg.AssetsDefinition):
+                if not governed.is_governed(value):
+                    keys = ", ".join(key.to_user_string() for key in value.keys)
+                    raise DefinitionError(
+                        object=f"asset {keys} ({module.__name__}.{name})",
+                        observed="it was not made by one of Goldpath's decorators",
+                        expected="bronze_asset, silver_asset, gold_asset or governed_asset, which record lineage and cost",
+                        next_step="replace @dg.asset with the decorator that fits",
+                    )
+                found[id(value)] = value
+            elif isinstance(value, dg.AssetSpec):
+                found[id(value)] = value
+    return list(found.values())
+
+
+def all_contracts() -> dict[TableId, Contract]:
+    """Every contract of every domain, by table."""
+    contracts: dict[TableId, Contract] = {}
+    for module in asset_modules():
+        contracts |= getattr(module, "CONTRACTS", {})
+    return contracts
+
+
+defs = dg.Definitions(
+    assets=governed_assets(asset_modules()),
+    resources={governed.PLATFORM: platform_resource},
+    executor=dg.in_process_executor,
+)

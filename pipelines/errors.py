@@ -1,0 +1,89 @@
+"""Every error that Goldpath raises on purpose.
+
+    GoldpathError                 what, observed, expected, next step
+    ├── TerminalError             the same input fails again: do not retry
+    │   ├── SettingsError         a setting or an environment variable
+    │   ├── ContractError         a contract file: which path in it, which value, what is allowed
+    │   ├── DefinitionError       an asset definition that policy refuses
+    │   ├── LandingError          a delivery that cannot be taken as it is
+    │   ├── VerdictError          a table rule failed: the version was not published
+    │   ├── EngineError           an engine or one of its parts is missing or wrong
+    │   ├── ModelError            a model that may not be registered, promoted or loaded
+    │   └── NotFoundError         a name that stands for nothing
+    └── TransientError            the same input may pass later: retry with backoff
+        └── CommitConflict        another writer was faster
+"""
+
+from __future__ import annotations
+
+
+class GoldpathError(Exception):
+    """Says which object, what was seen, what was expected and what to do next.
+
+    Args:
+        object: The thing that the error is about, by its name: an asset key, a file, a setting.
+        observed: What was found.
+        expected: What would have been right.
+        next_step: What the reader can do now.
+    """
+
+    def __init__(self, *, object: str, observed: str, expected: str, next_step: str) -> None:
+        self.object = object
+        self.observed = observed
+        self.expected = expected
+        self.next_step = next_step
+        super().__init__(object, observed, expected, next_step)
+
+    def __str__(self) -> str:
+        return f"{self.object}: {self.observed}. Expected {self.expected}. Next: {self.next_step}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.object, self.observed, self.expected, self.next_step)
+
+
+def _rebuild(kind: type[GoldpathError], object: str, observed: str, expected: str, next_step: str) -> GoldpathError:
+    return kind(object=object, observed=observed, expected=expected, next_step=next_step)
+
+
+class TerminalError(GoldpathError):
+    """The same input fails again: do not retry."""
+
+
+class TransientError(GoldpathError):
+    """The same input may pass later: retry with backoff."""
+
+
+class SettingsError(TerminalError):
+    """A setting or an environment variable is wrong."""
+
+
+class ContractError(TerminalError):
+    """A contract file is wrong."""
+
+
+class DefinitionError(TerminalError):
+    """An asset definition lacks what policy asks for, or was built around the decorators."""
+
+
+class LandingError(TerminalError):
+    """A delivery cannot be taken as it is."""
+
+
+class VerdictError(TerminalError):
+    """A table-level rule failed, so the new version was not published."""
+
+
+class EngineError(TerminalError):
+    """An engine, or a part of it (Java, a JAR, a server), is missing or wrong."""
+
+
+class ModelError(TerminalError):
+    """A model may not be registered, promoted or loaded."""
+
+
+class NotFoundError(TerminalError):
+    """A name stands for nothing."""
+
+
+class CommitConflict(TransientError):
+    """Another writer committed first."""

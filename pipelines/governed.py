@@ -1,0 +1,319 @@
+"""The governed run: what happens around every asset, in one place and in one order.
+
+policy decision → meter on → lineage START → the asset's own work → cost row → lineage COMPLETE (or FAIL) → metadata
+
+`declare` is the only way to make an asset. It is told what the asset is (`Declaration`) and how to do its work (a
+function of the run that yields what it wrote); the decorators for tables, models and the rest are built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import dagster as dg
+
+from pipelines import costs, policy
+from pipelines.contracts import Contract
+from pipelines.errors import DefinitionError, GoldpathError, TransientError
+from pipelines.lineage import Dataset, RunIdentity
+from pipelines.tables import TableId, TableVersion
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from pipelines.resources import Platform
+
+CONTRACT_CHECK = "contract"
+PLATFORM = "platform"
+Kind = Literal["bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
+
+#: Every asset that went through `declare`, by key: the door that `definitions` checks.
+_declared: dict[dg.AssetKey, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What is known about an asset before it runs."""
+
+    key: tuple[str, ...]
+    kind: Kind
+    owner: str
+    tags: Mapping[str, str]
+    description: str
+    kinds: tuple[str, ...]
+    inputs: Mapping[str, TableId] = field(default_factory=dict)
+    deps: tuple[tuple[str, ...], ...] = ()
+    contract: Contract | None = None
+    also: tuple[tuple[str, ...], ...] = ()
+    freshness: timedelta | None = None
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.key)
+
+
+@dataclass(slots=True)
+class Written:
+    """What an asset's work left behind: one dataset, with what Dagster is to show about it."""
+
+    dataset: Dataset
+    metadata: dict[str, Any] = field(default_factory=dict)
+    check: dg.AssetCheckResult | None = None
+
+
+@dataclass(slots=True)
+class GovernedRun:
+    """One run of one asset, as its work sees it."""
+
+    declaration: Declaration
+    platform: Platform
+    context: dg.AssetExecutionContext
+    usage: costs.Usage
+    versions: dict[str, TableVersion]
+    read: list[Dataset]
+
+    @property
+    def run_id(self) -> str:
+        return self.context.run_id
+
+    @property
+    def partitions(self) -> tuple[str, ...] | None:
+        """The intervals that this run covers; None for an asset without partitions."""
+        return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
+
+    def input(self, name: str) -> DataFrame:
+        """An input table, as of the version that this run pinned when it began."""
+        return self.platform.lakehouse.read(self.versions[name])
+
+    def reads(self, dataset: Dataset) -> None:
+        """Notes an input that is no pinned table: landed files, a model."""
+        self.read.append(dataset)
+        self.usage.bytes_read += dataset.bytes or 0
+
+
+Work = Callable[..., Iterator[Written]]
+
+
+def declare(
+    declaration: Declaration,
+    work: Work,
+    *,
+    config: type[dg.Config] | None = None,
+    partitions: dg.PartitionsDefinition[str] | None = None,
+    automation: dg.AutomationCondition[Any] | None = None,
+) -> dg.AssetsDefinition:
+    """Makes the Dagster asset. `work(run, config)` yields a `Written` for the asset's key and each of `also`.
+
+    Raises:
+        DefinitionError: for a missing owner, cost tag or description, or a key that is taken.
+    """
+    policy.require_tags(declaration.name, owner=declaration.owner, tags=declaration.tags)
+    if not declaration.description.strip():
+        raise DefinitionError(
+            object=f"asset {declaration.name}",
+            observed="it has no description",
+            expected="business meaning and grain, which people read in the UI",
+            next_step="write the function's docstring or the contract's description.purpose",
+        )
+    keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.also)]
+    specs = [_spec(declaration, key, partitions, automation) for key in keys]
+    checks = []
+    if declaration.contract:
+        about = f"Contract {declaration.contract.path.name}: row and table rules, judged before the version is published"
+        checks = [dg.AssetCheckSpec(CONTRACT_CHECK, asset=keys[0], blocking=True, description=about)]
+
+    def run_governed(context: dg.AssetExecutionContext, settings: dg.Config | None) -> Iterator[Any]:
+        outcome = execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
+        if outcome.error is not None:
+            yield from (written.check for written in outcome.written if written.check and not written.check.passed)
+            _reraise(outcome.error)
+        for written in outcome.written:
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(written.dataset.name.split("/")),
+                metadata=written.metadata,
+                check_results=[written.check] if written.check else [],
+                data_version=dg.DataVersion(written.dataset.version) if written.dataset.version else None,
+            )
+
+    decorate = dg.multi_asset(
+        name="__".join(declaration.key),
+        specs=specs,
+        check_specs=checks,
+        required_resource_keys={PLATFORM},
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        pool=declaration.name.replace("/", "_"),
+    )
+    if config:
+
+        def compute(context: dg.AssetExecutionContext, config: Any) -> Iterator[Any]:
+            yield from run_governed(context, config)
+
+        compute.__annotations__.update({"context": dg.AssetExecutionContext, "config": config})
+    else:
+
+        def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:  # type: ignore[misc]
+            yield from run_governed(context, None)
+
+        compute.__annotations__["context"] = dg.AssetExecutionContext
+    asset = decorate(compute)
+    for key in keys:
+        if key in _declared:
+            raise DefinitionError(
+                object=f"asset {key.to_user_string()}",
+                observed="it is declared twice",
+                expected="one declaration for each key",
+                next_step="rename one of them",
+            )
+        _declared[key] = asset.node_def
+    return asset
+
+
+def is_governed(asset: dg.AssetsDefinition) -> bool:
+    """Whether the asset was made by `declare`."""
+    return all(_declared.get(key) is asset.node_def for key in asset.keys)
+
+
+def _spec(
+    declaration: Declaration,
+    key: dg.AssetKey,
+    partitions: dg.PartitionsDefinition[str] | None,
+    automation: dg.AutomationCondition[Any] | None,
+) -> dg.AssetSpec:
+    deps = {dg.AssetKey(table.key) for table in declaration.inputs.values()}
+    deps |= {dg.AssetKey(list(dep)) for dep in declaration.deps}
+    zone = key.path[0]
+    return dg.AssetSpec(
+        key=key,
+        deps=sorted(deps),
+        description=declaration.description if zone == declaration.key[0] else _quarantine_words(declaration),
+        group_name=zone,
+        owners=[f"team:{declaration.owner}"],
+        tags={**declaration.tags},
+        kinds=set(declaration.kinds) if zone == declaration.key[0] else {"deltalake"},
+        partitions_def=partitions,
+        automation_condition=automation,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=declaration.freshness)
+        if declaration.freshness and zone != "quarantine"
+        else None,
+        metadata=_definition_metadata(declaration) if zone == declaration.key[0] else {},
+    )
+
+
+def _quarantine_words(declaration: Declaration) -> str:
+    return (
+        f"Rows of {declaration.name} that broke a rule of its contract, as they arrived, each with its reasons.\n\n"
+        "Grain: one row per rejected source row."
+    )
+
+
+def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
+    contract = declaration.contract
+    if contract is None:
+        return {}
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.type,
+            description=column.description or None,
+            constraints=dg.TableColumnConstraints(nullable=column.name not in _required(contract)),
+            tags={"classification": column.classification},
+        )
+        for column in contract.columns
+    ]
+    return {
+        "dagster/column_schema": dg.TableSchema(columns),
+        "contract": contract.path.name,
+        "contract_version": contract.version,
+        "grain": contract.grain,
+        "retention_days": contract.retention_seconds // 86_400,
+    }
+
+
+def _required(contract: Contract) -> set[str]:
+    return {rule.column for rule in contract.row_rules if rule.kind == "required"}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a governed run ended: what it wrote, or why it did not."""
+
+    written: list[Written]
+    error: BaseException | None = None
+
+
+def execute(
+    declaration: Declaration,
+    platform: Platform,
+    context: dg.AssetExecutionContext,
+    work: Work,
+    settings: dg.Config | None,
+) -> Outcome:
+    """Runs an asset's work inside its frame; a run that fails leaves its FAIL event and its cost as well."""
+    tags = {**declaration.tags, "owner": declaration.owner, "environment": platform.settings.profile}
+    identity = RunIdentity(declaration.name, context.run_id, context.retry_number, tags, declaration.owner)
+    outcome = Outcome([])
+    read: list[Dataset] = []
+    with costs.metering() as usage:
+        try:
+            classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
+            policy.decide(declaration.name, tags=tags, input_classes=classes)
+            versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
+            run = GovernedRun(declaration, platform, context, usage, versions, read)
+            for version in versions.values():
+                run.reads(platform.dataset(version))
+            platform.lineage.start(identity, read)
+            for written in work(run) if settings is None else work(run, settings):
+                outcome.written.append(written)
+                usage.bytes_written += written.dataset.bytes or 0
+        except BaseException as error:
+            outcome.error = error
+    cost = platform.charge(declaration, identity, usage, "FAILED" if outcome.error else "SUCCEEDED")
+    if outcome.error is not None:
+        platform.lineage.fail(identity, read, outcome.error)
+        return outcome
+    platform.lineage.complete(identity, read, [written.dataset for written in outcome.written])
+    for written in outcome.written:
+        written.metadata |= _run_metadata(written.dataset, read)
+    if outcome.written:
+        outcome.written[0].metadata |= _cost_metadata(usage, cost)
+    return outcome
+
+
+def _reraise(error: BaseException) -> NoReturn:
+    """Transient errors are tried again by Dagster; Goldpath's own are shown without a stack of the platform's code."""
+    if isinstance(error, TransientError):
+        raise dg.RetryRequested(max_retries=3, seconds_to_wait=2) from error
+    if isinstance(error, GoldpathError):
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    raise error
+
+
+def _run_metadata(dataset: Dataset, read: list[Dataset]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in read})}
+    if dataset.version is not None:
+        metadata["version"] = dataset.version
+    if dataset.rows is not None:
+        metadata["dagster/row_count"] = dataset.rows
+    if dataset.fields:
+        columns = [dg.TableColumn(f.name, f.type, description=f.description or None) for f in dataset.fields]
+        metadata["dagster/column_schema"] = dg.TableSchema(columns)
+    if dataset.columns is not None:
+        from pipelines.column_lineage import to_dagster
+
+        metadata["dagster/column_lineage"] = to_dagster(dataset.columns)
+    return metadata
+
+
+def _cost_metadata(usage: costs.Usage, cost: float) -> dict[str, Any]:
+    return {
+        "cost": cost,
+        "seconds": round(usage.seconds, 3),
+        "cpu_seconds": round(usage.cpu_seconds, 3),
+        "gpu_seconds": round(usage.gpu_seconds, 3),
+        "peak_memory_mb": round(usage.peak_memory_bytes / 2**20, 1),
+        "bytes_read": usage.bytes_read,
+        "bytes_written": usage.bytes_written,
+    }

@@ -1,0 +1,121 @@
+"""What every governed run works with: the engine, the lakehouse, landing, lineage and cost, opened on first use.
+
+One `Platform` per process, shared by the assets of a run: one engine session, not one for each asset.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from pipelines import clock, costs
+from pipelines.contracts import Contract
+from pipelines.landing import Landing, Ledger
+from pipelines.lineage import Dataset, Field, LineageLog, RunIdentity
+from pipelines.settings import Settings
+from pipelines.settings import get as get_settings
+from pipelines.tables import TableId, TableVersion
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+    from pipelines.governed import Declaration
+    from pipelines.lakehouse import Lakehouse
+
+PRICES = Path(__file__).parent.parent / "infra" / "prices.yaml"
+
+
+class Platform:
+    """The platform's parts for one home folder."""
+
+    def __init__(self, settings: Settings, contracts: Callable[[], dict[TableId, Contract]]) -> None:
+        self.settings = settings
+        self._contracts = contracts
+        self.landing = Landing(settings.landing)
+        self.lineage = LineageLog(settings)
+
+    @functools.cached_property
+    def contracts(self) -> dict[TableId, Contract]:
+        return self._contracts()
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        from pipelines.engine import Engine
+
+        settings = self.settings
+        return Engine.start(
+            settings.engine, home=settings.root, remote=settings.spark_remote, threads=settings.engine_threads
+        )
+
+    @functools.cached_property
+    def lakehouse(self) -> Lakehouse:
+        from pipelines.lakehouse import EmbeddedLakehouse, SparkLakehouse
+
+        kind = SparkLakehouse if self.settings.engine == "spark" else EmbeddedLakehouse
+        return kind(
+            root=self.settings.lakehouse, engine=lambda: self.engine, locks=self.settings.root / "locks"
+        )
+
+    @functools.cached_property
+    def prices(self) -> costs.PriceSheet:
+        return costs.PriceSheet.load(self.settings.prices or PRICES)
+
+    def now(self) -> datetime:
+        """The platform's time, UTC."""
+        return clock.now(self.settings)
+
+    def ledger(self, table: TableId) -> Ledger:
+        return Ledger(Path(self.settings.lakehouse) / "_ledger" / table.source_name)
+
+    def data_class(self, table: TableId) -> str:
+        """The declared protection of a table; a table of the platform's own is internal."""
+        contract = self.contracts.get(table)
+        return contract.tags["data_class"] if contract else "internal"
+
+    def dataset(self, at: TableVersion, *, rows: int | None = None) -> Dataset:
+        """A table version as lineage shows it."""
+        contract = self.contracts.get(at.table)
+        fields = tuple(Field(c.name, c.type, c.description) for c in contract.columns) if contract else ()
+        return Dataset(
+            name=str(at.table),
+            version=str(at.version),
+            owner=contract.owner if contract else None,
+            fields=fields,
+            rows=rows,
+            bytes=self.lakehouse.bytes(at),
+        )
+
+    def charge(self, declaration: Declaration, identity: RunIdentity, usage: costs.Usage, status: str) -> float:
+        """Writes the cost rows of a run and returns their sum, in the price sheet's currency."""
+        rows = costs.focus_rows(
+            asset=declaration.name,
+            run_id=identity.dagster_run_id,
+            status=status,
+            usage=usage,
+            sheet=self.prices,
+            tags=identity.tags,
+            service=f"goldpath {declaration.kind}",
+        )
+        self.lakehouse.record(costs.COSTS, rows)
+        return float(sum(charge.cost for charge in costs.price(usage, self.prices)))
+
+    def close(self) -> None:
+        """Stops the engine, if it was started."""
+        engine = self.__dict__.pop("engine", None)
+        if engine is not None:
+            engine.stop()
+
+
+@functools.cache
+def shared() -> Platform:
+    """The platform of this process."""
+    from pipelines.definitions import all_contracts
+
+    return Platform(get_settings(), all_contracts)
+
+
+platform_resource = dg.ResourceDefinition(lambda _: shared(), description="Engine, lakehouse, landing, lineage, cost")

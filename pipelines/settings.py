@@ -1,0 +1,101 @@
+"""Secrets, endpoints and the profile: read once from the environment into one frozen object.
+
+Every variable begins with `GOLDPATH_` and stands in `.env.example`. A name that is not listed there raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import SettingsError
+
+PREFIX = "GOLDPATH_"
+
+#: Nothing here phones home, and without a network each attempt would cost seconds.
+QUIET = {
+    "GX_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "FEAST_USAGE": "False",
+    "DO_NOT_TRACK": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+class Settings(BaseSettings):
+    """What differs between machines. What exists is Python and contracts; what differs per run is `dg.Config`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    profile: Literal["local", "test", "cluster"] = Field("local", description="named environment; also a cost tag")
+    home: Path = Field(Path(".goldpath"), description="everything that Goldpath writes on this machine")
+    engine: Literal["embedded", "spark"] = Field("embedded", description="who computes tables: Sail, or Apache Spark")
+    engine_threads: int = Field(2, ge=1, description="threads of the local engine, and its shuffle partitions")
+    spark_remote: str | None = Field(None, description="a Spark Connect address, sc://host:port; empty: one is started")
+    jars_dir: Path | None = Field(None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`")
+    lakehouse_uri: str | None = Field(None, description="root of all tables; empty: <home>/lakehouse")
+    landing_uri: str | None = Field(None, description="root of all landed files; empty: <home>/landing")
+    lineage_url: str | None = Field(None, description="an OpenLineage HTTP endpoint; empty: <home>/lineage/events.jsonl")
+    lineage_api_key: SecretStr | None = Field(None, description="bearer token of that endpoint")
+    mlflow_uri: str | None = Field(None, description="MLflow tracking and registry; empty: SQLite below <home>")
+    redis_url: SecretStr | None = Field(None, description="Feast's online store, host:port,password=…; empty: SQLite")
+    ray_address: str | None = Field(None, description="a running Ray cluster; empty: one is started on this machine")
+    serving_token: SecretStr | None = Field(None, description="bearer token of the prediction service; empty: generated")
+    serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction service")
+    prices: Path | None = Field(None, description="price sheet; empty: infra/prices.yaml")
+    clock: str | None = Field(None, description="an ISO 8601 instant that stands for now; empty: <home>/clock, else now")
+
+    @property
+    def root(self) -> Path:
+        return self.home.resolve()
+
+    @property
+    def lakehouse(self) -> str:
+        return (self.lakehouse_uri or str(self.root / "lakehouse")).rstrip("/")
+
+    @property
+    def landing(self) -> Path:
+        return Path(self.landing_uri) if self.landing_uri else self.root / "landing"
+
+    @property
+    def mlflow(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+
+@functools.cache
+def get() -> Settings:
+    """The settings of this process, read on first use.
+
+    Raises:
+        SettingsError: for an unknown `GOLDPATH_` variable or a value that does not fit.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise SettingsError(
+                object=f"environment variable {name}",
+                observed="it is set, and no setting has this name",
+                expected=f"one of {', '.join(sorted(known))}",
+                next_step="correct or unset it; .env.example explains each",
+            )
+    try:
+        settings = Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(
+            object=f"environment variable {name}",
+            observed=repr(first["input"]),
+            expected=first["msg"].lower(),
+            next_step="correct or unset it; .env.example explains each",
+        ) from None
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    return settings

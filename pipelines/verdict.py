@@ -1,0 +1,275 @@
+"""The verdict: each row judged by its contract in the pass that computes it, and the whole version before it is seen.
+
+Row rules become one array column of reasons, so that clean and quarantined rows are split while they are written.
+Table rules and counts are one aggregate over what was staged. A rule is broken when it is false; where a value is
+null only `required` is broken, so no row is judged by accident of three-valued logic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.contracts import Contract, RowRule, TableRule
+from pipelines.errors import VerdictError
+from pipelines.ingestion import MALFORMED, RESCUED
+from pipelines.tables import BRONZE_COLUMNS, RECORD_ID, TableId
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+REASONS = "_reasons"
+ROW = "_row"
+VERDICT = "_verdict"
+CLEAN: Literal["clean"] = "clean"
+QUARANTINE: Literal["quarantine"] = "quarantine"
+REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
+ERRORS = "_errors"
+PLACE = "_place"
+
+MALFORMED_ROW = RowRule("malformed_row", "type", RESCUED, "error")
+UNKNOWN_COLUMN = RowRule("unknown_column", "type", RESCUED, "error")
+
+#: What a quarantined row keeps: where it came from, why it is here, and the row as it arrived, as JSON.
+QUARANTINE_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """How many rows broke one row rule."""
+
+    rule: RowRule
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableRuleResult:
+    """What a table rule observed."""
+
+    rule: TableRule
+    observed: float | None
+
+    @property
+    def passed(self) -> bool:
+        low, high = self.rule.minimum, self.rule.maximum
+        return self.observed is not None and not (
+            (low is not None and self.observed < low) or (high is not None and self.observed > high)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one run's rows: `rows_clean + rows_quarantined = rows_in`."""
+
+    contract: Contract
+    rows_in: int
+    rows_clean: int
+    rows_quarantined: int
+    rules: tuple[RuleResult, ...]
+    table_rules: tuple[TableRuleResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
+
+    def refuse(self) -> VerdictError:
+        """The error to raise when the version must not be published."""
+        failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
+        return VerdictError(
+            object=f"table {self.contract.table}",
+            observed="; ".join(f"{result.rule.name} saw {result.observed}" for result in failed),
+            expected="; ".join(f"{r.rule.name} within [{r.rule.minimum}, {r.rule.maximum}]" for r in failed),
+            next_step="the version before stays published; correct the input or the contract, then materialize again",
+        )
+
+
+def typed(raw: DataFrame, contract: Contract) -> DataFrame:
+    """Bronze text as the contract's types, with what did not fit as reasons, and the row as it arrived.
+
+    A text among the contract's null tokens is no value. A text that its type cannot hold becomes null and a reason.
+    """
+    from pyspark.sql import functions as F
+
+    arrived = [name for name in raw.columns if name not in BRONZE_COLUMNS and name != RESCUED]
+    texts = {
+        column.name: F.when(~F.col(column.source).isin(*contract.null_tokens), F.col(column.source))
+        if contract.null_tokens
+        else F.col(column.source)
+        for column in contract.columns
+        if column.source in arrived
+    }
+    values = {
+        column.name: texts[column.name].try_cast(column.type) if column.type != "string" else texts[column.name]
+        for column in contract.columns
+        if column.name in texts
+    }
+    rescued = F.col(RESCUED)
+    tests = [_Test(MALFORMED_ROW, rescued.contains(f'"{MALFORMED}"'), rescued)]
+    if contract.drift["columns"] == "discard_row":
+        tests.append(_Test(UNKNOWN_COLUMN, ~rescued.contains(f'"{MALFORMED}"'), rescued))
+    for rule in contract.row_rules:
+        if rule.kind == "type" and rule.column in texts:
+            text = texts[rule.column]
+            tests.append(_Test(rule, text.isNotNull() & values[rule.column].isNull(), text))
+    return raw.select(
+        *[value.alias(name) for name, value in values.items()],
+        *[F.col(name) for name in BRONZE_COLUMNS],
+        _reasons(tests).alias(REASONS),
+        _errors(tests).alias(ERRORS),
+        F.to_json(F.struct(*[F.col(name) for name in arrived], rescued)).alias(ROW),
+    )
+
+
+def judge(df: DataFrame, contract: Contract, references: Mapping[TableId, DataFrame]) -> DataFrame:
+    """Adds each row's reasons and its verdict; the row as it arrived stays only where it is quarantined.
+
+    Args:
+        df: The rows to judge, with the contract's columns.
+        contract: Whose row rules hold.
+        references: The tables that reference rules point to.
+    """
+    from pyspark.sql import functions as F
+
+    tests, flags = [], []
+    for rule in contract.row_rules:
+        if rule.kind == "reference":
+            (table, column), flag = rule.argument, f"_known_{rule.name}"
+            keys = references[table].select(F.col(column).alias(rule.column)).dropDuplicates()
+            df = df.join(F.broadcast(keys.withColumn(flag, F.lit(True))), on=rule.column, how="left")
+            tests.append(_Test(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
+            flags.append(flag)
+        elif rule.kind not in ("type", "duplicate"):
+            tests.append(_Test(rule, _broken(rule), F.col(rule.column)))
+    df = _add(df, tests)
+    for rule in contract.row_rules:
+        if rule.kind == "duplicate":
+            df = _add(df.withColumn(PLACE, _place(df, contract, rule)), [_loser(rule)]).drop(PLACE)
+    df = df.withColumn(VERDICT, F.when(F.col(ERRORS) > 0, QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
+    if ROW in df.columns:
+        df = df.withColumn(ROW, F.when(F.col(VERDICT) == QUARANTINE, F.col(ROW)))
+    return df
+
+
+def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict:
+    """Reads the judgement off the staged rows: two aggregates, none per rule.
+
+    Raises:
+        VerdictError: if clean and quarantined rows do not add up to the rows that went in.
+    """
+    from pyspark.sql import functions as F
+
+    clean = F.col(VERDICT) == CLEAN
+    aggregates = [F.count_if(clean).alias("clean"), F.count_if(~clean).alias("quarantined")]
+    counts = staged.agg(*aggregates).first().asDict()
+    observed = {}
+    if contract.table_rules:
+        columns = [F.expr(rule.expression).cast("double").alias(rule.name) for rule in contract.table_rules]
+        observed = staged.where(clean).agg(*columns).first().asDict()
+    reasons = staged.where(F.size(REASONS) > 0).select(F.explode(REASONS).alias("reason"))
+    broken = {row["code"]: row["count"] for row in reasons.groupBy("reason.code").count().collect()}
+    if counts["clean"] + counts["quarantined"] != rows_in:
+        raise VerdictError(
+            object=f"table {contract.table}",
+            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined",
+            expected="clean + quarantined = in: no row may vanish or double on its way",
+            next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
+        )
+    rules = [RuleResult(rule, broken.pop(rule.name, 0)) for rule in contract.row_rules]
+    rules += [RuleResult(RowRule(code, "type", RESCUED, "error"), rows) for code, rows in sorted(broken.items())]
+    table_rules = tuple(TableRuleResult(rule, observed.get(rule.name)) for rule in contract.table_rules)
+    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(rules), table_rules)
+
+
+def _broken(rule: RowRule) -> Column:
+    from pyspark.sql import functions as F
+
+    value = F.col(rule.column)
+    match rule.kind:
+        case "required":
+            return value.isNull()
+        case "range":
+            low, high = rule.argument
+            tests = ([value < F.lit(low)] if low is not None else []) + (
+                [value > F.lit(high)] if high is not None else []
+            )
+            return F.coalesce(reduce(lambda a, b: a | b, tests), F.lit(False))
+        case "set":
+            return F.coalesce(~value.isin(*rule.argument), F.lit(False))
+        case "pattern":
+            return F.coalesce(~value.rlike(rule.argument), F.lit(False))
+        case _:
+            return ~F.coalesce(F.expr(rule.argument), F.lit(True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """A rule as a column that is true where a row breaks it, and the value to show."""
+
+    rule: RowRule
+    broken: Column
+    value: Column
+
+    def reason(self) -> Column:
+        from pyspark.sql import functions as F
+
+        rule = self.rule
+        return F.when(
+            self.broken,
+            F.struct(
+                F.lit(rule.name).alias("code"),
+                F.lit(rule.column).alias("column"),
+                F.lit(f"{rule.kind} {'' if rule.argument is None else rule.argument}".strip()).alias("rule"),
+                self.value.cast("string").alias("value"),
+                F.lit(rule.severity).alias("severity"),
+            ),
+        )
+
+
+def _reasons(tests: Sequence[_Test]) -> Column:
+    from pyspark.sql import functions as F
+
+    found = F.array_compact(F.array(*[test.reason() for test in tests])) if tests else F.array()
+    return found.cast(REASON_TYPE)  # one nullability, or two such arrays do not concatenate
+
+
+def _errors(tests: Sequence[_Test]) -> Column:
+    from pyspark.sql import functions as F
+
+    counted = [F.when(test.broken, 1).otherwise(0) for test in tests if test.rule.severity == "error"]
+    return reduce(lambda a, b: a + b, counted, F.lit(0))
+
+
+def _add(df: DataFrame, tests: Sequence[_Test]) -> DataFrame:
+    """Adds what the tests find to what was found before."""
+    from pyspark.sql import functions as F
+
+    if REASONS not in df.columns:
+        return df.withColumns({REASONS: _reasons(tests), ERRORS: _errors(tests)})
+    return df.withColumns(
+        {REASONS: F.concat(F.col(REASONS), _reasons(tests)), ERRORS: F.col(ERRORS) + _errors(tests)}
+    )
+
+
+def _place(df: DataFrame, contract: Contract, rule: RowRule) -> Column:
+    """A row's place among those with its key: rows without errors first, then as the contract's `winner` orders."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    order = [F.col(ERRORS).asc()]
+    for part in filter(None, (contract.winner or "").split(",")):
+        column, _, direction = part.strip().partition(" ")
+        descending = direction.strip().lower() == "desc"
+        order.append(F.col(column).desc_nulls_last() if descending else F.col(column).asc_nulls_last())
+    if RECORD_ID in df.columns:
+        order.append(F.col(RECORD_ID).asc())
+    return F.row_number().over(Window.partitionBy(*rule.argument).orderBy(*order))
+
+
+def _loser(rule: RowRule) -> _Test:
+    from pyspark.sql import functions as F
+
+    complete = reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in rule.argument])
+    key = F.concat_ws("|", *[F.col(name).cast("string") for name in rule.argument])
+    return _Test(rule, complete & (F.col(PLACE) > 1), key)
