@@ -1,8 +1,8 @@
 """Column lineage, read off a Spark Connect plan before it runs: which source columns reach which output column.
 
-A DataFrame over Spark Connect is a tree of protobuf messages, the same for both engines. `pipelines.plan_walk` follows each
-column from the reads up; here it gets its names, and the shapes of OpenLineage and Dagster. What the walk cannot follow comes
-out as `Unknown`, with the reason: never guessed, never dropped.
+A DataFrame over Spark Connect is a tree of protobuf messages, the same for both engines. `pipelines.plan_walk` follows
+each column from the reads up; here it gets its names, and the shapes of OpenLineage and Dagster. What the walk cannot
+follow comes out as `Unknown`, with the reason: never guessed, never dropped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ColumnLineage:
 def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
     """Reads the column lineage of a DataFrame off its plan. Nothing is executed.
 
-    The engine is asked for schemas (`AnalyzePlan`): once for each input, and for the name of an expression that has no alias.
+    The engine is asked for schemas (`AnalyzePlan`): of each input, and where an expression has no alias.
 
     Args:
         df: A DataFrame over Spark Connect, of either engine.
@@ -82,7 +82,7 @@ def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
     names = df.columns
     client: Any = df.sparkSession.client  # type: ignore[attr-defined]
     walk = PlanWalk(client, inputs)
-    found = walk.relation(df._plan.plan(client)).columns  # type: ignore[attr-defined]
+    found = walk.relation(df._plan.plan(client)).columns  # type: ignore[attr-defined,operator]
     if [column.folded for column in found] == [name.casefold() for name in names]:
         origins = [column.origin for column in found]
     else:
@@ -129,7 +129,7 @@ def to_openlineage(lineage: ColumnLineage, namespace: str) -> ColumnLineageDatas
 
 
 def to_dagster(lineage: ColumnLineage) -> dg.TableColumnLineage:
-    """The lineage as Dagster shows it. Dagster has no place for what is unknown: such a column lists its known sources."""
+    """The lineage as Dagster shows it. Dagster has no place for the unknown: such a column lists its known sources."""
     import dagster as dg
 
     def deps(sources: tuple[SourceColumn, ...] | Unknown) -> list[dg.TableColumnDep]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -37,7 +37,7 @@ def combine(origins: Iterable[Origin], at_least: int = IDENTITY) -> Origin:
 class Column:
     """A column of a relation, its name `""` where only the engine knows it.
 
-    It keeps its `key` where it passes a relation unchanged. `many` stands for as many columns as the engine makes of it.
+    It keeps its `key` where it passes a relation unchanged. `many` stands for as many columns as the engine makes.
     """
 
     name: str
@@ -97,6 +97,12 @@ class Scope:
     """
 
     columns: Columns
-    hidden: Columns = Columns()
-    beneath: Columns = Columns()
+    hidden: Columns = field(default_factory=Columns)
+    beneath: Columns = field(default_factory=Columns)
     earlier: list[Column] = field(default_factory=list)
+
+    def levels(self) -> Iterator[Columns]:
+        """Where a name is looked for, in this order."""
+        yield self.columns
+        yield self.hidden
+        yield Columns(self.earlier)

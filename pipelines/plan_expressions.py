@@ -1,8 +1,8 @@
 """Where the value of a Spark Connect expression comes from, and which columns a select list puts out.
 
-`_EXPRESSIONS` says which function reads which kind of expression; the value of a kind that is not in it is unknown. Names mean
-what the analyzer takes them to mean: the column of that name, qualifier and plan in the input, then what a join or projection
-hid from view, then an earlier alias, then an enclosing query.
+`_EXPRESSIONS` says which function reads which kind of expression; the value of any other kind is unknown. Names mean
+what the analyzer takes them to mean: the column of that name, qualifier and plan in the input, then what a join or a
+projection hid from view, then an earlier alias, then an enclosing query.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def origins_of(walk: PlanWalk, expressions: Iterable[Any], scope: Scope) -> list
 def resolve(walk: PlanWalk, attribute: Any, scope: Scope) -> tuple[Column, bool]:
     """The column that an attribute means, and whether it is a field inside of it."""
     parts = parse_identifier(attribute.unparsed_identifier)
-    owner = walk._scopes.get(attribute.plan_id) if attribute.HasField("plan_id") else None
+    owner = walk.scopes.get(attribute.plan_id) if attribute.HasField("plan_id") else None
     for reach in (scope, *reversed(walk.outer)):
-        for columns in (reach.columns, reach.hidden, Columns(reach.earlier)):
+        for columns in reach.levels():
             found, inside = (owner.columns if owner else columns).match(parts)
             if owner:
                 keys = {column.key for column in found}
@@ -78,7 +78,7 @@ def resolve(walk: PlanWalk, attribute: Any, scope: Scope) -> tuple[Column, bool]
 def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
     """The columns of `*`, `alias.*`, `struct.*` and `df["*"]`."""
     if star.HasField("plan_id"):
-        owner = walk._scopes[star.plan_id].columns if star.plan_id in walk._scopes else ()
+        owner = walk.scopes[star.plan_id].columns if star.plan_id in walk.scopes else ()
         reach = {column.key: column for column in (*scope.hidden, *scope.columns)}
         return [reach.get(column.key, one([], f"{column.name}")) for column in owner]
     if not star.HasField("unparsed_target") or star.unparsed_target == "*":
@@ -157,8 +157,11 @@ def _star(walk: PlanWalk, star: Any, scope: Scope) -> Origin:
 
 
 def _string(walk: PlanWalk, text: Any, scope: Scope) -> Origin:
-    parsed = parse_expression(text.expression)
-    return origin_of(walk, parsed, scope) if parsed else unknown(f"SQL `{text.expression}` is not read yet")
+    if parsed := parse_expression(text.expression):
+        return origin_of(walk, parsed, scope)
+    not_read = unknown(f"SQL `{text.expression}` is not read yet")
+    walk.affect([not_read], "filter")
+    return not_read
 
 
 def _subquery(walk: PlanWalk, subquery: Any, scope: Scope) -> Origin:

@@ -38,34 +38,33 @@ class PlanWalk:
         self.reasons: set[str] = set()
         self.references: dict[int, Any] = {}
         self.outer: list[Scope] = []
-        self._scopes: dict[int, Scope] = {}
-        self._leaves: dict[bytes, list[str]] = {}
+        self.scopes: dict[int, Scope] = {}
+        self._names: dict[bytes, list[str]] = {}
 
     def relation(self, node: Any) -> Scope:
         """The scope above a `Relation`; a subplan that occurs twice is walked once."""
         plan_id = node.common.plan_id if node.common.HasField("plan_id") else None
-        if plan_id is None or plan_id not in self._scopes:
+        if plan_id is None or plan_id not in self.scopes:
             kind = node.WhichOneof("rel_type")
             scope = _RELATIONS.get(kind, _not_read)(self, getattr(node, kind), node)
             if plan_id is None:
                 return scope
-            self._scopes[plan_id] = scope
-        return self._scopes[plan_id]
+            self.scopes[plan_id] = scope
+        return self.scopes[plan_id]
 
     def names(self, node: Any) -> list[str]:
         """The column names that the engine gives to a relation."""
         from pyspark.sql.connect import proto
 
-        leaf = node.read.SerializeToString(deterministic=True) if node.HasField("read") else None
-        if leaf is not None and leaf in self._leaves:
-            return self._leaves[leaf]
-        if leaf is None and self.references:
+        if node.HasField("read"):
+            node = proto.Relation(read=node.read)
+        elif self.references:
             relations = proto.WithRelations(root=node, references=list(self.references.values()))
             node = proto.Relation(with_relations=relations)
-        names = [column.name for column in self.client.schema(proto.Plan(root=node)).fields]
-        if leaf is not None:
-            self._leaves[leaf] = names
-        return names
+        question = node.SerializeToString(deterministic=True)
+        if question not in self._names:
+            self._names[question] = [column.name for column in self.client.schema(proto.Plan(root=node)).fields]
+        return self._names[question]
 
     def affect(self, origins: Iterable[Origin], effect: str) -> None:
         """Notes columns that decide about rows."""
@@ -74,8 +73,8 @@ class PlanWalk:
             self.indirect.update((column, effect) for column in origin.sources)
 
 
-def _not_read(walk: PlanWalk, _: Any, node: Any) -> Scope:
-    reason = f"relation `{node.WhichOneof('rel_type')}` is not read yet"
+def _not_read(walk: PlanWalk, _: Any, node: Any, kind: str = "") -> Scope:
+    reason = f"relation `{kind or node.WhichOneof('rel_type')}` is not read yet"
     walk.reasons.add(reason)
     return Scope(Columns(Column(name, unknown(reason)) for name in walk.names(node)))
 
@@ -88,12 +87,13 @@ def _read(walk: PlanWalk, read: Any, node: Any) -> Scope:
         locations = list(read.data_source.paths) or [read.data_source.options.get("path", read.data_source.format)]
         qualifier = ()
     folders = [(path, *path.parents) for path in map(_location, locations)]
-    datasets = {next((walk.inputs[folder] for folder in path if folder in walk.inputs), None) for path in folders}
-    stray = [unknown(f"no dataset was named for {location}") for location in locations] if None in datasets else []
-    known = datasets - {None}
+    datasets = [next((walk.inputs[folder] for folder in path if folder in walk.inputs), None) for path in folders]
+    strays = [path for path, dataset in zip(locations, datasets, strict=True) if dataset is None]
+    unnamed = [unknown(f"no dataset was named for {path}") for path in strays]
+    known = {dataset for dataset in datasets if dataset is not None}
     return Scope(
         Columns(
-            Column(name, combine([*stray, *(Origin({(dataset, name): IDENTITY}) for dataset in known)]), qualifier)
+            Column(name, combine([*unnamed, *(Origin({(dataset, name): IDENTITY}) for dataset in known)]), qualifier)
             for name in walk.names(node)
         )
     )
@@ -114,7 +114,7 @@ def _project(walk: PlanWalk, project: Any, node: Any) -> Scope:
 
 def _aggregate(walk: PlanWalk, aggregate: Any, node: Any) -> Scope:
     if aggregate.HasField("pivot"):
-        return _not_read(walk, aggregate, node)
+        return _not_read(walk, aggregate, node, kind="pivot")
     below = walk.relation(aggregate.input)
     keys = aggregate.grouping_expressions
     walk.affect(origins_of(walk, keys, below), "group_by")
@@ -159,6 +159,7 @@ def _chosen(scope: Scope, names: Sequence[str]) -> list[Origin]:
 
 def _substitute(walk: PlanWalk, relation: Any, _: Any) -> Scope:
     below = walk.relation(relation.input)
+    # Without names the types decide which columns are filled: all of them may be.
     chosen = {name.casefold() for name in relation.cols}
     return Scope(
         Columns(
@@ -210,10 +211,8 @@ def _set_operation(walk: PlanWalk, relation: Any, _: Any) -> Scope:
 
 def _with_columns(walk: PlanWalk, relation: Any, _: Any) -> Scope:
     below = walk.relation(relation.input)
-    new = {
-        alias.name[0].casefold(): Column(alias.name[0], origin_of(walk, alias.expr, below))
-        for alias in relation.aliases
-    }
+    columns = [Column(alias.name[0], origin_of(walk, alias.expr, below)) for alias in relation.aliases]
+    new = {column.folded: column for column in columns}
     kept = [new.get(column.folded, column) for column in below.columns]
     there = {column.folded for column in below.columns}
     return Scope(Columns((*kept, *(column for name, column in new.items() if name not in there))), below.hidden)
@@ -263,6 +262,7 @@ def _opaque(walk: PlanWalk, relation: Any, node: Any) -> Scope:
         value for part, value in relation.ListFields() if part.message_type and part.message_type.name == "Relation"
     ]
     seen = [origin for each in inputs for origin in walk.relation(each).columns.origins()]
+    # Python code is not looked into: it may make any value of any that it gets, and drop any row.
     walk.affect(seen, "filter")
     origin = combine(seen, TRANSFORMATION)
     return Scope(Columns(Column(name, origin) for name in walk.names(node)))

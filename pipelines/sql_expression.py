@@ -1,8 +1,8 @@
-"""The expressions inside `F.expr`, `selectExpr` and filter strings, as the messages that column objects would have sent.
+"""The expressions inside `F.expr`, `selectExpr` and filter strings, as the messages that column objects would send.
 
-Only what a token-by-token reading gets exactly right is read: literals, columns, operators, function calls, CASE, CAST,
-IN, BETWEEN, IS, a trailing alias. Anything else (windows, lambdas, subqueries, intervals) is refused as a whole. Operators keep
-their operands, not their precedence: that is all that lineage needs.
+Only what a reading token by token gets exactly right is read: literals, columns, operators, function calls, CASE, CAST,
+IN, BETWEEN, IS, a trailing alias. Anything else (windows, lambdas, subqueries, intervals) is refused as a whole.
+Operators keep their operands, not their precedence: lineage needs no more.
 """
 
 from __future__ import annotations

@@ -1,0 +1,197 @@
+"""Goldpath's Feast offline store: the lakehouse engine reads, `as_of_join` decides.
+
+Feast's configuration can hold no session, so whoever opens the store says how tables are read (`reading`): a governed
+run gives its own reader, pinned to the versions that it will name in its lineage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+from feast import FeatureView, OnDemandFeatureView
+from feast.data_source import DataSource
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+
+from feature_repo.asof import FeatureRows, as_of_join
+from pipelines.errors import EngineError
+
+Reader = Callable[[str], Any]
+_reader: ContextVar[Reader] = ContextVar("feature_table_reader")
+
+ENTITY_TIMESTAMP = "event_timestamp"
+
+
+@contextlib.contextmanager
+def reading(reader: Reader) -> Iterator[None]:
+    """Within the block the store reads a table by its Feast source name with `reader`, which returns a DataFrame."""
+    token = _reader.set(reader)
+    try:
+        yield
+    finally:
+        _reader.reset(token)
+
+
+def _read(source: DataSource) -> Any:
+    try:
+        return _reader.get()(source.name)
+    except LookupError:
+        raise EngineError(
+            object=f"feature source {source.name}",
+            observed="nobody said how tables are read",
+            expected="a store that is used within feature_repo.offline_store.reading(…)",
+            next_step="open it with feature_repo.store.open_store",
+        ) from None
+
+
+class LakehouseOfflineStoreConfig(FeastConfigBaseModel):
+    """Has no options: tables are read as `reading` says."""
+
+    type: Literal["feature_repo.offline_store.LakehouseOfflineStore"] = (
+        "feature_repo.offline_store.LakehouseOfflineStore"
+    )
+
+
+class LakehouseRetrievalJob(RetrievalJob):
+    """A DataFrame that has not run yet; on-demand views are applied by Feast when it becomes Arrow."""
+
+    def __init__(
+        self,
+        frame: Any,
+        *,
+        full_feature_names: bool = False,
+        on_demand_feature_views: list[OnDemandFeatureView] | None = None,
+        metadata: RetrievalMetadata | None = None,
+    ) -> None:
+        self.frame = frame
+        self._full_feature_names = full_feature_names
+        self._on_demand_feature_views = on_demand_feature_views or []
+        self._metadata = metadata
+
+    @property
+    def full_feature_names(self) -> bool:
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return self._on_demand_feature_views
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        return self._metadata
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self.frame.toArrow()
+
+    def _to_df_internal(self, timeout: int | None = None) -> Any:
+        return self._to_arrow_internal(timeout).to_pandas()
+
+
+class LakehouseOfflineStore(OfflineStore):
+    """Feast's offline store over Delta tables."""
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: Any,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        **kwargs: Any,
+    ) -> RetrievalJob:
+        """Features as they were known at each entity row's `event_timestamp`.
+
+        Args:
+            entity_df: A DataFrame of the engine, or of pandas, with the join keys and `event_timestamp` (UTC).
+        """
+        spine = entity_df
+        if not hasattr(spine, "unionByName"):
+            any_table = _read(feature_views[0].batch_source)
+            spine = any_table.sparkSession.createDataFrame(entity_df)
+        wanted: dict[str, list[str]] = {}
+        for reference in feature_refs:
+            view, _, feature = reference.partition(":")
+            wanted.setdefault(view, []).append(feature)
+        tables = [
+            _feature_rows(view, wanted[view.projection.name_to_use()], registry, project, full_feature_names)
+            for view in feature_views
+        ]
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        keys = [name for name in spine.columns if name != ENTITY_TIMESTAMP]
+        return LakehouseRetrievalJob(
+            as_of_join(spine, tables, timestamp=ENTITY_TIMESTAMP),
+            full_feature_names=full_feature_names,
+            on_demand_feature_views=on_demand,
+            metadata=RetrievalMetadata(features=feature_refs, keys=keys),
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The last row of each entity within (start, end], for materialization."""
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F
+
+        rows = _within(_read(data_source), timestamp_field, start_date, end_date)
+        newest = Window.partitionBy(*join_key_columns).orderBy(F.col(timestamp_field).desc())
+        rows = rows.withColumn("_place", F.row_number().over(newest)).where(F.col("_place") == 1)
+        return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        **kwargs: Any,
+    ) -> RetrievalJob:
+        """All rows within the range."""
+        rows = _within(_read(data_source), timestamp_field, start_date, end_date)
+        return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
+
+
+def _feature_rows(
+    view: FeatureView, features: list[str], registry: BaseRegistry, project: str, full_feature_names: bool
+) -> FeatureRows:
+    name = view.projection.name_to_use()
+    join_keys = [registry.get_entity(entity, project, allow_cache=True).join_key for entity in view.entities]
+    to_spine = view.projection.join_key_map
+    source = view.batch_source
+    return FeatureRows(
+        rows=_read(source),
+        keys={to_spine.get(key, key): key for key in join_keys},
+        timestamp=source.timestamp_field,
+        columns={feature: f"{name}__{feature}" if full_feature_names else feature for feature in features},
+        ttl=view.ttl or None,
+        known_at=f"{name}__event_timestamp",
+    )
+
+
+def _within(rows: Any, timestamp: str, start: datetime | None, end: datetime | None) -> Any:
+    from pyspark.sql import functions as F
+
+    if start is not None:
+        rows = rows.where(F.col(timestamp) >= F.lit(start))
+    if end is not None:
+        rows = rows.where(F.col(timestamp) <= F.lit(end))
+    return rows
