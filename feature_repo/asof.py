@@ -1,8 +1,8 @@
 """The as-of join: for each row of a spine, the last row of a feature table that was known by then.
 
-It is the one place where point-in-time is decided. The spine and the feature rows are laid end to end in time, by
-entity, and one window carries the last feature row forward; the engine sorts once for each feature table and never
-multiplies rows.
+It is the one place where point-in-time is decided. The spine and the instants of the feature rows are laid end to end in
+time, by entity, and one window finds for each spine row the last instant; an equi-join then brings that row's values. The
+engine sorts once for each feature table, and no row is multiplied and filtered later.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-_TIME, _ORDER = "_asof_time", "_asof_order"
+_TIME, _ORDER, _FOUND, _MATCH = "_asof_time", "_asof_order", "_asof_found", "_asof_match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def as_of_join(spine: DataFrame, tables: Sequence[FeatureRows], *, timestamp: st
 
     A feature row counts if its timestamp is no later than the spine row's. Its values are taken as they are, nulls
     included: an older value does not shine through a newer null. A spine row without a match, or with a null key, gets
-    nulls. Of several feature rows with one key and timestamp, which is used is not defined: their table's key forbids it.
+    nulls. A feature table has one row per key and timestamp, as its contract's key says; a second would double spine rows.
 
     Args:
         spine: The rows to complete; none is dropped, none is doubled.
@@ -60,37 +60,25 @@ def _join(spine: DataFrame, table: FeatureRows, timestamp: str) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    carried = [*table.columns, table.timestamp]
-    hidden = {name: f"_asof_{position}" for position, name in enumerate(carried)}
-    types = {field.name: field.dataType for field in table.rows.schema.fields}
-    features = table.rows.select(
-        *[F.col(theirs).alias(ours) for ours, theirs in table.keys.items()],
-        F.col(table.timestamp).alias(_TIME),
-        F.lit(0).alias(_ORDER),  # before the spine rows of the same instant
-        *[F.col(name).alias(hidden[name]) for name in carried],
-    )
-    asked = spine.withColumns(
-        {_TIME: F.col(timestamp), _ORDER: F.lit(1)} | {hidden[n]: F.lit(None).cast(types[n]) for n in carried}
-    )
+    empty = {f.name: F.lit(None).cast(f.dataType) for f in spine.schema.fields if f.name not in table.keys}
+    instants = table.rows.select(*[F.col(theirs).alias(ours) for ours, theirs in table.keys.items()], table.timestamp)
+    instants = instants.withColumnRenamed(table.timestamp, _TIME).withColumns(empty)
+    instants = instants.withColumns({_ORDER: F.lit(0), _FOUND: F.col(_TIME)})  # before spine rows of the same instant
+    asked = spine.withColumns({_TIME: F.col(timestamp), _ORDER: F.lit(1), _FOUND: F.lit(None).cast("timestamp")})
+    # Time only grows along the window, so its maximum is the last one; `last(ignorenulls)` is quadratic on Sail.
     past = Window.partitionBy(*table.keys).orderBy(_TIME, _ORDER).rowsBetween(Window.unboundedPreceding, 0)
-    is_feature = F.col(_ORDER) == 0
-    found: dict[str, Column] = {f"{hidden[table.timestamp]}_at": F.last(hidden[table.timestamp], True).over(past)}
-    for name in table.columns:
-        # `last` skips nulls, so whether the last feature row itself holds a null is carried beside its value.
-        found[f"{hidden[name]}_value"] = F.last(hidden[name], True).over(past)
-        found[f"{hidden[name]}_null"] = F.last(F.when(is_feature, F.col(hidden[name]).isNull()), True).over(past)
-    joined = asked.unionByName(features, allowMissingColumns=True).withColumns(found).where(~is_feature)
-    at = F.col(f"{hidden[table.timestamp]}_at")
-    usable = at.isNotNull()
-    for key in table.keys:
-        usable = usable & F.col(key).isNotNull()
+    found = asked.unionByName(instants).withColumn(_FOUND, F.max(_FOUND).over(past)).where(F.col(_ORDER) == 1)
     if table.ttl is not None:
-        oldest = F.unix_micros(timestamp) - F.lit(int(table.ttl.total_seconds() * 1_000_000))
-        usable = usable & (F.unix_micros(at) >= oldest)
-    results = {
-        result: F.when(usable & ~F.col(f"{hidden[name]}_null"), F.col(f"{hidden[name]}_value"))
-        for name, result in table.columns.items()
-    }
-    if table.known_at:
-        results[table.known_at] = F.when(usable, at)
-    return joined.select(*spine.columns, *[column.alias(name) for name, column in results.items()])
+        age = F.unix_micros(timestamp) - F.unix_micros(_FOUND)
+        found = found.withColumn(_FOUND, F.when(age <= int(table.ttl.total_seconds() * 1_000_000), F.col(_FOUND)))
+    features = table.rows.select(
+        *[F.col(theirs).alias(f"_asof_{ours}") for ours, theirs in table.keys.items()],
+        F.col(table.timestamp).alias(_MATCH),
+        *[F.col(name).alias(result) for name, result in table.columns.items()],
+    )
+    same = F.col(_FOUND) == F.col(_MATCH)
+    for key in table.keys:
+        same = same & (F.col(key) == F.col(f"_asof_{key}"))
+    joined = found.join(features, same, "left")
+    known_at = [F.col(_MATCH).alias(table.known_at)] if table.known_at else []
+    return joined.select(*spine.columns, *table.columns.values(), *known_at)

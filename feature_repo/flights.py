@@ -6,10 +6,8 @@ Each view is one gold table; its fields are the table's contract, less the entit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
-from feast.on_demand_feature_view import on_demand_feature_view
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import FeastType, Float64, Int32, Int64, String
 
 from pipelines.contracts import Contract, load
@@ -63,32 +61,11 @@ VIEWS = {
     )
 }
 
-SCHEDULE = RequestSource(
-    name="schedule",
-    schema=[Field(name="departure_minute", dtype=Float64)],
-    description="Scheduled departure in minutes since 1970-01-01 UTC",
-)
-
-
-@on_demand_feature_view(
-    sources=[VIEWS["aircraft_history"], SCHEDULE],
-    schema=[Field(name="slack_minutes", dtype=Float64, description="From when the aircraft can be ready to departure")],
-    mode="python",
-)
-def turnaround(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Minutes between the instant at which the aircraft can be ready and scheduled departure, clipped to -600, 1500."""
-    slack = [
-        None if ready is None or departure is None else float(min(max(departure - ready, -600.0), 1500.0))
-        for ready, departure in zip(inputs["ready_at_minute"], inputs["departure_minute"], strict=True)
-    ]
-    return {"slack_minutes": slack}
-
-
 ARRIVAL_DELAY = FeatureService(
     name="arrival_delay_v1",
-    features=[*VIEWS.values(), turnaround],
+    features=list(VIEWS.values()),
     description="What is known two hours before scheduled departure about a flight's chance to arrive late.",
     owner="flight-data",
 )
 
-OBJECTS = [*ENTITIES.values(), *VIEWS.values(), turnaround, ARRIVAL_DELAY]
+OBJECTS = [*ENTITIES.values(), *VIEWS.values(), ARRIVAL_DELAY]

@@ -7,6 +7,7 @@ run gives its own reader, pinned to the versions that it will name in its lineag
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
@@ -24,18 +25,24 @@ from pipelines.errors import EngineError
 
 Reader = Callable[[str], Any]
 _reader: ContextVar[Reader] = ContextVar("feature_table_reader")
+_pulled: ContextVar[Counter[str]] = ContextVar("feature_rows_pulled")
 
 ENTITY_TIMESTAMP = "event_timestamp"
 
 
 @contextlib.contextmanager
-def reading(reader: Reader) -> Iterator[None]:
-    """Within the block the store reads a table by its Feast source name with `reader`, which returns a DataFrame."""
-    token = _reader.set(reader)
+def reading(reader: Reader) -> Iterator[Counter[str]]:
+    """Within the block the store reads a table by its Feast source name with `reader`, which returns a DataFrame.
+
+    Yields the rows pulled so far for materialization, by source name.
+    """
+    pulled: Counter[str] = Counter()
+    tokens = _reader.set(reader), _pulled.set(pulled)
     try:
-        yield
+        yield pulled
     finally:
-        _reader.reset(token)
+        _reader.reset(tokens[0])
+        _pulled.reset(tokens[1])
 
 
 def _read(source: DataSource) -> Any:
@@ -68,8 +75,10 @@ class LakehouseRetrievalJob(RetrievalJob):
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
+        source: str | None = None,
     ) -> None:
         self.frame = frame
+        self._source = source
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = on_demand_feature_views or []
         self._metadata = metadata
@@ -87,7 +96,10 @@ class LakehouseRetrievalJob(RetrievalJob):
         return self._metadata
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self.frame.toArrow()
+        rows = self.frame.toArrow()
+        if self._source:
+            _pulled.get()[self._source] += rows.num_rows
+        return rows
 
     def _to_df_internal(self, timeout: int | None = None) -> Any:
         return self._to_arrow_internal(timeout).to_pandas()
@@ -151,7 +163,8 @@ class LakehouseOfflineStore(OfflineStore):
         rows = _within(_read(data_source), timestamp_field, start_date, end_date)
         newest = Window.partitionBy(*join_key_columns).orderBy(F.col(timestamp_field).desc())
         rows = rows.withColumn("_place", F.row_number().over(newest)).where(F.col("_place") == 1)
-        return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
+        rows = rows.select(*join_key_columns, *feature_name_columns, timestamp_field)
+        return LakehouseRetrievalJob(rows, source=data_source.name)
 
     @staticmethod
     def pull_all_from_table_or_query(

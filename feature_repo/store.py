@@ -2,38 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, RepoConfig
+    from pyspark.sql import DataFrame
 
 PROJECT = "goldpath"
 
 
 def open_store(settings: Settings) -> FeatureStore:
     """The feature store: SQLite online, or Redis where GOLDPATH_REDIS_URL names one."""
-    from feast import FeatureStore, RepoConfig
+    from feast import FeatureStore
 
     folder = settings.root / "features"
     folder.mkdir(parents=True, exist_ok=True)
     online: dict[str, Any] = {"type": "sqlite", "path": str(folder / "online.db")}
     if settings.redis_url:
         online = {"type": "redis", "connection_string": settings.redis_url.get_secret_value()}
-    config = RepoConfig(
+    return FeatureStore(config=_config(online, folder))
+
+
+def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
+    from feast import RepoConfig
+
+    return RepoConfig(
         project=PROJECT,
         provider="local",
         registry={"registry_type": "file", "path": str(folder / "registry.db"), "cache_ttl_seconds": 0},
         online_store=online,
         offline_store={"type": "feature_repo.offline_store.LakehouseOfflineStore"},
         entity_key_serialization_version=3,
+        materialization={"pull_latest_features": True},
         repo_path=folder,
     )
-    return FeatureStore(config=config)
 
 
-def apply(store: FeatureStore, objects: Callable[[], list[Any]]) -> None:
-    """Brings the registry to what the code declares."""
-    store.apply(objects())
+def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: Mapping[str, DataFrame]) -> DataFrame:
+    """The features of a service as they were known at each spine row's `event_timestamp`, as a plan that has not run.
+
+    Needs no registry of its own: what the code declares is what is read.
+
+    Args:
+        objects: The Feast declarations.
+        service: Name of the feature service.
+        spine: Join keys and `event_timestamp`; other columns stay.
+        tables: A DataFrame for each Feast source name.
+    """
+    from feast import FeatureStore
+
+    from feature_repo.offline_store import reading
+
+    with tempfile.TemporaryDirectory() as folder, reading(tables.__getitem__):
+        store = FeatureStore(config=_config({"type": "sqlite", "path": f"{folder}/online.db"}, Path(folder)))
+        store.apply(list(objects))
+        job = store.get_historical_features(spine, store.get_feature_service(service), full_feature_names=True)
+        return job.frame
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """How far the online store has come."""
+
+    as_of: datetime
+    since: datetime
+    rows: Mapping[str, int]
+    rebuilt: bool
+
+
+def materialize(
+    settings: Settings, objects: Sequence[Any], tables: Mapping[str, DataFrame], *, as_of: datetime, beginning: datetime
+) -> Materialized:
+    """Moves the online store to what was known at `as_of`, UTC.
+
+    Only rows since the last time are written, and writing one again changes nothing, so a killed run is simply run
+    again. When `as_of` lies before the last time, the store is emptied and filled anew: it never knows the future.
+
+    Args:
+        beginning: The first instant of the tables.
+    """
+    from feature_repo.offline_store import reading
+
+    store = open_store(settings)
+    store.apply(list(objects))
+    views = store.list_batch_feature_views()
+    reached = [view.most_recent_end_time for view in views]
+    rebuilt = any(end is not None and end > as_of for end in reached)
+    if rebuilt:
+        store.teardown()
+        store = open_store(settings)
+        store.apply(list(objects))
+        reached = [None for _ in views]
+    since = min((end or beginning for end in reached), default=beginning)
+    with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
+        if as_of > since:
+            store.materialize(start_date=since, end_date=as_of)
+    return Materialized(as_of, since, dict(rows), rebuilt)

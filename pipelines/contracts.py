@@ -285,9 +285,9 @@ class _Reader:
         target = str(relation["to"] or "")
         name, _, other = target.rpartition(".")
         try:
-            table = TableId.parse(name)
+            table = TableId.parse(name.replace(".", "/"))
         except NotFoundError:
-            _refuse(self.path, [*at, "to"], target, "zone/domain/table.column")
+            _refuse(self.path, [*at, "to"], target, "zone.domain.table.column")
         custom = self._custom(relation, [*at, "customProperties"])
         severity = self._severity(custom.get("severity"), [*at, "customProperties", "severity"])
         reason = str(custom.get("reason") or "")

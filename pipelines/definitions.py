@@ -13,7 +13,10 @@ import assets
 from pipelines import governed
 from pipelines.contracts import Contract
 from pipelines.errors import DefinitionError
+from pipelines.jobs import JOBS
 from pipelines.resources import platform_resource
+from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
 from pipelines.tables import TableId
 
 
@@ -55,8 +58,21 @@ def all_contracts() -> dict[TableId, Contract]:
     return contracts
 
 
+def daily_tables() -> set[TableId]:
+    """The tables that are partitioned by day."""
+    return {
+        TableId.parse("/".join(key.path))
+        for asset in governed_assets(asset_modules())
+        if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
+        for key in asset.keys
+    }
+
+
 defs = dg.Definitions(
     assets=governed_assets(asset_modules()),
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=SENSORS,
     resources={governed.PLATFORM: platform_resource},
     executor=dg.in_process_executor,
 )

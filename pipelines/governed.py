@@ -8,7 +8,8 @@ function of the run that yields what it wrote); the decorators for tables, model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -26,12 +27,20 @@ if TYPE_CHECKING:
 
     from pipelines.resources import Platform
 
-CONTRACT_CHECK = "contract"
 PLATFORM = "platform"
 Kind = Literal["bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
 
 #: Every asset that went through `declare`, by key: the door that `definitions` checks.
 _declared: dict[dg.AssetKey, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The one asset check of an asset; a blocking one stops what depends on it in the same run."""
+
+    name: str
+    description: str
+    blocking: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Declaration:
     inputs: Mapping[str, TableId] = field(default_factory=dict)
     deps: tuple[tuple[str, ...], ...] = ()
     contract: Contract | None = None
+    check: Check | None = None
     also: tuple[tuple[str, ...], ...] = ()
     freshness: timedelta | None = None
 
@@ -77,7 +87,7 @@ class GovernedRun:
 
     @property
     def run_id(self) -> str:
-        return self.context.run_id
+        return self.context.run.run_id
 
     @property
     def partitions(self) -> tuple[str, ...] | None:
@@ -120,10 +130,10 @@ def declare(
         )
     keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.also)]
     specs = [_spec(declaration, key, partitions, automation) for key in keys]
-    checks = []
-    if declaration.contract:
-        about = f"Contract {declaration.contract.path.name}: row and table rules, judged before the version is published"
-        checks = [dg.AssetCheckSpec(CONTRACT_CHECK, asset=keys[0], blocking=True, description=about)]
+    check = declaration.check
+    checks = [
+        dg.AssetCheckSpec(check.name, asset=keys[0], blocking=check.blocking, description=check.description)
+    ] if check else []  # fmt: skip
 
     def run_governed(context: dg.AssetExecutionContext, settings: dg.Config | None) -> Iterator[Any]:
         outcome = execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
@@ -169,6 +179,44 @@ def declare(
             )
         _declared[key] = asset.node_def
     return asset
+
+
+def governed_asset(
+    *,
+    key: Sequence[str],
+    kind: Kind,
+    owner: str,
+    tags: Mapping[str, str],
+    kinds: Sequence[str],
+    inputs: Mapping[str, str] | None = None,
+    deps: Sequence[Sequence[str]] = (),
+    config: type[dg.Config] | None = None,
+    check: Check | None = None,
+    automation: dg.AutomationCondition[Any] | None = None,
+    freshness: timedelta | None = None,
+) -> Callable[[Work], dg.AssetsDefinition]:
+    """An asset that is no table: features online, a model, a deployment.
+
+    The decorated function gets the run (and its config) and yields one `Written` for the key; its docstring is the
+    description. `inputs` are tables, pinned to the version of the run's start; `deps` are other assets' keys.
+    """
+
+    def decorate(work: Work) -> dg.AssetsDefinition:
+        declaration = Declaration(
+            key=tuple(key),
+            kind=kind,
+            owner=owner,
+            tags=tags,
+            description=inspect.getdoc(work) or "",
+            kinds=tuple(kinds),
+            inputs={name: TableId.parse(text) for name, text in (inputs or {}).items()},
+            deps=tuple(tuple(dep) for dep in deps),
+            check=check,
+            freshness=freshness,
+        )
+        return declare(declaration, work, config=config, automation=automation)
+
+    return decorate
 
 
 def is_governed(asset: dg.AssetsDefinition) -> bool:
@@ -253,7 +301,7 @@ def execute(
 ) -> Outcome:
     """Runs an asset's work inside its frame; a run that fails leaves its FAIL event and its cost as well."""
     tags = {**declaration.tags, "owner": declaration.owner, "environment": platform.settings.profile}
-    identity = RunIdentity(declaration.name, context.run_id, context.retry_number, tags, declaration.owner)
+    identity = RunIdentity(declaration.name, context.run.run_id, context.retry_number, tags, declaration.owner)
     outcome = Outcome([])
     read: list[Dataset] = []
     with costs.metering() as usage:

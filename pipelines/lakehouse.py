@@ -185,8 +185,9 @@ class Lakehouse(ABC):
     def stage(self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = ()) -> Staged:
         """Computes `df` once, into files that nobody reads yet."""
         folder = self._staging(table) / uuid.uuid4().hex
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        df.write.mode("error").partitionBy(*partition_by).parquet(str(folder))
+        folder.mkdir(parents=True)
+        by_value = df.repartition(*partition_by) if partition_by else df  # one file per partition value, on both engines
+        by_value.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return _staged(folder, df, tuple(partition_by))
 
     def stage_arrow(
@@ -220,7 +221,15 @@ class Lakehouse(ABC):
 
     def read_staged(self, staged: Staged) -> DataFrame:
         """The staged rows, for the audit."""
-        return self.session.read.parquet(str(staged.folder))
+        from pyspark.sql import functions as F
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        schema = from_arrow_schema(staged.schema, prefer_timestamp_ntz=False)
+        if not staged.files:
+            return self.session.createDataFrame([], schema)
+        reader = self.session.read.option("basePath", str(staged.folder))
+        df = reader.schema(schema).parquet(*[str(file.path) for file in staged.files])
+        return df.select(*[F.col(field.name).cast(field.dataType).alias(field.name) for field in schema])
 
     @abstractmethod
     def commit(
@@ -306,16 +315,7 @@ class SparkLakehouse(Lakehouse):
     def commit(
         self, table: TableId, staged: Staged, write: Append | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
-        from pyspark.sql import functions as F
-        from pyspark.sql.pandas.types import from_arrow_schema
-
-        schema = from_arrow_schema(staged.schema)
-        if staged.files:
-            reader = self.session.read.option("basePath", str(staged.folder)).option("mergeSchema", True)
-            df = reader.parquet(*[str(file.path) for file in staged.files])
-            df = df.select(*[F.col(field.name).cast(field.dataType).alias(field.name) for field in schema])
-        else:
-            df = self.session.createDataFrame([], schema)
+        df = self.read_staged(staged)
         writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
         if staged.partition_by:
             writer = writer.partitionBy(*staged.partition_by)

@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.contracts import RowRule, TableRule
-from pipelines.governed import CONTRACT_CHECK
+from pipelines.contracts import Contract, RowRule, TableRule
+from pipelines.governed import Check
 from pipelines.verdict import RuleResult, TableRuleResult, Verdict
+
+CONTRACT_CHECK = "contract"
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+
+def contract_check(contract: Contract) -> Check:
+    """The check that stands for a whole contract: few, fat checks keep Dagster's event log small."""
+    words = f"Contract {contract.path.name}: row and table rules, judged before the version is published"
+    return Check(CONTRACT_CHECK, words, blocking=True)
 
 
 def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:

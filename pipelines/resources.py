@@ -48,7 +48,11 @@ class Platform:
 
         settings = self.settings
         return Engine.start(
-            settings.engine, home=settings.root, remote=settings.spark_remote, threads=settings.engine_threads
+            settings.engine,
+            home=settings.root,
+            remote=settings.spark_remote,
+            threads=settings.engine_threads,
+            jars_dir=settings.jars_dir,
         )
 
     @functools.cached_property

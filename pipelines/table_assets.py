@@ -86,12 +86,13 @@ def silver_asset(
     partitions: Partitions | None = None,
     automation: Automation | None = None,
     inputs: Mapping[str, str] | None = None,
+    delivery: Literal["snapshot", "increment"] = "snapshot",
 ) -> Callable[[Transform], dg.AssetsDefinition]:
     """The typed, deduplicated, checked table over the bronze table of the same name, with its quarantine beside it.
 
     The decorated function gets the typed bronze rows first and the tables named in `inputs` by parameter; it may add
-    columns, and must keep every row. With partitions, a run replaces the days that it covers; without, the newest
-    snapshot replaces the table.
+    columns, and must keep every row. With partitions, a run replaces the days that it covers; without, the table is
+    replaced by the newest snapshot, or by all deliveries where each is an increment.
     """
     table = contract.table
     bronze = TableId("bronze", table.domain, table.table)
@@ -109,12 +110,11 @@ def silver_asset(
                 raw = run.input("bronze")
                 if run.partitions is not None:
                     raw = raw.where(F.col(PARTITION).between(min(run.partitions), max(run.partitions)))
-                else:
+                elif delivery == "snapshot":
                     newest = max(house.partition_values(run.versions["bronze"], PARTITION), default="")
                     raw = raw.where(F.col(PARTITION) == newest)
                 rows = transform(verdict.typed(raw, contract), **{name: run.input(name) for name in named})
-                _require(contract, rows, (RECORD_ID,))
-                judged = verdict.judge(rows, contract, {t: run.input(f"in {t}") for t in references})
+                judged = verdict.judge(_shaped(contract, rows, (RECORD_ID,)), contract, {t: run.input(f"in {t}") for t in references})
                 columns = [column.name for column in contract.columns] + [RECORD_ID]
                 kept = [name for name in (*columns, *verdict.QUARANTINE_COLUMNS, verdict.VERDICT) if name]
                 judged = judged.select(*dict.fromkeys(kept))
@@ -161,7 +161,7 @@ def gold_asset(
             house = run.platform.lakehouse
             with house.writing(table):
                 rows = transform(**{name: run.input(name) for name in named})
-                _require(contract, rows, ())
+                rows = _shaped(contract, rows, ())
                 columns = [column.name for column in contract.columns]
                 columns += [RECORD_ID] if RECORD_ID in rows.columns else []
                 judged = verdict.judge(rows, contract, {}).select(*columns, verdict.REASONS, verdict.VERDICT)
@@ -202,14 +202,23 @@ def _declaration(
         kinds=kinds,
         inputs=inputs,
         deps=deps,
-        contract=None if kind == "bronze" else contract,
+        contract=contract,
+        check=None if kind == "bronze" else quality.contract_check(contract),
         also=also,
         freshness=timedelta(seconds=contract.freshness_seconds),
     )
 
 
-def _require(contract: Contract, rows: DataFrame, also: Sequence[str]) -> None:
-    missing = [c for c in (*(column.name for column in contract.columns), *also) if c not in rows.columns]
+def _shaped(contract: Contract, rows: DataFrame, also: Sequence[str]) -> DataFrame:
+    """The rows with each contract column in the contract's type.
+
+    Raises:
+        DefinitionError: if the transform left a column out.
+    """
+    from pyspark.sql import functions as F
+
+    types = dict(rows.dtypes)
+    missing = [c for c in (*(column.name for column in contract.columns), *also) if c not in types]
     if missing:
         raise DefinitionError(
             object=f"transform of {contract.table}",
@@ -217,6 +226,8 @@ def _require(contract: Contract, rows: DataFrame, also: Sequence[str]) -> None:
             expected=f"every column of {contract.path.name}" + (f" and {', '.join(also)}" if also else ""),
             next_step="add the column in the transform, or take it out of the contract",
         )
+    casts = {c.name: F.col(c.name).cast(c.type) for c in contract.columns if types[c.name] != c.type}
+    return rows.withColumns(casts) if casts else rows
 
 
 def _written(

@@ -89,17 +89,15 @@ def typed(raw: DataFrame, contract: Contract) -> DataFrame:
     """Bronze text as the contract's types, with what did not fit as reasons, and the row as it arrived.
 
     A text among the contract's null tokens is no value. A text that its type cannot hold becomes null and a reason.
+    A bronze column that the contract does not publish comes along as text, for computed columns and rules.
     """
     from pyspark.sql import functions as F
 
+    def arrived_text(name: str) -> Column:
+        return F.when(~F.col(name).isin(*contract.null_tokens), F.col(name)) if contract.null_tokens else F.col(name)
+
     arrived = [name for name in raw.columns if name not in BRONZE_COLUMNS and name != RESCUED]
-    texts = {
-        column.name: F.when(~F.col(column.source).isin(*contract.null_tokens), F.col(column.source))
-        if contract.null_tokens
-        else F.col(column.source)
-        for column in contract.columns
-        if column.source in arrived
-    }
+    texts = {column.name: arrived_text(column.source) for column in contract.columns if column.source in arrived}
     values = {
         column.name: texts[column.name].try_cast(column.type) if column.type != "string" else texts[column.name]
         for column in contract.columns
@@ -115,6 +113,7 @@ def typed(raw: DataFrame, contract: Contract) -> DataFrame:
             tests.append(_Test(rule, text.isNotNull() & values[rule.column].isNull(), text))
     return raw.select(
         *[value.alias(name) for name, value in values.items()],
+        *[arrived_text(name).alias(name) for name in arrived if name not in values],
         *[F.col(name) for name in BRONZE_COLUMNS],
         _reasons(tests).alias(REASONS),
         _errors(tests).alias(ERRORS),
@@ -215,13 +214,14 @@ class _Test:
         from pyspark.sql import functions as F
 
         rule = self.rule
+        shown = F.when(self.broken, self.value.cast("string"))  # nullable whatever the value: one array, one type
         return F.when(
             self.broken,
             F.struct(
                 F.lit(rule.name).alias("code"),
                 F.lit(rule.column).alias("column"),
                 F.lit(f"{rule.kind} {'' if rule.argument is None else rule.argument}".strip()).alias("rule"),
-                self.value.cast("string").alias("value"),
+                shown.alias("value"),
                 F.lit(rule.severity).alias("severity"),
             ),
         )

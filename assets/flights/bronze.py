@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from assets.flights.partitions import DAILY
 from assets.flights.tables import contract
 from pipelines.table_assets import bronze_asset
 
+flights = bronze_asset(contract("bronze/flights"), partitions=DAILY)
+weather = bronze_asset(contract("bronze/weather"), partitions=DAILY)
+planes = bronze_asset(contract("bronze/planes"))
+airports = bronze_asset(contract("bronze/airports"))
 airlines = bronze_asset(contract("bronze/airlines"))

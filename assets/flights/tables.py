@@ -14,3 +14,29 @@ def contract(name: str) -> Contract:
     """The contract of `zone/table` in this domain."""
     zone, _, table = name.partition("/")
     return CONTRACTS[TableId.parse(f"{zone}/flights/{table}")]
+
+
+def cost_tags(workload_class: str) -> dict[str, str]:
+    """The cost tags of this domain's assets that are no tables."""
+    return {
+        "cost_centre": "cc-1200",
+        "business_unit": "operations",
+        "project": "on-time-performance",
+        "application": "arrival-delay",
+        "workload_class": workload_class,
+        "data_class": "public",
+    }
+
+
+OWNER = "flight-data"
+FEATURE_TABLES = {
+    f"gold_flights_{name}": f"gold/flights/{name}"
+    for name in (
+        "origin_weather",
+        "origin_delays",
+        "carrier_delays",
+        "destination_delays",
+        "flight_history",
+        "aircraft_history",
+    )
+}

@@ -501,7 +501,7 @@ def program(steps: Sequence[tuple[str, int, int, int]], start: str, read: READ) 
                 df, types = df.select(one, F.col(two).alias(new)), {one: types[one], new: types[two]}
             case "l":
                 df, types[new] = (
-                    df.selectExpr("*", f"upper(cast({one} as string)) || coalesce('x', {two}) AS {new}"),
+                    df.selectExpr("*", f"upper(cast({one} as string)) || coalesce(cast({two} as string), 'x') AS {new}"),
                     WORDS,
                 )
             case "m":
@@ -531,8 +531,8 @@ def program(steps: Sequence[tuple[str, int, int, int]], start: str, read: READ) 
     return df
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(STEP, min_size=1, max_size=5), start=st.sampled_from([FLIGHTS, PLANES]))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEP, min_size=2, max_size=6), start=st.sampled_from([FLIGHTS, PLANES]))
 def test_what_lineage_does_not_name_changes_nothing(
     tables: Versions, steps: list[tuple[str, int, int, int]], start: str
 ) -> None:

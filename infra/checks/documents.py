@@ -1,0 +1,113 @@
+"""YAML documents, the pods in them, and what is found wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+#: A source gets its common labels from kustomize, a finished object must carry them, a patch is only part of an object.
+Stage = Literal["source", "finished", "patch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, and what would be right."""
+
+    file: str
+    document: str
+    path: str
+    observed: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.document}: {self.path}: {self.observed[:300]}. Allowed: {self.allowed[:300]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document and the file that it stands in."""
+
+    file: str
+    body: Mapping[str, Any]
+    stage: Stage = "source"
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("kind"))
+
+    @property
+    def name(self) -> str:
+        return str(get(self.body, "metadata.name") or "")
+
+    def finding(self, path: str, observed: object, allowed: object) -> Finding:
+        return Finding(self.file, f"{self.kind}/{self.name}".rstrip("/"), path, str(observed), str(allowed))
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod template, its path in the document, and the labels that its pods carry."""
+
+    document: Document
+    path: str
+    template: Mapping[str, Any]
+    labels: Mapping[str, str]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return self.template["spec"]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: plain YAML lets the second one win, unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+        return mapping
+
+
+def parse(file: str, text: str, stage: Stage = "source") -> list[Document]:
+    """The documents of a YAML text; empty ones are left out.
+
+    Raises:
+        yaml.YAMLError: if it is not YAML, or a key stands twice.
+    """
+    loader = _UniqueKeys(text)
+    loader.name = file  # errors name it, with the line
+    documents = []
+    while loader.check_data():
+        if body := loader.get_data():
+            documents.append(Document(file, body, stage))
+    return documents
+
+
+def get(body: Any, path: str) -> Any:
+    """The value at a dotted path, or None where the path leads nowhere."""
+    for part in path.split("."):
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(part)
+    return body
+
+
+def walk(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping below a node, with its dotted path."""
+    if isinstance(node, Mapping):
+        yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield from walk(value, f"{path}.{key}".lstrip("."))
+
+
+def pods(document: Document) -> Iterator[Pod]:
+    """Every pod template of a document, wherever its kind keeps them."""
+    for path, node in walk(document.body):
+        if isinstance(get(node, "spec.containers"), list):
+            labels = dict(get(node, "metadata.labels") or {})
+            if document.kind == "RayCluster":
+                labels["ray.io/cluster"] = document.name  # KubeRay adds it
+            yield Pod(document, path, node, labels)

@@ -1,0 +1,35 @@
+"""Dagster's home folder below Goldpath's own, with its instance file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.settings import Settings
+
+INSTANCE = """\
+# Written once by goldpath; yours to change. Runs, schedules and events are kept in SQLite files in this folder.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def prepare(settings: Settings) -> Path:
+    """Makes `<home>/dagster` and points DAGSTER_HOME of this process and its children to it.
+
+    An instance file that is there is left as it is.
+    """
+    folder = settings.root / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    instance = folder / "dagster.yaml"
+    if not instance.exists():
+        instance.write_text(INSTANCE, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder

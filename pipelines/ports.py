@@ -1,0 +1,63 @@
+"""Loopback ports: whether one is free, and who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from pipelines.errors import SettingsError
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def holder(port: int) -> str | None:
+    """Who listens on the port, as `name (pid 123)`; None where the system does not tell this user."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return None
+
+
+def require_free(port: int, *, what: str, option: str) -> None:
+    """Raises SettingsError if the port is taken; says by whom and which option moves it."""
+    if is_free(port):
+        return
+    who = holder(port)
+    raise SettingsError(
+        object=f"port {port} for {what}",
+        observed=f"{who} listens on it" if who else "another program listens on it",
+        expected="a free port on 127.0.0.1",
+        next_step=f"end that program, or choose another port with {option}",
+    )
+
+
+def wait_open(port: int, *, seconds: float) -> bool:
+    """Waits until something accepts connections on the port; False if nothing did in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,101 @@
+"""The record of a training run: what went in, where it ran, what came out. The platform writes it, not the loop.
+
+A model without one cannot be registered.
+"""
+
+from __future__ import annotations
+
+import json
+import platform as machine
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ModelError
+
+RECORD_FILE = "run_record.json"
+LIBRARIES = ("goldpath", "torch", "ray", "feast", "deltalake", "pyspark", "pysail", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Everything that is needed to name, repeat and trust a model.
+
+    Attributes:
+        code_version: Git commit of the code, or the distribution's version outside a checkout.
+        code_dirty: Whether the checkout had uncommitted changes; None outside a checkout.
+        dataset_versions: Table version by table, the training set's and all that it was computed from.
+        as_of_rule: How point-in-time was decided.
+        hyperparameters: The complete recipe.
+        base_model: Digest of the model that was fine-tuned; None for one from scratch.
+        base_image: Container image, where the run had one.
+        accelerator: Name of the accelerator; "cpu" without one.
+        artifacts: sha256 of each model file.
+    """
+
+    created_at: str
+    code_version: str
+    code_dirty: bool | None
+    dataset_versions: Mapping[str, int]
+    feature_service: str
+    as_of_rule: str
+    hyperparameters: Mapping[str, Any]
+    environment: Mapping[str, str]
+    base_model: str | None
+    base_image: str | None
+    accelerator: str
+    artifacts: Mapping[str, str]
+    dagster_run_id: str
+
+    def write(self, folder: Path) -> Path:
+        path = folder / RECORD_FILE
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True, default=str), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Reads the record beside a model; raises ModelError if there is none, or it lacks something."""
+        path = folder / RECORD_FILE
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, TypeError, json.JSONDecodeError) as error:
+            raise ModelError(
+                object=f"model in {folder}",
+                observed=f"no complete run record: {error}",
+                expected=f"a {RECORD_FILE} that the platform wrote when the model was trained",
+                next_step="train the model through its Dagster asset, which writes the record",
+            ) from None
+
+
+def code_version(root: Path) -> tuple[str, bool | None]:
+    """The commit of the checkout at `root` and whether it is dirty; else the distribution's version and None."""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return f"goldpath {metadata.version('goldpath')}", None
+
+
+def environment() -> dict[str, str]:
+    """Interpreter, operating system and the versions of the libraries that decide a result."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"python": sys.version.split()[0], "system": machine.platform(), **versions}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()

@@ -1,0 +1,203 @@
+"""From raw columns to numbers: fitted once on training rows, and the same for a million rows and for one.
+
+A numeric value x becomes three inputs: its standard score, clipped to ±5; its rank among the training rows, scaled to the
+same spread; and 1 where it is missing (the other two are 0 then). The score keeps distances, the rank keeps heavy tails
+from drowning the middle. A category becomes an id; 0 stands for unknown, missing and rare ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import ModelError
+from ray_jobs.recipe import Difference, Recipe
+
+Columns = Mapping[str, Sequence[Any] | NDArray[Any] | None]
+
+CLIP = 5.0
+KNOTS = 101
+#: A uniform distribution on [-sqrt(3), sqrt(3)] has variance 1, like the standard score.
+RANK_SPREAD = 3.0**0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """`categories` [rows, categorical columns] int64; `numbers` [rows, 3 x numeric inputs] float32."""
+
+    categories: NDArray[np.int64]
+    numbers: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class NumericScale:
+    """What is known of one numeric input from the training rows: moments, and ranks (0 to 1) at rising knots."""
+
+    name: str
+    mean: float
+    deviation: float
+    knots: tuple[float, ...]
+    ranks: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, name: str, values: NDArray[np.float64]) -> NumericScale:
+        seen = values[~np.isnan(values)]
+        if not len(seen):
+            return cls(name, 0.0, 1.0, (0.0,), (0.5,))
+        levels = np.linspace(0.0, 1.0, KNOTS)
+        knots, place = np.unique(np.quantile(seen, levels), return_inverse=True)
+        ranks = np.bincount(place, weights=levels) / np.bincount(place)
+        deviation = float(seen.std())
+        return cls(name, float(seen.mean()), deviation or 1.0, tuple(knots.tolist()), tuple(ranks.tolist()))
+
+
+class Encoder:
+    """Encodes raw columns as they were encoded for training.
+
+    Args:
+        vocabularies: Per categorical column its known values; a value's id is its position plus 1.
+        scales: One per numeric input, those of differences last.
+        differences: Inputs computed from two columns.
+    """
+
+    def __init__(
+        self,
+        vocabularies: Mapping[str, Sequence[str]],
+        scales: Sequence[NumericScale],
+        differences: Sequence[Difference],
+    ) -> None:
+        self.vocabularies = {name: tuple(values) for name, values in vocabularies.items()}
+        self.scales = tuple(scales)
+        self.differences = tuple(differences)
+        self._ids = {name: {v: i for i, v in enumerate(vs, start=1)} for name, vs in self.vocabularies.items()}
+        self._numeric = tuple(scale.name for scale in self.scales[: len(self.scales) - len(self.differences)])
+        self._mean = np.array([[scale.mean] for scale in self.scales])
+        self._deviation = np.array([[scale.deviation] for scale in self.scales])
+        self._curves = [(np.array(scale.knots), np.array(scale.ranks)) for scale in self.scales]
+
+    @classmethod
+    def fit(cls, columns: Columns, recipe: Recipe) -> Encoder:
+        """Learns vocabularies, moments and ranks from training rows."""
+        vocabularies = {}
+        for name in recipe.categorical:
+            counts = Counter(_values(columns, name))
+            counts.pop(None, None)
+            vocabularies[name] = sorted(v for v, count in counts.items() if count >= recipe.minimum_category_count)
+        values = _numeric_values(columns, recipe.numeric, recipe.differences)
+        names = (*recipe.numeric, *(difference.name for difference in recipe.differences))
+        scales = [NumericScale.fit(name, row) for name, row in zip(names, values, strict=True)]
+        return cls(vocabularies, scales, recipe.differences)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Per categorical column the number of ids, 0 included."""
+        return tuple(len(values) + 1 for values in self.vocabularies.values())
+
+    @property
+    def width(self) -> int:
+        """Columns of `Encoded.numbers`."""
+        return 3 * len(self.scales)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The raw columns that `encode` reads."""
+        pairs = dict.fromkeys(c for d in self.differences for c in (d.minuend, d.subtrahend))
+        return (*self.vocabularies, *self._numeric, *pairs)
+
+    def encode(self, columns: Columns) -> Encoded:
+        """Encodes rows; no row's result depends on another row.
+
+        Args:
+            columns: Equally long sequences by name; None, in a column or instead of one that is missing in all rows,
+                and NaN are missing values. Further columns are ignored.
+
+        Raises:
+            ModelError: if an input column is absent, not numeric, infinite, or of another length than the rest.
+        """
+        rows = self._row_count(columns)
+        values = _numeric_values(columns, self._numeric, self.differences, rows)
+        missing = np.isnan(values)
+        score = np.clip((values - self._mean) / self._deviation, -CLIP, CLIP)
+        rank = np.stack([np.interp(row, *curve) for row, curve in zip(values, self._curves, strict=True)])
+        rank = RANK_SPREAD * (2.0 * rank - 1.0)
+        score[missing] = 0.0
+        rank[missing] = 0.0
+        numbers = np.concatenate([score, rank, missing], dtype=np.float32).T
+        categories = np.empty((rows, len(self._ids)), dtype=np.int64)
+        for place, (name, ids) in enumerate(self._ids.items()):
+            categories[:, place] = [ids.get(value, 0) for value in _values(columns, name, rows)]
+        return Encoded(categories, np.ascontiguousarray(numbers))
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole state; numbers survive JSON exactly."""
+        return {
+            "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
+            "scales": [asdict(scale) for scale in self.scales],
+            "differences": [asdict(difference) for difference in self.differences],
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Encoder:
+        scales = [NumericScale(**{**s, "knots": tuple(s["knots"]), "ranks": tuple(s["ranks"])}) for s in state["scales"]]
+        return cls(state["vocabularies"], scales, [Difference(**difference) for difference in state["differences"]])
+
+    def _row_count(self, columns: Columns) -> int:
+        absent = [name for name in self.inputs if name not in columns]
+        lengths = {len(column) for name in self.inputs if (column := columns.get(name)) is not None}
+        if absent or len(lengths) != 1:
+            raise ModelError(
+                object="rows to encode",
+                observed=f"no column {', '.join(absent)}" if absent else f"columns of lengths {sorted(lengths)}",
+                expected=f"columns of one length for {', '.join(self.inputs)}",
+                next_step="give every column; pass None for one that is unknown",
+            )
+        return lengths.pop()
+
+
+def _values(columns: Columns, name: str, rows: int = 0) -> Sequence[Any]:
+    """A text column as plain Python values."""
+    column = columns[name]
+    if column is None:
+        return [None] * rows
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+def _numeric_values(
+    columns: Columns, names: Sequence[str], differences: Sequence[Difference], rows: int = 0
+) -> NDArray[np.float64]:
+    """[inputs, rows]; missing values are NaN."""
+    found = [_numbers(columns, name, rows) for name in names]
+    for difference in differences:
+        gap = _numbers(columns, difference.minuend, rows) - _numbers(columns, difference.subtrahend, rows)
+        found.append(np.clip(gap, difference.minimum, difference.maximum))
+    return np.stack(found)
+
+
+def _numbers(columns: Columns, name: str, rows: int) -> NDArray[np.float64]:
+    column = columns[name]
+    if column is None:
+        return np.full(rows, np.nan)
+    try:
+        values = np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _not_numeric(name, str(error)) from None
+    if np.isinf(values).any():
+        raise _not_numeric(name, "an infinite value")
+    return values
+
+
+def _not_numeric(name: str, observed: str) -> ModelError:
+    return ModelError(
+        object=f"input column {name}",
+        observed=observed,
+        expected="finite numbers, with None or NaN where one is missing",
+        next_step="correct the feature; nothing is guessed for it",
+    )

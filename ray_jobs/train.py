@@ -1,0 +1,235 @@
+"""One training run on a Ray cluster: fit the encoder, train the workers, calibrate, measure, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.fs as pafs
+import ray
+import ray.train
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchTrainer
+
+from ray_jobs import calibration
+from ray_jobs.calibration import Calibration
+from ray_jobs.dataset import TableVersion, training_rows
+from ray_jobs.encoding import Encoder
+from ray_jobs.errors import RecipeError, TrainingError
+from ray_jobs.evaluate import Metrics, evaluate
+from ray_jobs.loop import Epoch, Job, Progress, read_state, train_loop
+from ray_jobs.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.recipe import Recipe
+
+RUN_FILE = "run.json"
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        model_dir: Holds the model, as `TabularModel.load` reads it.
+        metrics: On the gate window, after calibration.
+        history: One entry per epoch, however often the run was interrupted.
+        resumed_after: Number of finished epochs at each restart from a checkpoint; empty for an uninterrupted run.
+        rows: Rows of the fit window.
+        workers: Training processes.
+        accelerator: Name of the GPU, or "cpu".
+        seconds: Wall clock of the whole call.
+    """
+
+    model_dir: Path
+    metrics: Metrics
+    history: tuple[Epoch, ...]
+    resumed_after: tuple[int, ...]
+    rows: int
+    workers: int
+    accelerator: str
+    seconds: float
+
+
+class EpochLog(UserCallback):
+    """One line per epoch in the driver's output."""
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        epoch = Epoch(**metrics[0])
+        # Ray Train's own handlers carry its logger's lines from the controller's process to the driver.
+        logging.getLogger("ray.train").info(
+            "%s: epoch %d: train loss %.4f, validation loss %.4f, %.1f s",
+            run_context.run_config.name, epoch.number, epoch.train_loss, epoch.validation_loss, epoch.seconds,
+        )  # fmt: skip
+
+
+def train(
+    recipe: Recipe,
+    *,
+    table: TableVersion,
+    storage_path: str,
+    run_name: str,
+    model_dir: Path,
+    base_model_dir: Path | None = None,
+    resume: Literal["never", "always"] = "never",
+    callbacks: Sequence[UserCallback] = (),
+) -> TrainResult:
+    """Trains a model on the cluster that this process is connected to.
+
+    Args:
+        recipe: The complete configuration.
+        table: The training set; the recipe's columns by name, one row per `row_key`.
+        storage_path: Absolute path or URI that all nodes reach, for checkpoints.
+        run_name: Names the run's folder there; unique, since Ray Train silently continues a run whose name it finds.
+        model_dir: Where the model is written; empty or absent.
+        base_model_dir: A model to fine-tune: its encoder is kept as it is and its weights are the first ones.
+        resume: "always" continues the run of this name, which must exist and have the same recipe, table and base.
+        callbacks: Further Ray Train callbacks; they run on the controller, not in this process.
+
+    Raises:
+        TrainingError: if there is no cluster for it, if the run's folder exists (or doesn't, to resume), or if more
+            workers failed than the recipe allows.
+        RecipeError: if the base model doesn't fit the recipe.
+        DatasetError: if the table lacks columns, or rows in a window.
+        MetricError: if the holdout or the gate window has only one class.
+    """
+    started = time.monotonic()
+    scaling = _scaling(recipe)
+    rows = training_rows(table, recipe, recipe.fit_window)
+    base = _base(base_model_dir, recipe) if base_model_dir else None
+    encoder = base.encoder if base else Encoder.fit(rows.columns, recipe)
+    shape = base.shape if base else Shape.of(encoder, recipe)
+    weights = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()} if base else None
+    job = Job(recipe, table, encoder.to_json(), shape, weights)
+    _claim(storage_path, run_name, resume, job, base_model_dir)
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={"job": job},
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name=run_name,
+            storage_path=storage_path,
+            failure_config=FailureConfig(max_failures=recipe.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+            callbacks=[EpochLog(), *callbacks],
+        ),
+    )
+    network, progress = _finished(trainer, run_name, shape, recipe)
+    model = _calibrated(network, encoder, shape, recipe, table)
+    metrics = evaluate(model, recipe, table=table, window=recipe.gate_window)
+    model.save(model_dir)
+    return TrainResult(
+        model_dir=model_dir,
+        metrics=metrics,
+        history=tuple(progress.epochs),
+        resumed_after=tuple(progress.resumed_after),
+        rows=len(rows),
+        workers=scaling.num_workers,
+        accelerator=progress.accelerator,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _scaling(recipe: Recipe) -> ScalingConfig:
+    """One GPU per worker where the cluster has any, else one CPU."""
+    offered = ray.cluster_resources() if ray.is_initialized() else {}
+    gpus, cpus = int(offered.get("GPU", 0)), int(offered.get("CPU", 0))
+    if gpus:
+        return ScalingConfig(num_workers=min(recipe.num_workers, gpus), use_gpu=True)
+    if cpus < recipe.num_workers:
+        raise TrainingError(
+            object=f"recipe {recipe.model_name}",
+            observed=f"a cluster with {cpus} CPUs" if offered else "no Ray cluster that this process is connected to",
+            expected=f"{recipe.num_workers} CPUs, one per worker",
+            next_step="connect to a larger cluster, or lower the recipe's num_workers",
+        )
+    return ScalingConfig(num_workers=recipe.num_workers)
+
+
+def _base(folder: Path, recipe: Recipe) -> TabularModel:
+    model = TabularModel.load(folder)
+    if set(model.inputs) != set(recipe.inputs) or model.label != recipe.label:
+        different = sorted(set(model.inputs) ^ set(recipe.inputs)) or [model.label]
+        raise RecipeError(
+            object=f"base model in {folder}",
+            observed=f"differs from the recipe in {', '.join(different)}",
+            expected="a model with the recipe's inputs and label",
+            next_step="train from scratch, or fine-tune a model of the same feature service",
+        )
+    return model
+
+
+def _claim(
+    storage_path: str, run_name: str, resume: Literal["never", "always"], job: Job, base_model_dir: Path | None
+) -> None:
+    """Makes the run's folder and notes what the run is, or proves that it is the same run that goes on."""
+    files, root = pafs.FileSystem.from_uri(storage_path)
+    folder = f"{root}/{run_name}"
+    exists = files.get_file_info(folder).type != pafs.FileType.NotFound
+    if exists != (resume == "always"):
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed=f"{folder} {'exists' if exists else 'does not exist'}",
+            expected="a new name" if exists else "the folder of the run to resume",
+            next_step="choose a run name that was never used" if exists else 'start it with resume="never"',
+        )
+    base = (base_model_dir / "model.json").read_text(encoding="utf-8") if base_model_dir else ""
+    identity = {"recipe": job.recipe.fingerprint, "table": str(job.table), "base": hashlib.sha256(base.encode()).hexdigest()}
+    if not exists:
+        files.create_dir(folder)
+        with files.open_output_stream(f"{folder}/{RUN_FILE}") as stream:
+            stream.write(json.dumps(identity).encode())
+        return
+    with files.open_input_stream(f"{folder}/{RUN_FILE}") as stream:
+        noted = json.loads(stream.read())
+    changed = [name for name, value in identity.items() if noted[name] != value]
+    if changed:
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed=f"another {' and '.join(changed)} than when it started",
+            expected="the same recipe, table version and base model",
+            next_step="resume it with those, or start a new run",
+        )
+
+
+def _finished(trainer: TorchTrainer, run_name: str, shape: Shape, recipe: Recipe) -> tuple[WideAndDeep, Progress]:
+    """Runs the trainer to its end and reads its last checkpoint."""
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed=str(error).strip(),
+            expected=f"at most {recipe.max_failures} worker failures",
+            next_step='remove the cause, then call train with resume="always": it goes on after the last checkpoint',
+        ) from error
+    if result.checkpoint is None:
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed="it ended without a checkpoint",
+            expected="one after the last epoch",
+            next_step="look into the run's worker logs",
+        )
+    with result.checkpoint.as_directory() as folder:
+        state, progress = read_state(Path(folder))
+    network = WideAndDeep(shape)
+    network.load_state_dict(state["network"])
+    return network, progress
+
+
+def _calibrated(
+    network: WideAndDeep, encoder: Encoder, shape: Shape, recipe: Recipe, table: TableVersion
+) -> TabularModel:
+    """The model, with its calibration fitted on the holdout."""
+    raw = TabularModel(
+        encoder=encoder, shape=shape, network=network, calibration=Calibration(), label=recipe.label
+    )  # fmt: skip
+    holdout = training_rows(table, recipe, recipe.holdout_window)
+    logits = raw.logits(encoder.encode(holdout.columns))
+    raw.calibration = calibration.fit(logits, holdout.labels.astype(float))
+    return raw
