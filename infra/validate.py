@@ -73,16 +73,19 @@ def _judge(
 ) -> tuple[dict[str, int], list[Finding]]:
     services = [document for document in documents if document.kind == "Service"]
     jobs: list[Document] = []
+    unloadable: list[Finding] = []
     for config in (d for d in documents if d.kind == "ConfigMap" and "dagster.yaml" in d.body.get("data", {})):
         found, wrong = dagster_config.load(config, services)
         jobs += found
-        findings += wrong
+        unloadable += wrong
+    findings += unloadable
     for document in (*documents, *jobs):
         findings += schema_findings(document)
         findings += policy_findings(document)
         if document.stage == "finished":
             findings += label_findings(document, labels)
-    findings += reference_findings([*documents, *jobs])
+    if not unloadable:  # without its Job, every selector of runs would seem to select nothing
+        findings += reference_findings([*documents, *jobs])
     return dict(Counter(document.file for document in documents)), findings
 
 

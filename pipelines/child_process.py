@@ -32,7 +32,13 @@ class ChildProcess:
 
     @classmethod
     def start(
-        cls, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> ChildProcess:
         """Starts the command with its output in `log`, which it replaces."""
         log.parent.mkdir(parents=True, exist_ok=True)

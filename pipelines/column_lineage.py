@@ -80,9 +80,10 @@ def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
         pyspark.errors.AnalysisException: if the engine refuses the plan.
     """
     names = df.columns
-    client: Any = df.sparkSession.client  # type: ignore[attr-defined]
+    connected: Any = df  # the plan and the client of a DataFrame over Spark Connect are not in the common type
+    client = connected.sparkSession.client
     walk = PlanWalk(client, inputs)
-    found = walk.relation(df._plan.plan(client)).columns  # type: ignore[attr-defined,operator]
+    found = walk.relation(connected._plan.plan(client)).columns
     if [column.folded for column in found] == [name.casefold() for name in names]:
         origins = [column.origin for column in found]
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,10 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Usage:
-    """What one run used. Memory is the peak resident set of this process and its children, in bytes."""
+    """What one run used. Memory is the peak resident set of this process and its children, in bytes.
+
+    `watched` are processes that work for the run and are no children of it, such as a Ray head on this machine.
+    """
 
     started_at: datetime
     ended_at: datetime | None = None
@@ -41,6 +45,7 @@ class Usage:
     peak_memory_bytes: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    watched: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,14 @@ class Meter:
         import psutil
 
         resident = 0
-        me = psutil.Process()
-        for process in [me, *me.children(recursive=True)]:
+        seen: set[int] = set()
+        for root in (os.getpid(), *self.usage.watched):
             with contextlib.suppress(psutil.Error):
-                resident += self._one(process)
+                for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
+                    if process.pid not in seen:
+                        seen.add(process.pid)
+                        with contextlib.suppress(psutil.Error):
+                            resident += self._one(process)
         self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, resident)
 
     def _one(self, process: psutil.Process) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,11 @@ INSTANCE = """\
 # Written once by goldpath; yours to change. Runs, schedules and events are kept in SQLite files in this folder.
 telemetry:
   enabled: false
+event_log_storage:
+  module: pipelines.event_log
+  class: BatchedSqliteEventLogStorage
+  config:
+    base_dir: {history}
 nux:
   enabled: false
 run_monitoring:
@@ -30,6 +36,7 @@ def prepare(settings: Settings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     instance = folder / "dagster.yaml"
     if not instance.exists():
-        instance.write_text(INSTANCE, encoding="utf-8")
+        instance.write_text(INSTANCE.format(history=json.dumps(str(folder / "history" / "runs"))), encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(folder)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     return folder

@@ -45,8 +45,8 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
                         next_step="replace @dg.asset with the decorator that fits",
                     )
                 found[id(value)] = value
-            elif isinstance(value, dg.AssetSpec):
-                found[id(value)] = value
+            elif isinstance(value, list) and value and isinstance(value[0], dg.AssetSpec):
+                found |= {id(spec): spec for spec in value}  # what others own: it has no run to govern
     return list(found.values())
 
 

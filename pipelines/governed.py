@@ -141,6 +141,7 @@ def declare(
             yield from (written.check for written in outcome.written if written.check and not written.check.passed)
             _reraise(outcome.error)
         for written in outcome.written:
+            _attach_lineage(context, written)
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(written.dataset.name.split("/")),
                 metadata=written.metadata,
@@ -310,7 +311,7 @@ def execute(
             policy.decide(declaration.name, tags=tags, input_classes=classes)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
             run = GovernedRun(declaration, platform, context, usage, versions, read)
-            for version in versions.values():
+            for version in dict.fromkeys(versions.values()):
                 run.reads(platform.dataset(version))
             platform.lineage.start(identity, read)
             for written in work(run) if settings is None else work(run, settings):
@@ -345,14 +346,23 @@ def _run_metadata(dataset: Dataset, read: list[Dataset]) -> dict[str, Any]:
         metadata["version"] = dataset.version
     if dataset.rows is not None:
         metadata["dagster/row_count"] = dataset.rows
+    return metadata
+
+
+def _attach_lineage(context: dg.AssetExecutionContext, written: Written) -> None:
+    """Column schema and lineage, once per run: Dagster repeats other metadata for each partition of a range."""
+    from pipelines.column_lineage import to_dagster
+
+    dataset = written.dataset
+    metadata: dict[str, Any] = {}
     if dataset.fields:
         columns = [dg.TableColumn(f.name, f.type, description=f.description or None) for f in dataset.fields]
         metadata["dagster/column_schema"] = dg.TableSchema(columns)
     if dataset.columns is not None:
-        from pipelines.column_lineage import to_dagster
-
         metadata["dagster/column_lineage"] = to_dagster(dataset.columns)
-    return metadata
+    if metadata:
+        last = context.partition_keys[-1] if context.assets_def.partitions_def else None
+        context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=last)
 
 
 def _cost_metadata(usage: costs.Usage, cost: float) -> dict[str, Any]:

@@ -220,15 +220,17 @@ class Lakehouse(ABC):
         DeltaTable.create(str(path), Schema.from_arrow(schema), mode="ignore", partition_by=list(partition_by))
 
     def read_staged(self, staged: Staged) -> DataFrame:
-        """The staged rows, for the audit."""
+        """All staged rows, for the audit."""
+        return self._frame(staged, str(staged.folder))
+
+    def _frame(self, staged: Staged, *paths: str) -> DataFrame:
         from pyspark.sql import functions as F
         from pyspark.sql.pandas.types import from_arrow_schema
 
         schema = from_arrow_schema(staged.schema, prefer_timestamp_ntz=False)
-        if not staged.files:
+        if not staged.files:  # Sail leaves no file behind, and would read a frame without columns
             return self.session.createDataFrame([], schema)
-        reader = self.session.read.option("basePath", str(staged.folder))
-        df = reader.schema(schema).parquet(*[str(file.path) for file in staged.files])
+        df = self.session.read.option("basePath", str(staged.folder)).parquet(*paths)
         return df.select(*[F.col(field.name).cast(field.dataType).alias(field.name) for field in schema])
 
     @abstractmethod
@@ -315,7 +317,7 @@ class SparkLakehouse(Lakehouse):
     def commit(
         self, table: TableId, staged: Staged, write: Append | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
-        df = self.read_staged(staged)
+        df = self._frame(staged, *[str(file.path) for file in staged.files])
         writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
         if staged.partition_by:
             writer = writer.partitionBy(*staged.partition_by)

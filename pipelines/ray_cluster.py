@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -103,7 +104,7 @@ def connect(settings: Settings) -> RayCluster:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         namespace=NAMESPACE,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         _temp_dir=str(session_folder(settings)),
     )
     return RayCluster(ray.get_runtime_context().gcs_address, "started")
@@ -115,9 +116,11 @@ def running(settings: Settings) -> str | None:
 
     try:
         noted = json.loads(_address_file(settings).read_text(encoding="utf-8"))
-        alive = psutil.Process(noted["pid"]).create_time() == noted["process_started"]
+        head = psutil.Process(noted["pid"])
+        same = head.create_time() == noted["process_started"] and head.status() != psutil.STATUS_ZOMBIE
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
+    alive = same and ports.wait_open(int(noted["address"].rpartition(":")[2]), seconds=2)
     return noted["address"] if alive else None
 
 
@@ -158,7 +161,7 @@ def start_head(
         "log-color": "false",
     }
     command += [f"--{name}={value}" for name, value in options.items()]
-    server = ChildProcess.start("ray", command, log=settings.root / "ray" / "head.log", cwd=PROJECT)
+    server = ChildProcess.start("ray", command, log=settings.root / "logs" / "ray.log", cwd=PROJECT)
     try:
         _await_head(server)
         _note(settings, address, server.pid)
@@ -257,10 +260,11 @@ def _require_loopback() -> None:
 
 def _join(address: str, origin: Origin) -> RayCluster:
     import ray
+    from ray.exceptions import RayError
 
     try:
-        ray.init(address=address, namespace=NAMESPACE, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, RayError) as error:
         raise EngineError(
             object=f"Ray cluster {address}",
             observed=f"{type(error).__name__}: {str(error).splitlines()[0]}",
@@ -276,7 +280,9 @@ def _await_head(server: ChildProcess) -> None:
         if server.exit_code is not None or time.monotonic() > deadline:
             raise EngineError(
                 object="Ray head",
-                observed=f"it ended with code {server.exit_code}" if server.exit_code is not None else "it did not start",
+                observed=f"it ended with code {server.exit_code}"
+                if server.exit_code is not None
+                else "it did not start",
                 expected=f"a running cluster within {START_SECONDS:.0f} s",
                 next_step=f"read {server.log}, which ends with:\n{server.log_tail()}",
             )
@@ -295,3 +301,10 @@ def _note(settings: Settings, address: str, pid: int) -> None:
 
 def _address_file(settings: Settings) -> Path:
     return settings.root / "ray" / "address.json"
+
+
+def head_pid(settings: Settings) -> int | None:
+    """The process of the head that `start_head` left running for this home folder; None where none runs."""
+    if running(settings) is None:
+        return None
+    return int(json.loads(_address_file(settings).read_text(encoding="utf-8"))["pid"])

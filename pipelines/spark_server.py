@@ -95,7 +95,7 @@ class SparkServer:
         }
         token = secrets.token_hex(16)
         try:
-            with log.open("wb") as output, environ.during(environment):
+            with log.open("ab") as output, environ.during(environment):
                 streams = {"cwd": folder, "stdout": output, "stderr": subprocess.STDOUT}
                 gateway = launch_gateway(conf, popen_kwargs=streams)
         except PySparkException as error:

@@ -1,7 +1,7 @@
 """The expressions inside `F.expr`, `selectExpr` and filter strings, as the messages that column objects would send.
 
 Only what a reading token by token gets exactly right is read: literals, columns, operators, function calls, CASE, CAST,
-IN, BETWEEN, IS, a trailing alias. Anything else (windows, lambdas, subqueries, intervals) is refused as a whole.
+IN, BETWEEN, IS, a trailing alias. Anything else (windows, lambdas, subqueries) is refused as a whole.
 Operators keep their operands, not their precedence: lineage needs no more.
 """
 
@@ -21,6 +21,7 @@ _KEYWORDS = _BINARY | frozenset(
     "NOT IS IN BETWEEN CASE WHEN THEN ELSE END AS OVER FROM SELECT DISTINCT INTERVAL".split()
 )
 _CONSTANTS = frozenset(["TRUE", "FALSE", "NULL"])
+_UNITS = frozenset("YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND MILLISECOND MICROSECOND NANOSECOND".split())
 _IDENTIFIER_PART = re.compile(r"`((?:[^`]|``)*)`|([^.`]+)")
 
 
@@ -133,6 +134,8 @@ class _Parser:
             return _call("literal", [])
         if word == "CASE":
             return self.case()
+        if word == "INTERVAL":
+            return self.interval()
         if kind != "name" or word in _KEYWORDS or text.endswith("*"):
             raise _Refused
         if word in ("DATE", "TIMESTAMP") and self.tokens[self.at][0] == "literal":
@@ -166,6 +169,16 @@ class _Parser:
             operands.append(self.expression())
         self.expect("END")
         return _call("when", operands)
+
+    def interval(self) -> Any:
+        while True:
+            self.skip("-", "+")
+            if self.take()[0] != "literal" or self.take()[1].upper().removesuffix("S") not in _UNITS:
+                raise _Refused
+            if self.skip("TO") and self.take()[1].upper() not in _UNITS:
+                raise _Refused
+            if self.tokens[self.at][0] != "literal":
+                return _call("literal", [])
 
     def cast(self) -> Any:
         operand = self.expression()

@@ -61,6 +61,4 @@ def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _not_calibrated(observed: str, expected: str) -> MetricError:
-    return MetricError(
-        object="calibration", observed=observed, expected=expected, next_step="lengthen the recipe's holdout"
-    )
+    return MetricError(object="calibration", observed=observed, expected=expected, next_step="hold out more days")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
 from ray_jobs.errors import DatasetError
@@ -40,31 +41,41 @@ class Rows:
         return len(self.labels)
 
     def shard(self, rank: int, of: int) -> Rows:
-        """Every `of`-th row from the `rank`-th on; all shards have the same length, so up to `of - 1` rows are left out."""
+        """Every `of`-th row from the `rank`-th on; all are equally long, so up to `of - 1` rows are left out."""
         part = slice(rank, len(self) // of * of, of)
         return Rows({name: column[part] for name, column in self.columns.items()}, self.labels[part])
 
 
-def training_rows(table: TableVersion, recipe: Recipe, window: Window) -> Rows:
-    """The rows of a part of the train window whose label was known by the train window's end."""
-    return _read(table, recipe, window, known_before=recipe.train_window)
+def training_rows(table: TableVersion, recipe: Recipe, part: Literal["fit", "holdout", "all"]) -> Rows:
+    """The train window's rows whose label was known by its end.
+
+    Args:
+        table: What to read; only the columns that the recipe names.
+        recipe: Says which days are held out.
+        part: "fit" for weights and encoders, "holdout" for calibration, or both.
+
+    Raises:
+        DatasetError: if the version or a column does not exist, or if there is no such row.
+    """
+    window = recipe.train_window
+    known = ds.field(recipe.known_at_column) <= _instant(window.end)
+    found = _read(table, recipe, window, also=known, needs=recipe.known_at_column)
+    if part != "all":
+        found = found.filter(_held_out(found.column(recipe.time_column), recipe, part))
+    return _rows(found, recipe, f"{table}, {part} part of {window}")
 
 
 def evaluation_rows(table: TableVersion, recipe: Recipe, window: Window) -> Rows:
-    """The labelled rows of a window after training."""
-    return _read(table, recipe, window, known_before=None)
+    """The labelled rows of a window after training; raises as `training_rows` does."""
+    return _rows(_read(table, recipe, window), recipe, f"{table}, {window}")
 
 
-def _read(table: TableVersion, recipe: Recipe, window: Window, *, known_before: Window | None) -> Rows:
-    """Reads only the columns that the recipe names.
-
-    Raises:
-        DatasetError: if the version or a column does not exist, or if no labelled row is in the window.
-    """
+def _read(
+    table: TableVersion, recipe: Recipe, window: Window, *, also: ds.Expression | None = None, needs: str | None = None
+) -> pa.Table:
     dataset = _open(table)
-    needed = [*recipe.inputs, recipe.label, recipe.time_column, recipe.row_key]
-    filters = [recipe.known_at_column] if known_before else []
-    absent = [name for name in (*needed, *filters) if name not in dataset.schema.names]
+    columns = [*recipe.inputs, recipe.label, recipe.time_column, recipe.row_key]
+    absent = [name for name in [*columns, *filter(None, [needs])] if name not in dataset.schema.names]
     if absent:
         raise DatasetError(
             object=f"table {table}",
@@ -72,14 +83,24 @@ def _read(table: TableVersion, recipe: Recipe, window: Window, *, known_before: 
             expected=f"the columns of recipe {recipe.model_name}",
             next_step="build the training set with the recipe's feature service, or correct the recipe",
         )
-    wanted = _within(recipe.time_column, window) & ds.field(recipe.label).is_valid()
-    if known_before:
-        wanted &= ds.field(recipe.known_at_column) <= pa.scalar(known_before.end, pa.timestamp("us", tz="UTC"))
-    found = dataset.to_table(columns=needed, filter=wanted)
+    time = ds.field(recipe.time_column)
+    wanted = (time >= _instant(window.start)) & (time < _instant(window.end)) & ds.field(recipe.label).is_valid()
+    return dataset.to_table(columns=columns, filter=wanted if also is None else wanted & also)
+
+
+def _held_out(times: pa.ChunkedArray, recipe: Recipe, part: Literal["fit", "holdout"]) -> pa.Array:
+    """Marks the rows of a part. Whole days, since flights of one day are delayed by the same weather."""
+    start = np.datetime64(recipe.train_window.start.astimezone(UTC).replace(tzinfo=None), "us")
+    days = (times.to_numpy().astype("datetime64[us]") - start) // np.timedelta64(1, "D")
+    held_out = days % recipe.holdout_every_days == recipe.holdout_every_days - 1
+    return pa.array(held_out if part == "holdout" else ~held_out)
+
+
+def _rows(found: pa.Table, recipe: Recipe, name: str) -> Rows:
     if not found.num_rows:
         raise DatasetError(
-            object=f"table {table}",
-            observed=f"no labelled row with {recipe.time_column} in {window}",
+            object=f"rows of {name}",
+            observed="no labelled row",
             expected="at least one",
             next_step="correct the recipe's windows, or build the training set for these days",
         )
@@ -92,7 +113,7 @@ def _read(table: TableVersion, recipe: Recipe, window: Window, *, known_before: 
 def _open(table: TableVersion) -> ds.Dataset:
     try:
         delta = DeltaTable(table.uri, version=table.version, storage_options=dict(table.storage_options) or None)
-    except (TableNotFoundError, OSError, ValueError) as error:
+    except (DeltaError, OSError, ValueError) as error:
         raise DatasetError(
             object=f"table {table}",
             observed=f"{type(error).__name__}: {error}",
@@ -102,9 +123,8 @@ def _open(table: TableVersion) -> ds.Dataset:
     return delta.to_pyarrow_dataset()
 
 
-def _within(column: str, window: Window) -> ds.Expression:
-    start, end = (pa.scalar(instant, pa.timestamp("us", tz="UTC")) for instant in (window.start, window.end))
-    return (ds.field(column) >= start) & (ds.field(column) < end)
+def _instant(instant: datetime) -> pa.Scalar:
+    return pa.scalar(instant, pa.timestamp("us", tz="UTC"))
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:

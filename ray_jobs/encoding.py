@@ -1,8 +1,8 @@
 """From raw columns to numbers: fitted once on training rows, and the same for a million rows and for one.
 
-A numeric value x becomes three inputs: its standard score, clipped to ±5; its rank among the training rows, scaled to the
-same spread; and 1 where it is missing (the other two are 0 then). The score keeps distances, the rank keeps heavy tails
-from drowning the middle. A category becomes an id; 0 stands for unknown, missing and rare ones.
+A numeric value becomes three inputs: its standard score, clipped to ±5; its rank among the training rows, scaled to
+the same spread; and 1 where it is missing (the other two are 0 then). The score keeps distances, the rank keeps heavy
+tails from drowning the middle. A category becomes an id; 0 stands for unknown, missing and rare ones.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class NumericScale:
         deviation = float(seen.std())
         return cls(name, float(seen.mean()), deviation or 1.0, tuple(knots.tolist()), tuple(ranks.tolist()))
 
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> NumericScale:
+        knots, ranks = tuple(state["knots"]), tuple(state["ranks"])
+        return cls(state["name"], state["mean"], state["deviation"], knots, ranks)
+
 
 class Encoder:
     """Encodes raw columns as they were encoded for training.
@@ -108,9 +113,9 @@ class Encoder:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The raw columns that `encode` reads."""
-        pairs = dict.fromkeys(c for d in self.differences for c in (d.minuend, d.subtrahend))
-        return (*self.vocabularies, *self._numeric, *pairs)
+        """The raw columns that `encode` reads, each once."""
+        of_differences = (c for d in self.differences for c in (d.minuend, d.subtrahend))
+        return tuple(dict.fromkeys((*self.vocabularies, *self._numeric, *of_differences)))
 
     def encode(self, columns: Columns) -> Encoded:
         """Encodes rows; no row's result depends on another row.
@@ -146,7 +151,7 @@ class Encoder:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Encoder:
-        scales = [NumericScale(**{**s, "knots": tuple(s["knots"]), "ranks": tuple(s["ranks"])}) for s in state["scales"]]
+        scales = [NumericScale.from_json(scale) for scale in state["scales"]]
         return cls(state["vocabularies"], scales, [Difference(**difference) for difference in state["differences"]])
 
     def _row_count(self, columns: Columns) -> int:
@@ -189,8 +194,8 @@ def _numbers(columns: Columns, name: str, rows: int) -> NDArray[np.float64]:
         values = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise _not_numeric(name, str(error)) from None
-    if np.isinf(values).any():
-        raise _not_numeric(name, "an infinite value")
+    if values.ndim != 1 or np.isinf(values).any():
+        raise _not_numeric(name, "an infinite value" if values.ndim == 1 else f"shape {values.shape}")
     return values
 
 

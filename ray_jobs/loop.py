@@ -1,8 +1,8 @@
 """The training loop of one worker, and what it needs to go on where a killed run stopped.
 
 After a restart every worker has the state that it had after the last reported epoch: weights, optimizer, schedule,
-the random numbers of its own dropout, and the position in the data, which follows from seed, rank and epoch. A run that was
-interrupted therefore ends with the same weights as one that was not.
+the random numbers of its own dropout, and the position in the data, which follows from seed, rank and epoch. A run that
+was interrupted therefore ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass over the fit window. Losses are means over rows, natural logarithm; `number` counts from 1."""
+    """One pass over the fitted days. Losses are means over rows, natural logarithm; `number` counts from 1."""
 
     number: int
     train_loss: float
@@ -90,8 +90,8 @@ def train_loop(config: Mapping[str, Job]) -> None:
         torch.set_num_threads(1)
     encoder = Encoder.from_json(job.encoder)
     fit, holdout = (
-        Tensors.of(training_rows(job.table, recipe, window).shard(rank, workers), encoder, device)
-        for window in (recipe.fit_window, recipe.holdout_window)
+        Tensors.of(training_rows(job.table, recipe, part).shard(rank, workers), encoder, device)
+        for part in ("fit", "holdout")
     )
     torch.manual_seed(recipe.seed)
     bare = WideAndDeep(job.shape)

@@ -42,6 +42,12 @@ class Shape:
     dropout: float
 
     @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Shape:
+        tuples = {name: tuple(state[name]) for name in ("cardinalities", "hidden_widths")}
+        values: dict[str, Any] = {**state, **tuples}
+        return cls(**values)
+
+    @classmethod
     def of(cls, encoder: Encoder, recipe: Recipe) -> Shape:
         return cls(
             cardinalities=encoder.cardinalities,
@@ -62,10 +68,11 @@ class WideAndDeep(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         widths = [min(shape.maximum_embedding_width, (c + 1) // 2) for c in shape.cardinalities]
-        self.embeddings = nn.ModuleList(nn.Embedding(c, w) for c, w in zip(shape.cardinalities, widths, strict=True))
-        for embedding in self.embeddings:
+        embeddings = [nn.Embedding(c, w) for c, w in zip(shape.cardinalities, widths, strict=True)]
+        for embedding in embeddings:
             # Where no training row has the id 0, it stays neutral.
             nn.init.zeros_(embedding.weight[0])
+        self.embeddings = nn.ModuleList(embeddings)
         width = shape.numeric_width + sum(widths)
         self.wide = nn.Linear(width, 1)
         layers: list[nn.Module] = []
@@ -156,8 +163,7 @@ class TabularModel:
             _require_untouched(folder, document, metadata)
             if config["format"] != FORMAT:
                 raise _refused(folder, f"format {config['format']!r}", FORMAT, "use the release that wrote it")
-            sizes = config["shape"]
-            shape = Shape(**{**sizes, **{k: tuple(sizes[k]) for k in ("cardinalities", "hidden_widths")}})
+            shape = Shape.from_json(config["shape"])
             network = WideAndDeep(shape)
             network.load_state_dict(weights)
             encoder, calibration = Encoder.from_json(config["encoder"]), Calibration(**config["calibration"])

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ray_jobs.errors import RecipeError
 
@@ -54,7 +54,8 @@ class Recipe:
         numeric: Numeric input columns.
         categorical: Text input columns; each gets an embedding.
         differences: Numeric inputs computed from two columns, in training and in prediction alike.
-        holdout: Length of the last slice of the train window, which no weight sees: calibration is fitted on it.
+        holdout_every_days: Of so many days of the train window the last one is held out: no weight sees it, and
+            calibration is fitted on it. Spread over the window, since its last weeks alone are another season.
         minimum_category_count: A category with fewer training rows shares the embedding of unknown ones.
         maximum_embedding_width: An embedding of c categories has min(this, (c + 1) // 2) dimensions.
         batch_size: Rows of one step, all workers together.
@@ -74,7 +75,7 @@ class Recipe:
     differences: tuple[Difference, ...]
     train_window: Window
     gate_window: Window
-    holdout: timedelta
+    holdout_every_days: int
     minimum_category_count: int
     maximum_embedding_width: int
     hidden_widths: tuple[int, ...]
@@ -90,10 +91,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         train, gate = self.train_window, self.gate_window
+        days = (train.end - train.start).days
+        names = [*self.categorical, *self.numeric, *(difference.name for difference in self.differences)]
         checks = {
-            "train_window": (train.end <= gate.start, f"{train} before the gate window {gate}"),
-            "holdout": (timedelta(0) < self.holdout < train.end - train.start, "longer than 0, shorter than the train window"),
-            "numeric": (len(set(self.inputs)) == len(self.inputs), "no column twice among the inputs"),
+            "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
+            "holdout_every_days": (2 <= self.holdout_every_days <= days, "2 or more, within the train window"),
+            "numeric": (len(set(names)) == len(names), "no name twice among categorical, numeric and differences"),
             "max_failures": (self.max_failures > 0, "1 or more: with 0 the first lost worker ends the run"),
             "num_workers": (self.num_workers > 0, "1 or more"),
             "epochs": (self.epochs > 0, "1 or more"),
@@ -111,19 +114,9 @@ class Recipe:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The table's columns that the model reads, in a fixed order."""
-        of_differences = dict.fromkeys(c for d in self.differences for c in (d.minuend, d.subtrahend))
-        return (*self.categorical, *self.numeric, *of_differences)
-
-    @property
-    def fit_window(self) -> Window:
-        """The part of the train window that weights and encoders are fitted on."""
-        return Window(self.train_window.start, self.train_window.end - self.holdout)
-
-    @property
-    def holdout_window(self) -> Window:
-        """The part of the train window that only calibration and the epochs' validation loss see."""
-        return Window(self.train_window.end - self.holdout, self.train_window.end)
+        """The table's columns that the model reads, each once and in a fixed order."""
+        of_differences = (c for d in self.differences for c in (d.minuend, d.subtrahend))
+        return tuple(dict.fromkeys((*self.categorical, *self.numeric, *of_differences)))
 
     @property
     def fingerprint(self) -> str:
@@ -145,7 +138,8 @@ def arrival_delay() -> Recipe:
             "day_of_week",
             "scheduled_duration_minutes",
             *_of("origin_weather", "temp dewp humid wind_speed wind_u wind_v precip pressure visib"),
-            *_of("origin_delays", "dep_delay_mean_1h dep_late_share_1h dep_delay_mean_24h cancelled_24h overdue overdue_minutes"),
+            *_of("origin_delays", "dep_delay_mean_1h dep_late_share_1h dep_delay_mean_24h cancelled_24h"),
+            *_of("origin_delays", "overdue overdue_minutes"),
             *_of("carrier_delays", "arr_delay_mean_3h arr_delay_mean_24h arr_delay_mean_7d arr_late_share_7d"),
             *_of("destination_delays", "arr_delay_mean_3h arr_delay_mean_24h arr_delay_mean_7d"),
             *_of("flight_history", "late_share_20 arr_delay_mean_20"),
@@ -157,14 +151,14 @@ def arrival_delay() -> Recipe:
         ),
         train_window=Window(datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 10, 1, tzinfo=UTC)),
         gate_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
-        holdout=timedelta(days=14),
+        holdout_every_days=10,
         minimum_category_count=50,
-        maximum_embedding_width=8,
+        maximum_embedding_width=4,
         hidden_widths=(64, 32),
         dropout=0.2,
         epochs=12,
         batch_size=2048,
-        learning_rate=3e-3,
+        learning_rate=6e-3,
         weight_decay=0.05,
         seed=2013,
         num_workers=2,
@@ -179,12 +173,30 @@ def arrival_delay_fine_tune() -> Recipe:
         arrival_delay(),
         train_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 10, 25, tzinfo=UTC)),
         gate_window=Window(datetime(2013, 10, 25, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
-        holdout=timedelta(days=4),
+        holdout_every_days=6,
         epochs=3,
         learning_rate=5e-4,
+    )
+
+
+def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
+    """The recipe over other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
+
+    The gate window begins where the train window ends.
+    """
+    train, gate = recipe.train_window, recipe.gate_window
+    changed = Window(_instant(train_start, train.start), _instant(train_end, train.end))
+    return dataclasses.replace(
+        recipe,
+        train_window=changed,
+        gate_window=Window(changed.end if train_end else gate.start, _instant(gate_end, gate.end)),
     )
 
 
 def _of(view: str, features: str) -> tuple[str, ...]:
     """Feast's full feature names."""
     return tuple(f"{view}__{feature}" for feature in features.split())
+
+
+def _instant(text: str, default: datetime) -> datetime:
+    return datetime.fromisoformat(text) if text else default

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -11,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.fs as pafs
 import ray
-import ray.train
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from ray_jobs import calibration
+from ray_jobs import calibration, run_folder
 from ray_jobs.calibration import Calibration
 from ray_jobs.dataset import TableVersion, training_rows
 from ray_jobs.encoding import Encoder
@@ -27,7 +25,6 @@ from ray_jobs.loop import Epoch, Job, Progress, read_state, train_loop
 from ray_jobs.model import Shape, TabularModel, WideAndDeep
 from ray_jobs.recipe import Recipe
 
-RUN_FILE = "run.json"
 CHECKPOINTS_KEPT = 2
 
 
@@ -40,7 +37,7 @@ class TrainResult:
         metrics: On the gate window, after calibration.
         history: One entry per epoch, however often the run was interrupted.
         resumed_after: Number of finished epochs at each restart from a checkpoint; empty for an uninterrupted run.
-        rows: Rows of the fit window.
+        rows: Rows that weights were fitted on.
         workers: Training processes.
         accelerator: Name of the GPU, or "cpu".
         seconds: Wall clock of the whole call.
@@ -96,21 +93,22 @@ def train(
             workers failed than the recipe allows.
         RecipeError: if the base model doesn't fit the recipe.
         DatasetError: if the table lacks columns, or rows in a window.
-        MetricError: if the holdout or the gate window has only one class.
+        MetricError: if the held-out days or the gate window have only one class.
     """
     started = time.monotonic()
-    scaling = _scaling(recipe)
-    rows = training_rows(table, recipe, recipe.fit_window)
+    workers, use_gpu = _workers(recipe)
+    rows = training_rows(table, recipe, "fit")
     base = _base(base_model_dir, recipe) if base_model_dir else None
     encoder = base.encoder if base else Encoder.fit(rows.columns, recipe)
     shape = base.shape if base else Shape.of(encoder, recipe)
     weights = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()} if base else None
     job = Job(recipe, table, encoder.to_json(), shape, weights)
-    _claim(storage_path, run_name, resume, job, base_model_dir)
+    identity = {"recipe": recipe.fingerprint, "table": str(table), "base": run_folder.digest(base_model_dir)}
+    run_folder.claim(storage_path, run_name, identity, resume=resume)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"job": job},
-        scaling_config=scaling,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         run_config=RunConfig(
             name=run_name,
             storage_path=storage_path,
@@ -129,18 +127,18 @@ def train(
         history=tuple(progress.epochs),
         resumed_after=tuple(progress.resumed_after),
         rows=len(rows),
-        workers=scaling.num_workers,
+        workers=workers,
         accelerator=progress.accelerator,
         seconds=time.monotonic() - started,
     )
 
 
-def _scaling(recipe: Recipe) -> ScalingConfig:
-    """One GPU per worker where the cluster has any, else one CPU."""
+def _workers(recipe: Recipe) -> tuple[int, bool]:
+    """How many, and whether on GPUs: one GPU per worker where the cluster has any, else one CPU."""
     offered = ray.cluster_resources() if ray.is_initialized() else {}
     gpus, cpus = int(offered.get("GPU", 0)), int(offered.get("CPU", 0))
     if gpus:
-        return ScalingConfig(num_workers=min(recipe.num_workers, gpus), use_gpu=True)
+        return min(recipe.num_workers, gpus), True
     if cpus < recipe.num_workers:
         raise TrainingError(
             object=f"recipe {recipe.model_name}",
@@ -148,7 +146,7 @@ def _scaling(recipe: Recipe) -> ScalingConfig:
             expected=f"{recipe.num_workers} CPUs, one per worker",
             next_step="connect to a larger cluster, or lower the recipe's num_workers",
         )
-    return ScalingConfig(num_workers=recipe.num_workers)
+    return recipe.num_workers, False
 
 
 def _base(folder: Path, recipe: Recipe) -> TabularModel:
@@ -164,44 +162,11 @@ def _base(folder: Path, recipe: Recipe) -> TabularModel:
     return model
 
 
-def _claim(
-    storage_path: str, run_name: str, resume: Literal["never", "always"], job: Job, base_model_dir: Path | None
-) -> None:
-    """Makes the run's folder and notes what the run is, or proves that it is the same run that goes on."""
-    files, root = pafs.FileSystem.from_uri(storage_path)
-    folder = f"{root}/{run_name}"
-    exists = files.get_file_info(folder).type != pafs.FileType.NotFound
-    if exists != (resume == "always"):
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed=f"{folder} {'exists' if exists else 'does not exist'}",
-            expected="a new name" if exists else "the folder of the run to resume",
-            next_step="choose a run name that was never used" if exists else 'start it with resume="never"',
-        )
-    base = (base_model_dir / "model.json").read_text(encoding="utf-8") if base_model_dir else ""
-    identity = {"recipe": job.recipe.fingerprint, "table": str(job.table), "base": hashlib.sha256(base.encode()).hexdigest()}
-    if not exists:
-        files.create_dir(folder)
-        with files.open_output_stream(f"{folder}/{RUN_FILE}") as stream:
-            stream.write(json.dumps(identity).encode())
-        return
-    with files.open_input_stream(f"{folder}/{RUN_FILE}") as stream:
-        noted = json.loads(stream.read())
-    changed = [name for name, value in identity.items() if noted[name] != value]
-    if changed:
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed=f"another {' and '.join(changed)} than when it started",
-            expected="the same recipe, table version and base model",
-            next_step="resume it with those, or start a new run",
-        )
-
-
 def _finished(trainer: TorchTrainer, run_name: str, shape: Shape, recipe: Recipe) -> tuple[WideAndDeep, Progress]:
     """Runs the trainer to its end and reads its last checkpoint."""
     try:
         result = trainer.fit()
-    except ray.train.TrainingFailedError as error:
+    except TrainingFailedError as error:
         raise TrainingError(
             object=f"training run {run_name}",
             observed=str(error).strip(),
@@ -226,10 +191,8 @@ def _calibrated(
     network: WideAndDeep, encoder: Encoder, shape: Shape, recipe: Recipe, table: TableVersion
 ) -> TabularModel:
     """The model, with its calibration fitted on the holdout."""
-    raw = TabularModel(
-        encoder=encoder, shape=shape, network=network, calibration=Calibration(), label=recipe.label
-    )  # fmt: skip
-    holdout = training_rows(table, recipe, recipe.holdout_window)
+    raw = TabularModel(encoder=encoder, shape=shape, network=network, calibration=Calibration(), label=recipe.label)
+    holdout = training_rows(table, recipe, "holdout")
     logits = raw.logits(encoder.encode(holdout.columns))
     raw.calibration = calibration.fit(logits, holdout.labels.astype(float))
     return raw

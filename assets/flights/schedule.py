@@ -43,7 +43,7 @@ def scheduled_flights(days: Collection[date]) -> list[ScheduledFlight]:
     ]
 
 
-def _scheduled(day: date, record: dict[str, str], zones: dict[str, ZoneInfo]) -> ScheduledFlight:
+def _scheduled(day: date, record: dict[str, str], zones: dict[str, str]) -> ScheduledFlight:
     hour = datetime.fromisoformat(record["time_hour"]).astimezone(UTC)
     departure = hour + timedelta(minutes=int(record["sched_dep_time"]) % 100)
     return ScheduledFlight(
@@ -58,14 +58,14 @@ def _scheduled(day: date, record: dict[str, str], zones: dict[str, ZoneInfo]) ->
     )
 
 
-def _duration(departure: datetime, arrival_clock: int, zone: ZoneInfo | None) -> int | None:
+def _duration(departure: datetime, arrival_clock: int, zone: str | None) -> int | None:
     """Minutes from departure to the next time that the destination's clock shows `arrival_clock` (HHMM)."""
     if zone is None:
         return None
-    there = departure.astimezone(zone)
+    there = departure.astimezone(ZoneInfo(zone))
     return (arrival_clock // 100 * 60 + arrival_clock % 100 - there.hour * 60 - there.minute) % DAY_MINUTES
 
 
-def _zones() -> dict[str, ZoneInfo]:
+def _zones() -> dict[str, str]:
     records = csv.DictReader(io.StringIO(source_file("airports.csv").decode()))
-    return {record["faa"]: ZoneInfo(record["tzone"]) for record in records if record["tzone"] != MISSING}
+    return {record["faa"]: record["tzone"] for record in records if record["tzone"] != MISSING}

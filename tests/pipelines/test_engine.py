@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -68,8 +69,26 @@ def jars() -> list[Path]:
     return ensure_jars(found.root, jars_dir=found.jars_dir)
 
 
+def listening() -> set[tuple[int, str, int]]:
+    """Process, address and port of each socket that this process and its children listen on."""
+    this = psutil.Process()
+    return {
+        (process.pid, connection.laddr.ip, connection.laddr.port)
+        for process in (this, *this.children(recursive=True))
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+@pytest.fixture(scope="module")
+def ports_before() -> set[tuple[int, str, int]]:
+    return listening()
+
+
 @pytest.fixture(scope="module", params=["embedded", pytest.param("spark", marks=pytest.mark.spark)])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ports_before: set[tuple[int, str, int]]
+) -> Iterator[Engine]:
     folder = request.getfixturevalue("jars")[0].parent if request.param == "spark" else None
     with Engine.start(request.param, home=tmp_path_factory.mktemp("home"), jars_dir=folder) as started:
         yield started
@@ -93,7 +112,7 @@ def test_a_cast_that_cannot_succeed_fails_under_ansi_rules(engine: Engine) -> No
 
 def test_python_functions_run_in_this_interpreter(engine: Engine) -> None:
     executable = F.udf(lambda _: sys.executable, "string")
-    assert engine.session.range(1).select(executable("id").alias("python")).first()["python"] == sys.executable
+    assert engine.session.range(1).select(executable("id").alias("python")).collect()[0]["python"] == sys.executable
 
 
 def test_timestamps_are_written_as_utc_microseconds(engine: Engine, tmp_path: Path) -> None:
@@ -104,17 +123,11 @@ def test_timestamps_are_written_as_utc_microseconds(engine: Engine, tmp_path: Pa
     assert [path for path in (tmp_path / "out").iterdir() if path != file] == []
 
 
-def test_every_open_port_is_on_loopback(engine: Engine) -> None:
+def test_every_open_port_is_on_loopback(engine: Engine, ports_before: set[tuple[int, str, int]]) -> None:
     engine.session.range(1).count()
-    this = psutil.Process()
-    ports = [
-        connection.laddr.ip
-        for process in (this, *this.children(recursive=True))
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    assert ports
-    for text in ports:
+    opened = listening() - ports_before
+    assert opened
+    for _, text, _ in opened:
         address = ip_address(text)
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         assert (mapped or address).is_loopback
@@ -138,7 +151,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     killed = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "cwd",
-        env={"PYTHONPATH": repository, "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "PYTHONPATH": repository},
         capture_output=True,
         text=True,
         timeout=300,

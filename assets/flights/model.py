@@ -1,0 +1,107 @@
+"""The model that answers: will this flight arrive 15 or more minutes late? Trained, registered behind a gate, served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.flights.features import ONLINE, SERVICE
+from assets.flights.tables import OWNER, cost_tags
+from pipelines import model_steps
+from pipelines.governed import Check, GovernedRun, Written, governed_asset
+
+if TYPE_CHECKING:
+    from ray_jobs.recipe import Recipe
+
+MODEL = "flights.arrival_delay"
+TRAINING = ("training", "flights", "arrival_delay")
+REGISTERED = ("models", "flights", "arrival_delay")
+SERVED = ("serving", "flights", "arrival_delay")
+QUESTION = "Will this flight arrive 15 or more minutes late? Asked two hours before scheduled departure."
+LIMITS = (
+    "Trained on departures from New York in 2013; says nothing about other airports or years.",
+    "Cancelled and diverted flights are not predicted: they have no arrival delay.",
+    "The tail number is that of the aircraft that flew; a swap after the question was asked is already in the record.",
+    "A cancellation is taken to be known at scheduled departure.",
+)
+
+
+class Mode(Enum):
+    """Where the weights begin."""
+
+    FROM_SCRATCH = "from_scratch"
+    FINE_TUNE = "fine_tune"
+
+
+class TrainConfig(dg.Config):
+    """A training run. Windows are [start, end), ISO 8601 with offset; empty takes the recipe's."""
+
+    mode: Mode = Mode.FROM_SCRATCH
+    train_start: str = ""
+    train_end: str = ""
+    gate_end: str = ""
+
+
+def recipe(config: TrainConfig) -> Recipe:
+    """The recipe of a mode, with the windows that the config changes."""
+    from ray_jobs import recipe as recipes
+
+    base = recipes.arrival_delay_fine_tune() if config.mode is Mode.FINE_TUNE else recipes.arrival_delay()
+    return recipes.with_windows(base, config.train_start, config.train_end, config.gate_end)
+
+
+@governed_asset(
+    key=TRAINING,
+    kind="training",
+    owner=OWNER,
+    tags=cost_tags("training"),
+    kinds=("pytorch", "ray"),
+    inputs={"training_set": "gold/flights/training_set"},
+    config=TrainConfig,
+)
+def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
+    """A trained challenger with its run record, card and figures. Grain: one MLflow run per materialization.
+
+    Trained on Ray from one version of the training set, from scratch or from the champion's weights, and compared with
+    a logistic regression and the champion on flights that none of them was trained on.
+    """
+    from ray_jobs.challenge import challenge
+
+    yield model_steps.train(
+        run, challenge, recipe(config), model=MODEL, question=QUESTION, limits=LIMITS,
+        service=SERVICE, fine_tune=config.mode is Mode.FINE_TUNE,
+    )  # fmt: skip
+
+
+@governed_asset(
+    key=REGISTERED,
+    kind="model",
+    owner=OWNER,
+    tags=cost_tags("training"),
+    kinds=("mlflow",),
+    deps=[TRAINING],
+    check=Check("gate", "The challenger beats the baseline and the champion, by AUC and by log loss", blocking=False),
+)
+def registered(run: GovernedRun) -> Iterator[Written]:
+    """The registered model; it becomes the champion if it passed the gate. Grain: one version per trained challenger."""
+    yield model_steps.register(run, MODEL, trained_by=TRAINING)
+
+
+@governed_asset(
+    key=SERVED,
+    kind="serving",
+    owner=OWNER,
+    tags=cost_tags("serving"),
+    kinds=("ray", "fastapi"),
+    deps=[REGISTERED, ONLINE],
+    freshness=timedelta(days=30),
+)
+def served(run: GovernedRun) -> Iterator[Written]:
+    """The champion behind the prediction service on Ray Serve, named by version and digest. Grain: one deployment."""
+    from serving.deploy import deploy
+
+    yield model_steps.serve(run, MODEL, deploy=deploy, service=SERVICE)

@@ -1,0 +1,58 @@
+"""One challenge: train a model, then measure it, the baseline and the champion on flights that none was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray_jobs.baseline import fit_baseline
+from ray_jobs.contest import Contender, Standing, contest
+from ray_jobs.dataset import TableVersion
+from ray_jobs.model import TabularModel
+from ray_jobs.recipe import Recipe, Window
+from ray_jobs.train import TrainResult, train
+
+CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What came out: the run, and every contender's standing on the window."""
+
+    run: TrainResult
+    window: Window
+    standings: Mapping[str, Standing]
+
+
+def challenge(
+    recipe: Recipe,
+    *,
+    table_uri: str,
+    table_version: int,
+    storage_path: str,
+    run_name: str,
+    model_dir: Path,
+    window: Window,
+    base_model_dir: Path | None = None,
+    champion_dir: Path | None = None,
+) -> Challenge:
+    """Trains on the cluster that this process is connected to, then compares.
+
+    Args:
+        window: Where contenders are compared: within or after the gate window, and after the champion's training.
+        base_model_dir: A model to fine-tune.
+        champion_dir: The model that serves now; None before the first.
+    """
+    table = TableVersion(table_uri, table_version)
+    result = train(
+        recipe, table=table, storage_path=storage_path, run_name=run_name, model_dir=model_dir,
+        base_model_dir=base_model_dir,
+    )  # fmt: skip
+    contenders: dict[str, Contender] = {
+        CHALLENGER: TabularModel.load(model_dir),
+        BASELINE: fit_baseline(recipe, table=table).baseline,
+    }
+    if champion_dir is not None:
+        contenders[CHAMPION] = TabularModel.load(champion_dir)
+    return Challenge(result, window, contest(recipe, table=table, window=window, contenders=contenders))

@@ -1,0 +1,140 @@
+"""Answers questions: reads features, predicts, records, and only then answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines import clock
+from pipelines.settings import Settings
+from serving import log, models
+from serving.config import ServiceConfig
+from serving.errors import RequestError
+from serving.features import FeatureReading, OnlineFeatures
+from serving.flight_request import Column, FlightQuestion
+from serving.ids import uuid7
+
+#: The columns of the schedule by which features are looked up.
+ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
+_NOBODYS_FLIGHT = FlightQuestion.model_validate(
+    {"flight": "0Z9999", "origin": "000", "destination": "001", "scheduled_departure": "2000-01-01T00:00:00+00:00"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Whose request it is: our or the caller's request id, and the caller's W3C trace context."""
+
+    request_id: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prediction:
+    question: FlightQuestion
+    schedule: Mapping[str, Column]
+    reading: FeatureReading
+    probability: float
+
+
+class PredictionService:
+    """One model over one feature service. For one thread at a time, which `serving.http` sees to.
+
+    Raises:
+        ModelError: if the model's files are not those of its digest.
+    """
+
+    def __init__(self, config: ServiceConfig, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._model = models.load(config.model)
+        self._features = OnlineFeatures(settings, config.feature_service)
+        self._log = log.PredictionLog(log.folder(settings))
+        self._identity = config.model.model_dump(include={"name", "version", "digest"})
+
+    def describe(self) -> dict[str, Any]:
+        """What is served."""
+        return {
+            **self._identity,
+            "metrics": self._config.model.metrics,
+            "feature_service": self._config.feature_service,
+            "threshold": self._config.threshold,
+            "inputs": list(self._model.inputs),
+        }
+
+    def check(self) -> None:
+        """Goes the way of a prediction, for a flight that nobody flies, without recording it.
+
+        Raises:
+            FeatureStoreUnavailable: if the online store does not answer or was not filled.
+            ModelError: if the model asks for a column that neither the schedule nor the features have.
+        """
+        self._predict([_NOBODYS_FLIGHT])
+
+    def answer(self, questions: Sequence[FlightQuestion], trace: Trace) -> list[str]:
+        """Answers as JSON objects, in the order of the questions; each is in the prediction log when this returns.
+
+        Raises:
+            RequestError: if nothing at all is known about a flight; then none is answered.
+            FeatureStoreUnavailable: if the online store does not answer.
+            PredictionNotRecorded: if the log cannot be written.
+        """
+        as_of = clock.now(self._settings)
+        predictions = self._predict(questions)
+        for place, prediction in enumerate(predictions):
+            if not prediction.reading.found:
+                raise _unknown_flight(prediction, "flight" if len(questions) == 1 else f"flights.{place}.flight")
+        answers = [self._answer(prediction, as_of) for prediction in predictions]
+        context = {
+            "feature_service": self._config.feature_service,
+            "answered_at": datetime.now(UTC).isoformat(),
+            **asdict(trace),
+        }
+        records = [
+            answer | {"question": p.question.model_dump(mode="json"), "schedule": p.schedule} | context
+            for answer, p in zip(answers, predictions, strict=True)
+        ]
+        self._log.append(as_of.date(), records)
+        return [json.dumps(answer) for answer in answers]
+
+    def _predict(self, questions: Sequence[FlightQuestion]) -> list[_Prediction]:
+        schedules = [question.columns() for question in questions]
+        readings = self._features.read([{key: schedule[key] for key in ENTITY_KEYS} for schedule in schedules])
+        rows = [schedule | reading.values() for schedule, reading in zip(schedules, readings, strict=True)]
+        probabilities = self._model.predict_proba({name: [row[name] for row in rows] for name in rows[0]})
+        return [
+            _Prediction(question, schedule, reading, float(probability))
+            for question, schedule, reading, probability in zip(
+                questions, schedules, readings, probabilities, strict=True
+            )
+        ]
+
+    def _answer(self, prediction: _Prediction, as_of: datetime) -> dict[str, Any]:
+        threshold = self._config.threshold
+        return {
+            "prediction_id": str(uuid7()),
+            "flight_id": prediction.question.flight_id,
+            "probability": prediction.probability,
+            "decision": "late" if prediction.probability >= threshold else "on_time",
+            "threshold": threshold,
+            "model": self._identity,
+            "features": {
+                name: {"value": feature.value, "timestamp": feature.timestamp}
+                for name, feature in prediction.reading.found.items()
+            },
+            "missing": [asdict(missing) for missing in prediction.reading.missing],
+            "as_of": as_of.isoformat(),
+        }
+
+
+def _unknown_flight(prediction: _Prediction, field: str) -> RequestError:
+    question = prediction.question
+    return RequestError(
+        object=field,
+        observed=f"{question.flight} from {question.origin} to {question.destination}, of which no feature is known",
+        expected="a flight of which the carrier, an airport, the number or the aircraft is known",
+        next_step="correct the codes: with none of them known the answer would be a guess",
+    )

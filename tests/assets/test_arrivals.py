@@ -1,0 +1,121 @@
+"""The sources deliver what the source files hold: by day, byte for byte, once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from assets.flights.arrivals import Arrivals, land, source_file
+from pipelines.errors import LandingError
+from pipelines.landing import Landing
+
+DAY = date(2013, 11, 3)
+
+
+def delivered(landing: Landing, source: str) -> dict[str, bytes]:
+    return {d.uri: landing.path(d).read_bytes() for d in landing.deliveries("flights", source)}
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path / "landing")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "operations.db"
+
+
+def test_flights_land_as_the_lines_of_the_source(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=date(2013, 11, 4), database=database)
+    files = delivered(landing, "flights")
+    assert list(files) == [
+        "flights/flights/dt=2013-11-03/flights_20131103.csv",
+        "flights/flights/dt=2013-11-04/flights_20131104.csv",
+    ]
+    header, *lines = source_file("flights.csv.zip").splitlines(keepends=True)
+    for content, day in zip(files.values(), (b"2013,11,3,", b"2013,11,4,"), strict=True):
+        assert content == header + b"".join(line for line in lines if line.startswith(day))
+
+
+def test_weather_lands_as_json_with_the_digits_of_the_source(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=DAY, database=database)
+    [content] = delivered(landing, "weather").values()
+    as_text = [json.loads(line, parse_float=str, parse_int=str) for line in content.splitlines()]
+    records = list(csv.DictReader(io.StringIO(source_file("weather.csv").decode())))
+    expected = [
+        {name: None if value == "NA" else value for name, value in record.items()}
+        for record in records
+        if (record["month"], record["day"]) == ("11", "3")
+    ]
+    assert as_text == expected
+    assert len(expected) == 72
+    typed = json.loads(content.splitlines()[0])
+    assert isinstance(typed["temp"], float)
+    assert isinstance(typed["origin"], str)
+
+
+def test_the_operations_system_is_a_database_with_types(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=DAY, database=database)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*), count(year), count(speed) FROM planes").fetchone() == (3322, 3252, 23)
+        assert connection.execute("SELECT count(*), count(tzone) FROM airports").fetchone() == (1458, 1455)
+        types = connection.execute("SELECT DISTINCT typeof(lat), typeof(tz), typeof(faa) FROM airports").fetchall()
+    assert types == [("real", "integer", "text")]
+
+
+def test_landing_again_changes_nothing(landing: Landing, database: Path) -> None:
+    first = land(landing, start=DAY, end=DAY, database=database)
+    assert first == Arrivals(files=5, rows=902 + 72 + 3322 + 1458 + 16, bytes=first.bytes)
+    before = {path: path.stat().st_mtime_ns for path in landing.root.rglob("*")}
+    assert land(landing, start=DAY, end=DAY, database=database) == Arrivals(0, 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in landing.root.rglob("*")} == before
+
+
+def test_a_list_that_did_not_change_does_not_land_for_the_next_day(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=DAY, database=database)
+    next_day = land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database)
+    assert next_day.files == 2
+    assert list(delivered(landing, "planes")) == ["flights/planes/dt=2013-11-03/planes_20131103.jsonl"]
+
+
+def test_a_changed_register_lands_as_the_snapshot_of_its_day(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=DAY, database=database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO planes (tailnum, model) VALUES ('N0EGMQ', 'EMB-145LR')")
+    assert land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database).files == 3
+    before, after = delivered(landing, "planes").values()
+    assert set(after.splitlines()) - set(before.splitlines()) == {
+        b'{"tailnum": "N0EGMQ", "year": null, "type": null, "manufacturer": null, "model": "EMB-145LR", '
+        b'"engines": null, "seats": null, "speed": null, "engine": null}'
+    }
+
+
+def test_two_snapshots_of_one_day_are_refused(landing: Landing, database: Path) -> None:
+    land(landing, start=DAY, end=DAY, database=database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM airports WHERE faa = 'EEN'")
+    with pytest.raises(LandingError, match="another file of this name has landed"):
+        land(landing, start=DAY, end=DAY, database=database)
+
+
+def test_a_day_without_observations_brings_no_weather(landing: Landing, database: Path) -> None:
+    land(landing, start=date(2013, 12, 31), end=date(2013, 12, 31), database=database)
+    assert delivered(landing, "weather") == {}
+    assert len(delivered(landing, "flights")) == 1
+
+
+def test_bytes_do_not_depend_on_when_or_where_they_land(tmp_path: Path) -> None:
+    roots = [tmp_path / "a", tmp_path / "b"]
+    for root in roots:
+        land(Landing(root / "landing"), start=DAY, end=DAY, database=root / "operations.db")
+    one, other = ({p.relative_to(r): p.read_bytes() for p in r.rglob("*.*") if p.is_file() and p.suffix != ".db"} for r in roots)
+    assert one == other
+    assert len(one) == 5

@@ -1,0 +1,247 @@
+"""Real days on their whole road, landing to bronze to silver, through Dagster."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import asdict, fields
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets.flights import bronze, silver
+from assets.flights.arrivals import flight_lines, land
+from assets.flights.schedule import ScheduledFlight, scheduled_flights
+from pipelines.resources import Platform
+from pipelines.tables import TableId
+from tests.conftest import Materialize
+
+LISTS = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
+DAYS = [bronze.flights, bronze.weather, silver.flights, silver.weather]
+WIND_DAY, BLIZZARD, SPRING, AUTUMN = date(2013, 2, 12), date(2013, 2, 9), date(2013, 3, 10), date(2013, 11, 3)
+REAL_DAYS = (BLIZZARD, WIND_DAY, SPRING, AUTUMN)
+
+
+def rows(platform: Platform, table: str) -> list[dict[str, Any]]:
+    """The newest version's rows, in a fixed order."""
+    house = platform.lakehouse
+    found: pa.Table = house.arrow(house.current(TableId.parse(table)))
+    return found.sort_by("_record_id").to_pylist()
+
+
+def count(rows: Iterable[dict[str, Any]], **values: Any) -> int:
+    return sum(all(row[name] == value for name, value in values.items()) for row in rows)
+
+
+def figures(result: dg.ExecuteInProcessResult, table: str) -> dict[str, Any]:
+    """What the contract's check of one table says."""
+    [check] = [c for c in result.get_asset_check_evaluations() if c.asset_key.to_user_string() == table]
+    return {name: value.value for name, value in check.metadata.items()}
+
+
+def deliver(platform: Platform, source: str, day: date, name: str, content: bytes) -> None:
+    platform.landing.deliver(domain="flights", source=source, interval=day.isoformat(), name=name, content=content)
+
+
+def arrive(platform: Platform, *days: date) -> None:
+    for day in days:
+        land(platform.landing, start=day, end=day, database=platform.settings.root / "operations.db")
+
+
+@pytest.fixture(scope="module")
+def real_days(make_platform: Callable[[], Platform], materialize: Materialize) -> tuple[Platform, dict[str, Any]]:
+    """Four days in silver, each by a run of its own, and what the contracts' checks say of each."""
+    platform = make_platform()
+    arrive(platform, *REAL_DAYS)
+    said: dict[str, Any] = {"airports": figures(materialize(platform, LISTS), "silver/flights/airports")}
+    for day in REAL_DAYS:
+        result = materialize(platform, DAYS, day.isoformat())
+        said |= {f"{table} {day}": figures(result, f"silver/flights/{table}") for table in ("flights", "weather")}
+    return platform, said
+
+
+@pytest.fixture
+def listed(platform: Platform, materialize: Materialize) -> Platform:
+    """One day landed; of it, only carriers, planes and airports are materialized."""
+    arrive(platform, WIND_DAY)
+    materialize(platform, LISTS)
+    return platform
+
+
+@pytest.mark.parametrize("day", REAL_DAYS, ids=str)
+def test_clean_and_quarantined_rows_make_up_what_arrived(real_days: tuple[Platform, dict[str, Any]], day: date) -> None:
+    _, said = real_days
+    flights, weather = said[f"flights {day}"], said[f"weather {day}"]
+    arrived = len(flight_lines([day])[1][day])
+    assert (flights["rows_in"], flights["rows_clean"], flights["rows_quarantined"]) == (arrived, arrived, 0)
+    rejected = 1 if day == WIND_DAY else 0
+    observations = 69 if day == SPRING else 72
+    assert (weather["rows_in"], weather["rows_quarantined"]) == (observations, rejected)
+    assert weather["rows_clean"] == observations - rejected
+
+
+@pytest.mark.parametrize(
+    ("day", "cancelled", "diverted", "without_tailnum", "unknown_aircraft", "unknown_airport"),
+    [
+        (BLIZZARD, 393, 0, 168, 71, 22),
+        (WIND_DAY, 6, 3, 4, 145, 20),
+        (SPRING, 5, 1, 2, 130, 24),
+        (AUTUMN, 2, 0, 1, 125, 18),
+    ],
+    ids=str,
+)
+def test_what_is_missing_or_unknown_is_counted_and_stays(
+    real_days: tuple[Platform, dict[str, Any]],
+    day: date,
+    cancelled: int,
+    diverted: int,
+    without_tailnum: int,
+    unknown_aircraft: int,
+    unknown_airport: int,
+) -> None:
+    platform, said = real_days
+    flights = [row for row in rows(platform, "silver/flights/flights") if row["flight_date"] == day]
+    assert count(flights, status="cancelled") == cancelled
+    assert count(flights, status="diverted") == diverted
+    assert count(flights, tailnum=None) == without_tailnum
+    assert count(flights, arrived_at=None) == cancelled + diverted
+    assert count(flights, scheduled_arrival_at=None) == unknown_airport
+    broken = {"tailnum_in_planes": unknown_aircraft, "dest_in_airports": unknown_airport}
+    assert said[f"flights {day}"]["rows_by_broken_rule"] == broken
+
+
+def test_an_impossible_wind_is_quarantined_with_the_hour_that_reported_it(
+    real_days: tuple[Platform, dict[str, Any]],
+) -> None:
+    platform, _ = real_days
+    [row] = rows(platform, "quarantine/flights/weather")
+    [reason] = row["_reasons"]
+    assert (reason["code"], reason["column"], reason["value"]) == ("wind_speed_range", "wind_speed", "1048.36058")
+    assert (row["_source_uri"], row["_source_row"]) == ("flights/weather/dt=2013-02-12/weather_20130212.jsonl", 4)
+    assert '"time_hour":"2013-02-12T08:00:00Z"' in row["_row"]
+
+
+def test_the_hour_that_comes_twice_has_two_observations(real_days: tuple[Platform, dict[str, Any]]) -> None:
+    platform, _ = real_days
+    hours = [datetime(2013, 11, 3, 5, tzinfo=UTC), datetime(2013, 11, 3, 6, tzinfo=UTC)]
+    weather = rows(platform, "silver/flights/weather")
+    assert {row["origin"]: row["temp"] for row in weather if row["observed_at"] == hours[0]} == {
+        "EWR": 51.98, "JFK": 53.96, "LGA": 55.04,
+    }  # fmt: skip
+    assert {row["origin"]: row["temp"] for row in weather if row["observed_at"] == hours[1]} == {
+        "EWR": 50.0, "JFK": 51.98, "LGA": 53.96,
+    }  # fmt: skip
+
+
+def test_lists_are_whole(real_days: tuple[Platform, dict[str, Any]]) -> None:
+    platform, said = real_days
+    counts = [len(rows(platform, f"silver/flights/{name}")) for name in ("airlines", "airports", "planes")]
+    assert counts == [16, 1458, 3322]
+    assert said["airports"]["rows_by_broken_rule"] == {"in_the_united_states": 3}
+
+
+def test_the_schedule_sent_before_departure_is_the_schedule_in_silver(
+    real_days: tuple[Platform, dict[str, Any]],
+) -> None:
+    platform, _ = real_days
+    sent = {flight.flight_id: asdict(flight) for flight in scheduled_flights(REAL_DAYS)}
+    names = [field.name for field in fields(ScheduledFlight)]
+    kept = {
+        row["flight_id"]: {name: row[name] for name in names} for row in rows(platform, "silver/flights/flights")
+    }
+    assert sent == kept
+    assert len(sent) == 684 + 893 + 908 + 902
+
+
+def test_a_day_run_twice_is_the_same_day(listed: Platform, materialize: Materialize) -> None:
+    tables = [f"{zone}/flights/{name}" for zone in ("bronze", "silver", "quarantine") for name in ("flights", "weather")]
+    materialize(listed, DAYS, str(WIND_DAY))
+    before = {table: rows(listed, table) for table in tables}
+    materialize(listed, DAYS, str(WIND_DAY))
+    assert {table: rows(listed, table) for table in tables} == before
+    assert [len(found) for found in before.values()] == [893, 72, 893, 71, 0, 1]
+
+
+def test_a_delivery_repeated_under_another_name_changes_nothing(listed: Platform, materialize: Materialize) -> None:
+    materialize(listed, DAYS, str(WIND_DAY))
+    bronze_version = listed.lakehouse.version(TableId.parse("bronze/flights/flights"))
+    before = rows(listed, "silver/flights/flights")
+    [delivery] = listed.landing.deliveries("flights", "flights")
+    deliver(listed, "flights", WIND_DAY, "flights_20130212_again.csv", listed.landing.path(delivery).read_bytes())
+    materialize(listed, DAYS, str(WIND_DAY))
+    assert listed.lakehouse.version(TableId.parse("bronze/flights/flights")) == bronze_version
+    assert rows(listed, "silver/flights/flights") == before
+    assert rows(listed, "quarantine/flights/flights") == []
+
+
+def test_damaged_lines_are_quarantined_with_their_place_and_the_rest_is_published(
+    listed: Platform, materialize: Materialize
+) -> None:
+    header, lines = flight_lines([AUTUMN])
+    good = lines[AUTUMN][:5]
+    ragged, typed = lines[AUTUMN][5].replace(b"\n", b",one,two\n"), lines[AUTUMN][6].replace(b",2013-11-03T", b",soon T")
+    short = b"2013,11,3,519\n"
+    deliver(listed, "flights", AUTUMN, "damaged.csv", header + good[0] + ragged + b"".join(good[1:]) + typed + short)
+    result = materialize(listed, [bronze.flights, silver.flights], str(AUTUMN))
+    said = figures(result, "silver/flights/flights")
+    assert (said["rows_in"], said["rows_clean"], said["rows_quarantined"]) == (8, 5, 3)
+    rejected = {row["_source_row"]: row for row in rows(listed, "quarantine/flights/flights")}
+    codes = {number: [reason["code"] for reason in row["_reasons"]] for number, row in rejected.items()}
+    assert (codes[3][0], codes[9][0]) == ("malformed_row", "malformed_row")
+    assert codes[8] == ["scheduled_departure_at_type", "scheduled_departure_at_required"]
+    assert ragged.decode().strip() in rejected[3]["_row"]
+    assert {row["_source_uri"] for row in rejected.values()} == {"flights/flights/dt=2013-11-03/damaged.csv"}
+    ids = {line.split(b",")[10].decode() for line in good}
+    assert {str(row["flight"]) for row in rows(listed, "silver/flights/flights")} == ids
+
+
+def test_a_correction_replaces_the_flight_and_keeps_what_it_replaced(
+    listed: Platform, materialize: Materialize
+) -> None:
+    materialize(listed, DAYS, str(WIND_DAY))
+    header, lines = flight_lines([WIND_DAY])
+    line = next(line for line in lines[WIND_DAY] if line.split(b",")[8] == b"0")
+    values = line.split(b",")
+    values[7], values[8] = str(int(values[7]) - 1).encode(), b"1"
+    deliver(listed, "flights", WIND_DAY, "flights_20130212_2.csv", header + b",".join(values))
+    materialize(listed, DAYS, str(WIND_DAY))
+    flights = rows(listed, "silver/flights/flights")
+    number = {"carrier": values[9].decode(), "flight": int(values[10]), "origin": values[12].decode()}
+    assert len(flights) == 893
+    assert count(flights, **number, arr_delay=1) == 1
+    [replaced] = rows(listed, "quarantine/flights/flights")
+    assert [reason["code"] for reason in replaced["_reasons"] if reason["severity"] == "error"] == ["duplicate_key"]
+    assert replaced["_source_uri"].endswith("/flights_20130212.csv")
+
+
+def test_a_day_without_flights_is_not_published(listed: Platform, materialize: Materialize) -> None:
+    materialize(listed, DAYS, str(WIND_DAY))
+    version = listed.lakehouse.version(TableId.parse("silver/flights/flights"))
+    result = materialize(listed, [bronze.flights, silver.flights], str(SPRING), raise_on_error=False)
+    assert not result.success
+    [check] = result.get_asset_check_evaluations()
+    assert (check.passed, "has_flights" in str(check.description)) == (False, True)
+    assert listed.lakehouse.version(TableId.parse("silver/flights/flights")) == version
+
+
+def test_a_day_without_weather_is_published_with_a_warning(listed: Platform, materialize: Materialize) -> None:
+    result = materialize(listed, [bronze.weather, silver.weather], "2013-12-31")
+    [check] = result.get_asset_check_evaluations()
+    assert check.passed
+    assert "has_observations" in str(check.description)
+    assert rows(listed, "silver/flights/weather") == []
+
+
+def test_the_newest_snapshot_replaces_the_register(listed: Platform, materialize: Materialize) -> None:
+    with closing(sqlite3.connect(listed.settings.root / "operations.db")) as connection, connection:
+        connection.execute("DELETE FROM planes WHERE tailnum = 'N10156'")
+        connection.execute("INSERT INTO planes (tailnum, model) VALUES ('N0EGMQ', 'EMB-145LR')")
+    arrive(listed, date(2013, 2, 13))
+    materialize(listed, [bronze.planes, silver.planes])
+    tailnums = {row["tailnum"] for row in rows(listed, "silver/flights/planes")}
+    assert (len(tailnums), "N10156" in tailnums, "N0EGMQ" in tailnums) == (3322, False, True)
+    assert len(rows(listed, "bronze/flights/planes")) == 2 * 3322

@@ -1,0 +1,82 @@
+"""The whole of 2013 in one run: every count that is known about the records comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from assets.flights import bronze, silver
+from assets.flights.arrivals import land
+from pipelines.resources import Platform
+from pipelines.tables import TableId
+from tests.conftest import Materialize
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def year(make_platform: Callable[[], Platform], materialize: Materialize) -> tuple[Platform, dict[str, dict[str, Any]]]:
+    """The platform, and what the contract's check says of each silver table."""
+    platform = make_platform()
+    first, last = date(2013, 1, 1), date(2013, 12, 31)
+    land(platform.landing, start=first, end=last, database=platform.settings.root / "operations.db")
+    lists = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
+    days = [bronze.flights, bronze.weather, silver.flights, silver.weather]
+    checks = [
+        *materialize(platform, lists).get_asset_check_evaluations(),
+        *materialize(platform, days, str(first), str(last)).get_asset_check_evaluations(),
+    ]
+    return platform, {c.asset_key.path[-1]: {name: v.value for name, v in c.metadata.items()} for c in checks}
+
+
+def table(platform: Platform, name: str) -> pa.Table:
+    return platform.lakehouse.arrow(platform.lakehouse.current(TableId.parse(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows_in", "rows_quarantined"),
+    [("flights", 336_776, 0), ("weather", 26_115, 1), ("planes", 3_322, 0), ("airports", 1_458, 0), ("airlines", 16, 0)],
+)
+def test_every_row_is_published_or_quarantined(
+    year: tuple[Platform, dict[str, dict[str, Any]]], name: str, rows_in: int, rows_quarantined: int
+) -> None:
+    platform, said = year
+    assert said[name]["rows_in"] == table(platform, f"bronze/flights/{name}").num_rows == rows_in
+    assert said[name]["rows_quarantined"] == table(platform, f"quarantine/flights/{name}").num_rows == rows_quarantined
+    assert said[name]["rows_clean"] == table(platform, f"silver/flights/{name}").num_rows == rows_in - rows_quarantined
+
+
+def test_known_gaps_of_the_flights_are_counted(year: tuple[Platform, dict[str, dict[str, Any]]]) -> None:
+    platform, said = year
+    flights = table(platform, "silver/flights/flights")
+    assert said["flights"]["rows_by_broken_rule"] == {
+        "dest_in_airports": 7_602,
+        "tailnum_in_planes": 50_094,
+        "arrival_clock_agrees": 1,
+    }
+    statuses = pc.value_counts(flights["status"]).to_pylist()
+    assert {entry["values"]: entry["counts"] for entry in statuses} == {
+        "cancelled": 8_255,
+        "diverted": 1_175,
+        "flown": 327_346,
+    }
+    nulls = {"tailnum": 2_512, "dep_delay": 8_255, "arr_delay": 9_430, "arrived_at": 9_430, "scheduled_arrival_at": 7_602}
+    assert {name: flights[name].null_count for name in nulls} == nulls
+    assert pc.sum(pc.equal(flights["dep_time"], 2400)).as_py() == 29
+    assert pc.count_distinct(flights["flight_id"]).as_py() == flights.num_rows
+    unlisted = pc.unique(flights.filter(pc.is_null(flights["scheduled_arrival_at"]))["dest"]).to_pylist()
+    assert sorted(unlisted) == ["BQN", "PSE", "SJU", "STT"]
+
+
+def test_known_gaps_of_the_lists_and_the_weather_are_counted(year: tuple[Platform, dict[str, dict[str, Any]]]) -> None:
+    platform, _ = year
+    planes, airports, weather = (table(platform, f"silver/flights/{n}") for n in ("planes", "airports", "weather"))
+    assert (planes["year"].null_count, planes["speed"].null_count) == (70, 3_299)
+    assert airports["tzone"].null_count == 3
+    assert (weather["wind_gust"].null_count, weather["pressure"].null_count) == (20_777, 2_729)
+    assert pc.max(weather["wind_speed"]).as_py() < 43

@@ -1,0 +1,141 @@
+"""Training on two workers: the same result every time, also when workers are killed, and a better model than none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ray_jobs.dataset import TableVersion, evaluation_rows
+from ray_jobs.errors import RecipeError, TrainingError
+from ray_jobs.model import WEIGHTS_FILE, TabularModel
+from ray_jobs.recipe import Recipe, Window
+
+if TYPE_CHECKING:
+    from ray_jobs.train import TrainResult
+
+pytestmark = pytest.mark.ray
+
+Train = Callable[..., "TrainResult"]
+
+
+@pytest.fixture(scope="module")
+def train(cluster: None) -> Train:
+    """The training program, imported once the cluster has set what Ray reads while it is imported."""
+    from ray_jobs.train import train
+
+    return train
+
+
+def _losses(result: TrainResult) -> list[tuple[int, float, float]]:
+    return [(epoch.number, epoch.train_loss, epoch.validation_loss) for epoch in result.history]
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def trained(train: Train, recipe: Recipe, table: TableVersion, storage: Path) -> TrainResult:
+    """An uninterrupted run."""
+    return train(
+        recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "calm-model"
+    )  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_orders_flights_better_than_chance(trained: TrainResult, recipe: Recipe) -> None:
+    assert [epoch.number for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+    assert trained.metrics.auc > 0.6
+    assert (trained.workers, trained.resumed_after) == (recipe.num_workers, ())
+
+
+def test_the_saved_model_answers_what_was_measured(trained: TrainResult, recipe: Recipe, table: TableVersion) -> None:
+    rows = evaluation_rows(table, recipe, recipe.gate_window)
+    p = TabularModel.load(trained.model_dir).predict_proba(rows.columns)
+    assert np.mean((p - rows.labels) ** 2) == pytest.approx(trained.metrics.brier)
+
+
+def test_killed_workers_change_nothing_but_the_time(
+    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    once = replace(recipe, max_failures=1)
+    from tests.ray_jobs.kill_a_worker import KillAWorker
+
+    where = {"table": table, "storage_path": str(storage), "run_name": "killed", "model_dir": storage / "killed-model"}
+    with pytest.raises(TrainingError, match="resume"):
+        train(once, **where, callbacks=[KillAWorker(2, 4)])
+    resumed = train(once, **where, resume="always")
+    assert len(resumed.resumed_after) == 2
+    assert all(2 <= epochs <= 5 for epochs in resumed.resumed_after)
+    assert _losses(resumed) == _losses(trained)
+    assert resumed.metrics == trained.metrics
+    weights = [(result.model_dir / WEIGHTS_FILE).read_bytes() for result in (resumed, trained)]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_name_is_used_once(
+    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="exists"):
+        train(recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "again")
+
+
+def test_another_recipe_does_not_resume_a_run(
+    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(
+            replace(recipe, epochs=7), table=table, storage_path=str(storage), run_name="calm",
+            model_dir=storage / "again", resume="always",
+        )  # fmt: skip
+
+
+def test_fine_tuning_goes_on_from_the_base_models_weights_and_encoder(
+    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    gate, days = recipe.gate_window, timedelta(days=5)
+    tuning = replace(
+        recipe,
+        train_window=Window(gate.start, gate.start + days),
+        gate_window=Window(gate.start + days, gate.end),
+        epochs=1,
+        learning_rate=1e-5,
+    )
+    tuned = train(
+        tuning, table=table, storage_path=str(storage), run_name="tuned", model_dir=storage / "tuned-model",
+        base_model_dir=trained.model_dir,
+    )  # fmt: skip
+    base, after = TabularModel.load(trained.model_dir), TabularModel.load(tuned.model_dir)
+    assert after.encoder.to_json() == base.encoder.to_json()
+    for name, weight in base.network.state_dict().items():
+        change = (after.network.state_dict()[name] - weight).abs().max()
+        assert change < 0.01, name
+    assert (tuned.model_dir / WEIGHTS_FILE).read_bytes() != (trained.model_dir / WEIGHTS_FILE).read_bytes()
+
+
+def test_a_base_model_with_other_inputs_is_refused(
+    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    fewer = replace(recipe, numeric=("departure_minute", "distance"))
+    with pytest.raises(RecipeError, match="tail"):
+        train(
+            fewer, table=table, storage_path=str(storage), run_name="fewer", model_dir=storage / "fewer-model",
+            base_model_dir=trained.model_dir,
+        )  # fmt: skip
+
+
+def test_more_workers_than_the_cluster_has_are_refused(
+    train: Train, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="CPUs"):
+        train(
+            replace(recipe, num_workers=1000, batch_size=1000), table=table, storage_path=str(storage),
+            run_name="crowd", model_dir=storage / "crowd-model",
+        )  # fmt: skip
