@@ -92,7 +92,7 @@ def _source(
 
     table = TableId("gold", domain, entry["view"])
     keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
-    entity = {key: prediction["entity"][key] for key in keys}
+    entity = {key: prediction["schedule"][key] for key in keys}
     source = {**entry, "entity": entity, "table": str(table), "version": versions.get(str(table)), "record": None}
     if entry["timestamp"] is None or source["version"] is None:
         return source

@@ -80,6 +80,8 @@ class ChildProcess:
 
     def stop(self, *, ask_with: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS) -> None:
         """Asks it to end, waits, and then ends whatever is left of its session."""
+        import psutil
+
         if self.exit_code is None:
             self.process.send_signal(ask_with)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -87,7 +89,9 @@ class ChildProcess:
         deadline = time.monotonic() + 2
         while self.members() and time.monotonic() < deadline:
             time.sleep(0.1)
-        for process in self.members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        while left := self.members():
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.05)
         self.process.wait()

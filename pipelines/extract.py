@@ -20,7 +20,8 @@ def snapshot(database: Path, table: str) -> bytes:
     """
     if not database.is_file():
         raise _missing(f"database {database}", "no such file", "create the database, or correct the path")
-    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+    address = f"{database.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         columns = connection.execute("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid", (table,)).fetchall()
         if not columns:

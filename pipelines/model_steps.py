@@ -20,6 +20,7 @@ from pipelines.evidence import Evidence, Standing, read_gate
 from pipelines.governed import GovernedRun, Written
 from pipelines.lineage import Dataset, version_of
 from pipelines.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
+from pipelines.settings import Settings
 
 AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's; ties and nulls are taken as they are"
 ROOT = Path(__file__).parent.parent
@@ -199,7 +200,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
     return Written(dataset, metadata, check)
 
 
-def serve(run: GovernedRun, model: str, *, deploy: Callable[..., Any], service: str) -> Written:
+def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, RegisteredModel, Path], str]) -> Written:
     """Puts the champion behind the prediction service.
 
     Raises:
@@ -215,9 +216,9 @@ def serve(run: GovernedRun, model: str, *, deploy: Callable[..., Any], service: 
             expected="a version that passed the gate",
             next_step="materialize the registered model; its gate check says what it lacks",
         )
-    endpoint = deploy(settings, champion, folder=registry.download(champion), service=service)
+    url = deploy(settings, champion, registry.download(champion))
     run.reads(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
-    metadata = {"url": dg.MetadataValue.url(endpoint.url), "model": str(champion), "digest": champion.digest}
+    metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
     return Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)
 
 

@@ -118,7 +118,7 @@ def running(settings: Settings) -> str | None:
         noted = json.loads(_address_file(settings).read_text(encoding="utf-8"))
         head = psutil.Process(noted["pid"])
         same = head.create_time() == noted["process_started"] and head.status() != psutil.STATUS_ZOMBIE
-    except (FileNotFoundError, psutil.NoSuchProcess):
+    except (FileNotFoundError, NotADirectoryError, psutil.NoSuchProcess):
         return None
     alive = same and ports.wait_open(int(noted["address"].rpartition(":")[2]), seconds=2)
     return noted["address"] if alive else None
@@ -183,7 +183,14 @@ def prepare_environment(settings: Settings) -> None:
         return
     # Single-node mode, for which Ray has no other name: everything listens on loopback, not on every interface.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file(settings))
+    token = str(token_file(settings))
+    moved = os.environ.get("RAY_AUTH_TOKEN_PATH") not in (None, token)
+    os.environ["RAY_AUTH_TOKEN_PATH"] = token
+    if moved and "ray" in sys.modules:
+        # Ray keeps the first token that it read, also when this process turns to another home folder.
+        from ray._raylet import AuthenticationTokenLoader
+
+        AuthenticationTokenLoader.instance().reset_cache()
     if "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
     elif os.environ.get("RAY_AUTH_MODE") != "token":

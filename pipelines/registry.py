@@ -123,6 +123,11 @@ class Registry:
         except mlflow.exceptions.MlflowException:
             return None
 
+    def newest(self, name: str) -> RegisteredModel:
+        """The version that was registered last, champion or not; raises NotFoundError before the first."""
+        versions = [int(found.version) for found in self.client.search_model_versions(f"name='{name}'")]
+        return self.version(name, max(versions, default=0))
+
     def version(self, name: str, version: int) -> RegisteredModel:
         """One version; raises NotFoundError."""
         import mlflow.exceptions

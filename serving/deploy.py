@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines import ray_cluster
 from pipelines.errors import GoldpathError, NotFoundError, SettingsError
+from pipelines.registry import RegisteredModel
 from pipelines.settings import Settings
 from serving import client, models
-from serving.config import ServiceConfig
+from serving.config import ServedModel, ServiceConfig
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
 from serving.service import PredictionService
 
@@ -76,6 +77,14 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
     finally:
         if cluster.origin != "started":
             cluster.shutdown()
+
+
+def deploy_model(settings: Settings, model: RegisteredModel, *, folder: Path, service: str) -> Endpoint:
+    """Deploys a registered version from its downloaded files, with the defaults of a deployment."""
+    served = ServedModel(
+        name=model.name, version=model.version, digest=model.digest, folder=folder, metrics=dict(model.metrics)
+    )
+    return deploy(settings, ServiceConfig(model=served, feature_service=service))
 
 
 def redeploy(settings: Settings) -> Endpoint:

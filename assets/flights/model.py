@@ -15,6 +15,10 @@ from pipelines import model_steps
 from pipelines.governed import Check, GovernedRun, Written, governed_asset
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.registry import RegisteredModel
+    from pipelines.settings import Settings
     from ray_jobs.recipe import Recipe
 
 MODEL = "flights.arrival_delay"
@@ -102,6 +106,15 @@ def registered(run: GovernedRun) -> Iterator[Written]:
 )
 def served(run: GovernedRun) -> Iterator[Written]:
     """The champion behind the prediction service on Ray Serve, named by version and digest. Grain: one deployment."""
+    yield model_steps.serve(run, MODEL, deploy=_deploy)
+
+
+def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:
+    from serving.config import ServedModel, ServiceConfig
     from serving.deploy import deploy
 
-    yield model_steps.serve(run, MODEL, deploy=deploy, service=SERVICE)
+    model = ServedModel(
+        name=champion.name, version=champion.version, digest=champion.digest, folder=folder,
+        metrics=dict(champion.metrics),
+    )  # fmt: skip
+    return deploy(settings, ServiceConfig(model=model, feature_service=SERVICE)).url

@@ -20,7 +20,7 @@ DAY_MINUTES = 1440
 
 @dataclass(frozen=True, slots=True)
 class ScheduledFlight:
-    """One scheduled flight. `scheduled_departure_at` is UTC; the duration is None where the zone of `dest` is unknown."""
+    """One scheduled flight; departure in UTC, duration in minutes, None where the time zone of `dest` is unknown."""
 
     flight_id: str
     carrier: str

@@ -150,15 +150,14 @@ def test_the_schedule_sent_before_departure_is_the_schedule_in_silver(
     platform, _ = real_days
     sent = {flight.flight_id: asdict(flight) for flight in scheduled_flights(REAL_DAYS)}
     names = [field.name for field in fields(ScheduledFlight)]
-    kept = {
-        row["flight_id"]: {name: row[name] for name in names} for row in rows(platform, "silver/flights/flights")
-    }
+    kept = {row["flight_id"]: {name: row[name] for name in names} for row in rows(platform, "silver/flights/flights")}
     assert sent == kept
     assert len(sent) == 684 + 893 + 908 + 902
 
 
 def test_a_day_run_twice_is_the_same_day(listed: Platform, materialize: Materialize) -> None:
-    tables = [f"{zone}/flights/{name}" for zone in ("bronze", "silver", "quarantine") for name in ("flights", "weather")]
+    zones = ("bronze", "silver", "quarantine")
+    tables = [f"{zone}/flights/{name}" for zone in zones for name in ("flights", "weather")]
     materialize(listed, DAYS, str(WIND_DAY))
     before = {table: rows(listed, table) for table in tables}
     materialize(listed, DAYS, str(WIND_DAY))
@@ -183,8 +182,8 @@ def test_damaged_lines_are_quarantined_with_their_place_and_the_rest_is_publishe
 ) -> None:
     header, lines = flight_lines([AUTUMN])
     good = lines[AUTUMN][:5]
-    ragged, typed = lines[AUTUMN][5].replace(b"\n", b",one,two\n"), lines[AUTUMN][6].replace(b",2013-11-03T", b",soon T")
-    short = b"2013,11,3,519\n"
+    ragged, short = lines[AUTUMN][5].replace(b"\n", b",one,two\n"), b"2013,11,3,519\n"
+    typed = lines[AUTUMN][6].replace(b",2013-11-03T", b",soon T")
     deliver(listed, "flights", AUTUMN, "damaged.csv", header + good[0] + ragged + b"".join(good[1:]) + typed + short)
     result = materialize(listed, [bronze.flights, silver.flights], str(AUTUMN))
     said = figures(result, "silver/flights/flights")

@@ -219,7 +219,7 @@ def test_every_goldpath_variable_is_a_setting_and_has_a_value_that_fits() -> Non
     names = {*values, *(key for secret in secrets for key in secret["stringData"] if key.startswith(PREFIX))}
 
     assert names <= {PREFIX + name.upper() for name in Settings.model_fields}
-    settings = Settings(**{name.removeprefix(PREFIX).lower(): value for name, value in values.items()})
+    settings = Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in values.items()})
     assert (settings.profile, settings.engine) == ("cluster", "spark")
 
 

@@ -16,7 +16,8 @@ from pipelines.extract import snapshot
 def database(tmp_path: Path) -> Path:
     path = tmp_path / "operations.db"
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute('CREATE TABLE stands ("gate no" TEXT, pier INTEGER, length REAL, PRIMARY KEY (pier, "gate no"))')
+        columns = '"gate no" TEXT, pier INTEGER, length REAL, PRIMARY KEY (pier, "gate no")'
+        connection.execute(f"CREATE TABLE stands ({columns})")
         rows = [("B", 2, 30.5), ("A", 2, None), ("Zürich", 1, 28.0)]
         connection.executemany("INSERT INTO stands VALUES (?, ?, ?)", rows)
     return path

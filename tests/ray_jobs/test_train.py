@@ -19,7 +19,11 @@ from ray_jobs.recipe import Recipe, Window
 if TYPE_CHECKING:
     from ray_jobs.train import TrainResult
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray Train touches options of Ray Data that Ray Data calls deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
 
 Train = Callable[..., "TrainResult"]
 

@@ -1,0 +1,156 @@
+"""A filled online store, two small models, and the service on top of them: in this process, and on one Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from feature_repo.flights import OBJECTS, VIEWS
+from feature_repo.store import Materialized, materialize
+from pipelines import model_files, ports
+from pipelines.engine import Engine
+from pipelines.settings import Settings
+from ray_jobs.calibration import Calibration
+from ray_jobs.encoding import Encoder
+from ray_jobs.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.recipe import arrival_delay
+from serving import access, http
+from serving.config import ServedModel, ServiceConfig
+from serving.service import PredictionService
+
+if TYPE_CHECKING:
+    from serving.deploy import Endpoint
+
+BEGINNING = datetime(2013, 10, 1, tzinfo=UTC)
+NOW = datetime(2013, 11, 1, 7, 15, tzinfo=UTC)
+ENTITIES = {"origin": "EWR", "dest": "IAH", "carrier": "UA", "flight": 1545, "tailnum": "N14228"}
+QUESTION = {
+    "flight": "UA1545",
+    "origin": "EWR",
+    "destination": "IAH",
+    "tail_number": "N14228",
+    "scheduled_departure": "2013-11-01T05:15:00-04:00",
+    "scheduled_arrival": "2013-11-01T08:29:00-05:00",
+}
+#: gold/origin_weather has no wind direction for this row: a null that the store knows.
+NULL_FEATURE = "origin_weather__wind_u"
+
+Fill = Callable[[Settings, datetime], Materialized]
+
+
+def feature_value(name: str, when: datetime) -> float | None:
+    """What the store holds for a feature, at the last whole day before `when`."""
+    if name == NULL_FEATURE:
+        return None
+    return float(len(name)) + (when - BEGINNING).days / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service without HTTP server, the model that it should answer with, and its settings."""
+
+    settings: Settings
+    config: ServiceConfig
+    model: TabularModel
+    service: PredictionService
+    client: TestClient
+
+
+@pytest.fixture(scope="session")
+def fill(engine: Engine) -> Fill:
+    """Fills an online store up to an instant: one row a day for each view, of the entities of `QUESTION`."""
+    days = [BEGINNING + timedelta(days=day) for day in range(1, 60)]
+
+    def table(view: str) -> pa.Table:
+        columns: dict[str, Any] = {key: [ENTITIES[key]] * len(days) for key in VIEWS[view].join_keys}
+        for field in VIEWS[view].features:
+            columns[field.name] = [feature_value(f"{view}__{field.name}", day) for day in days]
+        schema = [
+            (name, pa.string() if isinstance(values[0], str) else pa.int32() if name == "flight" else pa.float64())
+            for name, values in columns.items()
+        ]
+        times = ("event_timestamp", pa.timestamp("us", tz="UTC"))
+        return pa.table(columns | {"event_timestamp": days}, schema=pa.schema([*schema, times]))
+
+    frames = {f"gold_flights_{view}": engine.session.createDataFrame(table(view)) for view in VIEWS}
+
+    def run(settings: Settings, as_of: datetime) -> Materialized:
+        return materialize(settings, OBJECTS, frames, as_of=as_of, beginning=BEGINNING)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+    """Settings with a home and a port of their own, at the platform time `NOW`."""
+
+    def make() -> Settings:
+        home = tmp_path_factory.mktemp("home")
+        return Settings(profile="test", home=home, serving_port=ports.free_port(), clock=NOW.isoformat())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two saved models of the real recipe, with weights as they are before the first training step."""
+    recipe, random = arrival_delay(), np.random.default_rng(1)
+    columns: dict[str, Any] = {name: random.normal(20, 10, size=300) for name in recipe.inputs}
+    for name, known in {"carrier": ("UA", "B6"), "origin": ("EWR", "JFK"), "dest": ("IAH", "BOS")}.items():
+        columns[name] = list(known) * 150
+    encoder = Encoder.fit(columns, recipe)
+    shape = Shape.of(encoder, recipe)
+
+    def save(seed: int) -> Path:
+        torch.manual_seed(seed)
+        network, folder = WideAndDeep(shape), tmp_path_factory.mktemp("model")
+        model = TabularModel(
+            encoder=encoder, shape=shape, network=network, calibration=Calibration(1.0, -0.2), label="arrived_late"
+        )
+        model.save(folder)
+        return folder
+
+    return save(1), save(2)
+
+
+def config_of(folder: Path, version: int = 1) -> ServiceConfig:
+    """The deployment of a saved model."""
+    digest = model_files.digest(folder)
+    served = ServedModel(name="arrival_delay", version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
+    return ServiceConfig(model=served)
+
+
+@pytest.fixture(scope="session")
+def served(make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]) -> Served:
+    settings, config = make_settings(), config_of(models[0])
+    fill(settings, NOW)
+    service, token = PredictionService(config, settings), access.token(settings)
+    api = http.create(service, access.TokenCheck(token), http.Worker())
+    client = TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
+    return Served(settings, config, TabularModel.load(models[0]), service, client)
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]
+) -> Iterator[tuple[Settings, Endpoint]]:
+    """The first model, deployed on a Ray cluster of this machine."""
+    from pipelines import ray_cluster
+    from serving import deploy
+
+    settings = make_settings()
+    fill(settings, NOW)
+    with ray_cluster.connect(settings):
+        from ray import serve
+
+        yield settings, deploy.deploy(settings, config_of(models[0]))
+        serve.shutdown()

@@ -1,0 +1,81 @@
+"""What the online store knows, what it does not, and what it is while it is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from pipelines.settings import Settings
+from serving.errors import FeatureStoreUnavailable
+from serving.features import OnlineFeatures
+from tests.serving.conftest import ENTITIES, NOW, NULL_FEATURE, Fill, Served, feature_value
+
+SERVICE = "arrival_delay_v1"
+
+
+def test_every_feature_comes_with_its_value_and_the_time_at_which_it_was_known(served: Served) -> None:
+    reading = OnlineFeatures(served.settings, SERVICE).read([ENTITIES])[0]
+    midnight = NOW.replace(hour=0, minute=0)
+    assert reading.missing == ()
+    assert {name: value.value for name, value in reading.found.items()} == {
+        name: feature_value(name, midnight) for name in reading.found
+    }
+    assert {value.timestamp for value in reading.found.values()} == {midnight.isoformat()}
+
+
+def test_a_null_that_the_store_knows_is_not_missing(served: Served) -> None:
+    reading = OnlineFeatures(served.settings, SERVICE).read([ENTITIES])[0]
+    assert reading.found[NULL_FEATURE].value is None
+
+
+def test_what_the_store_does_not_hold_is_named_with_the_entity(served: Served) -> None:
+    reading = OnlineFeatures(served.settings, SERVICE).read([ENTITIES | {"tailnum": "N99999"}])[0]
+    assert {m.feature.partition("__")[0] for m in reading.missing} == {"aircraft_history"}
+    assert {m.reason for m in reading.missing} == {"unknown entity"}
+    assert reading.missing[0].entity == {"tailnum": "N99999"}
+    assert all(reading.values()[m.feature] is None for m in reading.missing)
+
+
+def test_an_entity_that_was_not_given_is_told_from_one_that_is_unknown(served: Served) -> None:
+    reading = OnlineFeatures(served.settings, SERVICE).read([ENTITIES | {"tailnum": None}])[0]
+    assert {m.reason for m in reading.missing} == {"no tailnum given"}
+
+
+def test_rows_are_read_independently_of_each_other(served: Served) -> None:
+    features = OnlineFeatures(served.settings, SERVICE)
+    rows = [ENTITIES, ENTITIES | {"origin": "LGA"}, ENTITIES | {"tailnum": None}, ENTITIES]
+    assert features.read(rows) == [features.read([row])[0] for row in rows]
+
+
+def test_a_store_that_was_never_filled_is_unavailable(make_settings: Callable[[], Settings]) -> None:
+    with pytest.raises(FeatureStoreUnavailable, match="features/flights/online"):
+        OnlineFeatures(make_settings(), SERVICE).read([ENTITIES])
+
+
+def test_a_store_that_was_rebuilt_is_read_anew(make_settings: Callable[[], Settings], fill: Fill) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    features = OnlineFeatures(settings, SERVICE)
+    before = features.read([ENTITIES])[0]
+    earlier = NOW - timedelta(days=8)
+    assert fill(settings, earlier).rebuilt
+    after = features.read([ENTITIES])[0]
+    name = "origin_weather__temp"
+    assert after.found[name].timestamp < before.found[name].timestamp
+    assert after.found[name].value == feature_value(name, earlier)
+
+
+def test_a_store_that_vanished_is_unavailable_until_it_is_back(make_settings: Callable[[], Settings], fill: Fill) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    features = OnlineFeatures(settings, SERVICE)
+    known = features.read([ENTITIES])
+    file = settings.root / "features" / "online.db"
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(FeatureStoreUnavailable):
+        features.read([ENTITIES])
+    file.unlink(missing_ok=True)
+    file.with_suffix(".away").rename(file)
+    assert features.read([ENTITIES]) == known

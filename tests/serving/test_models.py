@@ -1,0 +1,61 @@
+"""A model is served only if its files are those of its digest."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ModelError
+from pipelines.settings import Settings
+from serving.config import ServedModel
+from serving.models import install, load
+from tests.serving.conftest import config_of
+
+
+@pytest.fixture
+def model(models: tuple[Path, Path], tmp_path: Path) -> ServedModel:
+    return config_of(Path(shutil.copytree(models[0], tmp_path / "model"))).model
+
+
+def tamper(file: Path) -> None:
+    """Changes one bit."""
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 1
+    file.write_bytes(content)
+
+
+def test_an_installed_model_outlives_its_source(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+    installed = install(make_settings(), model)
+    shutil.rmtree(model.folder)
+    assert installed.folder.name == model.digest
+    assert load(installed).inputs
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_changed_byte_is_refused(name: str, model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+    tamper(model.folder / name)
+    with pytest.raises(ModelError, match="digest"):
+        install(make_settings(), model)
+    with pytest.raises(ModelError, match="digest"):
+        load(model)
+
+
+def test_a_pickle_is_refused(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+    (model.folder / "extra.pkl").write_bytes(pickle.dumps({}))
+    with pytest.raises(ModelError, match="pickles are never loaded"):
+        install(make_settings(), model)
+
+
+def test_a_copy_that_was_changed_is_refused_and_replaced_from_a_good_source(
+    model: ServedModel, make_settings: Callable[[], Settings]
+) -> None:
+    settings = make_settings()
+    installed = install(settings, model)
+    tamper(installed.folder / "model.json")
+    with pytest.raises(ModelError, match="digest"):
+        install(settings, installed)
+    assert load(install(settings, model)).inputs
