@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import psutil
 
 STOP_SECONDS = 15.0
+KILL_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class ChildProcess:
         deadline = time.monotonic() + 2
         while self.members() and time.monotonic() < deadline:
             time.sleep(0.1)
-        while left := self.members():
+        while (left := self.members()) and time.monotonic() < deadline + KILL_SECONDS:
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()

@@ -53,11 +53,11 @@ def require_free(port: int, *, what: str, option: str) -> None:
     )
 
 
-def wait_open(port: int, *, seconds: float) -> bool:
+def wait_open(port: int, *, seconds: float, host: str = LOOPBACK) -> bool:
     """Waits until something accepts connections on the port; False if nothing did in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=seconds):
             return True
         time.sleep(0.1)
     return False

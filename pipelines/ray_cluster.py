@@ -32,6 +32,7 @@ OBJECT_STORE_BYTES = 256 * 2**20
 #: CPUs are slots to Ray: with fewer than four, a served model and a training run with two workers wait for each other.
 MINIMUM_CPU_SLOTS = 4
 START_SECONDS = 180.0
+ANSWER_SECONDS = 10.0
 KEPT_SESSIONS = 3
 
 #: Ray asks its dashboard whether a controller lives; without a dashboard that question fails once a second.
@@ -105,6 +106,7 @@ def connect(settings: Settings) -> RayCluster:
         include_dashboard=False,
         namespace=NAMESPACE,
         logging_level=logging.ERROR,
+        log_to_driver=False,
         _temp_dir=str(session_folder(settings)),
     )
     return RayCluster(ray.get_runtime_context().gcs_address, "started")
@@ -269,8 +271,12 @@ def _join(address: str, origin: Origin) -> RayCluster:
     import ray
     from ray.exceptions import RayError
 
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR)
+        # Ray itself tries a dead address for a quarter of an hour.
+        if port.isdigit() and not ports.wait_open(int(port), seconds=ANSWER_SECONDS, host=host):
+            raise ConnectionError(f"nobody accepts connections within {ANSWER_SECONDS:.0f} s")
+        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, RayError) as error:
         raise EngineError(
             object=f"Ray cluster {address}",

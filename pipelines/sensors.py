@@ -51,13 +51,14 @@ def requests(platform: Platform, daily: set[TableId]) -> Iterator[dg.RunRequest]
     name="new_deliveries",
     jobs=[refresh, reference],
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    required_resource_keys={"platform"},
     description="Looks for landed files that no run has taken, and asks for one run over their days.",
 )
-def new_deliveries(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def new_deliveries(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     from pipelines.definitions import daily_tables
 
-    asked = list(requests(context.resources.platform, daily_tables()))
+    asked = list(requests(platform, daily_tables()))
     yield from asked or [dg.SkipReason("nothing has landed that was not taken")]
 
 

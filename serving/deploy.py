@@ -1,8 +1,8 @@
 """Puts a model into service on a Ray cluster, and brings it back after a restart.
 
 The order is what keeps the old model serving when anything is wrong with the new one: verify it and predict with it in
-this process; start it beside the old replica, where it predicts again before it takes over; ask it through the door that
-callers use; and only then note it in `<home>/serving/deployment.json`.
+this process; start it beside the old replica, where it predicts again before it takes over; ask it through the door
+that callers use; and only then note it in `<home>/serving/deployment.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serving.config import ServedModel, ServiceConfig
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
 from serving.service import PredictionService
 
-READY_SECONDS = 30.0
+READY_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -144,11 +144,11 @@ def _within(seconds: float, attempt: Callable[[], T]) -> T:
 
 def _failed(config: ServiceConfig, error: Exception, previous: Endpoint | None) -> DeploymentError:
     what = error.observed if isinstance(error, GoldpathError) else f"{type(error).__name__}: {error}"
-    model = config.model
-    before = f"{previous.config.model.name}@{previous.config.model.version} still serves" if previous else "nothing serves"
+    model, before = config.model, previous.config.model if previous else None
+    now = f"{before.name}@{before.version} still serves" if before else "nothing serves"
     return DeploymentError(
         object=f"deployment of {model.name}@{model.version}",
-        observed=f"{what}; {before}",
+        observed=f"{what}; {now}",
         expected=f"a service that is ready, with model {model.digest[:16]}…",
         next_step=error.next_step if isinstance(error, GoldpathError) else "read the log of the replica",
     )

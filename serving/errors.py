@@ -1,4 +1,4 @@
-"""The errors of serving, beside `ModelError` of the platform.
+"""The errors of serving.
 
     TerminalError (pipelines.errors)
     ├── RequestError              a question that cannot be answered as it is asked; the caller corrects it
@@ -7,6 +7,8 @@
     └── ServiceUnavailable        the service cannot answer now; the same question may be answered later
         ├── FeatureStoreUnavailable   the online store does not answer, or was not filled yet
         └── PredictionNotRecorded     the prediction log could not be written, so nothing was answered
+
+A model that may not be served is a `ModelError`.
 """
 
 from __future__ import annotations

@@ -118,9 +118,9 @@ class OnlineFeatures:
                 f"not filled yet: {', '.join(empty)}", "materialize the asset features/flights/online, or wait for it"
             )
         join_keys = {
-            f"{projection.name_to_use()}__{feature.name}": tuple(projection.join_key_map.get(k, k) for k in view.join_keys)
-            for projection, view in zip(service.feature_view_projections, views, strict=True)
-            for feature in projection.features
+            f"{view.projection.name_to_use()}__{feature.name}": tuple(view.join_keys)
+            for view in views
+            for feature in view.projection.features
         }
         return _Opened(store, service, join_keys, _file(store))
 

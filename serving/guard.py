@@ -1,6 +1,6 @@
 """What every request passes before anything else: a request id, the token, and a limit on its size.
 
-Plain ASGI: it refuses before the body is read, and Starlette's own middleware base would copy each body through a queue.
+Plain ASGI: it refuses before the body is read, and Starlette's middleware base would copy each body through a queue.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Guard:
             await send(message)
 
         if scope["path"] not in OPEN_PATHS and not self._token.accepts(headers.get(b"authorization")):
-            logger.warning("refused %s %s: no valid token, request %s", scope["method"], scope["path"], trace.request_id)
+            logger.warning("no valid token: %s %s, request %s", scope["method"], scope["path"], trace.request_id)
             refusal = problem(
                 401, "unauthorized", field="Authorization",
                 observed="another token" if b"authorization" in headers else "absent",

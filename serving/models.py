@@ -13,7 +13,7 @@ from serving.config import ServedModel
 
 
 def install(settings: Settings, model: ServedModel) -> ServedModel:
-    """Copies a model to `<home>/serving/models/<digest>`, so that it can be served again whatever becomes of its source.
+    """Copies a model to `<home>/serving/models/<digest>`: it can be served again, whatever becomes of its source.
 
     Raises:
         ModelError: if the files are not those of the digest, or hold anything but safetensors and JSON.

@@ -67,7 +67,7 @@ def test_a_store_that_was_rebuilt_is_read_anew(make_settings: Callable[[], Setti
     assert after.found[name].value == feature_value(name, earlier)
 
 
-def test_a_store_that_vanished_is_unavailable_until_it_is_back(make_settings: Callable[[], Settings], fill: Fill) -> None:
+def test_a_store_that_vanished_is_unavailable_meanwhile(make_settings: Callable[[], Settings], fill: Fill) -> None:
     settings = make_settings()
     fill(settings, NOW)
     features = OnlineFeatures(settings, SERVICE)

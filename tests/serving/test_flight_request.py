@@ -57,7 +57,7 @@ def test_what_is_optional_may_be_absent() -> None:
     assert (columns["tailnum"], columns["scheduled_duration_minutes"]) == (None, None)
 
 
-@pytest.mark.parametrize("flight", ["UA", "1545", "UA0", "UA15450", "UAL1545", "ua1545", "UA 1545", "121545", "UA1545\n"])
+@pytest.mark.parametrize("flight", ["UA", "1545", "UA0", "UA15450", "UAL1545", "ua1545", "UA 1545", "121545"])
 def test_a_flight_is_a_carrier_and_a_number(flight: str) -> None:
     with pytest.raises(ValidationError):
         _question(flight=flight)
