@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
@@ -32,6 +32,11 @@ SQL_TYPES = {"string": "string", "integer": "bigint", "number": "double", "boole
 PHYSICAL_TYPES = ("string", "int", "bigint", "double", "float", "boolean", "date", "timestamp")
 
 _DURATIONS = {"m": 60, "h": 3_600, "d": 86_400, "y": 31_557_600}
+_DRIFTING = ("tables", "columns", "data_type")
+_TABLE_PROPERTIES = ("tags", "drift", "nullTokens", "winner", "delimiter")
+_COLUMN_PROPERTIES = ("unit", "severity")
+_REFERENCE_PROPERTIES = ("severity", "reason")
+_WINNER = re.compile(r"\w+( +(asc|desc))?( *, *\w+( +(asc|desc))?)*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +143,24 @@ def load(path: Path) -> Contract:
         ) from None
     validator = _schema_validator()
     errors = sorted(validator.iter_errors(document), key=lambda e: (-len(list(e.absolute_path)), str(e.message)))
-    if errors:
-        deepest = jsonschema.exceptions.best_match(errors)
-        _refuse(path, deepest.absolute_path, deepest.instance, deepest.message)
+    # A node that breaks one rule of the standard counts as unevaluated as well: that is no cause.
+    causes = [error for error in errors if error.validator != "unevaluatedProperties"] or errors
+    if causes:
+        cause = jsonschema.exceptions.best_match(causes)
+        alternatives = dict.fromkeys(error.message for error in cause.context)
+        _refuse(path, cause.absolute_path, cause.instance, ", or ".join(alternatives) or cause.message)
     return _Reader(path, OpenDataContractStandard.model_validate(document).model_dump(by_alias=True)).contract()
 
 
 @functools.cache
 def _schema_validator() -> Any:
     import json
+    from importlib import resources
 
     import jsonschema
-    from open_data_contract_standard.model import OpenDataContractStandard
 
-    return jsonschema.Draft201909Validator(json.loads(OpenDataContractStandard.json_schema()))
+    schema = resources.files("open_data_contract_standard").joinpath("schema.json")
+    return jsonschema.Draft201909Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
 def load_folder(folder: Path) -> dict[TableId, Contract]:
@@ -187,8 +196,8 @@ class _Reader:
     def contract(self) -> Contract:
         table = self._only(self.document["schema"], ["schema"])
         identity = self._table_id(table)
-        custom = self._custom(self.document, ["customProperties"])
-        drift = self._drift(custom.get("drift") or {})
+        custom = self._custom(self.document, ["customProperties"], _TABLE_PROPERTIES)
+        drift = self._drift(self._mapping(custom.get("drift"), ["customProperties", "drift"]))
         server = (self.document["servers"] or [{}])[0]
         columns, rules = [], []
         for position, node in enumerate(table["properties"] or []):
@@ -200,7 +209,9 @@ class _Reader:
         row_rules, table_rules = self._quality(table["quality"] or [], columns)
         if keys:
             rules.append(RowRule("duplicate_key", "duplicate", keys[0], "error", keys, "the key names one row"))
-        tags = custom.get("tags") or {}
+        self._once([column.name for column in columns], ["schema", 0, "properties"])
+        self._once([rule.name for rule in (*rules, *row_rules, *table_rules)], ["schema", 0, "quality"])
+        tags = self._mapping(custom.get("tags"), ["customProperties", "tags"])
         for tag in COST_TAGS:
             if not tags.get(tag):
                 _refuse(self.path, ["customProperties", "tags", tag], tags.get(tag), f"a value for each of {COST_TAGS}")
@@ -222,8 +233,8 @@ class _Reader:
             retention_seconds=self._sla("retention"),
             drift=drift,
             null_tokens=tuple(custom.get("nullTokens") or ()),
-            winner=custom.get("winner"),
-            format=server.get("format"),
+            winner=self._winner(custom.get("winner")),
+            format=self._format(server.get("format"), required=identity.zone == "bronze"),
             delimiter=custom.get("delimiter") or ",",
         )
 
@@ -253,12 +264,15 @@ class _Reader:
             key_position=max(node["primaryKeyPosition"] or 1, 1) if node["primaryKey"] else 0,
             partition=bool(node["partitioned"]),
             classification=node["classification"] or "public",
-            unit=self._custom(node, [*at, "customProperties"]).get("unit"),
+            unit=self._custom(node, [*at, "customProperties"], _COLUMN_PROPERTIES).get("unit"),
         )
 
     def _column_rules(self, node: dict[str, Any], column: Column, at: list[Any], typed: Drift | None) -> list[RowRule]:
         name, options = column.name, node["logicalTypeOptions"] or {}
-        severity: Severity = self._severity(self._custom(node, at).get("severity"), at)
+        severity: Severity = self._severity(
+            self._custom(node, [*at, "customProperties"], _COLUMN_PROPERTIES).get("severity"),
+            [*at, "customProperties", "severity"],
+        )
         rules = []
         if column.type != "string" and column.source and typed:
             kept: Severity = "warning" if typed == "discard_value" else "error"
@@ -288,7 +302,7 @@ class _Reader:
             table = TableId.parse(name.replace(".", "/"))
         except NotFoundError:
             _refuse(self.path, [*at, "to"], target, "zone.domain.table.column")
-        custom = self._custom(relation, [*at, "customProperties"])
+        custom = self._custom(relation, [*at, "customProperties"], _REFERENCE_PROPERTIES)
         severity = self._severity(custom.get("severity"), [*at, "customProperties", "severity"])
         reason = str(custom.get("reason") or "")
         return RowRule(f"{column}_in_{table.table}", "reference", column, severity, (table, other), reason)
@@ -303,8 +317,8 @@ class _Reader:
             if not node["name"]:
                 _refuse(self.path, [*at, "name"], node["name"], "a name, which is the rule's reason code")
             if node["type"] == "custom" and node["engine"] == "goldpath":
-                column = (node["implementation"] or {}).get("column")
-                expression = (node["implementation"] or {}).get("row")
+                implementation = self._mapping(node["implementation"], [*at, "implementation"])
+                column, expression = implementation.get("column"), implementation.get("row")
                 if column not in names or not expression:
                     _refuse(self.path, [*at, "implementation"], node["implementation"], "{column: …, row: SQL}")
                 row_rules.append(RowRule(node["name"], "expression", column, severity, expression, reason))
@@ -342,14 +356,40 @@ class _Reader:
         _refuse(self.path, ["slaProperties"], None, f"an entry with property: {name}")
 
     def _drift(self, modes: dict[str, Any]) -> dict[str, Drift]:
-        for entity in ("tables", "columns", "data_type"):
+        for entity in dict.fromkeys([*_DRIFTING, *modes]):
+            at = ["customProperties", "drift", entity]
+            if entity not in _DRIFTING:
+                _refuse(self.path, at, entity, f"only {', '.join(_DRIFTING)}")
             if modes.get(entity) not in get_args(Drift):
-                at = ["customProperties", "drift", entity]
                 _refuse(self.path, at, modes.get(entity), f"one of {', '.join(get_args(Drift))}")
         return dict(modes)
 
-    def _custom(self, node: dict[str, Any], at: list[Any]) -> dict[str, Any]:
-        return {entry["property"]: entry["value"] for entry in node.get("customProperties") or []}
+    def _winner(self, value: Any) -> str | None:
+        if value is not None and not _WINNER.fullmatch(str(value).strip()):
+            _refuse(self.path, ["customProperties", "winner"], value, "column asc|desc, and more after commas")
+        return value
+
+    def _format(self, value: Any, *, required: bool) -> Format | None:
+        if value not in get_args(Format) and (required or value is not None):
+            _refuse(self.path, ["servers", 0, "format"], value, f"one of {', '.join(get_args(Format))}")
+        return value
+
+    def _custom(self, node: dict[str, Any], at: list[Any], known: Sequence[str]) -> dict[str, Any]:
+        found = {entry["property"]: entry["value"] for entry in node.get("customProperties") or []}
+        for position, name in enumerate(found):
+            if name not in known:
+                _refuse(self.path, [*at, position, "property"], name, f"one of {', '.join(known)}")
+        return found
+
+    def _mapping(self, value: Any, at: list[Any]) -> dict[str, Any]:
+        if value is not None and not isinstance(value, dict):
+            _refuse(self.path, at, value, "names with values")
+        return value or {}
+
+    def _once(self, names: list[str], at: list[Any]) -> None:
+        for name in names:
+            if names.count(name) > 1:
+                _refuse(self.path, at, name, "each name once")
 
 
 def zone_contract(contracts: Mapping[TableId, Contract], zone: Zone, table: str) -> Contract:

@@ -65,7 +65,7 @@ def run(settings: Settings, *, through: date, days: int | None, keep_serving: bo
         SettingsError: if the days lie outside 2013, or are too few to train on.
     """
     start = _first_day(through, days)
-    console = Console()
+    console = Console(soft_wrap=True)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     platform = Platform(settings, _contracts)
     story = Story(through)

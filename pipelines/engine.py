@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
 
+from pipelines import environ
 from pipelines.errors import EngineError
 from pipelines.jars import ensure_jars
 from pipelines.sail_server import SailServer
@@ -130,22 +131,24 @@ def _open_session(remote: str, *, local: bool) -> SparkSession:
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-    # A proxy that http_proxy names cannot reach this machine's loopback.
-    options = [("grpc.enable_http_proxy", 0)] if local else []
-    channel = DefaultChannelBuilder(remote, channelOptions=options)
-    probe = channel.toChannel()
-    try:
-        grpc.channel_ready_future(probe).result(timeout=SECONDS_TO_ANSWER)
-    except grpc.FutureTimeoutError:
-        raise EngineError(
-            object=f"Spark Connect server {remote.partition('/;')[0]}",
-            observed=f"no answer in {SECONDS_TO_ANSWER} s",
-            expected="a server that listens there",
-            next_step="start it or correct GOLDPATH_SPARK_REMOTE",
-        ) from None
-    finally:
-        probe.close()
     for name in REPEATING_LOGGERS:
         PySparkLogger.getLogger(name).disabled = True
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # pyspark.sql.functions asks this which API to build expressions for
-    return cast("SparkSession", ConnectSession.builder.channelBuilder(channel).create())
+    # A proxy that http_proxy names cannot reach this machine's loopback.
+    options = [("grpc.enable_http_proxy", 0)] if local else []
+    # A token that somebody set for another server would make the client speak TLS to ours.
+    with environ.during({"SPARK_CONNECT_AUTHENTICATE_TOKEN": None} if local else {}):
+        channel = DefaultChannelBuilder(remote, channelOptions=options)
+        probe = channel.toChannel()
+        try:
+            grpc.channel_ready_future(probe).result(timeout=SECONDS_TO_ANSWER)
+        except grpc.FutureTimeoutError:
+            raise EngineError(
+                object=f"Spark Connect server {remote.partition('/;')[0]}",
+                observed=f"no answer in {SECONDS_TO_ANSWER} s",
+                expected="a server that listens there",
+                next_step="start it or correct GOLDPATH_SPARK_REMOTE",
+            ) from None
+        finally:
+            probe.close()
+        return cast("SparkSession", ConnectSession.builder.channelBuilder(channel).create())

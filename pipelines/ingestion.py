@@ -6,9 +6,12 @@ A line that is no row of its file, and a value under a name that the contract do
 
 from __future__ import annotations
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import Contract
@@ -69,30 +72,29 @@ _Part = tuple[list[int], list[str | None], dict[str, Any]]
 
 def _csv(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator[_Part]:
     import pyarrow as pa
-    import pyarrow.csv as csv
+    from pyarrow import csv as arrow_csv
 
     malformed: dict[int, str] = {}
 
-    def keep(row: csv.InvalidRow) -> str:
+    def keep(row: arrow_csv.InvalidRow) -> str:
         malformed[row.number] = row.text
         return "skip"
 
     path = landing.path(delivery)
     try:
-        with path.open("rb") as handle:
-            header = handle.readline().decode("utf-8-sig").strip()
-        if not header:
+        names, has_rows = _header(path, contract.delimiter)
+        _refuse_unknown(contract, delivery, names)
+        _refuse_repeated(delivery, names)
+        if not has_rows:
             return
-        names = next(iter(__import__("csv").reader([header], delimiter=contract.delimiter)))
-        reader = csv.open_csv(
+        reader = arrow_csv.open_csv(
             path,
-            read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=csv.ParseOptions(
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            parse_options=arrow_csv.ParseOptions(
                 delimiter=contract.delimiter, newlines_in_values=True, invalid_row_handler=keep
             ),
-            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
-        _refuse_unknown(contract, delivery, names)
         number = 2  # the header is row 1
         for part in reader:
             rows = []
@@ -102,10 +104,17 @@ def _csv(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator[_
                 number += 1
             columns = {name: part.column(i) for i, name in enumerate(part.schema.names)}
             yield rows, _rescue(contract, columns, part.num_rows), columns
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(delivery, contract, error) from None
     if malformed:
         yield list(malformed), [json.dumps({MALFORMED: text}) for text in malformed.values()], {}
+
+
+def _header(path: Path, delimiter: str) -> tuple[list[str], bool]:
+    """The names in the first line that is not blank, and whether another follows."""
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        names = next(filter(None, csv.reader(lines, delimiter=delimiter)), [])
+        return names, any(line.strip("\r\n") for line in lines)
 
 
 def _jsonl(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator[_Part]:
@@ -142,10 +151,12 @@ def _jsonl(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """A JSON object whose numbers stay the text that arrived; None if the line is no object."""
+    """A JSON object whose numbers stay the text that arrived; None if the line is no object, or has half a character."""
     try:
         record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-    except json.JSONDecodeError:
+        if "\\u" in line:
+            json.dumps(record, ensure_ascii=False).encode()
+    except (json.JSONDecodeError, UnicodeEncodeError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
@@ -171,6 +182,17 @@ def _refuse_unknown(contract: Contract, delivery: Delivery, names: Any) -> None:
             observed=f"column(s) {', '.join(sorted(unknown))}, which {contract.path.name} does not know",
             expected="only the contract's columns, since it freezes them (drift.columns)",
             next_step="add the column to the contract, or set drift.columns to discard_value",
+        )
+
+
+def _refuse_repeated(delivery: Delivery, names: list[str]) -> None:
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise LandingError(
+            object=f"delivery {delivery.uri}",
+            observed=f"more than one column {', '.join(repeated)}",
+            expected="each column name once: of two values under one name only one could be kept",
+            next_step="move the file out of landing and ask for it again, with names that differ",
         )
 
 

@@ -80,7 +80,7 @@ def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
     if star.HasField("plan_id"):
         owner = walk.scopes[star.plan_id].columns if star.plan_id in walk.scopes else ()
         reach = {column.key: column for column in (*scope.hidden, *scope.columns)}
-        return [reach.get(column.key, one([], f"{column.name}")) for column in owner]
+        return [reach.get(column.key, one([], column.name)) for column in owner]
     if not star.HasField("unparsed_target") or star.unparsed_target == "*":
         return list(scope.columns)
     target = parse_identifier(star.unparsed_target.removesuffix(".*"))

@@ -35,9 +35,6 @@ START_SECONDS = 180.0
 ANSWER_SECONDS = 10.0
 KEPT_SESSIONS = 3
 
-#: Ray asks its dashboard whether a controller lives; without a dashboard that question fails once a second.
-_WITHOUT_DASHBOARD = "State API may be temporarily unavailable"
-
 Origin = Literal["configured", "running", "started", "joined"]
 
 
@@ -176,10 +173,9 @@ def start_head(
 def prepare_environment(settings: Settings) -> None:
     """Sets what Ray reads from the environment, for this process and its children.
 
-    Ray reads most of it while it is imported: call this first. For a configured cluster nothing is set but the filter,
-    since whoever runs that cluster also says how to reach it.
+    Ray reads most of it while it is imported: call this first. For a configured cluster nothing is set about
+    network and token, since whoever runs that cluster also says how to reach it.
     """
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _WITHOUT_DASHBOARD)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.ray_address:
         return

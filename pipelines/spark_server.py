@@ -90,6 +90,8 @@ class SparkServer:
             "SPARK_LOCAL_IP": LOOPBACK,
             "SPARK_HOME": None,
             "SPARK_CONF_DIR": str(folder),
+            "SPARK_REMOTE": None,
+            "SPARK_CONNECT_AUTHENTICATE_TOKEN": None,
             "PYSPARK_SUBMIT_ARGS": None,
             "PYSPARK_GATEWAY_PORT": None,
         }

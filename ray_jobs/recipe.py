@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from ray_jobs.errors import RecipeError
 
@@ -56,6 +57,8 @@ class Recipe:
         differences: Numeric inputs computed from two columns, in training and in prediction alike.
         holdout_every_days: Of so many days of the train window the last one is held out: no weight sees it, and
             calibration is fitted on it. Spread over the window, since its last weeks alone are another season.
+        calibration: "fit" on the held-out days; or "keep" the base model's, where these are so few that one storm
+            decides, and then they only give the epochs' validation loss.
         minimum_category_count: A category with fewer training rows shares the embedding of unknown ones.
         maximum_embedding_width: An embedding of c categories has min(this, (c + 1) // 2) dimensions.
         batch_size: Rows of one step, all workers together.
@@ -76,6 +79,7 @@ class Recipe:
     train_window: Window
     gate_window: Window
     holdout_every_days: int
+    calibration: Literal["fit", "keep"]
     minimum_category_count: int
     maximum_embedding_width: int
     hidden_widths: tuple[int, ...]
@@ -152,6 +156,7 @@ def arrival_delay() -> Recipe:
         train_window=Window(datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 10, 1, tzinfo=UTC)),
         gate_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
         holdout_every_days=10,
+        calibration="fit",
         minimum_category_count=50,
         maximum_embedding_width=4,
         hidden_widths=(64, 32),
@@ -174,6 +179,7 @@ def arrival_delay_fine_tune() -> Recipe:
         train_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 10, 25, tzinfo=UTC)),
         gate_window=Window(datetime(2013, 10, 25, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
         holdout_every_days=6,
+        calibration="keep",
         epochs=3,
         learning_rate=5e-4,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 import ray
 from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
@@ -58,11 +57,12 @@ class EpochLog(UserCallback):
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         epoch = Epoch(**metrics[0])
-        # Ray Train's own handlers carry its logger's lines from the controller's process to the driver.
-        logging.getLogger("ray.train").info(
-            "%s: epoch %d: train loss %.4f, validation loss %.4f, %.1f s",
-            run_context.run_config.name, epoch.number, epoch.train_loss, epoch.validation_loss, epoch.seconds,
-        )  # fmt: skip
+        # Ray carries what the controller prints to the driver.
+        print(  # noqa: T201
+            f"{run_context.run_config.name}: epoch {epoch.number}: train loss {epoch.train_loss:.4f}, "
+            f"validation loss {epoch.validation_loss:.4f}, {epoch.seconds:.1f} s",
+            flush=True,
+        )
 
 
 def train(
@@ -91,14 +91,14 @@ def train(
     Raises:
         TrainingError: if there is no cluster for it, if the run's folder exists (or doesn't, to resume), or if more
             workers failed than the recipe allows.
-        RecipeError: if the base model doesn't fit the recipe.
+        RecipeError: if the base model doesn't fit the recipe, or is missing.
         DatasetError: if the table lacks columns, or rows in a window.
         MetricError: if the held-out days or the gate window have only one class.
     """
     started = time.monotonic()
     workers, use_gpu = _workers(recipe)
     rows = training_rows(table, recipe, "fit")
-    base = _base(base_model_dir, recipe) if base_model_dir else None
+    base = _base(base_model_dir, recipe)
     encoder = base.encoder if base else Encoder.fit(rows.columns, recipe)
     shape = base.shape if base else Shape.of(encoder, recipe)
     weights = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()} if base else None
@@ -115,10 +115,21 @@ def train(
             failure_config=FailureConfig(max_failures=recipe.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
             callbacks=[EpochLog(), *callbacks],
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     network, progress = _finished(trainer, run_name, shape, recipe)
-    model = _calibrated(network, encoder, shape, recipe, table)
+    model = TabularModel(
+        encoder=encoder,
+        shape=shape,
+        network=network,
+        calibration=base.calibration if base else Calibration(),
+        label=recipe.label,
+    )
+    if recipe.calibration == "fit":
+        holdout = training_rows(table, recipe, "holdout")
+        logits = model.logits(encoder.encode(holdout.columns))
+        model.calibration = calibration.fit(logits, holdout.labels.astype(float))
     metrics = evaluate(model, recipe, table=table, window=recipe.gate_window)
     model.save(model_dir)
     return TrainResult(
@@ -149,7 +160,16 @@ def _workers(recipe: Recipe) -> tuple[int, bool]:
     return recipe.num_workers, False
 
 
-def _base(folder: Path, recipe: Recipe) -> TabularModel:
+def _base(folder: Path | None, recipe: Recipe) -> TabularModel | None:
+    if folder is None:
+        if recipe.calibration == "fit":
+            return None
+        raise RecipeError(
+            object=f"recipe of {recipe.model_name}: calibration",
+            observed='"keep", and no base model',
+            expected="a base model whose calibration is kept",
+            next_step='name one, or set calibration to "fit"',
+        )
     model = TabularModel.load(folder)
     if set(model.inputs) != set(recipe.inputs) or model.label != recipe.label:
         different = sorted(set(model.inputs) ^ set(recipe.inputs)) or [model.label]
@@ -185,14 +205,3 @@ def _finished(trainer: TorchTrainer, run_name: str, shape: Shape, recipe: Recipe
     network = WideAndDeep(shape)
     network.load_state_dict(state["network"])
     return network, progress
-
-
-def _calibrated(
-    network: WideAndDeep, encoder: Encoder, shape: Shape, recipe: Recipe, table: TableVersion
-) -> TabularModel:
-    """The model, with its calibration fitted on the holdout."""
-    raw = TabularModel(encoder=encoder, shape=shape, network=network, calibration=Calibration(), label=recipe.label)
-    holdout = training_rows(table, recipe, "holdout")
-    logits = raw.logits(encoder.encode(holdout.columns))
-    raw.calibration = calibration.fit(logits, holdout.labels.astype(float))
-    return raw

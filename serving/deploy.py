@@ -7,10 +7,12 @@ that callers use; and only then note it in `<home>/serving/deployment.json`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -55,28 +57,16 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
     """
     config = config.model_copy(update={"model": models.install(settings, config.model)})
     PredictionService(config, settings).check()
-    previous = current(settings)
-    cluster = ray_cluster.connect(settings)
-    try:
-        from serving import rollout  # imports Ray, which has to be connected first
-
-        rollout.open_door(settings)
+    with _alone(settings):
+        cluster = ray_cluster.connect(settings)
         try:
-            rollout.replace(settings, config)
-            _ask_it(settings, config)
-        except (GoldpathError, httpx.HTTPError) as error:
-            # Serve keeps the old replicas, but would not bring them back if they died: make them the wanted ones again.
-            if previous is None:
-                rollout.remove()
-            else:
-                rollout.replace(settings, previous.config)
-            raise _failed(config, error, previous) from error
-        endpoint = Endpoint(url=client.url(settings), config=config, deployed_at=datetime.now(UTC))
-        _note(settings, endpoint)
-        return endpoint
-    finally:
-        if cluster.origin != "started":
-            cluster.shutdown()
+            _replace(settings, config)
+            endpoint = Endpoint(url=client.url(settings), config=config, deployed_at=datetime.now(UTC))
+            _note(settings, endpoint)
+            return endpoint
+        finally:
+            if cluster.origin != "started":
+                cluster.shutdown()
 
 
 def deploy_model(settings: Settings, model: RegisteredModel, *, folder: Path, service: str) -> Endpoint:
@@ -114,6 +104,34 @@ def current(settings: Settings) -> Endpoint | None:
             expected="the file that the last deployment wrote",
             next_step="remove it, and deploy the model again",
         ) from None
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One deployment of a home folder at a time: of two, each would bring back what the other replaced."""
+    lock = settings.root / "locks" / "serving.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _replace(settings: Settings, config: ServiceConfig) -> None:
+    """Lets this version take over, or leaves things as they were."""
+    from serving import rollout  # imports Ray, which has to be connected first
+
+    rollout.open_door(settings)
+    previous = current(settings) if rollout.serves() else None
+    try:
+        rollout.replace(settings, config)
+        _ask_it(settings, config)
+    except (GoldpathError, httpx.HTTPError) as error:
+        # Serve keeps the old replicas, but would not bring them back if they died: make them the wanted ones again.
+        if previous is None:
+            rollout.remove()
+        else:
+            rollout.replace(settings, previous.config)
+        raise _failed(config, error, previous) from error
 
 
 def _ask_it(settings: Settings, config: ServiceConfig) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from feast import FeatureService, FeatureStore
-from feast.errors import FeastObjectNotFoundException
+from feast.errors import FeastError
+from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from feature_repo.store import open_store
@@ -21,6 +23,10 @@ from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
 Scalar = str | int | float | bool | None
+
+FILL_IT = "materialize the asset features/flights/online"
+#: What Feast raises where its registry or a stored value is not as it should be.
+UNREADABLE = (FeastError, DecodeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +84,17 @@ class OnlineFeatures:
         Raises:
             FeatureStoreUnavailable: if the store does not answer, is being rebuilt or was never filled.
         """
+        # Feast takes no null as a key; no entity has an empty one.
+        rows = [{key: "" if value is None else value for key, value in row.items()} for row in entities]
         try:
-            opened = self._current()
-            # Feast takes no null as a key; no entity has an empty one.
-            rows = [{key: "" if value is None else value for key, value in row.items()} for row in entities]
-            response = opened.store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
-        except (sqlite3.Error, OSError, RedisError) as error:
-            raise self._unavailable(f"{type(error).__name__}: {error}", "ask again in a moment") from error
+            opened, response = self._ask(rows)
+        except UNREADABLE:
+            # Feast writes its registry in place, so whoever reads at that moment sees a part of it.
+            self._opened = None
+            opened, response = self._ask_again(rows)
+        columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
         found: list[dict[str, FeatureValue]] = [{} for _ in entities]
         missing: list[list[MissingFeature]] = [[] for _ in entities]
-        columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
         for name, keys in opened.join_keys.items():  # in declared order; Feast's changes from process to process
             column = columns[name]
             for place, entity in enumerate(entities):
@@ -98,6 +105,20 @@ class OnlineFeatures:
                     found[place][name] = FeatureValue(_scalar(column.values[place]), known_at)
         return [FeatureReading(values, tuple(absent)) for values, absent in zip(found, missing, strict=True)]
 
+    def _ask(self, rows: list[dict[str, Any]]) -> tuple[_Opened, OnlineResponse]:
+        try:
+            opened = self._current()
+            return opened, opened.store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
+        except (sqlite3.Error, OSError, RedisError) as error:
+            raise self._unavailable(f"{type(error).__name__}: {error}", "ask again in a moment") from error
+
+    def _ask_again(self, rows: list[dict[str, Any]]) -> tuple[_Opened, OnlineResponse]:
+        try:
+            return self._ask(rows)
+        except UNREADABLE as error:
+            self._opened = None
+            raise self._unavailable(str(error), FILL_IT) from error
+
     def _current(self) -> _Opened:
         """The open store; opened anew where the file was replaced, since the old connection would read it for ever."""
         opened = self._opened
@@ -106,17 +127,16 @@ class OnlineFeatures:
         return opened
 
     def _open(self) -> _Opened:
+        if not (self._settings.root / "features" / "registry.db").exists():
+            raise self._unavailable("it has no registry", FILL_IT)  # Feast would write an empty one
         store = open_store(self._settings)
-        try:
-            service = store.get_feature_service(self._service)
-            views = [store.get_feature_view(projection.name) for projection in service.feature_view_projections]
-        except FeastObjectNotFoundException as error:
-            raise self._unavailable(str(error), "materialize the asset features/flights/online") from None
+        # Otherwise Feast refuses to read a view for as long as it is being filled, and for ever if that was killed.
+        store.registry.serve_features_while_materializing = True
+        service = store.get_feature_service(self._service)
+        views = [store.get_feature_view(projection.name) for projection in service.feature_view_projections]
         empty = [view.name for view in views if view.most_recent_end_time is None]
         if empty:
-            raise self._unavailable(
-                f"not filled yet: {', '.join(empty)}", "materialize the asset features/flights/online, or wait for it"
-            )
+            raise self._unavailable(f"not filled yet: {', '.join(empty)}", f"{FILL_IT}, or wait for it")
         join_keys = {
             f"{view.projection.name_to_use()}__{feature.name}": tuple(view.join_keys)
             for view in views

@@ -75,6 +75,7 @@ def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASG
     app.add_exception_handler(BodyTooLarge, _too_large)
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(GoldpathError, _failed)
+    app.add_exception_handler(Exception, _broken)
     return Guard(app, token)
 
 
@@ -109,3 +110,11 @@ def _failed(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ServiceUnavailable):
         return from_error(503, "unavailable", error)
     return from_error(500, "failed", error)
+
+
+def _broken(_: Request, error: Exception) -> JSONResponse:
+    """Says no more than that; the exception goes on to the replica's log."""
+    return problem(
+        500, "internal_error", observed=type(error).__name__, expected="an answer",
+        next_step="read the replica's log for this request id",
+    )  # fmt: skip

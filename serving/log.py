@@ -1,9 +1,9 @@
 """The prediction log: one JSON line for each answer, written before the answer leaves.
 
 A line is handed to the kernel by one `write` in append mode: from then on no death of the process loses it, and lines
-of two replicas do not mix. A thread brings the lines to the disk once a second, so a power cut may cost the last second.
-Syncing before each answer would close that gap too, but then a training run that fills the disk's queue would hold up
-every prediction.
+of two replicas do not mix. A thread brings the lines to the disk once a second, so a power cut may cost the last
+second. Syncing before each answer would close that gap too, but then a training run that fills the disk's queue would
+hold up every prediction.
 """
 
 from __future__ import annotations

@@ -35,6 +35,11 @@ def open_door(settings: Settings) -> None:
     serve.start(proxy_location="HeadOnly", http_options=options)
 
 
+def serves() -> bool:
+    """Whether some version of the application is in service."""
+    return APPLICATION in serve.status().applications
+
+
 def replace(settings: Settings, config: ServiceConfig) -> None:
     """Runs this version, and returns when only its replicas are left; the old one answers until then.
 

@@ -43,9 +43,8 @@ class Dev:
         pytest.fail(f"{text!r} did not come:\n{self.output}")
 
     def rest(self) -> int:
-        assert self.process.stdout is not None
-        self.output += self.process.stdout.read()
-        return self.process.wait(timeout=120)
+        self.output += self.process.communicate(timeout=120)[0]
+        return self.process.returncode
 
     def descendants(self) -> list[psutil.Process]:
         """What it started, also what has left it since: every member of its children's sessions."""

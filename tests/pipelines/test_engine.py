@@ -133,6 +133,19 @@ def test_every_open_port_is_on_loopback(engine: Engine, ports_before: set[tuple[
         assert (mapped or address).is_loopback
 
 
+#: What a user's own Spark may have left in the environment.
+OTHER_SPARK = {"SPARK_REMOTE": "sc://127.0.0.1:1", "SPARK_CONNECT_AUTHENTICATE_TOKEN": "of another server"}
+
+
+def test_variables_of_another_spark_do_not_reach_the_embedded_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in OTHER_SPARK.items():
+        monkeypatch.setenv(name, value)
+    with Engine.start("embedded", home=tmp_path) as started:
+        assert started.session.range(3).count() == 3
+
+
 @pytest.mark.spark
 def test_no_jvm_outlives_a_killed_process_and_nothing_lands_in_the_working_directory(
     jars: list[Path], tmp_path: Path
@@ -151,7 +164,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     killed = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "cwd",
-        env={**os.environ, "PYTHONPATH": repository},
+        env={**os.environ, **OTHER_SPARK, "PYTHONPATH": repository},
         capture_output=True,
         text=True,
         timeout=300,

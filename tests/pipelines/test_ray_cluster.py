@@ -19,7 +19,7 @@ from pipelines.ray_cluster import RayHead
 from pipelines.settings import Settings
 
 CONNECT = """
-import json, sys, time
+import json, sys
 import psutil
 from pipelines import ray_cluster
 from pipelines.settings import Settings
@@ -31,10 +31,8 @@ with ray_cluster.connect(settings) as cluster:
 
     @ray.remote
     def work():
-        import logging, os
+        import os
         import pipelines.tables
-        logging.warning("Failed to query. State API may be temporarily unavailable. Continuing to monitor.")
-        logging.warning("a line worth reading")
         return {"auth": os.environ["RAY_AUTH_MODE"], "project": pipelines.tables.__file__}
 
     seen |= {"origin": cluster.origin, "address": cluster.address, "worker": ray.get(work.remote())}
@@ -45,7 +43,6 @@ with ray_cluster.connect(settings) as cluster:
     processes = psutil.Process().children(recursive=True)
     listening = [c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
     seen["listening"] = sorted(set(listening))
-    time.sleep(1)
 seen["connected_after"] = ray.is_initialized()
 seen["left"] = [p.pid for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 print("SEEN", json.dumps(seen))
@@ -89,8 +86,6 @@ def test_cluster_of_this_process_is_private_and_ends_with_it(tmp_path: Path) -> 
     assert seen["cpus"] >= ray_cluster.MINIMUM_CPU_SLOTS
     assert (seen["again"], seen["still_connected"]) == ("joined", True)
     assert (seen["connected_after"], seen["left"]) == (False, [])
-    assert "a line worth reading" in done.stdout + done.stderr
-    assert "temporarily unavailable" not in done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -109,6 +109,7 @@ def test_fine_tuning_goes_on_from_the_base_models_weights_and_encoder(
         recipe,
         train_window=Window(gate.start, gate.start + days),
         gate_window=Window(gate.start + days, gate.end),
+        calibration="keep",
         epochs=1,
         learning_rate=1e-5,
     )
@@ -118,6 +119,7 @@ def test_fine_tuning_goes_on_from_the_base_models_weights_and_encoder(
     )  # fmt: skip
     base, after = TabularModel.load(trained.model_dir), TabularModel.load(tuned.model_dir)
     assert after.encoder.to_json() == base.encoder.to_json()
+    assert after.calibration == base.calibration
     for name, weight in base.network.state_dict().items():
         change = (after.network.state_dict()[name] - weight).abs().max()
         assert change < 0.01, name
@@ -142,4 +144,14 @@ def test_more_workers_than_the_cluster_has_are_refused(
         train(
             replace(recipe, num_workers=1000, batch_size=1000), table=table, storage_path=str(storage),
             run_name="crowd", model_dir=storage / "crowd-model",
+        )  # fmt: skip
+
+
+def test_a_calibration_to_keep_needs_a_base_model(
+    train: Train, recipe: Recipe, table: TableVersion, storage: Path
+) -> None:
+    with pytest.raises(RecipeError, match="no base model"):
+        train(
+            replace(recipe, calibration="keep"), table=table, storage_path=str(storage), run_name="baseless",
+            model_dir=storage / "baseless-model",
         )  # fmt: skip

@@ -61,7 +61,6 @@ class Served:
     settings: Settings
     config: ServiceConfig
     model: TabularModel
-    service: PredictionService
     client: TestClient
 
 
@@ -129,14 +128,18 @@ def config_of(folder: Path, version: int = 1) -> ServiceConfig:
     return ServiceConfig(model=served)
 
 
+def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
+    """A caller with the token, of the service in this process."""
+    token = access.token(settings)
+    api = http.create(PredictionService(config, settings), access.TokenCheck(token), http.Worker())
+    return TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
+
+
 @pytest.fixture(scope="session")
 def served(make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]) -> Served:
     settings, config = make_settings(), config_of(models[0])
     fill(settings, NOW)
-    service, token = PredictionService(config, settings), access.token(settings)
-    api = http.create(service, access.TokenCheck(token), http.Worker())
-    client = TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
-    return Served(settings, config, TabularModel.load(models[0]), service, client)
+    return Served(settings, config, TabularModel.load(models[0]), client_of(settings, config))
 
 
 @pytest.fixture(scope="session")

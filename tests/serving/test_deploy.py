@@ -62,7 +62,9 @@ def _wait_ready(settings: Settings, seconds: float = 90) -> None:
 def _session_logs() -> list[Path]:
     from ray._private import worker
 
-    return [path for path in Path(worker._global_node.get_logs_dir_path()).rglob("*") if path.is_file()]
+    node = worker._global_node
+    assert node is not None
+    return [path for path in Path(node.get_logs_dir_path()).rglob("*") if path.is_file()]
 
 
 def test_a_deployed_model_answers_and_is_noted(deployed: Deployed, models: tuple[Path, Path]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from feast.feature_view import FeatureViewState
 
+from feature_repo.store import open_store
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 from serving.features import OnlineFeatures
@@ -79,3 +82,26 @@ def test_a_store_that_vanished_is_unavailable_meanwhile(make_settings: Callable[
     file.unlink(missing_ok=True)
     file.with_suffix(".away").rename(file)
     assert features.read([ENTITIES]) == known
+
+
+def test_reading_goes_on_while_the_store_is_filled_further(make_settings: Callable[[], Settings], fill: Fill) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    features = OnlineFeatures(settings, SERVICE)
+    with ThreadPoolExecutor(1) as filler:
+        filling = filler.submit(lambda: [fill(settings, NOW + timedelta(days=day)) for day in (1, 2, 3)])
+        while not filling.done():
+            assert features.read([ENTITIES])[0].missing == ()
+        filling.result()
+    known_at = {value.timestamp for value in features.read([ENTITIES])[0].found.values()}
+    assert known_at == {(NOW + timedelta(days=3)).replace(hour=0, minute=0).isoformat()}
+
+
+def test_reading_goes_on_after_a_filling_was_killed(make_settings: Callable[[], Settings], fill: Fill) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    store = open_store(settings)
+    view = store.get_feature_view("origin_weather")
+    view.state = FeatureViewState.MATERIALIZING
+    store.registry.apply_feature_view(view, store.project)
+    assert OnlineFeatures(settings, SERVICE).read([ENTITIES])[0].missing == ()

@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from pipelines.settings import Settings
-from serving import access, http, log
+from serving import log
 from serving.flight_request import FlightQuestion
 from serving.guard import MAX_BODY_BYTES
-from serving.service import PredictionService
-from tests.serving.conftest import NOW, NULL_FEATURE, QUESTION, Fill, Served, config_of, feature_value
+from tests.serving.conftest import (
+    NOW,
+    NULL_FEATURE,
+    QUESTION,
+    Fill,
+    Served,
+    client_of,
+    config_of,
+    feature_value,
+)
 
 NOBODY = {
     "flight": "XX1",
@@ -200,9 +207,7 @@ def test_the_service_is_not_ready_before_the_store_is_filled(
     make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
 ) -> None:
     settings = make_settings()
-    service, token = PredictionService(config_of(models[0]), settings), access.token(settings)
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-    client = TestClient(http.create(service, access.TokenCheck(token), http.Worker()), headers=headers)
+    client = client_of(settings, config_of(models[0]))
     assert client.get("/healthz").status_code == 200
     assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
     refused = client.post("/v1/predict", json=QUESTION)
@@ -264,14 +269,26 @@ def test_what_cannot_be_recorded_is_not_answered(
 ) -> None:
     settings = make_settings()
     fill(settings, NOW)
-    service, token = PredictionService(config_of(models[0]), settings), access.token(settings)
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-    client = TestClient(http.create(service, access.TokenCheck(token), http.Worker()), headers=headers)
+    client = client_of(settings, config_of(models[0]))
     log.folder(settings).mkdir(parents=True)
     (log.folder(settings) / f"{NOW.date()}.jsonl").mkdir()
     response = client.post("/v1/predict", json=QUESTION)
     assert (response.status_code, response.json()["error"]) == (503, "unavailable")
     assert "prediction log" in response.json()["field"]
+
+
+def test_a_defect_of_ours_is_told_in_the_same_shape(
+    make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
+) -> None:
+    settings = make_settings().model_copy(update={"clock": "five o'clock"})
+    fill(settings, NOW)
+    client = client_of(settings, config_of(models[0]))
+    response = client.post("/v1/predict", json=QUESTION)
+    assert (response.status_code, response.json()["error"], response.json()["field"]) == (
+        500,
+        "failed",
+        "GOLDPATH_CLOCK",
+    )
 
 
 def test_questions_at_the_same_time_are_answered_each_for_itself(served: Served) -> None:

@@ -1,0 +1,5 @@
+"""`python -m pipelines` is `goldpath`."""
+
+from pipelines.cli import app
+
+app()
