@@ -21,6 +21,7 @@ from rich.console import Console
 
 from pipelines import clock, costs
 from pipelines.errors import SettingsError
+from pipelines.jobs import FINE_TUNE
 from pipelines.resources import Platform
 from pipelines.settings import Settings
 
@@ -133,16 +134,18 @@ def _windows(start: date, through: date, end: datetime) -> dict[str, Any] | None
     """The whole year trains on the recipe's own windows; a shorter demo gates on its last tenth."""
     if start == FIRST_DAY and through == date(2013, 10, 31):
         return None
-    gate = max(2, ((through - start).days + 1) // 10)
-    return _train_config(start, _local(through - timedelta(days=gate - 1), 0), end)
+    return _train_config(start, _local(through - timedelta(days=_gate_days(start, through) - 1), 0), end)
 
 
-def _fine_tune_windows(start: date, through: date, end: datetime) -> dict[str, Any] | None:
+def _fine_tune_windows(start: date, through: date, end: datetime) -> dict[str, Any]:
     if start == FIRST_DAY and through == date(2013, 10, 31):
-        return None
-    gate = max(2, ((through - start).days + 1) // 10)
-    begin = through - timedelta(days=gate - 1)
+        return FINE_TUNE
+    begin = through - timedelta(days=_gate_days(start, through) - 1)
     return _train_config(begin, _local(begin, 0) + (end - _local(begin, 0)) / 2, end, mode="FINE_TUNE")
+
+
+def _gate_days(start: date, through: date) -> int:
+    return ((through - start).days + 1) // 10
 
 
 def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = "FROM_SCRATCH") -> dict[str, Any]:

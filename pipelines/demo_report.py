@@ -114,9 +114,10 @@ def _model(platform: Platform) -> dict[str, Any]:
         "baseline": standings["baseline"],
         "gate": {key: gate[key] for key in ("passed", "reason", "window", "comparisons")},
         "plots": {name: data_uri((folder / f"{name}.png").read_bytes()) for name in ("roc", "calibration")},
-        "fine_tuned": {
+        "newest": {
             "version": latest.version,
             "digest": latest.digest,
+            "trained": "fine-tuned" if registry.record(latest).base_model else "from scratch",
             "passed": latest_gate["passed"],
             "reason": latest_gate["reason"],
             "window": latest_gate["window"],

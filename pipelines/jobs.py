@@ -15,7 +15,7 @@ _training_set = dg.AssetSelection.assets(["gold", "flights", "training_set"])
 _reference = dg.AssetSelection.assets(
     *[[zone, "flights", table] for zone in ("bronze", "silver") for table in ("airlines", "airports", "planes")]
 )
-FINE_TUNE = {"ops": {"training__flights__arrival_delay": {"config": {"mode": "fine_tune"}}}}
+FINE_TUNE = {"ops": {"training__flights__arrival_delay": {"config": {"mode": "FINE_TUNE"}}}}
 
 ingest = dg.define_asset_job(
     "ingest", selection=_tables - _training_set, description="Landed files to bronze, silver and gold."

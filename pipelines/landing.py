@@ -58,8 +58,15 @@ class Landing:
         """Lands one file, atomically; landing the same bytes again changes nothing.
 
         Raises:
-            LandingError: if a different file of that name has landed.
+            LandingError: if a different file of that name has landed, or the name is none that would be found again.
         """
+        if Path(name).name != name or name[:1] in ("", ".", "_"):
+            raise LandingError(
+                object=f"delivery {name!r} of {domain}/{source}",
+                observed="a name that is empty, has folders in it, or marks an incomplete file",
+                expected="a file name that begins with neither . nor _",
+                next_step="deliver it under such a name",
+            )
         folder = self.root / domain / source / f"{INTERVAL}{interval}"
         target = folder / name
         if target.exists():
@@ -86,7 +93,7 @@ class Landing:
         base = self.root / domain / source
         for folder in sorted(base.glob(f"{INTERVAL}*")):
             interval = folder.name.removeprefix(INTERVAL)
-            if intervals is None or interval in intervals:
+            if (intervals is None or interval in intervals) and folder.is_dir() and not folder.is_symlink():
                 found += [self._delivery(entry, interval) for entry in self._files(folder)]
         return found
 

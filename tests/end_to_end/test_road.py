@@ -110,3 +110,10 @@ def test_the_sensor_run_moved_the_tables_on(road: Road) -> None:
     days = {partition["_partition"] for partition in table(road, "silver/flights/flights").partitions()}
     assert {"2013-01-01", "2013-10-31", "2013-11-07"} <= days
     assert asset(road, "silver/flights/flights")["rows_in"] == table(road, "bronze/flights/flights").count()
+
+
+def test_the_sensor_run_fine_tuned_the_champion_on_newer_flights(road: Road) -> None:
+    newest = road.report["model"]["newest"]
+    assert newest["trained"] == "fine-tuned"
+    assert newest["version"] == 2
+    assert set(newest["standings"]) == {"challenger", "baseline", "champion"}
