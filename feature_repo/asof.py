@@ -1,8 +1,8 @@
 """The as-of join: for each row of a spine, the last row of a feature table that was known by then.
 
-It is the one place where point-in-time is decided. The spine and the instants of the feature rows are laid end to end in
-time, by entity, and one window finds for each spine row the last instant; an equi-join then brings that row's values. The
-engine sorts once for each feature table, and no row is multiplied and filtered later.
+It is the one place where point-in-time is decided. The spine and the instants of the feature rows are laid end to end
+in time, by entity, and one window finds for each spine row the last instant; an equi-join then brings that row's
+values. The engine sorts once for each feature table, and no row is multiplied and filtered later.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def as_of_join(spine: DataFrame, tables: Sequence[FeatureRows], *, timestamp: st
 
     A feature row counts if its timestamp is no later than the spine row's. Its values are taken as they are, nulls
     included: an older value does not shine through a newer null. A spine row without a match, or with a null key, gets
-    nulls. A feature table has one row per key and timestamp, as its contract's key says; a second would double spine rows.
+    nulls. A feature table has one row per key and timestamp, as its contract's key says; a second would double rows.
 
     Args:
         spine: The rows to complete; none is dropped, none is doubled.

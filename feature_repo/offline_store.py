@@ -45,7 +45,8 @@ def reading(reader: Reader) -> Iterator[Counter[str]]:
         _pulled.reset(tokens[1])
 
 
-def _read(source: DataSource) -> Any:
+def _read(source: DataSource | None) -> Any:
+    assert source is not None  # every view of ours has a batch source
     try:
         return _reader.get()(source.name)
     except LookupError:
@@ -190,6 +191,7 @@ def _feature_rows(
     join_keys = [registry.get_entity(entity, project, allow_cache=True).join_key for entity in view.entities]
     to_spine = view.projection.join_key_map
     source = view.batch_source
+    assert source is not None
     return FeatureRows(
         rows=_read(source),
         keys={to_spine.get(key, key): key for key in join_keys},

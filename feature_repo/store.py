@@ -65,7 +65,9 @@ def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: M
     with tempfile.TemporaryDirectory() as folder, reading(tables.__getitem__):
         store = FeatureStore(config=_config({"type": "sqlite", "path": f"{folder}/online.db"}, Path(folder)))
         store.apply(list(objects))
-        job = store.get_historical_features(spine, store.get_feature_service(service), full_feature_names=True)
+        # Feast hands the entity frame through as it is; our offline store takes the engine's and returns the engine's.
+        entities: Any = spine
+        job: Any = store.get_historical_features(entities, store.get_feature_service(service), full_feature_names=True)
         return job.frame
 
 

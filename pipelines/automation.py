@@ -6,9 +6,11 @@ downstream only within one run. Every condition made here waits until the checks
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
-Condition = dg.AutomationCondition[dg.AssetKey]
+Condition = dg.AutomationCondition[Any]
 
 
 def when_inputs_are_good() -> Condition:

@@ -136,6 +136,7 @@ def _instant(text: str) -> datetime:
 
 def tree(chain: dict[str, Any]) -> Tree:
     """The chain for a terminal."""
+    from rich.text import Text
     from rich.tree import Tree
 
     prediction, model = chain["prediction"], chain["model"]
@@ -152,7 +153,6 @@ def tree(chain: dict[str, Any]) -> Tree:
         leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
         origin = leaf.add(f"{feature['table']}@{feature['version']}")
         if record := feature["record"]:
-            origin.add(f"latest contributing record: {record['file']} row {record['row']} (batch {record['batch']})").add(
-                str(record["line"])
-            )
+            where = f"{record['file']} row {record['row']} (batch {record['batch']})"
+            origin.add(f"latest contributing record: {where}").add(Text(str(record["line"])))
     return root

@@ -6,7 +6,6 @@ count only once the clock has passed them.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def move(settings: Settings, instant: datetime) -> None:
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
     temporary = _file(settings).with_suffix(".tmp")
     temporary.write_text(instant.astimezone(UTC).isoformat(), encoding="utf-8")
-    os.replace(temporary, _file(settings))
+    temporary.replace(_file(settings))
 
 
 def _file(settings: Settings) -> Path:

@@ -71,7 +71,7 @@ class RowRule:
 
 @dataclass(frozen=True, slots=True)
 class TableRule:
-    """What the whole new version must hold: a SQL aggregate compared with bounds (inclusive). Else it isn't published."""
+    """What a new version must hold to be published: a SQL aggregate, compared with inclusive bounds."""
 
     name: str
     expression: str

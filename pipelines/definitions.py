@@ -41,7 +41,7 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
                     raise DefinitionError(
                         object=f"asset {keys} ({module.__name__}.{name})",
                         observed="it was not made by one of Goldpath's decorators",
-                        expected="bronze_asset, silver_asset, gold_asset or governed_asset, which record lineage and cost",
+                        expected="bronze_asset, silver_asset, gold_asset or governed_asset",
                         next_step="replace @dg.asset with the decorator that fits",
                     )
                 found[id(value)] = value

@@ -166,7 +166,8 @@ def _sensed(platform: Platform) -> list[dg.RunRequest]:
 
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-        return [request for request in new_deliveries(context) if isinstance(request, dg.RunRequest)]
+        asked: Any = new_deliveries(context)
+        return [request for request in asked if isinstance(request, dg.RunRequest)]
 
 
 def _execute(
@@ -245,7 +246,9 @@ def _replay(platform: Platform, console: Console, story: Story, week: list[date]
         for number, moment in enumerate(moments, start=1):
             clock.move(platform.settings, moment)
             _execute(platform, console, story, "online_features", quiet=True)
-            asked = [f for f in flights if moment + HORIZON <= f.scheduled_departure_at < moment + HORIZON + ASKED_WINDOW]
+            asked = [
+                f for f in flights if moment + HORIZON <= f.scheduled_departure_at < moment + HORIZON + ASKED_WINDOW
+            ]
             if not asked:
                 continue
             body = {"flights": [_question(flight) for flight in asked]}

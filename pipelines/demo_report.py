@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +81,7 @@ def _assets(platform: Platform, story: Story) -> list[dict[str, Any]]:
 
 def _order(key: str) -> tuple[int, str]:
     zones = ["bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving", "landing"]
-    zone = key.split("/")[0]
+    zone = key.partition("/")[0]
     return (zones.index(zone) if zone in zones else len(zones), key)
 
 
@@ -102,7 +101,7 @@ def _model(platform: Platform) -> dict[str, Any]:
         return {"name": MODEL, "version": None, "gate": {"passed": False, "reason": "no version passed the gate"}}
     folder = registry.download(champion).parent / EVIDENCE_FOLDER
     gate = read_gate(folder)
-    standings: Mapping[str, Any] = gate["standings"]  # type: ignore[assignment]
+    standings = gate["standings"]
     latest = registry.newest(MODEL)
     latest_gate = read_gate(registry.download(latest).parent / EVIDENCE_FOLDER)
     return {
@@ -179,7 +178,7 @@ def write(folder: Path, facts: Mapping[str, Any]) -> Path:
     for name, text in (("report.json", json.dumps(facts, indent=1, default=str)), ("report.html", page)):
         temporary = folder / f".{name}"
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / name)
+        temporary.replace(folder / name)
     return folder / "report.html"
 
 
@@ -198,7 +197,8 @@ def show(console: Console, facts: Mapping[str, Any], path: Path) -> None:
     if model["version"]:
         champion, baseline = model["metrics"], model["baseline"]
         console.print(
-            f"\n[bold]{model['name']}@{model['version']}[/] AUC {champion['auc']:.4f}, log loss {champion['log_loss']:.4f}"
+            f"\n[bold]{model['name']}@{model['version']}[/]"
+            f" AUC {champion['auc']:.4f}, log loss {champion['log_loss']:.4f}"
             f"  (baseline {baseline['auc']:.4f}, {baseline['log_loss']:.4f})"
         )
     if "auc" in replay:
@@ -213,5 +213,3 @@ def show(console: Console, facts: Mapping[str, Any], path: Path) -> None:
     if prediction:
         console.print(f"        [bold]goldpath lineage prediction {prediction['id']}[/]")
     console.print("        [bold]goldpath cost report --by workload_class[/]")
-
-

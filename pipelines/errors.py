@@ -1,17 +1,17 @@
 """Every error that Goldpath raises on purpose.
 
-    GoldpathError                 what, observed, expected, next step
-    ├── TerminalError             the same input fails again: do not retry
-    │   ├── SettingsError         a setting or an environment variable
-    │   ├── ContractError         a contract file: which path in it, which value, what is allowed
-    │   ├── DefinitionError       an asset definition that policy refuses
-    │   ├── LandingError          a delivery that cannot be taken as it is
-    │   ├── VerdictError          a table rule failed: the version was not published
-    │   ├── EngineError           an engine or one of its parts is missing or wrong
-    │   ├── ModelError            a model that may not be registered, promoted or loaded
-    │   └── NotFoundError         a name that stands for nothing
-    └── TransientError            the same input may pass later: retry with backoff
-        └── CommitConflict        another writer was faster
+GoldpathError                 what, observed, expected, next step
+├── TerminalError             the same input fails again: do not retry
+│   ├── SettingsError         a setting or an environment variable
+│   ├── ContractError         a contract file: which path in it, which value, what is allowed
+│   ├── DefinitionError       an asset definition that policy refuses
+│   ├── LandingError          a delivery that cannot be taken as it is
+│   ├── VerdictError          a table rule failed: the version was not published
+│   ├── EngineError           an engine or one of its parts is missing or wrong
+│   ├── ModelError            a model that may not be registered, promoted or loaded
+│   └── NotFoundError         a name that stands for nothing
+└── TransientError            the same input may pass later: retry with backoff
+    └── CommitConflict        another writer was faster
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines import plots
 from pipelines.gate import GateDecision
@@ -80,12 +81,12 @@ class Evidence:
                 f"\nGate: {'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}.",
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
-                f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, accelerator: {record.accelerator}",
+                f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, on {record.accelerator}",
                 f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
             ]
         )
 
 
-def read_gate(folder: Path) -> dict[str, object]:
+def read_gate(folder: Path) -> dict[str, Any]:
     """The gate's figures beside a model; raises FileNotFoundError where a model has none."""
     return json.loads((folder / GATE_FILE).read_text(encoding="utf-8"))

@@ -317,7 +317,7 @@ def execute(
             for written in work(run) if settings is None else work(run, settings):
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again, once its cost and its FAIL event are written
             outcome.error = error
     cost = platform.charge(declaration, identity, usage, "FAILED" if outcome.error else "SUCCEEDED")
     if outcome.error is not None:

@@ -140,7 +140,9 @@ def _jsonl(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator
                     _refuse_unknown(contract, delivery, record)
                 rows.append(number)
                 records.append(record or {})
-                rescued.append(json.dumps({MALFORMED: line}) if record is None else json.dumps(extra) if extra else None)
+                rescued.append(
+                    json.dumps({MALFORMED: line}) if record is None else json.dumps(extra) if extra else None
+                )
                 if len(rows) == JSON_LINES_PER_BATCH:
                     yield part()
                     rows.clear(), records.clear(), rescued.clear()
@@ -151,7 +153,7 @@ def _jsonl(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """A JSON object whose numbers stay the text that arrived; None if the line is no object, or has half a character."""
+    """A JSON object whose numbers stay the text that arrived; None for no object, or half a character."""
     try:
         record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
         if "\\u" in line:
@@ -201,5 +203,5 @@ def _unreadable(delivery: Delivery, contract: Contract, error: Exception) -> Lan
         object=f"delivery {delivery.uri}",
         observed=f"{type(error).__name__}: {error}",
         expected=f"a {contract.format} file in UTF-8, as {contract.path.name} says",
-        next_step="move the file out of landing and ask for it again; the other files of this delivery are not affected",
+        next_step="move the file out of landing and ask for it again; the others are not affected",
     )

@@ -38,9 +38,7 @@ train = dg.define_asset_job(
     selection=dg.AssetSelection.groups("training", "models"),
     description="Train from scratch, evaluate, and register; the gate decides about the champion.",
 )
-deploy = dg.define_asset_job(
-    "deploy", selection=dg.AssetSelection.groups("serving"), description="Serve the champion."
-)
+deploy = dg.define_asset_job("deploy", selection=dg.AssetSelection.groups("serving"), description="Serve the champion.")
 whole = dg.define_asset_job(
     "whole",
     selection=_tables | dg.AssetSelection.groups("features", *MODEL_GROUPS),

@@ -186,7 +186,9 @@ class Lakehouse(ABC):
         """Computes `df` once, into files that nobody reads yet."""
         folder = self._staging(table) / uuid.uuid4().hex
         folder.mkdir(parents=True)
-        by_value = df.repartition(*partition_by) if partition_by else df  # one file per partition value, on both engines
+        by_value = (
+            df.repartition(*partition_by) if partition_by else df
+        )  # one file per partition value, on both engines
         by_value.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return _staged(folder, df, tuple(partition_by))
 

@@ -118,7 +118,10 @@ class LineageLog:
             run=Run(run.run_id, _run_facets(run, error)),
             job=Job(NAMESPACE, run.asset, {"ownership": ownership_job.OwnershipJobFacet(owners=owners)}),
             inputs=[InputDataset(NAMESPACE, d.name, facets=_dataset_facets(d)) for d in inputs],
-            outputs=[OutputDataset(NAMESPACE, d.name, facets=_dataset_facets(d), outputFacets=_output_facets(d)) for d in outputs],
+            outputs=[
+                OutputDataset(NAMESPACE, d.name, facets=_dataset_facets(d), outputFacets=_output_facets(d))
+                for d in outputs
+            ],
             producer=PRODUCER,
         )
         for transport in self._transports():
@@ -189,5 +192,3 @@ def _output_facets(dataset: Dataset) -> dict[str, Any]:
         return {}
     facet = statistics.OutputStatisticsOutputDatasetFacet(rowCount=dataset.rows, size=dataset.bytes)
     return {"outputStatistics": facet}
-
-

@@ -22,7 +22,7 @@ from pipelines.lineage import Dataset, version_of
 from pipelines.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.settings import Settings
 
-AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's; ties and nulls are taken as they are"
+AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's, nulls taken as they are"
 ROOT = Path(__file__).parent.parent
 
 

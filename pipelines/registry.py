@@ -171,9 +171,8 @@ class Registry:
         return str(self.client.create_experiment(name, artifact_location=location))
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        run = self.client.get_run(version.run_id)
+        run_id = version.run_id or ""
+        run = self.client.get_run(run_id)
         metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("gate_")}
         digest = version.tags.get("digest", "")
-        return RegisteredModel(version.name, int(version.version), digest, version.run_id, metrics)
-
-
+        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics)

@@ -60,9 +60,7 @@ class Platform:
         from pipelines.lakehouse import EmbeddedLakehouse, SparkLakehouse
 
         kind = SparkLakehouse if self.settings.engine == "spark" else EmbeddedLakehouse
-        return kind(
-            root=self.settings.lakehouse, engine=lambda: self.engine, locks=self.settings.root / "locks"
-        )
+        return kind(root=self.settings.lakehouse, engine=lambda: self.engine, locks=self.settings.root / "locks")
 
     @functools.cached_property
     def prices(self) -> costs.PriceSheet:

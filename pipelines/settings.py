@@ -40,18 +40,26 @@ class Settings(BaseSettings):
     engine: Literal["embedded", "spark"] = Field("embedded", description="who computes tables: Sail, or Apache Spark")
     engine_threads: int = Field(2, ge=1, description="threads of the local engine, and its shuffle partitions")
     spark_remote: str | None = Field(None, description="a Spark Connect address, sc://host:port; empty: one is started")
-    jars_dir: Path | None = Field(None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`")
+    jars_dir: Path | None = Field(
+        None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`"
+    )
     lakehouse_uri: str | None = Field(None, description="root of all tables; empty: <home>/lakehouse")
     landing_uri: str | None = Field(None, description="root of all landed files; empty: <home>/landing")
-    lineage_url: str | None = Field(None, description="an OpenLineage HTTP endpoint; empty: <home>/lineage/events.jsonl")
+    lineage_url: str | None = Field(
+        None, description="an OpenLineage HTTP endpoint; empty: <home>/lineage/events.jsonl"
+    )
     lineage_api_key: SecretStr | None = Field(None, description="bearer token of that endpoint")
     mlflow_uri: str | None = Field(None, description="MLflow tracking and registry; empty: SQLite below <home>")
     redis_url: SecretStr | None = Field(None, description="Feast's online store, host:port,password=…; empty: SQLite")
     ray_address: str | None = Field(None, description="a running Ray cluster; empty: one is started on this machine")
-    serving_token: SecretStr | None = Field(None, description="bearer token of the prediction service; empty: generated")
+    serving_token: SecretStr | None = Field(
+        None, description="bearer token of the prediction service; empty: generated"
+    )
     serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction service")
     prices: Path | None = Field(None, description="price sheet; empty: infra/prices.yaml")
-    clock: str | None = Field(None, description="an ISO 8601 instant that stands for now; empty: <home>/clock, else now")
+    clock: str | None = Field(
+        None, description="an ISO 8601 instant that stands for now; empty: <home>/clock, else now"
+    )
 
     @property
     def root(self) -> Path:

@@ -114,7 +114,9 @@ def silver_asset(
                     newest = max(house.partition_values(run.versions["bronze"], PARTITION), default="")
                     raw = raw.where(F.col(PARTITION) == newest)
                 rows = transform(verdict.typed(raw, contract), **{name: run.input(name) for name in named})
-                judged = verdict.judge(_shaped(contract, rows, (RECORD_ID,)), contract, {t: run.input(f"in {t}") for t in references})
+                judged = verdict.judge(
+                    _shaped(contract, rows, (RECORD_ID,)), contract, {t: run.input(f"in {t}") for t in references}
+                )
                 columns = [column.name for column in contract.columns] + [RECORD_ID]
                 kept = [name for name in (*columns, *verdict.QUARANTINE_COLUMNS, verdict.VERDICT) if name]
                 judged = judged.select(*dict.fromkeys(kept))
@@ -257,9 +259,7 @@ def _rejected(contract: Contract, at: TableVersion, bad: Staged, result: verdict
 
 
 def _at(dataset: Dataset, at: TableVersion, good: Staged) -> Dataset:
-    return Dataset(
-        dataset.name, str(at.version), dataset.owner, dataset.fields, dataset.columns, good.rows, good.bytes
-    )
+    return Dataset(dataset.name, str(at.version), dataset.owner, dataset.fields, dataset.columns, good.rows, good.bytes)
 
 
 def _metadata(run: GovernedRun) -> dict[str, str]:

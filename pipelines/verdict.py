@@ -161,11 +161,11 @@ def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict
 
     clean = F.col(VERDICT) == CLEAN
     aggregates = [F.count_if(clean).alias("clean"), F.count_if(~clean).alias("quarantined")]
-    counts = staged.agg(*aggregates).first().asDict()
+    counts = staged.agg(*aggregates).collect()[0].asDict()
     observed = {}
     if contract.table_rules:
         columns = [F.expr(rule.expression).cast("double").alias(rule.name) for rule in contract.table_rules]
-        observed = staged.where(clean).agg(*columns).first().asDict()
+        observed = staged.where(clean).agg(*columns).collect()[0].asDict()
     reasons = staged.where(F.size(REASONS) > 0).select(F.explode(REASONS).alias("reason"))
     broken = {row["code"]: row["count"] for row in reasons.groupBy("reason.code").count().collect()}
     if counts["clean"] + counts["quarantined"] != rows_in:
@@ -247,9 +247,7 @@ def _add(df: DataFrame, tests: Sequence[_Test]) -> DataFrame:
 
     if REASONS not in df.columns:
         return df.withColumns({REASONS: _reasons(tests), ERRORS: _errors(tests)})
-    return df.withColumns(
-        {REASONS: F.concat(F.col(REASONS), _reasons(tests)), ERRORS: F.col(ERRORS) + _errors(tests)}
-    )
+    return df.withColumns({REASONS: F.concat(F.col(REASONS), _reasons(tests)), ERRORS: F.col(ERRORS) + _errors(tests)})
 
 
 def _place(df: DataFrame, contract: Contract, rule: RowRule) -> Column:

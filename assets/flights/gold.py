@@ -72,7 +72,9 @@ def origin_delays(flights: DataFrame) -> DataFrame:
         F.when(cancelled, 0).otherwise(clipped("dep_delay", *DEPARTURE_CLIP)).alias("delay"),
         F.when(~cancelled & (F.col("dep_delay") >= LATE_MINUTES), 1).otherwise(0).alias("late"),
     )  # fmt: skip
-    due = flown.select("origin", RECORD_ID, scheduled.alias("known_at"), F.lit(1).alias("waiting"), minute.alias("since"))
+    due = flown.select(
+        "origin", RECORD_ID, scheduled.alias("known_at"), F.lit(1).alias("waiting"), minute.alias("since")
+    )
     left = flown.select(
         "origin", RECORD_ID, F.greatest("departed_at", "scheduled_departure_at").alias("known_at"),
         F.lit(-1).alias("waiting"), (-minute).alias("since"),

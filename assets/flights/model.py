@@ -1,4 +1,4 @@
-"""The model that answers: will this flight arrive 15 or more minutes late? Trained, registered behind a gate, served."""
+"""The model that says whether a flight will arrive late: trained, registered behind a gate, served."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def recipe(config: TrainConfig) -> Recipe:
 def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     """A trained challenger with its run record, card and figures. Grain: one MLflow run per materialization.
 
-    Trained on Ray from one version of the training set, from scratch or from the champion's weights, and compared with
-    a logistic regression and the champion on flights that none of them was trained on.
+    Trained on Ray from one version of the training set, from scratch or from the champion's weights, and compared
+    with a logistic regression and the champion on flights that none of them was trained on.
     """
     from ray_jobs.challenge import challenge
 

@@ -40,7 +40,9 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def goldpath(home: Path, *arguments: str, **more: str) -> str:
     """Runs `goldpath` in a process of its own and returns what it printed."""
     command = [sys.executable, "-m", "pipelines", *arguments]
-    done = subprocess.run(command, env=environment(home, **more), capture_output=True, text=True, timeout=1_500, cwd=home)
+    done = subprocess.run(
+        command, env=environment(home, **more), capture_output=True, text=True, timeout=1_500, cwd=home
+    )
     assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout[-4_000:]}\n{done.stderr[-4_000:]}"
     return done.stdout
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from pipelines import settings
 from tests.end_to_end.conftest import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -43,7 +44,11 @@ def tables(home: Path) -> dict[str, pa.Table]:
         if not name.startswith("ops/"):
             rows = DeltaTable(str(log.parent)).to_pyarrow_table()
             rows = rows.select(sorted(set(rows.column_names) - VOLATILE))
-            keys = [(n, "ascending") for n in rows.column_names if pa.types.is_primitive(rows[n].type) or pa.types.is_string(rows[n].type)]
+            keys = [
+                (n, "ascending")
+                for n in rows.column_names
+                if pa.types.is_primitive(rows[n].type) or pa.types.is_string(rows[n].type)
+            ]
             found[name] = rows.sort_by(keys)
     return found
 
@@ -59,7 +64,9 @@ def difference(left: dict[str, pa.Table], right: dict[str, pa.Table]) -> str:
         for column in rows.column_names:
             ours, theirs = rows[column].to_pylist(), other[column].to_pylist()
             for position, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-                if a != b and not (isinstance(a, float) and isinstance(b, float) and a == pytest.approx(b, rel=1e-9, abs=1e-9)):
+                if a != b and not (
+                    isinstance(a, float) and isinstance(b, float) and a == pytest.approx(b, rel=1e-9, abs=1e-9)
+                ):
                     return f"{name}.{column} row {position}: {a!r} against {b!r}"
     return ""
 
@@ -76,7 +83,12 @@ def test_killed_again_and_again_and_run_once_more_gives_the_same_tables(
 ) -> None:
     seen = []
     # Each time it is killed a little further on its way: after the next table was begun.
-    for wanted in ("bronze/flights/flights", "silver/flights/airports", "silver/flights/flights", "gold/flights/departures"):
+    for wanted in (
+        "bronze/flights/flights",
+        "silver/flights/airports",
+        "silver/flights/flights",
+        "gold/flights/departures",
+    ):
         process = start(tmp_path)
         while process.poll() is None and not (tmp_path / "lakehouse" / wanted).exists():
             time.sleep(0.01)
@@ -95,5 +107,6 @@ def test_running_again_changes_no_table(undisturbed: dict[str, pa.Table], tmp_pa
 
 @pytest.mark.spark
 def test_both_engines_give_equal_tables(undisturbed: dict[str, pa.Table], tmp_path: Path) -> None:
-    finish(tmp_path, GOLDPATH_ENGINE="spark")
+    found = settings.get()
+    finish(tmp_path, GOLDPATH_ENGINE="spark", GOLDPATH_JARS_DIR=str(found.jars_dir or found.root / "jars"))
     assert difference(undisturbed, tables(tmp_path)) == ""

@@ -1,4 +1,4 @@
-"""`goldpath dev` over a home that the demo filled: the pages that people open, in a real browser; and a real sensor run."""
+"""`goldpath dev` over a home that the demo filled: the pages that people open, and a real sensor run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow, pytest.mar
 SECONDS_TO_START = 240
 SECONDS_FOR_SENSOR_RUN = 300
 LAUNCH = """
-mutation { startSensor(sensorSelector: {repositoryLocationName: "%s", repositoryName: "%s", sensorName: "new_deliveries"})
-  { __typename ... on PythonError { message } } }
+mutation { startSensor(
+  sensorSelector: {repositoryLocationName: "%s", repositoryName: "%s", sensorName: "new_deliveries"}
+) { __typename ... on PythonError { message } } }
 """
 REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"

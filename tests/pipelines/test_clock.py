@@ -1,0 +1,53 @@
+"""The platform's time is the setting, else the replay's, else the wall clock; always in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from pipelines import clock
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings
+
+REACHED = datetime(2013, 11, 1, 4, tzinfo=UTC)
+
+
+def test_without_a_replay_it_is_the_wall_clock(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    assert before <= clock.now(Settings(home=tmp_path)) <= datetime.now(UTC)
+
+
+def test_a_replay_moves_the_time_of_its_home_folder_only(tmp_path: Path) -> None:
+    settings, other = Settings(home=tmp_path / "a"), Settings(home=tmp_path / "b")
+    clock.move(settings, REACHED)
+    assert clock.now(settings) == REACHED
+    assert clock.now(other) > REACHED
+    clock.move(settings, REACHED - timedelta(days=1))
+    assert clock.now(settings) == REACHED - timedelta(days=1)
+
+
+def test_the_setting_comes_before_the_replay(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, clock="2013-01-01T00:00:00-05:00")
+    clock.move(settings, REACHED)
+    assert clock.now(settings) == datetime(2013, 1, 1, 5, tzinfo=UTC)
+
+
+def test_other_offsets_become_utc(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    clock.move(settings, datetime(2013, 11, 1, 0, tzinfo=timezone(timedelta(hours=-4))))
+    assert clock.now(settings) == REACHED
+    assert clock.now(settings).tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["2013-11-01T04:00:00", "yesterday", ""])
+def test_a_setting_that_is_no_instant_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="GOLDPATH_CLOCK.*with its offset"):
+        clock.now(Settings(home=tmp_path, clock=text))
+
+
+def test_a_damaged_clock_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text("soon", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"{tmp_path}/clock: 'soon'"):
+        clock.now(Settings(home=tmp_path))
