@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COSTS = TableId("ops", "platform", "costs")
 GIB = 1024**3
 SAMPLE_SECONDS = 0.2
+UNTAGGED = "(none)"
 
 
 @dataclass(slots=True)
@@ -179,11 +180,13 @@ def focus_rows(
             "ContractedCost": charge.cost,
             "BillingCurrency": sheet.currency,
             "BillingAccountId": tags["cost_centre"],
+            "BillingAccountName": tags["cost_centre"],
             "BillingPeriodStart": month,
             "BillingPeriodEnd": next_month,
             "ChargePeriodStart": usage.started_at,
             "ChargePeriodEnd": usage.ended_at,
             "ChargeCategory": "Usage",
+            "ChargeClass": None,
             "ChargeFrequency": "Usage-Based",
             "ChargeDescription": f"{charge.resource} of a run of {asset}",
             "ConsumedQuantity": charge.quantity,
@@ -201,6 +204,7 @@ def focus_rows(
             "ResourceName": asset.rsplit("/", 1)[-1],
             "ResourceType": "asset",
             "SkuId": charge.resource,
+            "SkuPriceId": charge.resource,
             "Tags": json.dumps(dict(tags), sort_keys=True),
             "x_run_id": run_id,
             "x_status": status,
@@ -210,7 +214,9 @@ def focus_rows(
         }
         for charge in price(usage, sheet)
     ]
-    return pa.Table.from_pylist(rows)
+    table = pa.Table.from_pylist(rows)
+    position = table.schema.get_field_index("ChargeClass")  # null for what corrects no earlier bill, and a text still
+    return table.set_column(position, "ChargeClass", table["ChargeClass"].cast(pa.string()))
 
 
 _MODEL_WORK = ("features", "training", "serving")
@@ -227,16 +233,16 @@ def report(rows: pa.Table, *, by: str) -> list[dict[str, Any]]:
         SettingsError: if no row has such a tag or column.
     """
     groups: dict[str, dict[str, Any]] = {}
-    for row in rows.to_pylist():
-        tags = json.loads(row["Tags"])
-        if by not in tags and by not in row:
-            raise SettingsError(
-                object=f"cost report by {by!r}",
-                observed="no cost row has it",
-                expected=f"a tag ({', '.join(tags)}) or a FOCUS column",
-                next_step="use one of these names with --by",
-            )
-        name = str(tags.get(by, row.get(by)))
+    tagged = [(row, json.loads(row["Tags"])) for row in rows.to_pylist()]
+    if tagged and not any(by in tags or by in row for row, tags in tagged):
+        raise SettingsError(
+            object=f"cost report by {by!r}",
+            observed="no cost row has it",
+            expected=f"a tag ({', '.join(sorted({name for _, tags in tagged for name in tags}))}) or a FOCUS column",
+            next_step="use one of these names with --by",
+        )
+    for row, tags in tagged:
+        name = str(tags.get(by, row.get(by, UNTAGGED)))
         group = groups.setdefault(name, {by: name, "cost": 0.0, "currency": row["BillingCurrency"], "runs": set()})
         group["cost"] += row["BilledCost"]
         group["runs"].add((row["x_run_id"], row["ResourceId"]))

@@ -170,6 +170,9 @@ class _Start:
             if server.child and server.address.startswith("http://"):
                 self.console.print(f"Waiting for {server.name} …")
                 _await_answer(server)
+        problem = _load_problem(servers[0].address)
+        if problem:
+            self.console.print(f"[red]The assets do not load:[/] {problem}", highlight=False)
         return servers
 
     def _launch(self, start: Callable[[], Server]) -> Server:
@@ -226,6 +229,22 @@ def _await_answer(server: Server) -> None:
                 next_step=f"read {server.child.log}, which ends with:\n{server.child.log_tail()}",
             )
         time.sleep(0.2)
+
+
+def _load_problem(dagster: str) -> str | None:
+    """What keeps Dagster from loading the assets; None once they are loaded."""
+    import httpx
+
+    query = """{ workspaceOrError { ... on Workspace { locationEntries {
+        loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=START_SECONDS).json()
+        entries = answer["data"]["workspaceOrError"]["locationEntries"]
+        if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
+            return next(filter(None, (entry["locationOrLoadError"].get("message") for entry in entries)), None)
+        time.sleep(0.2)
+    return f"no answer in {START_SECONDS:.0f} s"
 
 
 def _require_alive(server: Server) -> None:

@@ -33,6 +33,8 @@ SPARK_SESSION_CONF = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.connect.serverStacktrace.enabled": "false",
+    # A Python UDF over a Parquet read hangs otherwise (Spark 4.2.0).
+    "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",
     "spark.sql.pyspark.jvmStacktrace.enabled": "false",
 }
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -155,6 +155,8 @@ class Ledger:
             digests.add(digest)
             fresh.append(Delivery(delivery.uri, delivery.interval, delivery.bytes, delivery.modified_ns, digest))
         if not fresh:
+            if duplicates:  # noted beside the last batch, or they would be looked at for ever
+                self._write(replace(batches[-1], duplicates=(*batches[-1].duplicates, *duplicates)))
             return None
         batch = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(fresh), tuple(duplicates))
         self._write(batch)

@@ -19,10 +19,9 @@ def deliver_log(landing: Landing, log: Path, *, domain: str, source: str) -> int
     """
     landed = 0
     for path in sorted(log.glob("*.jsonl")):
-        content = path.read_bytes()
-        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        lines = [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]]
         before = landing.deliveries(domain, source, [path.stem])
-        taken = sum(len(landing.path(delivery).read_bytes().splitlines()) for delivery in before)
+        taken = sum(landing.path(delivery).read_bytes().count(b"\n") for delivery in before)
         if len(lines) > taken:
             name = f"{source}_{taken:08d}.jsonl"
             landing.deliver(

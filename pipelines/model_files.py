@@ -17,7 +17,7 @@ def checksums(folder: Path) -> dict[str, str]:
     Raises:
         ModelError: for an empty folder, a link, or a file that is neither safetensors nor JSON: a pickle runs code.
     """
-    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     if not files:
         raise ModelError(
             object=f"model in {folder}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from ray import serve
 from ray.serve.schema import LoggingConfig
@@ -36,9 +39,12 @@ class ArrivalDelay:
         await self._worker.run(lambda: None)
 
 
-def build(args: ServiceConfig) -> serve.Application:
-    """The application for `serve run serving.app:build` and for a RayService; settings come from the environment."""
-    return application(args, environment.get())
+def build(args: ServiceConfig | Mapping[str, Any]) -> serve.Application:
+    """The application for `serve run serving.app:build` and for a RayService, which give the fields of `ServiceConfig`.
+
+    Settings come from the environment.
+    """
+    return application(ServiceConfig.model_validate(args), environment.get())
 
 
 def application(config: ServiceConfig, settings: Settings) -> serve.Application:

@@ -91,7 +91,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     check=Check("gate", "The challenger beats the baseline and the champion, by AUC and by log loss", blocking=False),
 )
 def registered(run: GovernedRun) -> Iterator[Written]:
-    """The registered model; it becomes the champion if it passed the gate. Grain: one version per trained challenger."""
+    """The registered model, champion if it passed the gate. Grain: one version per trained challenger."""
     yield model_steps.register(run, MODEL, trained_by=TRAINING)
 
 

@@ -25,10 +25,10 @@ VOLATILE = {"_ingested_at"}
 
 def start(home: Path, **more: str) -> subprocess.Popen[bytes]:
     home.mkdir(parents=True, exist_ok=True)
-    log = (home / "ingest.log").open("ab")
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(DAYS)], env=environment(home, **more), stdout=log, stderr=log, cwd=home
-    )
+    with (home / "ingest.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(DAYS)], env=environment(home, **more), stdout=log, stderr=log, cwd=home
+        )
 
 
 def finish(home: Path, **more: str) -> None:

@@ -53,11 +53,10 @@ class Dev:
 @pytest.fixture(scope="module")
 def dev(road: Road) -> Iterator[Dev]:
     dagster, mlflow, serving = ports.free_port(), ports.free_port(), ports.free_port()
-    log = (road.home / "dev.log").open("wb")
     command = [sys.executable, "-m", "pipelines", "dev", "--port", str(dagster), "--mlflow-port", str(mlflow)]
-    process = subprocess.Popen(
-        command, env=environment(road.home, GOLDPATH_SERVING_PORT=str(serving)), stdout=log, stderr=log
-    )
+    settings = environment(road.home, GOLDPATH_SERVING_PORT=str(serving))
+    with (road.home / "dev.log").open("wb") as log:
+        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
     started = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=road.home)
     try:
         for url in (f"{started.dagster}/server_info", f"{started.mlflow}/health", f"{started.serving}/readyz"):

@@ -105,6 +105,7 @@ def test_every_server_answers_and_ctrl_c_leaves_none(
     for shown in (dagster, mlflow, address, str(ray_cluster.token_file(settings))):
         assert shown in dev.output
     assert ray_cluster.token_file(settings).read_text(encoding="utf-8") not in dev.output
+    assert "do not load" not in dev.output
     query = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
     located = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=60).json()["data"]["repositoriesOrError"]
     assert [node["location"]["name"] for node in located["nodes"]] == ["goldpath"]

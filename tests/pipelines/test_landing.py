@@ -152,6 +152,9 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(landing: Landing, led
     )  # fmt: skip
     land(landing, "a_later.csv")
     assert plan(ledger, landing, committed=0) is None
+    assert ledger.batches()[-1].duplicates == (
+        "toys/blocks/dt=2013-01-01/a_again.csv", "toys/blocks/dt=2013-01-01/a_later.csv",
+    )  # fmt: skip
 
 
 def test_a_file_that_changed_after_it_was_taken_is_refused(landing: Landing, ledger: Ledger) -> None:

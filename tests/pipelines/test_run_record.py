@@ -80,7 +80,9 @@ def test_a_checkout_is_named_by_its_commit_and_whether_it_is_dirty(tmp_path: Pat
     assert run_record.code_version(tmp_path) == (git("rev-parse", "HEAD"), True)
 
 
-def test_outside_a_checkout_the_distribution_is_named(tmp_path: Path) -> None:
-    version, dirty = run_record.code_version(tmp_path)
-    assert version.startswith("goldpath ")
-    assert dirty is None
+def test_outside_a_checkout_the_distribution_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site-packages" / "goldpath-9.8.7.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: goldpath\nVersion: 9.8.7\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(installed.parent))
+    assert run_record.code_version(tmp_path) == ("goldpath 9.8.7", None)

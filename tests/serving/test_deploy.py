@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 import pytest
+from pydantic import ValidationError
 
 from pipelines import ports
 from pipelines.errors import ModelError
@@ -205,6 +206,17 @@ def test_a_service_that_does_not_answer_gives_way_to_the_last(deployed: Deployed
     assert client.ask(settings, [QUESTION])[0]["model"] == before
     assert noted is not None
     assert noted.config.model.version == before["version"]
+
+
+def test_a_config_file_builds_the_same_application(deployed: Deployed, models: tuple[Path, Path]) -> None:
+    from ray import serve
+
+    from serving import app
+
+    fields = config_of(models[0]).model_dump(mode="json")
+    assert isinstance(app.build(fields), serve.Application)
+    with pytest.raises(ValidationError, match="treshold"):
+        app.build(fields | {"treshold": 0.4})
 
 
 def test_the_token_is_in_no_log_and_no_file_but_its_own(deployed: Deployed) -> None:
