@@ -82,8 +82,9 @@ clean: ## Remove .venv, .tools and caches; your data in .goldpath stays
 	find . -name __pycache__ -type d -not -path './.goldpath/*' -prune -exec rm -rf {} +
 
 $(READY): $(UV) requirements.lock pyproject.toml
-	@echo 'Packages into .venv: about 3 GB to download (PyTorch with CUDA is most of it), 7.5 GB on disk, once.'
-	@[ -x .venv/bin/python ] || $(UV) venv --quiet --python '$(PYTHON)' .venv
+	@[ -x .venv/bin/python ] || { \
+		echo 'Packages into .venv: about 3 GB to download (PyTorch with CUDA is most of it), once; 9 GB on disk with the cache.'; \
+		$(UV) venv --quiet --python '$(PYTHON)' .venv; }
 	$(UV) pip sync --quiet --require-hashes requirements.lock
 	$(UV) pip install --quiet --no-deps --editable .
 	@touch $@
@@ -93,5 +94,5 @@ $(UV):
 	@echo 'uv $(UV_VERSION) into .tools: 25 MB to download.'
 	@rm -rf .tools/uv
 	@'$(PYTHON)' -m venv .tools/uv 2>/dev/null && .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
-	|| { rm -rf .tools/uv; '$(PYTHON)' -m pip install --quiet --disable-pip-version-check --target .tools/uv uv==$(UV_VERSION); } \
+	|| { rm -rf .tools/uv; '$(PYTHON)' -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools/uv uv==$(UV_VERSION); } \
 	|| { rm -rf .tools/uv; echo 'No pip in $(PYTHON): install python3-venv or python3-pip.'; exit 1; }

@@ -108,7 +108,7 @@ def _print_json(value: Any) -> None:
 @app.command()
 def demo(
     through: Annotated[
-        str, typer.Option(metavar="YYYY-MM-DD", help="Last day to land, at most 2013-12-31.")
+        str, typer.Option(metavar="YYYY-MM-DD", help="Last day to land before the replayed week.")
     ] = "2013-10-31",
     days: Annotated[int | None, typer.Option(min=1, help="Land only this many days before it.")] = None,
     engine: Annotated[

@@ -13,7 +13,11 @@ _predictions = dg.AssetSelection.assets(
 _tables = dg.AssetSelection.groups("bronze", "silver", "quarantine", "gold") - _predictions
 _training_set = dg.AssetSelection.assets(["gold", "flights", "training_set"])
 _reference = dg.AssetSelection.assets(
-    *[[zone, "flights", table] for zone in ("bronze", "silver") for table in ("airlines", "airports", "planes")]
+    *[
+        [zone, "flights", table]
+        for zone in ("bronze", "silver", "quarantine")
+        for table in ("airlines", "airports", "planes")
+    ]
 )
 FINE_TUNE = {"ops": {"training__flights__arrival_delay": {"config": {"mode": "FINE_TUNE"}}}}
 

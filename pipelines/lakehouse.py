@@ -231,7 +231,9 @@ class Lakehouse(ABC):
 
         schema = from_arrow_schema(staged.schema, prefer_timestamp_ntz=False)
         if not staged.files:  # Sail leaves no file behind, and would read a frame without columns
-            return self.session.createDataFrame([], ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema))
+            return self.session.createDataFrame(
+                [], ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema)
+            )
         df = self.session.read.option("basePath", str(staged.folder)).parquet(*paths)
         return df.select(*[F.col(field.name).cast(field.dataType.simpleString()).alias(field.name) for field in schema])
 

@@ -186,7 +186,7 @@ def prepare_environment(settings: Settings) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = token
     if moved and "ray" in sys.modules:
         # Ray keeps the first token that it read, also when this process turns to another home folder.
-        from ray._raylet import AuthenticationTokenLoader
+        from ray._raylet import AuthenticationTokenLoader  # ty: ignore[import-not-found]
 
         AuthenticationTokenLoader.instance().reset_cache()
     if "ray" not in sys.modules:

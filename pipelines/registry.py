@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 MODEL_FOLDER = "model"
 EVIDENCE_FOLDER = "evidence"
+#: MLflow's codes for a model, a version or an alias that is not there.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ class Registry:
 
         try:
             return self._model(self.client.get_model_version_by_alias(name, CHAMPION))
-        except mlflow.exceptions.MlflowException:
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise  # a registry that does not answer is no registry without a champion
             return None
 
     def newest(self, name: str) -> RegisteredModel:
@@ -135,6 +139,8 @@ class Registry:
         try:
             return self._model(self.client.get_model_version(name, str(version)))
         except mlflow.exceptions.MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
             raise NotFoundError(
                 object=f"model {name}@{version}",
                 observed=str(error),

@@ -38,7 +38,9 @@ def ticks(events: DataFrame, *, keys: Sequence[str], known_at: str, sums: Mappin
     known = events.where(F.col(known_at).isNotNull())
     known = known.select(*keys, end.alias(TICK), seconds.alias("_seconds"), RECORD_ID, *_named(sums))
     totals = [F.sum(name).alias(name) for name in sums]
-    return known.groupBy(*keys, TICK).agg(*totals, F.max_by(RECORD_ID, F.struct("_seconds", RECORD_ID)).alias(RECORD_ID))
+    return known.groupBy(*keys, TICK).agg(
+        *totals, F.max_by(RECORD_ID, F.struct("_seconds", RECORD_ID)).alias(RECORD_ID)
+    )
 
 
 def back(keys: Sequence[str], hours: int) -> WindowSpec:

@@ -160,11 +160,11 @@ def arrival_delay() -> Recipe:
         minimum_category_count=50,
         maximum_embedding_width=4,
         hidden_widths=(64, 32),
-        dropout=0.2,
-        epochs=12,
+        dropout=0.4,
+        epochs=20,
         batch_size=2048,
         learning_rate=6e-3,
-        weight_decay=0.05,
+        weight_decay=0.2,
         seed=2013,
         num_workers=2,
         max_failures=2,
@@ -181,6 +181,7 @@ def arrival_delay_fine_tune() -> Recipe:
         holdout_every_days=6,
         calibration="keep",
         epochs=3,
+        batch_size=512,
         learning_rate=5e-4,
     )
 

@@ -39,7 +39,7 @@ def _goldpath(*arguments: str, home: Path, **variables: str) -> subprocess.Compl
 def _commands() -> list[list[str]]:
     group = typer.main.get_command(app)
     found = []
-    for name, command in group.commands.items():  # ty: ignore[unresolved-attribute]
+    for name, command in group.commands.items():  # ty: ignore[missing-attribute]
         inner = getattr(command, "commands", None)
         found += [[name, sub] for sub in inner] if inner else [[name]]
     return found

@@ -100,7 +100,10 @@ def test_the_billing_period_is_the_month_in_which_a_run_began() -> None:
 
 
 def test_rows_name_run_asset_tags_and_the_price_sheet() -> None:
-    [row] = {(r["x_run_id"], r["x_status"], r["ResourceId"], r["ResourceName"], r["x_price_sheet"]) for r in rows(usage()).to_pylist()}
+    [row] = {
+        (r["x_run_id"], r["x_status"], r["ResourceId"], r["ResourceName"], r["x_price_sheet"])
+        for r in rows(usage()).to_pylist()
+    }
     assert row == ("run-1", "SUCCEEDED", "gold/toys/blocks", "blocks", "2025-01-31")
     assert json.loads(rows(usage())["Tags"][0].as_py()) == TAGS
     assert set(rows(usage())["BillingAccountId"].to_pylist()) == {"cc-7"}

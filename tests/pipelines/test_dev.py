@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,7 @@ def dev(tmp_path: Path, dagster_port: int, mlflow_port: int) -> Iterator[Dev]:
     started = Dev(tmp_path / "home", *options, serving_port=ports.free_port())
     yield started
     started.close()
+    shutil.rmtree(ray_cluster.session_folder(Settings(home=tmp_path / "home")))
 
 
 @pytest.mark.ray
@@ -121,12 +124,16 @@ def test_every_server_answers_and_ctrl_c_leaves_none(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_while_it_starts_leaves_none(dev: Dev) -> None:
+def test_sigterm_while_it_starts_leaves_none(dev: Dev, tmp_path: Path) -> None:
     dev.read_until("Starting Ray")
+    time.sleep(2)
     started = dev.descendants()
     dev.process.send_signal(signal.SIGTERM)
     assert dev.rest() == 0
     assert _living(started) == []
+    folders = (str(tmp_path), str(ray_cluster.session_folder(Settings(home=tmp_path / "home"))))
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert [command for command in commands if any(folder in command for folder in folders)] == []
 
 
 @pytest.mark.ray

@@ -164,7 +164,8 @@ def test_two_columns_of_one_name_are_refused(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["part,holes,weight\ncafé,1,2\n", "part,größe\na,1\n", "part,holes,weight\n" + "a,1,2\n" * 9_000 + "é,1,2\n"]
+    "content",
+    ["part,holes,weight\ncafé,1,2\n", "part,größe\na,1\n", "part,holes,weight\n" + "a,1,2\n" * 9_000 + "é,1,2\n"],
 )
 def test_another_encoding_is_refused_with_what_to_do(read: Read, content: str) -> None:
     with pytest.raises(LandingError, match=r"blocks\.txt.*in UTF-8.*move the file out of landing"):
@@ -172,7 +173,9 @@ def test_another_encoding_is_refused_with_what_to_do(read: Read, content: str) -
 
 
 def test_numbers_in_json_keep_their_text(read: Read) -> None:
-    rows = read(b'{"part": "a", "holes": 10, "weight": 1.50}\n{"weight": 12345678901234567890, "holes": 1e-3}\n', format="jsonl")
+    rows = read(
+        b'{"part": "a", "holes": 10, "weight": 1.50}\n{"weight": 12345678901234567890, "holes": 1e-3}\n', format="jsonl"
+    )
     assert values(rows) == [("a", "10", "1.50"), (None, "1e-3", "12345678901234567890")]
 
 
@@ -194,7 +197,9 @@ def test_a_broken_line_is_kept_with_its_place_and_the_rest_is_read(read: Read) -
     assert kept == {3: '{"part": "b",', 4: "[1, 2]", 5: '"text"', 6: "17"}
 
 
-@pytest.mark.parametrize("line", [rb'{"part": "\ud800"}', b'{"part": ' + b"[" * 100_000], ids=["half a character", "deep"])
+@pytest.mark.parametrize(
+    "line", [rb'{"part": "\ud800"}', b'{"part": ' + b"[" * 100_000], ids=["half a character", "deep"]
+)
 def test_a_line_that_no_text_column_can_hold_stops_nothing(read: Read, line: bytes) -> None:
     rows = read(line + b'\n{"part": "b"}\n', format="jsonl")
     assert [row["part"] for row in rows] == [None, "b"]
@@ -226,7 +231,9 @@ def test_json_with_a_byte_order_mark_and_carriage_returns_is_read(read: Read) ->
     ]  # fmt: skip
 
 
-FIELDS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=6) | st.sampled_from(['"', ",", "\n", " ", "NA"])
+FIELDS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=6) | st.sampled_from(
+    ['"', ",", "\n", " ", "NA"]
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

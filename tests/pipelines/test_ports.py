@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +11,7 @@ from pipelines.errors import SettingsError
 
 
 @pytest.fixture
-def taken() -> int:
+def taken() -> Iterator[int]:
     """A port that this process listens on."""
     listener = socket.create_server((ports.LOOPBACK, 0))
     with listener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,12 @@ def _in_a_process(code: str, *arguments: str, **variables: str) -> subprocess.Co
 def _seen(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert "SEEN" in done.stdout, done.stdout + done.stderr
     return json.loads(done.stdout.rpartition("SEEN")[2])
+
+
+@pytest.fixture(autouse=True)
+def no_session_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    shutil.rmtree(ray_cluster.session_folder(Settings(home=tmp_path)))
 
 
 @pytest.fixture
@@ -169,9 +176,6 @@ def test_only_the_newest_sessions_are_kept_and_one_in_use_always(tmp_path: Path)
         session.mkdir()
     ray_cluster.session_folder(settings)
     assert sorted(folder.iterdir()) == [in_use, *old[-ray_cluster.KEPT_SESSIONS :]]
-    for session in folder.iterdir():
-        session.rmdir()
-    folder.rmdir()
 
 
 def test_taken_port_is_refused_before_anything_starts(tmp_path: Path, environment_kept: None) -> None:

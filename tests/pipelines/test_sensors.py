@@ -62,7 +62,11 @@ def test_the_days_are_those_of_daily_tables(platform: Platform, deliver: Deliver
     deliver("shops", "2012-01-01", "a.csv")
     deliver("blocks", "2013-01-02", "a.csv")
     [request] = requests(platform, DAILY)
-    assert (request.job_name, request.tags[RANGE_START], request.tags[RANGE_END]) == ("refresh", "2013-01-02", "2013-01-02")
+    assert (request.job_name, request.tags[RANGE_START], request.tags[RANGE_END]) == (
+        "refresh",
+        "2013-01-02",
+        "2013-01-02",
+    )
 
 
 def test_a_new_list_alone_asks_for_the_lists_without_days(platform: Platform, deliver: Deliver) -> None:
