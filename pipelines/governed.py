@@ -238,7 +238,7 @@ def _spec(
         key=key,
         deps=sorted(deps),
         description=declaration.description if zone == declaration.key[0] else _quarantine_words(declaration),
-        group_name=zone,
+        group_name="serving" if declaration.kind == "serving" and zone == "landing" else zone,
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
         kinds=set(declaration.kinds) if zone == declaration.key[0] else {"deltalake"},

@@ -85,11 +85,11 @@ def connect(settings: Settings) -> RayCluster:
     Raises:
         EngineError: if the configured or running cluster does not answer, or Ray was imported too early.
     """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return RayCluster(sys.modules["ray"].get_runtime_context().gcs_address, "joined")
     prepare_environment(settings)
     import ray
 
-    if ray.is_initialized():
-        return RayCluster(ray.get_runtime_context().gcs_address, "joined")
     if settings.ray_address:
         return _join(settings.ray_address, "configured")
     _require_loopback()

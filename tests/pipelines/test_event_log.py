@@ -90,17 +90,18 @@ def test_what_is_asked_across_runs_has_the_same_answer(
     def answers(instance: dg.DagsterInstance) -> dict[str, Any]:
         run = materialize(instance)
         latest = instance.get_latest_materialization_event(BLOCKS)
-        [check] = instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(BLOCKS, "contract"), limit=10
+        checks = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(BLOCKS, "contract"), limit=100
         )
-        failed = instance.get_event_records(dg.EventRecordsFilter(DagsterEventType.RUN_FAILURE))
+        failed = instance.fetch_run_status_changes(DagsterEventType.RUN_FAILURE, limit=10).records
         assert latest is not None
         return {
             "days": {key: instance.get_materialized_partitions(key) for key in (BLOCKS, BOXES)},
             "latest": told(latest),
-            "tags": [dict(tags) for tags in [instance.get_event_tags_for_asset(BOXES)[0]]] if False else None,
-            "versions": instance.get_latest_storage_id_by_partition(BLOCKS, DagsterEventType.ASSET_MATERIALIZATION).keys(),
-            "check": (check.status, check.event is not None, check.run_id == run),
+            "versions": instance.get_latest_storage_id_by_partition(
+                BLOCKS, DagsterEventType.ASSET_MATERIALIZATION
+            ).keys(),
+            "checks": [(check.status, check.partition, check.run_id == run) for check in checks],
             "failed": len(failed),
             "keys": sorted(instance.get_asset_keys()),
         }
@@ -109,6 +110,7 @@ def test_what_is_asked_across_runs_has_the_same_answer(
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     assert answers(instances["batched"]) == stock
     assert len(stock["days"][BLOCKS]) == 20
+    assert stock["checks"]
 
 
 def test_of_a_batch_that_fails_nothing_is_kept(
@@ -138,4 +140,4 @@ def test_of_a_batch_that_fails_nothing_is_kept(
 def test_single_events_are_stored_as_before(instances: dict[str, dg.DagsterInstance]) -> None:
     run = materialize(instances["batched"])
     assert len(instances["batched"].get_materialized_partitions(BOXES)) == 20
-    assert any(told(entry)[0] == "RUN_FAILURE" for entry in instances["batched"].all_logs(run))
+    assert instances["batched"].all_logs(run, of_type=DagsterEventType.RUN_FAILURE)

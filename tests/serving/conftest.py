@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -152,8 +153,10 @@ def deployed(
 
     settings = make_settings()
     fill(settings, NOW)
-    with ray_cluster.connect(settings):
+    with ray_cluster.connect(settings) as cluster:
         from ray import serve
 
         yield settings, deploy.deploy(settings, config_of(models[0]))
         serve.shutdown()
+    if cluster.origin == "started":
+        shutil.rmtree(ray_cluster.session_folder(settings), ignore_errors=True)
