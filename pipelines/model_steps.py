@@ -68,6 +68,7 @@ def train(
             window=window,
             base_model_dir=champion_dir if fine_tune else None,
             champion_dir=champion_dir,
+            on_epoch=lambda epoch: run.context.log.info("%s", epoch),
         )
     trained = result.run
     if trained.accelerator != "cpu":

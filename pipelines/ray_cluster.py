@@ -34,6 +34,7 @@ MINIMUM_CPU_SLOTS = 4
 START_SECONDS = 180.0
 ANSWER_SECONDS = 10.0
 KEPT_SESSIONS = 3
+START_ATTEMPTS = 3
 
 Origin = Literal["configured", "running", "started", "joined"]
 
@@ -96,17 +97,36 @@ def connect(settings: Settings) -> RayCluster:
     address = running(settings)
     if address:
         return _join(address, "running")
-    ray.init(
-        address="local",
-        num_cpus=cpu_slots(),
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        namespace=NAMESPACE,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _temp_dir=str(session_folder(settings)),
-    )
+    _start_here(settings)
     return RayCluster(ray.get_runtime_context().gcs_address, "started")
+
+
+def _start_here(settings: Settings) -> None:
+    """Starts a head in this process. On a machine that is busy or new, its servers can miss Ray's own 30 seconds."""
+    import ray
+
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpu_slots(),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                namespace=NAMESPACE,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _temp_dir=str(session_folder(settings)),
+            )
+            return
+        except (RuntimeError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                raise EngineError(
+                    object="Ray on this machine",
+                    observed=str(error).splitlines()[0],
+                    expected=f"a cluster that starts within {START_ATTEMPTS} attempts",
+                    next_step="free some of the machine's processor time and run it again",
+                ) from error
 
 
 def running(settings: Settings) -> str | None:

@@ -10,6 +10,7 @@ from ray_jobs.baseline import fit_baseline
 from ray_jobs.contest import Contender, Standing, contest
 from ray_jobs.dataset import TableVersion
 from ray_jobs.model import TabularModel
+from ray_jobs.progress import OnEpoch, silent
 from ray_jobs.recipe import Recipe, Window
 from ray_jobs.train import TrainResult, train
 
@@ -36,6 +37,7 @@ def challenge(
     window: Window,
     base_model_dir: Path | None = None,
     champion_dir: Path | None = None,
+    on_epoch: OnEpoch = silent,
 ) -> Challenge:
     """Trains on the cluster that this process is connected to, then compares.
 
@@ -43,11 +45,12 @@ def challenge(
         window: Where contenders are compared: within or after the gate window, and after the champion's training.
         base_model_dir: A model to fine-tune.
         champion_dir: The model that serves now; None before the first.
+        on_epoch: Is told of each epoch as it ends.
     """
     table = TableVersion(table_uri, table_version)
     result = train(
         recipe, table=table, storage_path=storage_path, run_name=run_name, model_dir=model_dir,
-        base_model_dir=base_model_dir,
+        base_model_dir=base_model_dir, on_epoch=on_epoch,
     )  # fmt: skip
     contenders: dict[str, Contender] = {
         CHALLENGER: TabularModel.load(model_dir),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import ray
 from ray.train.v2.api.callback import UserCallback
@@ -22,6 +22,7 @@ from ray_jobs.errors import RecipeError, TrainingError
 from ray_jobs.evaluate import Metrics, evaluate
 from ray_jobs.loop import Epoch, Job, Progress, read_state, train_loop
 from ray_jobs.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.progress import OnEpoch, following, silent
 from ray_jobs.recipe import Recipe
 
 CHECKPOINTS_KEPT = 2
@@ -52,19 +53,6 @@ class TrainResult:
     seconds: float
 
 
-class EpochLog(UserCallback):
-    """One line per epoch in the driver's output."""
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        epoch = Epoch(**metrics[0])
-        # Ray carries what the controller prints to the driver.
-        print(  # noqa: T201
-            f"{run_context.run_config.name}: epoch {epoch.number}: train loss {epoch.train_loss:.4f}, "
-            f"validation loss {epoch.validation_loss:.4f}, {epoch.seconds:.1f} s",
-            flush=True,
-        )
-
-
 def train(
     recipe: Recipe,
     *,
@@ -74,6 +62,7 @@ def train(
     model_dir: Path,
     base_model_dir: Path | None = None,
     resume: Literal["never", "always"] = "never",
+    on_epoch: OnEpoch = silent,
     callbacks: Sequence[UserCallback] = (),
 ) -> TrainResult:
     """Trains a model on the cluster that this process is connected to.
@@ -86,7 +75,8 @@ def train(
         model_dir: Where the model is written; empty or absent.
         base_model_dir: A model to fine-tune: its encoder is kept as it is and its weights are the first ones.
         resume: "always" continues the run of this name, which must exist and have the same recipe, table and base.
-        callbacks: Further Ray Train callbacks; they run on the controller, not in this process.
+        on_epoch: Is told of each epoch as it ends, in this process, in a thread of its own.
+        callbacks: Ray Train's own; they run on its controller, not in this process.
 
     Raises:
         TrainingError: if there is no cluster for it, if the run's folder exists (or doesn't, to resume), or if more
@@ -105,20 +95,21 @@ def train(
     job = Job(recipe, table, encoder.to_json(), shape, weights)
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": run_folder.digest(base_model_dir)}
     run_folder.claim(storage_path, run_name, identity, resume=resume)
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config={"job": job},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-        run_config=RunConfig(
-            name=run_name,
-            storage_path=storage_path,
-            failure_config=FailureConfig(max_failures=recipe.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
-            callbacks=[EpochLog(), *callbacks],
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )
-    network, progress = _finished(trainer, run_name, shape, recipe)
+    with following(on_epoch) as epochs:
+        trainer = TorchTrainer(
+            train_loop,
+            train_loop_config={"job": job},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+            run_config=RunConfig(
+                name=run_name,
+                storage_path=storage_path,
+                failure_config=FailureConfig(max_failures=recipe.max_failures),
+                checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+                callbacks=[epochs, *callbacks],
+                logging_config=LoggingConfig(log_level="WARNING"),
+            ),
+        )
+        network, progress = _finished(trainer, run_name, shape, recipe)
     model = TabularModel(
         encoder=encoder,
         shape=shape,

@@ -8,10 +8,14 @@ from typing import Protocol
 import dagster as dg
 import pytest
 
+from pipelines import ray_cluster, settings
 from pipelines.engine import Engine
 from pipelines.governed import PLATFORM
 from pipelines.resources import Platform
 from pipelines.settings import Settings
+
+# Ray reads how it is to listen when it is imported, by whichever test comes first.
+ray_cluster.prepare_environment(settings.get())
 
 
 class Materialize(Protocol):

@@ -72,8 +72,8 @@ def test_every_row_says_where_it_came_from(tmp_path: Path) -> None:
     [batch] = batches(tmp_path, contract, b"part,holes,weight\na,1,2\nb,1,2\n")
     assert batch.schema == ingestion.schema(contract)
     first, second = batch.to_pylist()
-    bookkeeping = {"_source_uri": "toys/blocks/dt=2013-01-01/blocks.txt", "_source_row": 2, "_ingest_id": "00000007"}
-    bookkeeping |= {"_ingested_at": PLANNED, "_partition": "2013-01-01"}
+    where = {"_source_uri": "toys/blocks/dt=2013-01-01/blocks.txt", "_source_row": 2, "_partition": "2013-01-01"}
+    bookkeeping = {**where, "_ingest_id": "00000007", "_ingested_at": PLANNED}
     assert bookkeeping.items() <= first.items()
     assert first["_record_id"] != second["_record_id"]
 

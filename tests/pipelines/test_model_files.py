@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def copy(model: Path, target: Path) -> Path:
-    for path in reversed(sorted(model.rglob("*.*"))):
+    for path in sorted(model.rglob("*.*"), reverse=True):
         (target / path.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
         (target / path.relative_to(model)).write_bytes(path.read_bytes())
     return target

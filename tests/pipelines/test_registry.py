@@ -161,7 +161,7 @@ def test_files_that_are_not_those_of_the_record_are_not_registered(
 
 def test_files_that_changed_in_the_store_are_not_used(registry: Registry, track: Track, name: str) -> None:
     model = registry.register(name, run_id=track(b"1"), tags={})
-    stored = Path(registry.client.get_run(model.run_id).info.artifact_uri.removeprefix("file://")) / MODEL_FOLDER
+    stored = Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / MODEL_FOLDER
     (stored / "model.safetensors").write_bytes(b"tampered")
     with pytest.raises(ModelError, match="as it was registered"):
         registry.download(model)
@@ -169,7 +169,9 @@ def test_files_that_changed_in_the_store_are_not_used(registry: Registry, track:
 
 def test_a_damaged_record_in_the_store_is_not_read(registry: Registry, track: Track, name: str) -> None:
     model = registry.register(name, run_id=track(b"1"), tags={})
-    stored = Path(registry.client.get_run(model.run_id).info.artifact_uri.removeprefix("file://")) / EVIDENCE_FOLDER
+    stored = (
+        Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / EVIDENCE_FOLDER
+    )
     (stored / RECORD_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="no complete run record"):
         registry.record(model)

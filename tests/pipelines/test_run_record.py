@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ def record(**changes: object) -> RunRecord:
         "artifacts": {"model.json": "ab" * 32},
         "dagster_run_id": "a7a0f4c2-4b2d-4d6e-9a43-2b1f1e3b5c11",
     }
-    return RunRecord(**(values | changes))  # type: ignore[arg-type]
+    merged: Any = values | changes
+    return RunRecord(**merged)
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

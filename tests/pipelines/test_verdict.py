@@ -77,7 +77,7 @@ def run(engine: Engine, contract: Contract, rows: Sequence[Row]) -> Any:
     session = engine.session
     makers = pa.table({"name": ["Ole", "Kit", "Ole", None], "shop": ["North", "South", "North", None]})
     typed = verdict.typed(bronze(engine, rows), contract)
-    computed = typed.withColumn("weight_per_hole", F.try_divide("weight", "holes"))
+    computed = typed.withColumn("weight_per_hole", F.when(F.col("holes") != 0, F.col("weight") / F.col("holes")))
     return verdict.judge(computed, contract, {MAKERS: session.createDataFrame(makers)})
 
 
@@ -86,15 +86,24 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     return blocks(tmp_path_factory.mktemp("contracts"))
 
 
-@pytest.fixture(scope="session")
-def judged(each_engine: Engine, contract: Contract) -> Judge:
-    """Rows as they are judged, in the order in which they were given."""
-
+def judging(engine: Engine, contract: Contract) -> Judge:
     def judge(*rows: Row, under: Contract = contract) -> list[Row]:
-        found = run(each_engine, under, rows).toArrow().to_pylist()
+        found = run(engine, under, rows).toArrow().to_pylist()
         return sorted(found, key=lambda row: row["_record_id"])
 
     return judge
+
+
+@pytest.fixture(scope="session")
+def judged(engine: Engine, contract: Contract) -> Judge:
+    """Rows as they are judged, in the order in which they were given."""
+    return judging(engine, contract)
+
+
+@pytest.fixture(scope="session")
+def judged_by_each(each_engine: Engine, contract: Contract) -> Judge:
+    """The same on both engines in turn."""
+    return judging(each_engine, contract)
 
 
 def codes(row: Row, severity: str = "error") -> list[str]:
@@ -145,8 +154,10 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
     return [GOOD | {"part": f"part {n}"} | row for n, row in enumerate(rows)]
 
 
-def test_each_kind_of_rule_is_broken_by_what_it_forbids_and_by_nothing_else(judged: Judge) -> None:
-    rows = judged(*distinct([changes for changes, _, _ in CASES]))
+def test_each_kind_of_rule_is_broken_by_what_it_forbids_and_by_nothing_else(
+    judged_by_each: Judge,
+) -> None:
+    rows = judged_by_each(*distinct([changes for changes, _, _ in CASES]))
     found = [(changes, codes(row), codes(row, "warning")) for (changes, _, _), row in zip(CASES, rows, strict=True)]
     assert found == CASES
     assert [row["_verdict"] for row in rows] == ["quarantine" if errors else "clean" for _, errors, _ in CASES]
@@ -198,26 +209,19 @@ def test_a_value_that_its_type_cannot_hold_costs_only_the_value_where_the_contra
     assert (row["_verdict"], row["holes"], codes(row, "warning")) == ("clean", None, ["holes_type"])
 
 
-def test_of_rows_with_one_key_the_declared_winner_stays(judged: Judge) -> None:
-    rows = judged(
-        *[
-            GOOD | {"edition": edition, "code": code}
-            for edition, code in [("1", "AA"), ("3", "AC"), ("3", "AB"), (None, "AA")]
-        ]
-    )
-    assert [row["_verdict"] for row in rows] == ["quarantine", "quarantine", "clean", "quarantine"]
-    assert [codes(row) for row in rows] == [["duplicate_key"], ["duplicate_key"], [], ["duplicate_key"]]
+def test_of_rows_with_one_key_the_declared_winner_stays(judged_by_each: Judge) -> None:
+    editions = [("1", "AA"), ("3", "AC"), ("3", "AB"), (None, "AA")]
+    declared = [GOOD | {"edition": edition, "code": code} for edition, code in editions]
+    broken = [
+        GOOD | {"part": "never with an error", "edition": "9", "holes": "0"},
+        GOOD | {"part": "never with an error"},
+    ]
+    equal = [GOOD | {"part": "the first record"}] * 3
+    rows = judged_by_each(*declared, *broken, *equal)
+    lost = ["duplicate_key"]
+    assert [codes(row) for row in rows] == [lost, lost, [], lost, [*lost, "holes_range"], [], [], lost, lost]
+    assert [row["_verdict"] == "clean" for row in rows] == [codes(row) == [] for row in rows]
     assert rows[0]["_reasons"][0]["value"] == "brick|2013-05-06"
-
-
-def test_a_row_with_an_error_never_wins(judged: Judge) -> None:
-    best, worse = judged(GOOD | {"edition": "9", "holes": "0"}, GOOD | {"edition": "1"})
-    assert (codes(best), codes(worse)) == (["duplicate_key", "holes_range"], [])
-
-
-def test_of_rows_that_are_equal_in_everything_the_first_record_stays(judged: Judge) -> None:
-    rows = judged(GOOD, GOOD, GOOD)
-    assert [row["_verdict"] for row in rows] == ["clean", "quarantine", "quarantine"]
 
 
 def test_rows_without_a_whole_key_are_no_duplicates_of_each_other(judged: Judge) -> None:
@@ -230,58 +234,53 @@ def summary(engine: Engine, contract: Contract, rows: Sequence[Row], *, rows_in:
     return verdict.summarize(judged, contract, rows_in=len(rows) if rows_in is None else rows_in)
 
 
-def test_the_verdict_counts_rows_by_broken_rule(each_engine: Engine, contract: Contract) -> None:
-    rows = distinct([{}, {"holes": "9"}, {"holes": "9", "colour": "green"}, {"colour": "green"}])
-    found = summary(each_engine, contract, [*rows, {RESCUED: json.dumps({MALFORMED: "x"})}])
+TABLE_RULES: list[tuple[dict[str, Any], float | None, bool]] = [
+    ({"type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 2}, 2.0, True),
+    ({"type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 3}, 2.0, False),
+    ({"type": "library", "metric": "rowCount", "mustBe": 2}, 2.0, True),
+    ({"type": "sql", "query": "avg(weight)", "mustBeBetween": [2, 3]}, 2.0, True),
+    ({"type": "sql", "query": "avg(weight)", "mustBeLessOrEqualTo": 1.9}, 2.0, False),
+    ({"type": "sql", "query": "max(case when part = 'nowhere' then 1 end)", "mustBeLessOrEqualTo": 9}, None, False),
+]
+
+
+def test_the_verdict_counts_rows_by_broken_rule_and_table_rules_see_the_clean_ones(
+    each_engine: Engine, tmp_path: Path
+) -> None:
+    rules = [{"name": f"rule {number}", **rule} for number, (rule, _, _) in enumerate(TABLE_RULES)]
+    changes = [
+        {"weight": "1.5"},
+        {"holes": "9"},
+        {"holes": "9", "colour": "green"},
+        {"weight": "2.5", "colour": "green"},
+    ]
+    rows = [*distinct(changes), {RESCUED: json.dumps({MALFORMED: "x"})}]
+    found = summary(each_engine, blocks(tmp_path, quality=rules), rows)
     assert (found.rows_in, found.rows_clean, found.rows_quarantined) == (5, 2, 3)
     broken = {result.rule.name: result.rows for result in found.rules if result.rows}
     assert broken == {"holes_range": 2, "colour_set": 2, "malformed_row": 1, "part_required": 1, "made_required": 1}
-    assert found.passed
+    assert [(r.observed, r.passed) for r in found.table_rules] == [(seen, passed) for _, seen, passed in TABLE_RULES]
+    assert not found.passed
 
 
 @pytest.mark.parametrize("rows_in", [2, 4])
-def test_rows_that_vanish_or_double_are_refused(each_engine: Engine, contract: Contract, rows_in: int) -> None:
+def test_rows_that_vanish_or_double_are_refused(engine: Engine, contract: Contract, rows_in: int) -> None:
     with pytest.raises(VerdictError, match=f"{rows_in} rows in, 3 clean and 0 quarantined.*inner join"):
-        summary(each_engine, contract, distinct([{}, {}, {}]), rows_in=rows_in)
+        summary(engine, contract, distinct([{}, {}, {}]), rows_in=rows_in)
 
 
-def table_rules(folder: Path, *rules: dict[str, Any]) -> Contract:
-    return blocks(folder, quality=list(rules))
-
-
-@pytest.mark.parametrize(
-    ("rule", "observed", "passed"),
-    [
-        ({"type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 2}, 2.0, True),
-        ({"type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 3}, 2.0, False),
-        ({"type": "library", "metric": "rowCount", "mustBe": 2}, 2.0, True),
-        ({"type": "sql", "query": "avg(weight)", "mustBeBetween": [2, 3]}, 2.0, True),
-        ({"type": "sql", "query": "avg(weight)", "mustBeLessOrEqualTo": 1.9}, 2.0, False),
-        ({"type": "sql", "query": "max(case when part = 'nowhere' then 1 end)", "mustBeLessOrEqualTo": 9}, None, False),
-    ],
-)
-def test_a_table_rule_sees_the_clean_rows(
-    each_engine: Engine, tmp_path: Path, rule: dict[str, Any], observed: float | None, passed: bool
-) -> None:
-    contract = table_rules(tmp_path, {"name": "rule", **rule})
-    rows = distinct([{"weight": "1.5"}, {"weight": "2.5"}, {"weight": "8", "holes": "9"}])
-    found = summary(each_engine, contract, rows)
-    assert [(result.observed, result.passed) for result in found.table_rules] == [(observed, passed)]
-    assert found.passed is passed
+SOME = {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 3}
 
 
 def test_a_failed_table_rule_is_refused_with_what_it_saw(engine: Engine, tmp_path: Path) -> None:
-    contract = table_rules(
-        tmp_path, {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 3}
-    )
+    contract = blocks(tmp_path, quality=[SOME])
     error = summary(engine, contract, distinct([{}])).refuse()
     assert (error.object, error.observed) == ("table silver/toys/blocks", "some saw 1.0")
     assert error.expected == "some within [3, None]"
 
 
 def test_a_table_rule_that_only_warns_refuses_nothing(engine: Engine, tmp_path: Path) -> None:
-    rule = {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 3, "severity": "warning"}
-    found = summary(engine, table_rules(tmp_path, rule), distinct([{}]))
+    found = summary(engine, blocks(tmp_path, quality=[SOME | {"severity": "warning"}]), distinct([{}]))
     assert (found.table_rules[0].passed, found.passed) == (False, True)
 
 

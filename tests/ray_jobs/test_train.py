@@ -17,6 +17,7 @@ from ray_jobs.model import WEIGHTS_FILE, TabularModel
 from ray_jobs.recipe import Recipe, Window
 
 if TYPE_CHECKING:
+    from ray_jobs.loop import Epoch
     from ray_jobs.train import TrainResult
 
 pytestmark = [
@@ -46,10 +47,17 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(train: Train, recipe: Recipe, table: TableVersion, storage: Path) -> TrainResult:
+def told() -> list[Epoch]:
+    """The epochs that the uninterrupted run was heard to finish."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(train: Train, recipe: Recipe, table: TableVersion, storage: Path, told: list[Epoch]) -> TrainResult:
     """An uninterrupted run."""
     return train(
-        recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "calm-model"
+        recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "calm-model",
+        on_epoch=told.append,
     )  # fmt: skip
 
 
@@ -58,6 +66,10 @@ def test_training_lowers_the_loss_and_orders_flights_better_than_chance(trained:
     assert trained.history[-1].train_loss < trained.history[0].train_loss
     assert trained.metrics.auc > 0.6
     assert (trained.workers, trained.resumed_after) == (recipe.num_workers, ())
+
+
+def test_each_epoch_is_told_in_turn(trained: TrainResult, told: list[Epoch]) -> None:
+    assert tuple(told) == trained.history
 
 
 def test_the_saved_model_answers_what_was_measured(trained: TrainResult, recipe: Recipe, table: TableVersion) -> None:

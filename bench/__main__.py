@@ -1,0 +1,57 @@
+"""`python -m bench`: one table of measurements, each with its peer and the ratio."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import dagster_home, ray_cluster
+from pipelines import settings as settings_module
+
+PARTS = {
+    "road": "seconds by stage of the last demo",
+    "tables": "governed bronze to silver against the bare engine",
+    "asof": "the as-of join against DuckDB's ASOF JOIN",
+    "service": "the prediction service against a bare Ray Serve app",
+    "model": "the model on the reference split, January to September against October to December",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    names = "; ".join(f"{name}: {words}" for name, words in PARTS.items())
+    parser.add_argument("--only", action="append", choices=PARTS, help=f"measure only this part. {names}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    chosen = parser.parse_args()
+    found = settings_module.get()
+    dagster_home.prepare(found)
+    ray_cluster.prepare_environment(found)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("measurement", "ours", "peer", "ours / peer", "note"):
+        table.add_column(column, justify="right" if column == "ours / peer" else "left", overflow="fold")
+    rows = []
+    console = Console()
+    for name in chosen.only or PARTS:
+        begun = time.perf_counter()
+        with console.status(f"{name}: {PARTS[name]}"):
+            part = importlib.import_module(f"bench.{name}").measure(found)
+        console.print(f"[dim]{name}: {time.perf_counter() - begun:.0f} s[/]")
+        rows += part
+    for row in rows:
+        table.add_row(row.name, row.ours, row.peer, "" if row.ratio is None else f"{row.ratio:.2f}", row.note)
+    console.print(table)
+    console.print(f"[dim]{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratios count, seconds drift[/]")
+    if chosen.json:
+        chosen.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The prediction service against a bare Ray Serve app with the same model, which is handed its features ready.
+
+Sequential requests over one connection, in alternating blocks. Ours also authenticates, validates, reads features from
+the online store, writes the prediction log and explains its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.pairs import Row, percentile
+from pipelines import ray_cluster
+from pipelines.settings import Settings
+
+BLOCKS, BLOCK = 10, 50
+
+
+def measure(settings: Settings) -> list[Row]:
+    from serving import client, deploy
+
+    if deploy.current(settings) is None:
+        return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
+    report = json.loads((settings.root / "demo" / "report.json").read_text(encoding="utf-8"))
+    question = report["prediction"]["request"]
+    with ray_cluster.connect(settings):
+        from ray import serve
+
+        endpoint = deploy.redeploy(settings)
+        serve.run(_bare(endpoint.config.model.folder), name="bare", route_prefix="/bare")
+        answer = client.ask(settings, [question])[0]
+        columns = _columns(question, answer)
+        asked = {"ours": ("/v1/predict", question), "bare": ("/bare/predict", columns)}
+        times: dict[str, list[float]] = {name: [] for name in asked}
+        with client.connection(settings) as connection:
+            for block in range(BLOCKS + 1):
+                for name, (path, body) in asked.items():
+                    for _ in range(BLOCK):
+                        begun = time.perf_counter()
+                        connection.post(path, json=body).raise_for_status()
+                        if block:  # the first block warms up
+                            times[name].append(1_000 * (time.perf_counter() - begun))
+        serve.shutdown()
+    rows = []
+    for share in (0.50, 0.99):
+        ours, bare = (percentile(times[name], share) for name in ("ours", "bare"))
+        note = f"{BLOCKS * BLOCK} sequential requests each"
+        rows.append(Row(f"prediction p{share:.0%}".rstrip("%"), f"{ours:.1f} ms", f"{bare:.1f} ms", ours / bare, note))
+    return rows
+
+
+def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:
+    from serving.flight_request import FlightQuestion
+
+    row: dict[str, Any] = dict(FlightQuestion.model_validate(question).columns())
+    row |= {name: feature["value"] for name, feature in answer["features"].items()}
+    return {name: [value] for name, value in row.items()}
+
+
+def _bare(folder: Path) -> Any:
+    from fastapi import FastAPI
+    from ray import serve
+
+    app = FastAPI()
+
+    @serve.deployment(ray_actor_options={"num_cpus": 0.2})
+    @serve.ingress(app)
+    class Bare:
+        def __init__(self) -> None:
+            from ray_jobs.model import TabularModel
+
+            self.model = TabularModel.load(folder)
+
+        @app.post("/predict")
+        def predict(self, columns: dict[str, list[Any]]) -> dict[str, float]:
+            return {"probability": float(self.model.predict_proba(columns)[0])}
+
+    return Bare.bind()
