@@ -10,8 +10,7 @@ from pathlib import Path
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import FeastType, Float64, Int32, Int64, String
 
-from pipelines.contracts import Contract, load
-from pipelines.tables import TableId
+from pipelines.contracts import Contract, load_folder
 
 CONTRACTS = Path(__file__).parent.parent / "assets" / "flights" / "contracts"
 TIMESTAMP = "event_timestamp"
@@ -26,9 +25,8 @@ ENTITIES = {
 }
 
 
-def _view(name: str) -> FeatureView:
-    contract: Contract = load(CONTRACTS / f"gold_{name}.yaml")
-    table: TableId = contract.table
+def _view(contract: Contract) -> FeatureView:
+    table = contract.table
     keys = [key for key in contract.key_columns if key != TIMESTAMP]
     fields = [
         Field(name=column.name, dtype=_TYPES[column.type], description=column.description)
@@ -37,7 +35,7 @@ def _view(name: str) -> FeatureView:
     ]
     source = FileSource(name=table.source_name, path=str(table), timestamp_field=TIMESTAMP)
     return FeatureView(
-        name=name,
+        name=table.table,
         entities=[ENTITIES[key] for key in keys],
         schema=[*(Field(name=key, dtype=_TYPES[contract.column(key).type]) for key in keys), *fields],
         source=source,
@@ -49,16 +47,11 @@ def _view(name: str) -> FeatureView:
     )
 
 
+#: A view for each table whose key ends in the instant at which a row became known.
 VIEWS = {
-    name: _view(name)
-    for name in (
-        "origin_weather",
-        "origin_delays",
-        "carrier_delays",
-        "destination_delays",
-        "flight_history",
-        "aircraft_history",
-    )
+    contract.table.table: _view(contract)
+    for contract in load_folder(CONTRACTS).values()
+    if contract.table.zone == "gold" and TIMESTAMP in contract.key_columns
 }
 
 ARRIVAL_DELAY = FeatureService(

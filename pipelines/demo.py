@@ -6,7 +6,6 @@ as the clock has come.
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +66,6 @@ def run(settings: Settings, *, through: date, days: int | None, keep_serving: bo
     """
     start = _first_day(through, days)
     console = Console(soft_wrap=True)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     platform = Platform(settings, _contracts)
     story = Story(through)
     with costs.metering() as usage:

@@ -29,14 +29,9 @@ def cost_tags(workload_class: str) -> dict[str, str]:
 
 
 OWNER = "flight-data"
+#: The tables that features are read from: those whose key ends in the instant at which a row became known.
 FEATURE_TABLES = {
-    f"gold_flights_{name}": f"gold/flights/{name}"
-    for name in (
-        "origin_weather",
-        "origin_delays",
-        "carrier_delays",
-        "destination_delays",
-        "flight_history",
-        "aircraft_history",
-    )
+    table.source_name: str(table)
+    for table, found in CONTRACTS.items()
+    if table.zone == "gold" and "event_timestamp" in found.key_columns
 }
