@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import chain, costs
 from pipelines.evidence import read_gate
 from pipelines.plots import data_uri
-from pipelines.registry import EVIDENCE_FOLDER, Registry
+from pipelines.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.resources import Platform
 from pipelines.tables import TableId
 
@@ -95,33 +95,33 @@ def _tags() -> dict[str, dict[str, str]]:
 
 
 def _model(platform: Platform) -> dict[str, Any]:
+    """The champion with its evidence, and every version that was registered."""
     registry = Registry(platform.settings)
     champion = registry.champion(MODEL)
     if champion is None:
         return {"name": MODEL, "version": None, "gate": {"passed": False, "reason": "no version passed the gate"}}
     folder = registry.download(champion).parent / EVIDENCE_FOLDER
     gate = read_gate(folder)
-    standings = gate["standings"]
-    latest = registry.newest(MODEL)
-    latest_gate = read_gate(registry.download(latest).parent / EVIDENCE_FOLDER)
     return {
         "name": champion.name,
         "version": champion.version,
         "digest": champion.digest,
         "mlflow_run": champion.run_id,
-        "metrics": standings["challenger"],
-        "baseline": standings["baseline"],
+        "metrics": gate["standings"]["challenger"],
+        "baseline": gate["standings"]["baseline"],
         "gate": {key: gate[key] for key in ("passed", "reason", "window", "comparisons")},
         "plots": {name: data_uri((folder / f"{name}.png").read_bytes()) for name in ("roc", "calibration")},
-        "newest": {
-            "version": latest.version,
-            "digest": latest.digest,
-            "trained": "fine-tuned" if registry.record(latest).base_model else "from scratch",
-            "passed": latest_gate["passed"],
-            "reason": latest_gate["reason"],
-            "window": latest_gate["window"],
-            "standings": latest_gate["standings"],
-        },
+        "versions": [_version(registry, found) for found in registry.versions(MODEL)],
+    }
+
+
+def _version(registry: Registry, model: RegisteredModel) -> dict[str, Any]:
+    gate = read_gate(registry.download(model).parent / EVIDENCE_FOLDER)
+    return {
+        "version": model.version,
+        "digest": model.digest,
+        "trained": "fine-tuned" if registry.record(model).base_model else "from scratch",
+        **{key: gate[key] for key in ("passed", "reason", "window", "standings")},
     }
 
 

@@ -127,10 +127,10 @@ class Registry:
                 raise  # a registry that does not answer is no registry without a champion
             return None
 
-    def newest(self, name: str) -> RegisteredModel:
-        """The version that was registered last, champion or not; raises NotFoundError before the first."""
-        versions = [int(found.version) for found in self.client.search_model_versions(f"name='{name}'")]
-        return self.version(name, max(versions, default=0))
+    def versions(self, name: str) -> list[RegisteredModel]:
+        """Every registered version, oldest first."""
+        found = [self._model(version) for version in self.client.search_model_versions(f"name='{name}'")]
+        return sorted(found, key=lambda model: model.version)
 
     def version(self, name: str, version: int) -> RegisteredModel:
         """One version; raises NotFoundError."""

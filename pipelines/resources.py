@@ -74,8 +74,9 @@ class Platform:
         return Ledger(Path(self.settings.lakehouse) / "_ledger" / table.source_name)
 
     def data_class(self, table: TableId) -> str:
-        """The declared protection of a table; a table of the platform's own is internal."""
-        contract = self.contracts.get(table)
+        """The declared protection of a table, for a quarantine its table's; the platform's own are internal."""
+        declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
+        contract = self.contracts.get(declared)
         return contract.tags["data_class"] if contract else "internal"
 
     def dataset(self, at: TableVersion, *, rows: int | None = None) -> Dataset:

@@ -77,10 +77,17 @@ class Verdict:
     def refuse(self) -> VerdictError:
         """The error to raise when the version must not be published."""
         failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
+        broken = [result for result in self.rules if result.rows and result.rule.severity == "error"]
+        if failed:
+            observed = "; ".join(f"{result.rule.name} saw {result.observed}" for result in failed)
+            expected = "; ".join(f"{r.rule.name} within [{r.rule.minimum}, {r.rule.maximum}]" for r in failed)
+        else:
+            observed = "; ".join(f"{result.rows} rows break {result.rule.name}" for result in broken)
+            expected = "no row that breaks a rule, since this table has no quarantine"
         return VerdictError(
             object=f"table {self.contract.table}",
-            observed="; ".join(f"{result.rule.name} saw {result.observed}" for result in failed),
-            expected="; ".join(f"{r.rule.name} within [{r.rule.minimum}, {r.rule.maximum}]" for r in failed),
+            observed=observed,
+            expected=expected,
             next_step="the version before stays published; correct the input or the contract, then materialize again",
         )
 
@@ -155,12 +162,14 @@ def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict
     """Reads the judgement off the staged rows: two aggregates, none per rule.
 
     Raises:
-        VerdictError: if clean and quarantined rows do not add up to the rows that went in.
+        VerdictError: if clean and quarantined rows are not the rows that went in, each once.
     """
     from pyspark.sql import functions as F
 
     clean = F.col(VERDICT) == CLEAN
     aggregates = [F.count_if(clean).alias("clean"), F.count_if(~clean).alias("quarantined")]
+    if ROW in staged.columns:  # rows of bronze, where a record id names one row
+        aggregates.append(F.count_distinct(RECORD_ID).alias("records"))
     counts = staged.agg(*aggregates).collect()[0].asDict()
     observed = {}
     if contract.table_rules:
@@ -168,10 +177,12 @@ def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict
         observed = staged.where(clean).agg(*columns).collect()[0].asDict()
     reasons = staged.where(F.size(REASONS) > 0).select(F.explode(REASONS).alias("reason"))
     broken = {row["code"]: row["count"] for row in reasons.groupBy("reason.code").count().collect()}
-    if counts["clean"] + counts["quarantined"] != rows_in:
+    judged = counts["clean"] + counts["quarantined"]
+    if {judged, counts.get("records", judged)} != {rows_in}:
+        records = f", of {counts['records']} records" if "records" in counts else ""
         raise VerdictError(
             object=f"table {contract.table}",
-            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined",
+            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined{records}",
             expected="clean + quarantined = in: no row may vanish or double on its way",
             next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
         )

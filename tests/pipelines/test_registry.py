@@ -82,7 +82,7 @@ def test_versions_count_up_and_each_is_its_digest(registry: Registry, track: Tra
     assert first.digest != second.digest
     assert first.metrics == {"gate_auc": 0.7}
     assert registry.version(name, 1) == first
-    assert registry.newest(name) == second
+    assert registry.versions(name) == [first, second]
 
 
 def test_registering_a_run_again_returns_the_version_that_it_became(
@@ -92,7 +92,7 @@ def test_registering_a_run_again_returns_the_version_that_it_became(
     first = registry.register(name, run_id=run_id, tags={})
     registry.register(name, run_id=track(b"2"), tags={})
     assert registry.register(name, run_id=run_id, tags={}) == first
-    assert registry.newest(name).version == 2
+    assert [model.version for model in registry.versions(name)] == [1, 2]
 
 
 def test_what_is_downloaded_is_what_was_registered(registry: Registry, track: Track, name: str) -> None:
@@ -118,8 +118,7 @@ def test_a_model_nobody_registered_has_no_champion_and_no_version(registry: Regi
     assert registry.champion(name) is None
     with pytest.raises(NotFoundError, match=f"{name}@7"):
         registry.version(name, 7)
-    with pytest.raises(NotFoundError, match=name):
-        registry.newest(name)
+    assert registry.versions(name) == []
 
 
 def test_a_model_without_a_record_is_not_registered(registry: Registry, track: Track, name: str) -> None:
