@@ -63,6 +63,25 @@ def origin_delays(flights: DataFrame) -> DataFrame:
     """How departures from a New York airport were going, and which flights were due and had not left."""
     from pyspark.sql import functions as F
 
+    names = ("departed", "cancelled", "delay", "late", "waiting", "since")
+    sums = {name: F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in names}
+    hour, day, ever = back(["origin"], 1), back(["origin"], 24), since_ever(["origin"])
+    overdue = F.sum("waiting").over(ever)
+    return ticks(_departure_events(flights), keys=["origin"], known_at="known_at", sums=sums).select(
+        "origin", RECORD_ID, tick_end().alias("event_timestamp"),
+        mean("delay", "departed", hour).alias("dep_delay_mean_1h"),
+        mean("late", "departed", hour).alias("dep_late_share_1h"),
+        mean("delay", "departed", day).alias("dep_delay_mean_24h"),
+        F.sum("cancelled").over(day).alias("cancelled_24h"),
+        overdue.alias("overdue"),
+        (overdue * F.col(TICK) / 60 - F.sum("since").over(ever)).alias("overdue_minutes"),
+    )  # fmt: skip
+
+
+def _departure_events(flights: DataFrame) -> DataFrame:
+    """What became known of departures: a flight left or was cancelled, was due, was no longer waited for."""
+    from pyspark.sql import functions as F
+
     cancelled = F.col("status") == "cancelled"
     scheduled, minute = F.col("scheduled_departure_at"), F.unix_timestamp("scheduled_departure_at") / 60
     flown = flights.where(~cancelled)
@@ -79,20 +98,7 @@ def origin_delays(flights: DataFrame) -> DataFrame:
         "origin", RECORD_ID, F.greatest("departed_at", "scheduled_departure_at").alias("known_at"),
         F.lit(-1).alias("waiting"), (-minute).alias("since"),
     )  # fmt: skip
-    names = ("departed", "cancelled", "delay", "late", "waiting", "since")
-    events = happened.unionByName(due, allowMissingColumns=True).unionByName(left, allowMissingColumns=True)
-    sums = {name: F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in names}
-    hour, day, ever = back(["origin"], 1), back(["origin"], 24), since_ever(["origin"])
-    overdue = F.sum("waiting").over(ever)
-    return ticks(events, keys=["origin"], known_at="known_at", sums=sums).select(
-        "origin", RECORD_ID, tick_end().alias("event_timestamp"),
-        mean("delay", "departed", hour).alias("dep_delay_mean_1h"),
-        mean("late", "departed", hour).alias("dep_late_share_1h"),
-        mean("delay", "departed", day).alias("dep_delay_mean_24h"),
-        F.sum("cancelled").over(day).alias("cancelled_24h"),
-        overdue.alias("overdue"),
-        (overdue * F.col(TICK) / 60 - F.sum("since").over(ever)).alias("overdue_minutes"),
-    )  # fmt: skip
+    return happened.unionByName(due, allowMissingColumns=True).unionByName(left, allowMissingColumns=True)
 
 
 @gold_asset(contract("gold/carrier_delays"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())

@@ -55,6 +55,21 @@ def flights_with_instants(flights: DataFrame, airports: DataFrame) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
+    rows = _scheduled(flights, airports)
+    arrived = _later("scheduled_departure_at", F.col("scheduled_duration_minutes") + F.col("arr_delay"))
+    estimated = _later("departed_at", F.col("air_time") + GROUND_MINUTES)
+    return rows.withColumns(
+        {
+            "scheduled_arrival_at": _later("scheduled_departure_at", F.col("scheduled_duration_minutes")),
+            "arrived_at": F.when(F.col("scheduled_duration_minutes").isNull(), estimated).otherwise(arrived),
+        }
+    )
+
+
+def _scheduled(flights: DataFrame, airports: DataFrame) -> DataFrame:
+    """The flights as they were scheduled, and when they left."""
+    from pyspark.sql import functions as F
+
     zones = airports.select(F.col("faa").alias("dest"), "tzone")
     rows = flights.join(F.broadcast(zones), on="dest", how="left").withColumns(
         {
@@ -68,20 +83,12 @@ def flights_with_instants(flights: DataFrame, airports: DataFrame) -> DataFrame:
     )
     there = F.from_utc_timestamp("scheduled_departure_at", F.col("tzone"))
     duration = F.pmod(_minute_of_day("sched_arr_time") - F.hour(there) * 60 - F.minute(there), F.lit(DAY_MINUTES))
-    rows = rows.withColumns(
+    return rows.withColumns(
         {
             "flight_id": F.concat_ws("-", "flight_date", "carrier", "flight", "origin"),
             "day_of_week": (F.dayofweek("flight_date") + 5) % 7,  # it counts from Sunday, 1
             "scheduled_duration_minutes": duration.cast("int"),
             "departed_at": _later("scheduled_departure_at", F.col("dep_delay")),
-        }
-    )
-    arrived = _later("scheduled_departure_at", F.col("scheduled_duration_minutes") + F.col("arr_delay"))
-    estimated = _later("departed_at", F.col("air_time") + GROUND_MINUTES)
-    return rows.withColumns(
-        {
-            "scheduled_arrival_at": _later("scheduled_departure_at", F.col("scheduled_duration_minutes")),
-            "arrived_at": F.when(F.col("scheduled_duration_minutes").isNull(), estimated).otherwise(arrived),
         }
     )
 

@@ -19,6 +19,7 @@ from pipelines import costs
 from pipelines.costs import GIB, PriceSheet, Usage
 from pipelines.errors import SettingsError
 from pipelines.resources import PRICES
+from tests.pipelines.focus import MANDATORY
 from tests.pipelines.toys import TAGS
 
 SHEET = PriceSheet(
@@ -28,14 +29,6 @@ SHEET = PriceSheet(
 )  # fmt: skip
 STARTED = datetime(2013, 12, 31, 23, 59, tzinfo=UTC)
 
-#: FOCUS 1.2, columns of feature level "Mandatory", and whether a value may be null.
-MANDATORY = {
-    "BilledCost": False, "BillingAccountId": False, "BillingAccountName": True, "BillingCurrency": False,
-    "BillingPeriodEnd": False, "BillingPeriodStart": False, "ChargeCategory": False, "ChargeClass": True,
-    "ChargeDescription": True, "ChargePeriodEnd": False, "ChargePeriodStart": False, "ContractedCost": False,
-    "EffectiveCost": False, "InvoiceIssuerName": False, "ListCost": False, "PricingQuantity": True,
-    "PricingUnit": True, "ProviderName": False, "PublisherName": False, "ServiceCategory": False, "ServiceName": False,
-}  # fmt: skip
 DECIMALS = {"BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingQuantity"}
 INSTANTS = {"BillingPeriodEnd", "BillingPeriodStart", "ChargePeriodEnd", "ChargePeriodStart"}
 

@@ -1,0 +1,242 @@
+"""What loads: every asset is governed, described and owned; what is not does not load, and says why."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from pipelines import settings
+from pipelines.contracts import COST_TAGS
+from pipelines.costs import COSTS
+from pipelines.definitions import all_contracts, asset_modules, daily_tables, defs, governed_assets
+from pipelines.errors import DefinitionError
+from pipelines.governed import GovernedRun, Written, governed_asset
+from pipelines.lineage import Dataset
+from pipelines.policy import DATA_CLASSES
+from pipelines.resources import Platform
+from pipelines.settings import Settings
+from pipelines.tables import TableId
+from tests.conftest import Materialize
+from tests.pipelines import toys
+from tests.pipelines.toys import TAGS, text
+
+LOAD_CPU_SECONDS = 3.0
+EXECUTABLE = [asset for asset in governed_assets(asset_modules()) if isinstance(asset, dg.AssetsDefinition)]
+SPECS = {spec.key.to_user_string(): spec for asset in EXECUTABLE for spec in asset.specs}
+GROUPS = ("bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
+_names = itertools.count()
+
+
+def fresh_key() -> tuple[str, ...]:
+    return ("ops", "declared", f"asset_{next(_names)}")
+
+
+def declare(key: tuple[str, ...] | None = None, **more: Any) -> dg.AssetsDefinition:
+    def work(run: GovernedRun) -> Iterator[Written]:
+        """Writes nothing worth keeping. Grain: none."""
+        yield Written(Dataset(run.declaration.name, "1"))
+
+    work.__doc__ = more.pop("doc", work.__doc__)
+    values: dict[str, Any] = {"kind": "ops", "owner": "toy-data", "tags": TAGS, "kinds": ("json",)} | more
+    return governed_asset(key=key or fresh_key(), **values)(work)
+
+
+def test_an_asset_without_owner_does_not_load() -> None:
+    key = fresh_key()
+    with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: it has no owner"):
+        declare(key, owner="")
+
+
+@pytest.mark.parametrize("tag", COST_TAGS)
+def test_an_asset_without_a_cost_tag_does_not_load(tag: str) -> None:
+    key = fresh_key()
+    with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: tag '{tag}' is None"):
+        declare(key, tags={name: value for name, value in TAGS.items() if name != tag})
+
+
+@pytest.mark.parametrize("words", ["", "   ", None])
+def test_an_asset_without_a_description_does_not_load(words: str | None) -> None:
+    key = fresh_key()
+    with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: it has no description"):
+        declare(key, doc=words)
+
+
+def test_an_asset_that_is_declared_twice_does_not_load() -> None:
+    key = fresh_key()
+    declare(key)
+    with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: it is declared twice"):
+        declare(key)
+
+
+def test_an_asset_that_was_refused_does_not_load_by_another_way() -> None:
+    first, second = fresh_key(), fresh_key()
+    asset = declare(first)
+    renamed = asset.with_attributes(asset_key_replacements={dg.AssetKey(list(first)): dg.AssetKey(list(second))})
+    with pytest.raises(DefinitionError, match=f"asset {'/'.join(second)}"):
+        governed_assets([module_with(renamed)])
+
+
+def module_with(*assets: object) -> ModuleType:
+    module = ModuleType("assets.toys.made_by_hand")
+    for number, asset in enumerate(assets):
+        setattr(module, f"thing_{number}", asset)
+    return module
+
+
+@dg.asset(key=["gold", "toys", "plain"], owners=["team:toy-data"], tags=TAGS, description="Plain. Grain: none.")
+def plain() -> None:
+    pass
+
+
+@dg.multi_asset(specs=[dg.AssetSpec(["gold", "toys", "plain_multi"])])
+def plain_multi() -> None:
+    pass
+
+
+@pytest.mark.parametrize("asset", [plain, plain_multi])
+def test_an_asset_that_none_of_our_decorators_made_does_not_load(asset: dg.AssetsDefinition) -> None:
+    name = asset.key.to_user_string()
+    with pytest.raises(DefinitionError, match=rf"asset {name} \(assets\.toys\.made_by_hand\.thing_1\).*governed_asset"):
+        governed_assets([module_with(declare(), asset)])
+
+
+def test_governed_assets_and_what_others_own_load() -> None:
+    asset, others = declare(), [dg.AssetSpec(["landing", "toys", "parts"])]
+    assert governed_assets([module_with(asset, asset, others, "text", [])]) == [asset, *others]
+
+
+def test_the_external_assets_are_the_five_sources() -> None:
+    graph = defs.resolve_asset_graph()
+    external = {key.to_user_string() for key in graph.external_asset_keys}
+    assert external == {f"landing/flights/{name}" for name in ("flights", "weather", "planes", "airports", "airlines")}
+    assert {key.to_user_string() for key in graph.executable_asset_keys} == set(SPECS)
+
+
+@pytest.mark.parametrize("key", sorted(SPECS))
+def test_every_asset_says_what_it_is(key: str) -> None:
+    spec = SPECS[key]
+    assert [owner.startswith("team:") and len(owner) > 5 for owner in spec.owners] == [True]
+    assert "Grain: " in (spec.description or "")
+    assert (spec.description or "").split("Grain: ")[1].strip()
+    assert spec.group_name in GROUPS
+    assert spec.kinds
+    assert {tag: bool(spec.tags.get(tag)) for tag in COST_TAGS} == dict.fromkeys(COST_TAGS, True)
+    assert spec.tags["data_class"] in DATA_CLASSES
+
+
+def test_every_table_of_a_contract_is_an_asset_and_has_its_check() -> None:
+    graph = defs.resolve_asset_graph()
+    tables = {dg.AssetKey(table.key) for table in all_contracts()}
+    assert tables <= graph.executable_asset_keys
+    checked = {key.asset_key for key in graph.asset_check_keys if key.name == "contract"}
+    assert checked == {key for key in tables if key.path[0] in ("silver", "gold")}
+    for key in checked:
+        assert all(graph.get(check).blocking for check in graph.asset_check_keys if check.asset_key == key)
+
+
+def test_a_silver_table_has_a_quarantine_beside_it_with_the_same_days() -> None:
+    graph = defs.resolve_asset_graph()
+    silver = {key.path[2] for key in graph.executable_asset_keys if key.path[0] == "silver"}
+    quarantine = {key.path[2] for key in graph.executable_asset_keys if key.path[0] == "quarantine"}
+    assert silver == quarantine
+    daily = {(table.zone, table.table) for table in daily_tables()}
+    assert daily == {(zone, name) for zone in ("bronze", "silver", "quarantine") for name in ("flights", "weather")}
+
+
+def test_every_dependency_is_an_asset_or_one_of_the_sources() -> None:
+    graph = defs.resolve_asset_graph()
+    parents = {parent for key in graph.executable_asset_keys for parent in graph.get(key).parent_keys}
+    assert parents <= graph.executable_asset_keys | graph.external_asset_keys
+
+
+def test_jobs_and_schedules_resolve_and_nothing_runs_by_itself() -> None:
+    repository = defs.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} >= {
+        "ingest",
+        "features",
+        "train",
+        "deploy",
+        "whole",
+        "refresh",
+    }
+    assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in repository.sensor_defs)
+    assert all(schedule.default_status == dg.DefaultScheduleStatus.STOPPED for schedule in repository.schedule_defs)
+
+
+@pytest.fixture
+def restricted(tmp_path: Path) -> Platform:
+    """A platform with one confidential table that is published."""
+    table = TableId("silver", "toys", "parts")
+    contract = toys.contract(tmp_path, str(table), [text("part")], tags={"data_class": "confidential"})
+    platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {table: contract})
+    platform.lakehouse.record(table, pa.table({"part": ["brick"]}))
+    return platform
+
+
+def outcome(platform: Platform, asset: dg.AssetsDefinition) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lineage events of an asset, and the status of its cost rows."""
+    name = asset.key.to_user_string()
+    events = [event for event in platform.lineage.events() if event["job"]["name"] == name]
+    rows = platform.lakehouse.arrow(platform.lakehouse.current(COSTS)).to_pylist()
+    return events, [row["x_status"] for row in rows if row["ResourceId"] == name]
+
+
+def test_a_derived_asset_of_a_lower_data_class_is_refused_and_leaves_event_and_cost(
+    restricted: Platform, materialize: Materialize
+) -> None:
+    asset = declare(inputs={"parts": "silver/toys/parts"}, tags=TAGS | {"data_class": "internal"})
+    result = materialize(restricted, [asset], raise_on_error=False)
+    assert not result.success
+    [event], statuses = outcome(restricted, asset)
+    assert (event["eventType"], event["inputs"]) == ("FAIL", [])
+    assert "reads silver/toys/parts, which is 'confidential'" in event["run"]["facets"]["errorMessage"]["message"]
+    assert set(statuses) == {"FAILED"}
+
+
+@pytest.mark.parametrize("data_class", ["confidential", "restricted"])
+def test_a_derived_asset_of_the_same_or_a_higher_data_class_runs(
+    restricted: Platform, materialize: Materialize, data_class: str
+) -> None:
+    asset = declare(inputs={"parts": "silver/toys/parts"}, tags=TAGS | {"data_class": data_class})
+    assert materialize(restricted, [asset]).success
+    events, statuses = outcome(restricted, asset)
+    assert [event["eventType"] for event in events] == ["START", "COMPLETE"]
+    assert set(statuses) == {"SUCCEEDED"}
+
+
+MEASURE = "import time, pipelines.definitions, sys; print(time.process_time()); print(*sys.modules)"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> list[tuple[float, set[str]]]:
+    """CPU seconds and modules of fresh processes that loaded the code location, the last two with warm bytecode."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    found = []
+    for _ in range(3):
+        printed = subprocess.run(
+            [sys.executable, "-c", MEASURE], cwd=Path(settings.__file__).parent.parent, env=variables,
+            check=True, capture_output=True, text=True,
+        ).stdout.splitlines()  # fmt: skip
+        found.append((float(printed[0]), set(printed[1].split())))
+    return found
+
+
+def test_the_code_location_loads_in_less_than_three_seconds(loaded: list[tuple[float, set[str]]]) -> None:
+    assert min(seconds for seconds, _ in loaded[1:]) < LOAD_CPU_SECONDS
+
+
+@pytest.mark.parametrize(
+    "library", ["ray", "torch", "pyspark", "feast", "mlflow", "great_expectations", "pandas", "sklearn", "deltalake"]
+)
+def test_loading_the_code_location_loads_no_heavy_library(loaded: list[tuple[float, set[str]]], library: str) -> None:
+    assert library not in loaded[-1][1]

@@ -1,0 +1,192 @@
+"""The rooms and their arrows: who may import whom, and what may be imported when."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+ROOMS = ("assets", "pipelines", "feature_repo", "ray_jobs", "serving", "infra")
+OURS = (*ROOMS, "bench", "tests")
+HEAVY = ("ray", "torch", "pyspark", "feast", "mlflow", "great_expectations", "pandas", "sklearn", "deltalake")
+ASSET_LINES = 25
+
+#: Room to what it may import from other rooms: anywhere, and inside functions only.
+ANYWHERE = {
+    "assets": ("pipelines", "feature_repo"),
+    "pipelines": (),
+    "feature_repo": ("pipelines",),
+    "ray_jobs": ("pipelines",),
+    "serving": ("feature_repo", "pipelines", "ray_jobs.model"),
+    "infra": (),
+}
+INSIDE_FUNCTIONS = {"assets": ("ray_jobs", "serving")}
+#: The modules of `pipelines` that know all assets: one at its top, the others inside functions.
+LOADS_ASSETS = "pipelines.definitions"
+KNOW_EVERYTHING = tuple(
+    f"pipelines.{name}" for name in ("jobs", "schedules", "sensors", "demo", "demo_report", "cli", "dev")
+)
+#: Programs that run without Dagster.
+PROGRAMS = ("feature_repo", "ray_jobs", "serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import of `target`; `when` it happens: as the module loads, later, or only for a type checker."""
+
+    importer: str
+    target: str
+    when: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.target} ({self.when})"
+
+
+def imports_in(source: str, importer: str) -> Iterator[Import]:
+    """Every import statement of a module."""
+    yield from _imports(ast.parse(source), importer, "loading")
+
+
+def _imports(node: ast.AST, importer: str, when: str) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(importer, alias.name, when, child.lineno) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            module = "." * child.level + (child.module or "")
+            # `from pipelines import costs` names a module, `from pipelines.costs import Usage` a part of one.
+            yield from (Import(importer, _module(module, alias.name), when, child.lineno) for alias in child.names)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _imports(child, importer, "inside a function" if when == "loading" else when)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from (found for part in child.body for found in _imports_of(part, importer))
+        else:
+            yield from _imports(child, importer, when)
+
+
+def _imports_of(node: ast.AST, importer: str) -> Iterator[Import]:
+    yield from _imports(ast.Module(cast("list[ast.stmt]", [node]), []), importer, "type checking")
+
+
+def _module(module: str, name: str) -> str:
+    return f"{module}.{name}" if module in OURS or (ROOT / module.replace(".", "/") / f"{name}.py").exists() else module
+
+
+def modules() -> dict[str, Path]:
+    """The modules of all rooms, by name."""
+    found = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in found}
+
+
+@pytest.fixture(scope="module")
+def imports() -> list[Import]:
+    return [found for name, path in modules().items() for found in imports_in(path.read_text(encoding="utf-8"), name)]
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def forbidden(found: Import) -> bool:
+    """Whether the arrow is none of those that the rooms may have."""
+    if found.target.startswith("."):
+        return True
+    room = found.importer.split(".")[0]
+    if not within(found.target, OURS) or within(found.target, (room, *ANYWHERE[room])):
+        return False
+    if found.importer == LOADS_ASSETS:
+        return not within(found.target, ("assets",))
+    if found.when == "loading":
+        return True
+    later = KNOW_EVERYTHING if room == "pipelines" else ()
+    return not (found.importer in later and within(found.target, ROOMS)) and not within(
+        found.target, INSIDE_FUNCTIONS.get(room, ())
+    )
+
+
+def test_rooms_import_each_other_only_along_the_arrows_of_the_design(imports: list[Import]) -> None:
+    assert [str(found) for found in imports if forbidden(found)] == []
+
+
+def test_there_is_something_to_walk(imports: list[Import]) -> None:
+    assert {found.importer.split(".")[0] for found in imports} == set(ROOMS)
+    arrows = {(found.importer.split(".")[0], found.target.split(".")[0]) for found in imports}
+    assert {("assets", "pipelines"), ("serving", "feature_repo"), ("ray_jobs", "pipelines")} <= arrows
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("pipelines.costs", "from assets.flights import gold"),
+        ("pipelines.costs", "def f():\n    import serving.app"),
+        ("pipelines.cli", "from serving import deploy"),
+        ("pipelines.definitions", "import ray_jobs.train"),
+        ("assets.flights.model", "from ray_jobs.train import train"),
+        ("assets.flights.model", "class A:\n    from serving import app"),
+        ("ray_jobs.train", "if True:\n    from feature_repo import store"),
+        ("serving.app", "from ray_jobs import train"),
+        ("serving.app", "def f():\n    from ray_jobs.train import train"),
+        ("feature_repo.store", "try:\n    import serving\nexcept ImportError:\n    pass"),
+        ("infra.validate", "import pipelines.contracts"),
+        ("assets.flights.gold", "from . import silver"),
+        ("pipelines.costs", "def f():\n    from tests.conftest import engine"),
+        ("serving.app", "import bench"),
+    ],
+)
+def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str) -> None:
+    assert [forbidden(found) for found in imports_in(source, importer)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("assets.flights.model", "def f():\n    from ray_jobs.train import train"),
+        ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.recipe import Recipe"),
+        ("pipelines.definitions", "import assets"),
+        ("pipelines.demo", "def f():\n    from assets.flights import arrivals"),
+        ("serving.models", "from ray_jobs.model import TabularModel"),
+        ("infra.validate", "from infra.checks import policy"),
+    ],
+)
+def test_an_arrow_of_the_design_is_allowed(importer: str, source: str) -> None:
+    assert [forbidden(found) for found in imports_in(source, importer)] == [False]
+
+
+def test_heavy_libraries_are_imported_where_they_are_used(imports: list[Import]) -> None:
+    eager = [
+        str(found)
+        for found in imports
+        if within(found.importer, ("assets", "pipelines")) and found.when == "loading" and within(found.target, HEAVY)
+    ]
+    assert eager == []
+
+
+def test_programs_know_nothing_of_dagster(imports: list[Import]) -> None:
+    """Neither they nor what they load imports it."""
+    loaded = {found for found in imports if found.when == "loading"}
+    reached = [name for name in modules() if within(name, PROGRAMS)]
+    for name in reached:
+        targets = {found.target for found in loaded if found.importer == name}
+        assert not within("dagster", tuple(target.split(".")[0] for target in targets)), name
+        reached += [target for target in targets if within(target, ROOMS) and target not in reached]
+
+
+def test_functions_of_assets_hold_no_plumbing() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+        for path in sorted((ROOT / "assets").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (lines := _lines(node)) > ASSET_LINES
+    ]
+    assert long == []
+
+
+def _lines(function: ast.FunctionDef) -> int:
+    """The lines below the signature, without the docstring."""
+    body = function.body[1:] if ast.get_docstring(function) and len(function.body) > 1 else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1
