@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, RepoConfig
+    from feast import FeatureStore, FeatureView, RepoConfig
     from pyspark.sql import DataFrame
 
 PROJECT = "goldpath"
+PAST_FILE = "past.json"
 
 
 def open_store(settings: Settings) -> FeatureStore:
@@ -88,6 +90,7 @@ def materialize(
 
     Only rows since the last time are written, and writing one again changes nothing, so a killed run is simply run
     again. When `as_of` lies before the last time, the store is emptied and filled anew: it never knows the future.
+    The same when a row that the store had passed was corrected, came late or was withdrawn.
 
     Args:
         beginning: The first instant of the tables.
@@ -98,14 +101,47 @@ def materialize(
     store.apply(list(objects))
     views = store.list_batch_feature_views()
     reached = [view.most_recent_end_time for view in views]
-    rebuilt = any(end is not None and end > as_of for end in reached)
+    since = min((end or beginning for end in reached), default=beginning)
+    rebuilt = any(end is not None and end > as_of for end in reached) or (
+        since > beginning and _saved_past(settings, since) != _past(views, tables, since)
+    )
     if rebuilt:
         store.teardown()
         store = open_store(settings)
         store.apply(list(objects))
-        reached = [None for _ in views]
-    since = min((end or beginning for end in reached), default=beginning)
+        since = beginning
     with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
         if as_of > since:
             store.materialize(start_date=since, end_date=as_of)
+    _save_past(settings, as_of, _past(views, tables, as_of))
     return Materialized(as_of, since, dict(rows), rebuilt)
+
+
+def _past(views: Sequence[FeatureView], tables: Mapping[str, DataFrame], until: datetime) -> dict[str, str]:
+    """For each table how many rows it has up to an instant, and the exclusive or of their hashes."""
+    from pyspark.sql import functions as F
+
+    found = {}
+    for view in views:
+        source: Any = view.batch_source
+        names = sorted({*view.join_keys, *(field.name for field in view.features), source.timestamp_field})
+        # A hash passes over nulls, so where they are is hashed as well.
+        content = F.xxhash64(*names, *[F.col(name).isNull() for name in names])
+        rows = tables[source.name].where(F.col(source.timestamp_field) <= F.lit(until))
+        found[source.name] = "-".join(map(str, rows.agg(F.count(F.lit(1)), F.bit_xor(content)).collect()[0]))
+    return found
+
+
+def _save_past(settings: Settings, until: datetime, past: Mapping[str, str]) -> None:
+    path = settings.root / "features" / PAST_FILE
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"until": until.isoformat(), "past": past}), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _saved_past(settings: Settings, until: datetime) -> dict[str, str] | None:
+    """What the tables' past was when the store reached an instant; None if a killed run did not say."""
+    path = settings.root / "features" / PAST_FILE
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    reached = datetime.fromisoformat(saved["until"]) if saved else None
+    return saved["past"] if reached == until else None

@@ -37,6 +37,8 @@ class SailServer:
             "TOKIO_WORKER_THREADS": str(threads),
             "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(threads),
             "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(SESSION_TIMEOUT_SECONDS),
+            # A task for each column of each file costs more than it saves where a table has many small files.
+            "SAIL_PARQUET__ALLOW_SINGLE_FILE_PARALLELISM": "false",
             "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": json.dumps([str(spill)]),
             "RUST_LOG": os.environ.get("RUST_LOG", "error"),
         }

@@ -18,7 +18,7 @@ import dagster as dg
 
 from pipelines import quality, verdict
 from pipelines.contracts import Contract
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, VerdictError
 from pipelines.governed import Declaration, GovernedRun, Written, declare
 from pipelines.lakehouse import Append, Overwrite
 from pipelines.lineage import Dataset, Field
@@ -27,7 +27,7 @@ from pipelines.tables import PARTITION, RECORD_ID, TableId, TableVersion
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from pipelines.lakehouse import Staged
+    from pipelines.lakehouse import Lakehouse, Staged
 
 Transform = Callable[..., "DataFrame"]
 Partitions = dg.PartitionsDefinition[str]
@@ -114,20 +114,22 @@ def silver_asset(
                     newest = max(house.partition_values(run.versions["bronze"], PARTITION), default="")
                     raw = raw.where(F.col(PARTITION) == newest)
                 rows = transform(verdict.typed(raw, contract), **{name: run.input(name) for name in named})
-                judged = verdict.judge(
-                    _shaped(contract, rows, (RECORD_ID,)), contract, {t: run.input(f"in {t}") for t in references}
-                )
                 columns = [column.name for column in contract.columns] + [RECORD_ID]
-                kept = [name for name in (*columns, *verdict.QUARANTINE_COLUMNS, verdict.VERDICT) if name]
-                judged = judged.select(*dict.fromkeys(kept))
-                staged = house.stage(table, judged, partition_by=[verdict.VERDICT, *physical])
-                result = verdict.summarize(house.read_staged(staged), contract, rows_in=raw.count())
+                judged, staged, result = _judged(
+                    house,
+                    contract,
+                    _shaped(contract, rows, (RECORD_ID,)),
+                    {t: run.input(f"in {t}") for t in references},
+                    columns=[*columns, *physical],
+                    partition_by=[verdict.VERDICT, *physical],
+                    rows_in=raw.count(),
+                )
                 written, replace = _written(run, contract, judged, staged, result), Overwrite(run.partitions)
                 if not result.passed:
                     yield written
                     raise result.refuse()
-                bad = staged.where(verdict.VERDICT, verdict.QUARANTINE).select(verdict.QUARANTINE_COLUMNS)
                 good = staged.where(verdict.VERDICT, verdict.CLEAN).select([*columns, *physical])
+                bad = _rejects(house, rejected, judged, result, physical)
                 at_bad = house.commit(rejected, bad, replace, metadata=_metadata(run))
                 at = house.commit(table, good, replace, metadata=_metadata(run))
             written.dataset = _at(written.dataset, at, good)
@@ -166,9 +168,7 @@ def gold_asset(
                 rows = _shaped(contract, rows, ())
                 columns = [column.name for column in contract.columns]
                 columns += [RECORD_ID] if RECORD_ID in rows.columns else []
-                judged = verdict.judge(rows, contract, {}).select(*columns, verdict.REASONS, verdict.VERDICT)
-                staged = house.stage(table, judged)
-                result = verdict.summarize(house.read_staged(staged), contract, rows_in=staged.rows)
+                judged, staged, result = _judged(house, contract, rows, {}, columns=columns)
                 written = _written(run, contract, judged, staged, result)
                 if not result.passed or result.rows_quarantined:
                     yield written
@@ -230,6 +230,58 @@ def _shaped(contract: Contract, rows: DataFrame, also: Sequence[str]) -> DataFra
         )
     casts = {c.name: F.col(c.name).cast(c.type) for c in contract.columns if types[c.name] != c.type}
     return rows.withColumns(casts) if casts else rows
+
+
+def _judged(
+    house: Lakehouse,
+    contract: Contract,
+    rows: DataFrame,
+    references: Mapping[TableId, DataFrame],
+    *,
+    columns: Sequence[str],
+    partition_by: Sequence[str] = (),
+    rows_in: int | None = None,
+) -> tuple[DataFrame, Staged, verdict.Verdict]:
+    """Judges the rows, stages them with their broken rules as bits, and sums up what was staged.
+
+    Duplicates are rare, and to seek them sorts every row. So they are taken to be absent until the summary of the
+    staged rows says that keys repeat; only then is everything judged and staged again.
+
+    Args:
+        rows_in: How many rows there have to be; None where the transform decides that.
+    """
+    kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
+
+    def attempt(duplicates: Literal["sought", "excluded"]) -> tuple[DataFrame, Staged, verdict.Verdict]:
+        judged = verdict.judge(rows, contract, references, duplicates=duplicates)
+        staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by)
+        expected = staged.rows if rows_in is None else rows_in
+        return judged, staged, verdict.summarize(house.read_staged(staged), contract, rows_in=expected)
+
+    first = attempt("excluded")
+    return attempt("sought") if first[2].keys_repeat else first
+
+
+def _rejects(
+    house: Lakehouse, table: TableId, judged: DataFrame, result: verdict.Verdict, physical: Sequence[str]
+) -> Staged:
+    """Stages what quarantine keeps of the rejected rows, which are computed once more, now with their reasons in words.
+
+    Raises:
+        VerdictError: if not as many rows are rejected as before.
+    """
+    from pyspark.sql import functions as F
+
+    rows = judged.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.QUARANTINE_COLUMNS)
+    staged = house.stage(table, rows if result.rows_quarantined else rows.limit(0), partition_by=physical)
+    if staged.rows != result.rows_quarantined:
+        raise VerdictError(
+            object=f"table {table}",
+            observed=f"{staged.rows} rows rejected where {result.rows_quarantined} were before",
+            expected="a transform that gives the same rows each time",
+            next_step="take what differs from run to run (a random number, the clock) out of the transform",
+        )
+    return staged
 
 
 def _written(

@@ -1,13 +1,14 @@
 """The verdict: each row judged by its contract in the pass that computes it, and the whole version before it is seen.
 
-Row rules become one array column of reasons, so that clean and quarantined rows are split while they are written.
-Table rules and counts are one aggregate over what was staged. A rule is broken when it is false; where a value is
-null only `required` is broken, so no row is judged by accident of three-valued logic.
+Each row gets its verdict, the rules that it broke as bits, and its reasons in words; a plan computes only what is asked
+of it, so the pass that writes all rows takes bits, and words are for the few that are rejected. Table rules and counts
+are two aggregates over what was staged. A rule is broken when it is false; where a value is null only `required` is
+broken, so no row is judged by accident of three-valued logic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Literal
@@ -27,10 +28,13 @@ CLEAN: Literal["clean"] = "clean"
 QUARANTINE: Literal["quarantine"] = "quarantine"
 REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
 ERRORS = "_errors"
+BROKEN = "_broken"
 PLACE = "_place"
 
 MALFORMED_ROW = RowRule("malformed_row", "type", RESCUED, "error")
 UNKNOWN_COLUMN = RowRule("unknown_column", "type", RESCUED, "error")
+#: Bits of one `_broken` column; a contract with more rules has several.
+BITS = 62
 
 #: What a quarantined row keeps: where it came from, why it is here, and the row as it arrived, as JSON.
 QUARANTINE_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
@@ -61,7 +65,10 @@ class TableRuleResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The judgement of one run's rows: `rows_clean + rows_quarantined = rows_in`."""
+    """The judgement of one run's rows: `rows_clean + rows_quarantined = rows_in`.
+
+    `keys_repeat` says whether a whole key may stand in several rows, judged as duplicates or not.
+    """
 
     contract: Contract
     rows_in: int
@@ -69,6 +76,7 @@ class Verdict:
     rows_quarantined: int
     rules: tuple[RuleResult, ...]
     table_rules: tuple[TableRuleResult, ...]
+    keys_repeat: bool = False
 
     @property
     def passed(self) -> bool:
@@ -124,20 +132,34 @@ def typed(raw: DataFrame, contract: Contract) -> DataFrame:
         *[F.col(name) for name in BRONZE_COLUMNS],
         _reasons(tests).alias(REASONS),
         _errors(tests).alias(ERRORS),
+        *[bits.alias(name) for name, bits in _bits(tests, contract).items()],
         F.to_json(F.struct(*[F.col(name) for name in arrived], rescued)).alias(ROW),
     )
 
 
-def judge(df: DataFrame, contract: Contract, references: Mapping[TableId, DataFrame]) -> DataFrame:
-    """Adds each row's reasons and its verdict; the row as it arrived stays only where it is quarantined.
+def broken_columns(contract: Contract) -> list[str]:
+    """The columns whose bits say which rules a row broke, in the order of `_rules`."""
+    return [f"{BROKEN}{number}" for number in range(-(-len(_rules(contract)) // BITS))]
+
+
+def judge(
+    df: DataFrame,
+    contract: Contract,
+    references: Mapping[TableId, DataFrame],
+    *,
+    duplicates: Literal["sought", "excluded"] = "sought",
+) -> DataFrame:
+    """Adds each row's broken rules, its reasons and its verdict; the row as it arrived stays only where it is rejected.
 
     Args:
         df: The rows to judge, with the contract's columns.
         contract: Whose row rules hold.
         references: The tables that reference rules point to.
+        duplicates: Seeking them sorts all rows by key; "excluded" until a summary says that keys repeat.
     """
     from pyspark.sql import functions as F
 
+    known = set(df.columns)  # asks the engine, so once
     tests, flags = [], []
     for rule in contract.row_rules:
         if rule.kind == "reference":
@@ -148,12 +170,13 @@ def judge(df: DataFrame, contract: Contract, references: Mapping[TableId, DataFr
             flags.append(flag)
         elif rule.kind not in ("type", "duplicate"):
             tests.append(_Test(rule, _broken(rule), F.col(rule.column)))
-    df = _add(df, tests)
+    df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
-        if rule.kind == "duplicate":
-            df = _add(df.withColumn(PLACE, _place(df, contract, rule)), [_loser(rule)]).drop(PLACE)
-    df = df.withColumn(VERDICT, F.when(F.col(ERRORS) > 0, QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
-    if ROW in df.columns:
+        if rule.kind == "duplicate" and duplicates == "sought":
+            df = df.withColumn(PLACE, _place(contract, rule, known))
+            df = _add(df, [_loser(rule)], contract, known | {REASONS}).drop(PLACE)
+    df = df.withColumn(VERDICT, F.when(_rejected(contract), QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
+    if ROW in known:
         df = df.withColumn(ROW, F.when(F.col(VERDICT) == QUARANTINE, F.col(ROW)))
     return df
 
@@ -167,16 +190,24 @@ def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict
     from pyspark.sql import functions as F
 
     clean = F.col(VERDICT) == CLEAN
+    places = _places(contract)
     aggregates = [F.count_if(clean).alias("clean"), F.count_if(~clean).alias("quarantined")]
-    if ROW in staged.columns:  # rows of bronze, where a record id names one row
+    if contract.table.zone == "silver":  # rows of bronze, where a record id names one row
         aggregates.append(F.count_distinct(RECORD_ID).alias("records"))
+    aggregates += [
+        F.count_if(F.col(name).bitwiseAND(F.lit(bit)) != 0).alias(f"{BROKEN} {rule}")
+        for rule, (name, bit) in places.items()
+    ]
+    keys = [rule.argument for rule in contract.row_rules if rule.kind == "duplicate"]
+    for place, key in enumerate(keys):
+        whole = _whole(key)
+        aggregates += [F.count_if(whole).alias(f"{PLACE}{place} rows")]
+        aggregates += [F.count_distinct(F.when(whole, F.xxhash64(*key))).alias(f"{PLACE}{place} keys")]
     counts = staged.agg(*aggregates).collect()[0].asDict()
     observed = {}
     if contract.table_rules:
         columns = [F.expr(rule.expression).cast("double").alias(rule.name) for rule in contract.table_rules]
         observed = staged.where(clean).agg(*columns).collect()[0].asDict()
-    reasons = staged.where(F.size(REASONS) > 0).select(F.explode(REASONS).alias("reason"))
-    broken = {row["code"]: row["count"] for row in reasons.groupBy("reason.code").count().collect()}
     judged = counts["clean"] + counts["quarantined"]
     if {judged, counts.get("records", judged)} != {rows_in}:
         records = f", of {counts['records']} records" if "records" in counts else ""
@@ -186,10 +217,23 @@ def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict
             expected="clean + quarantined = in: no row may vanish or double on its way",
             next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
         )
-    rules = [RuleResult(rule, broken.pop(rule.name, 0)) for rule in contract.row_rules]
-    rules += [RuleResult(RowRule(code, "type", RESCUED, "error"), rows) for code, rows in sorted(broken.items())]
+    found = [RuleResult(rule, counts[f"{BROKEN} {rule.name}"]) for rule in _rules(contract)]
+    # The rules of every bronze row are no contract's: they show where they were broken.
+    rules = [result for result in found if result.rows or result.rule in contract.row_rules]
     table_rules = tuple(TableRuleResult(rule, observed.get(rule.name)) for rule in contract.table_rules)
-    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(rules), table_rules)
+    repeat = any(counts[f"{PLACE}{place} keys"] < counts[f"{PLACE}{place} rows"] for place in range(len(keys)))
+    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(rules), table_rules, repeat)
+
+
+def _rules(contract: Contract) -> list[RowRule]:
+    """Every rule that a row can break."""
+    return [*contract.row_rules, MALFORMED_ROW, UNKNOWN_COLUMN]
+
+
+def _places(contract: Contract) -> dict[str, tuple[str, int]]:
+    """Rule name to its `_broken` column, and its bit there."""
+    names = broken_columns(contract)
+    return {rule.name: (names[n // BITS], 1 << n % BITS) for n, rule in enumerate(_rules(contract))}
 
 
 def _broken(rule: RowRule) -> Column:
@@ -252,16 +296,46 @@ def _errors(tests: Sequence[_Test]) -> Column:
     return reduce(lambda a, b: a + b, counted, F.lit(0))
 
 
-def _add(df: DataFrame, tests: Sequence[_Test]) -> DataFrame:
-    """Adds what the tests find to what was found before."""
+def _bits(tests: Sequence[_Test], contract: Contract) -> dict[str, Column]:
+    """The `_broken` columns of these tests alone."""
     from pyspark.sql import functions as F
 
-    if REASONS not in df.columns:
-        return df.withColumns({REASONS: _reasons(tests), ERRORS: _errors(tests)})
-    return df.withColumns({REASONS: F.concat(F.col(REASONS), _reasons(tests)), ERRORS: F.col(ERRORS) + _errors(tests)})
+    places, bits = _places(contract), {name: F.lit(0).cast("bigint") for name in broken_columns(contract)}
+    for test in tests:
+        name, bit = places[test.rule.name]
+        bits[name] = bits[name] + F.when(test.broken, F.lit(bit).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
+    return bits
 
 
-def _place(df: DataFrame, contract: Contract, rule: RowRule) -> Column:
+def _rejected(contract: Contract) -> Column:
+    """Whether a row broke a rule of severity error, by its bits."""
+    from pyspark.sql import functions as F
+
+    errors = dict.fromkeys(broken_columns(contract), 0)
+    for rule in _rules(contract):
+        name, bit = _places(contract)[rule.name]
+        errors[name] |= bit if rule.severity == "error" else 0
+    found = [F.col(name).bitwiseAND(F.lit(bits).cast("bigint")) != 0 for name, bits in errors.items() if bits]
+    return reduce(lambda a, b: a | b, found)
+
+
+def _add(df: DataFrame, tests: Sequence[_Test], contract: Contract, known: Collection[str]) -> DataFrame:
+    """Adds what the tests find to what was found before; `known` are the columns of `df`."""
+    from pyspark.sql import functions as F
+
+    bits = _bits(tests, contract)
+    if REASONS not in known:
+        return df.withColumns({REASONS: _reasons(tests), ERRORS: _errors(tests), **bits})
+    return df.withColumns(
+        {
+            REASONS: F.concat(F.col(REASONS), _reasons(tests)),
+            ERRORS: F.col(ERRORS) + _errors(tests),
+            **{name: F.col(name) + found for name, found in bits.items()},
+        }
+    )
+
+
+def _place(contract: Contract, rule: RowRule, known: Collection[str]) -> Column:
     """A row's place among those with its key: rows without errors first, then as the contract's `winner` orders."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -271,7 +345,7 @@ def _place(df: DataFrame, contract: Contract, rule: RowRule) -> Column:
         column, _, direction = part.strip().partition(" ")
         descending = direction.strip().lower() == "desc"
         order.append(F.col(column).desc_nulls_last() if descending else F.col(column).asc_nulls_last())
-    if RECORD_ID in df.columns:
+    if RECORD_ID in known:
         order.append(F.col(RECORD_ID).asc())
     return F.row_number().over(Window.partitionBy(*rule.argument).orderBy(*order))
 
@@ -279,6 +353,11 @@ def _place(df: DataFrame, contract: Contract, rule: RowRule) -> Column:
 def _loser(rule: RowRule) -> _Test:
     from pyspark.sql import functions as F
 
-    complete = reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in rule.argument])
     key = F.concat_ws("|", *[F.col(name).cast("string") for name in rule.argument])
-    return _Test(rule, complete & (F.col(PLACE) > 1), key)
+    return _Test(rule, _whole(rule.argument) & (F.col(PLACE) > 1), key)
+
+
+def _whole(key: Sequence[str]) -> Column:
+    from pyspark.sql import functions as F
+
+    return reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in key])

@@ -104,8 +104,9 @@ def shows(browser: webdriver.Chrome, url: str, *texts: str) -> str:
     return body(None)
 
 
-def test_the_asset_catalog_shows_groups_and_owners(dev: Dev, browser: webdriver.Chrome) -> None:
-    shows(browser, f"{dev.dagster}/asset-groups", "flights / departures", "flights / training_set")
+def test_the_asset_graph_shows_the_zones(dev: Dev, browser: webdriver.Chrome) -> None:
+    zones = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
+    shows(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *zones)
 
 
 def test_a_materialization_shows_rows_cost_and_version(dev: Dev, browser: webdriver.Chrome) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.store import historical, materialize, open_store
+from feature_repo.store import PAST_FILE, historical, materialize, open_store
 from pipelines.engine import Engine
 from pipelines.settings import Settings
 
@@ -84,8 +84,11 @@ def questions() -> list[dict[str, Any]]:
 def offline(engine: Engine, tables: Tables, at: datetime) -> list[dict[str, Any]]:
     rows = [{"row": number, **question, "event_timestamp": at} for number, question in enumerate(questions())]
     schema = pa.schema(
-        [("row", pa.int64()), *((name, pa.int32() if name == "flight" else pa.string()) for name in ENTITIES)]
-        + [("event_timestamp", pa.timestamp("us", "UTC"))]
+        [
+            ("row", pa.int64()),
+            *((name, pa.int32() if name == "flight" else pa.string()) for name in ENTITIES),
+            ("event_timestamp", pa.timestamp("us", "UTC")),
+        ]
     )
     spine = engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=schema))
     answered = historical(OBJECTS, SERVICE, spine, frames(engine, tables)).toArrow().to_pylist()
@@ -152,26 +155,66 @@ def test_an_entity_that_was_never_seen_has_no_values(engine: Engine, settings: S
     assert set(only([unseen])[0].values()) == {None}
 
 
-def corrected(tables: Mapping[str, list[dict[str, Any]]], before: datetime) -> Tables:
-    """The same rows, but for one aircraft whose last row before an instant was wrong."""
-    rows = [dict(row) for row in tables["aircraft_history"]]
-    last = max(
-        (row for row in rows if row["tailnum"] == "N14228" and row["event_timestamp"] < before),
-        key=lambda row: row["event_timestamp"],
-    )
-    last["last_dep_delay"] = 777.0
-    kept = [row for row in rows if row["tailnum"] != "N14228" or row["event_timestamp"] <= last["event_timestamp"]]
-    return {**tables, "aircraft_history": kept}
+def late(tables: Tables) -> Tables:
+    """The same rows and one more, of an entity's newest instant so far, an hour before the store's."""
+    row = {"origin": "EWR", **dict.fromkeys(VIEW_FIELDS), "event_timestamp": hour(29.75), "temp": 777.0}
+    kept = [row for row in tables["origin_weather"] if row["event_timestamp"] != hour(29.75)]
+    return {**tables, "origin_weather": [*kept, row]}
 
 
-def test_a_row_that_was_corrected_after_the_store_had_passed_it_reaches_the_store(
-    engine: Engine, settings: Settings
+def corrected(tables: Tables) -> Tables:
+    """The same rows, but the newest of one aircraft had been wrong."""
+    wrong = newest(tables)
+    rows = [{**row, "last_dep_delay": 777.0} if row is wrong else row for row in tables["aircraft_history"]]
+    return {**tables, "aircraft_history": rows}
+
+
+def withdrawn(tables: Tables) -> Tables:
+    """The same rows without any of one aircraft."""
+    rows = [row for row in tables["aircraft_history"] if row["tailnum"] != "N14228"]
+    return {**tables, "aircraft_history": rows}
+
+
+def newest(tables: Tables) -> dict[str, Any]:
+    rows = [
+        row for row in tables["aircraft_history"] if row["tailnum"] == "N14228" and row["event_timestamp"] <= hour(30)
+    ]
+    return max(rows, key=lambda row: row["event_timestamp"])
+
+
+VIEW_FIELDS = [field.name for field in VIEWS["origin_weather"].features]
+
+
+@pytest.mark.parametrize("change", [late, corrected, withdrawn])
+def test_what_changed_behind_the_store_reaches_it(
+    engine: Engine, settings: Settings, change: Callable[[Tables], Tables]
 ) -> None:
-    tables = made(seed=5)
+    before = {name: [row for row in rows if row["event_timestamp"] <= hour(30)] for name, rows in made(seed=5).items()}
+    fill(engine, settings, before, hour(30))
+    for at in (hour(30), hour(31)):
+        fill(engine, settings, change(before), at)
+        assert_equal(engine, settings, change(before), at)
+
+
+def test_rows_that_only_came_after_are_all_that_is_written(engine: Engine, settings: Settings) -> None:
+    tables = made(seed=8)
+    before = {name: [row for row in rows if row["event_timestamp"] <= hour(30)] for name, rows in tables.items()}
+    fill(engine, settings, before, hour(30))
+    done = fill(engine, settings, tables, hour(31))
+    assert (done.since, done.rebuilt) == (hour(30), False)
+    written = {
+        name: sum(hour(30) <= row["event_timestamp"] <= hour(31) for row in rows) for name, rows in tables.items()
+    }
+    assert all(done.rows[f"gold_flights_{name}"] <= written[name] for name in VIEWS)
+    assert_equal(engine, settings, tables, hour(31))
+
+
+def test_a_run_that_was_killed_before_it_said_how_far_it_came_is_run_again(engine: Engine, settings: Settings) -> None:
+    tables = made(seed=9)
     fill(engine, settings, tables, hour(30))
-    newer = corrected(tables, hour(28))
-    fill(engine, settings, newer, hour(31))
-    assert_equal(engine, settings, newer, hour(31))
+    (settings.root / "features" / PAST_FILE).unlink()
+    assert fill(engine, settings, tables, hour(31)).rebuilt
+    assert_equal(engine, settings, tables, hour(31))
 
 
 def test_a_store_of_several_sources_says_how_many_rows_each_gave(engine: Engine, settings: Settings) -> None:
