@@ -31,6 +31,8 @@ LOCAL = ZoneInfo("America/New_York")
 FIRST_DAY, LAST_DAY = date(2013, 1, 1), date(2013, 12, 31)
 #: With fewer, the model seldom beats its baseline, and the gate lets nothing through to be served.
 MINIMUM_DAYS = 60
+#: Its first half fine-tunes, its second half decides.
+MINIMUM_GATE_DAYS = 14
 REPLAY_DAYS = 7
 #: Local hours at which the service is asked about the flights that leave two to three hours later.
 REPLAY_HOURS = (5, 12, 17)
@@ -143,7 +145,7 @@ def _fine_tune_windows(start: date, through: date, end: datetime) -> dict[str, A
 
 
 def _gate_days(start: date, through: date) -> int:
-    return ((through - start).days + 1) // 10
+    return max(((through - start).days + 1) // 10, MINIMUM_GATE_DAYS)
 
 
 def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = "FROM_SCRATCH") -> dict[str, Any]:
