@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.column_lineage import ColumnLineage
 
 NAMESPACE = "goldpath"
-PRODUCER = "https://pypi.org/project/goldpath"
+PRODUCER = "https://goldpath.example/producer"
 
 
 @dataclass(frozen=True, slots=True)
