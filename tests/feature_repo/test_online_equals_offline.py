@@ -182,14 +182,25 @@ def newest(tables: Tables) -> dict[str, Any]:
     return max(rows, key=lambda row: row["event_timestamp"])
 
 
+def moved(tables: Tables) -> Tables:
+    """The same rows, but a value of one aircraft's newest stands in the column beside it."""
+    wrong = newest(tables)
+    value = wrong["last_dep_delay"] if wrong["last_arr_delay"] is None else None
+    assert value is not None
+    right = {**wrong, "last_dep_delay": None, "last_arr_delay": value}
+    rows = [right if row is wrong else row for row in tables["aircraft_history"]]
+    return {**tables, "aircraft_history": rows}
+
+
 VIEW_FIELDS = [field.name for field in VIEWS["origin_weather"].features]
 
 
-@pytest.mark.parametrize("change", [late, corrected, withdrawn])
+@pytest.mark.parametrize("change", [late, corrected, withdrawn, moved])
 def test_what_changed_behind_the_store_reaches_it(
     engine: Engine, settings: Settings, change: Callable[[Tables], Tables]
 ) -> None:
     before = {name: [row for row in rows if row["event_timestamp"] <= hour(30)] for name, rows in made(seed=5).items()}
+    newest(before).update(last_dep_delay=5.0, last_arr_delay=None)
     fill(engine, settings, before, hour(30))
     for at in (hour(30), hour(31)):
         fill(engine, settings, change(before), at)
