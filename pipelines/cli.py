@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipelines.invocation import AsJson, errors_shown, invocation, opened_platform, prepared_settings, print_json
+
 if TYPE_CHECKING:
-    from pipelines.errors import GoldpathError
-    from pipelines.resources import Platform
     from pipelines.settings import Settings
 
 app = typer.Typer(
@@ -30,79 +27,12 @@ cost_app = typer.Typer(help="What runs cost.", no_args_is_help=True)
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(cost_app, name="cost")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-
-
-@dataclass(slots=True)
-class _Invocation:
-    """What holds for the whole invocation; `debug` shows the stack of an error."""
-
-    debug: bool = False
-
-
-invocation = _Invocation()
-
 
 @app.callback()
 def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack of an error.")] = False,
 ) -> None:
     invocation.debug = debug
-
-
-@contextlib.contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Prints one of our errors as a short panel and exits with 1; `--debug` lets it through."""
-    from pipelines.errors import GoldpathError
-
-    try:
-        yield
-    except GoldpathError as error:
-        if invocation.debug:
-            raise
-        _show_error(error)
-        raise typer.Exit(1) from None
-
-
-def _show_error(error: GoldpathError) -> None:
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = Table.grid(padding=(0, 2))
-    for name, value in (("observed", error.observed), ("expected", error.expected), ("next", error.next_step)):
-        rows.add_row(Text(name, style="dim"), Text(value))
-    title = Text(f"{type(error).__name__}: {error.object}", style="bold")
-    Console(stderr=True).print(Panel(rows, title=title, title_align="left", border_style="red"))
-
-
-def _settings() -> Settings:
-    """The settings, and the environment that follows from them: quiet libraries, Dagster's home, Ray's token."""
-    from pipelines import dagster_home, ray_cluster, settings
-
-    found = settings.get()
-    dagster_home.prepare(found)
-    ray_cluster.prepare_environment(found)
-    return found
-
-
-@contextlib.contextmanager
-def _platform() -> Iterator[Platform]:
-    _settings()
-    from pipelines.resources import shared
-
-    platform = shared()
-    try:
-        yield platform
-    finally:
-        platform.close()
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
 @app.command()
@@ -122,10 +52,10 @@ def demo(
     """
     import os
 
-    with _errors_shown():
+    with errors_shown():
         if engine is not None:
             os.environ["GOLDPATH_ENGINE"] = engine
-        settings = _settings()
+        settings = prepared_settings()
         from pipelines import demo as demonstration
 
         demonstration.run(settings, through=_day(through), days=days, keep_serving=keep_serving)
@@ -154,8 +84,8 @@ def dev(
 
     Example: `goldpath dev --port 3100`
     """
-    with _errors_shown():
-        settings = _settings()
+    with errors_shown():
+        settings = prepared_settings()
         from rich.console import Console
 
         from pipelines.dev import DevPorts, run
@@ -181,13 +111,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: `goldpath doctor --json`
     """
-    with _errors_shown():
+    with errors_shown():
         from pipelines import doctor as examination
         from pipelines import settings
 
         findings = examination.examine(settings.get())
         if as_json:
-            _print_json(examination.as_json(findings))
+            print_json(examination.as_json(findings))
         else:
             examination.show(findings)
         if not examination.healthy(findings):
@@ -200,7 +130,7 @@ def jars() -> None:
 
     Example: `goldpath jars`
     """
-    with _errors_shown():
+    with errors_shown():
         from pipelines import settings
         from pipelines.jars import fetch_jars
 
@@ -213,12 +143,12 @@ def tables(as_json: AsJson = False) -> None:
 
     Example: `goldpath tables`
     """
-    with _errors_shown(), _platform() as platform:
+    with errors_shown(), opened_platform() as platform:
         from pipelines import table_list
 
         rows = table_list.table_list(platform)
         if as_json:
-            _print_json(rows)
+            print_json(rows)
         else:
             table_list.show(rows)
 
@@ -232,12 +162,12 @@ def lineage_prediction(
 
     Example: `goldpath lineage prediction 01K9ZQ4T7G`
     """
-    with _errors_shown(), _platform() as platform:
+    with errors_shown(), opened_platform() as platform:
         from pipelines import chain
 
         found = chain.prediction_chain(platform, prediction_id)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             from rich.console import Console
 
@@ -253,12 +183,12 @@ def cost_report(
 
     Example: `goldpath cost report --by cost_centre`
     """
-    with _errors_shown(), _platform() as platform:
+    with errors_shown(), opened_platform() as platform:
         from pipelines import costs
 
         rows = costs.report(platform.lakehouse.arrow(platform.lakehouse.current(costs.COSTS)), by=by)
         if as_json:
-            _print_json(rows)
+            print_json(rows)
         else:
             _show_costs(rows, by)
 
