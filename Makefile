@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test lint format bench jars chromium lock clean
+.PHONY: help setup demo dev test lint format bench jars chromium servers lock clean
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 # Ray, Feast and Dagster start many processes; compiled once, their modules load two to three times faster.
@@ -36,7 +36,7 @@ demo: $(READY) ## From landed files to a served, traced prediction (ARGS="--days
 dev: $(READY) ## Dagster, MLflow, Ray and the prediction service, until Ctrl-C
 	@goldpath dev $(ARGS)
 
-test: $(READY) jars chromium ## Run every test (ARGS="-m 'not slow'" for pytest's options)
+test: $(READY) jars chromium servers ## Run every test (ARGS="-m 'not slow'" for pytest's options)
 	@pytest $(ARGS)
 
 lint: $(READY) ## Format, lint, types, definitions, infrastructure files
@@ -72,6 +72,10 @@ chromium: # The browser tests need it; without it they say so.
 	else \
 		echo 'No Chromium with chromedriver: sudo apt-get install chromium chromium-driver (browser tests only).'; \
 	fi
+
+servers: $(READY) # Kafka, an S3 server, Redis and PostgreSQL, for the tests that use them.
+	@sh tests/servers/install.sh
+	@python -m tests.servers
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev \

@@ -21,6 +21,7 @@ PARTS = {
     "tables": "governed bronze to silver against the bare engine",
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "service": "the prediction service against a bare Ray Serve app",
+    "push": "the push server against a bare endpoint that appends and syncs",
     "model": "the model on the reference split, January to September against October to December",
 }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.settings import Settings
 
@@ -20,18 +21,44 @@ if TYPE_CHECKING:
 
 PROJECT = "goldpath"
 PAST_FILE = "past.json"
+SQLITE = "feature_repo.online_store.NewestSqliteOnlineStore"
 
 
-def open_store(settings: Settings) -> FeatureStore:
-    """The feature store: SQLite online, or Redis where GOLDPATH_REDIS_URL names one."""
+def open_store(settings: Settings, *, rows: Literal["newest", "any"] = "newest") -> FeatureStore:
+    """The feature store: SQLite online, or Redis where GOLDPATH_REDIS_URL names one.
+
+    Args:
+        rows: "newest" lets no row give way to an older one; "any" is for a writer that has made sure of it, and that
+            also corrects a row without giving it a later timestamp, which Redis would leave out.
+    """
     from feast import FeatureStore
 
     folder = settings.root / "features"
     folder.mkdir(parents=True, exist_ok=True)
-    online: dict[str, Any] = {"type": "sqlite", "path": str(folder / "online.db")}
+    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / "online.db")}
     if settings.redis_url:
         online = {"type": "redis", "connection_string": settings.redis_url.get_secret_value()}
+        online |= {"skip_dedup": rows == "any"}
     return FeatureStore(config=_config(online, folder))
+
+
+def sqlite_file(store: FeatureStore) -> tuple[int, int] | None:
+    """Which file the SQLite store is, whatever its name; None for a server."""
+    online = store.config.online_store
+    if online.type != SQLITE:
+        return None
+    status = Path(online.path).stat()
+    return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def writing(settings: Settings) -> Iterator[None]:
+    """One writer of a home folder's online store at a time, since writers read what they change."""
+    lock = settings.root / "locks" / "online_store.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
@@ -65,7 +92,7 @@ def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: M
     from feature_repo.offline_store import reading
 
     with tempfile.TemporaryDirectory() as folder, reading(tables.__getitem__):
-        store = FeatureStore(config=_config({"type": "sqlite", "path": f"{folder}/online.db"}, Path(folder)))
+        store = FeatureStore(config=_config({"type": SQLITE, "path": f"{folder}/online.db"}, Path(folder)))
         store.apply(list(objects))
         # Feast hands the entity frame through as it is; our offline store takes the engine's and returns the engine's.
         entities: Any = spine
@@ -90,11 +117,19 @@ def materialize(
 
     Only rows since the last time are written, and writing one again changes nothing, so a killed run is simply run
     again. When `as_of` lies before the last time, the store is emptied and filled anew: it never knows the future.
-    The same when a row that the store had passed was corrected, came late or was withdrawn.
+    The same when a row that the store had passed was corrected, came late or was withdrawn. What pushed events have
+    moved further than the tables stays, except where the store is filled anew.
 
     Args:
         beginning: The first instant of the tables.
     """
+    with writing(settings):
+        return _materialize(settings, objects, tables, as_of, beginning)
+
+
+def _materialize(
+    settings: Settings, objects: Sequence[Any], tables: Mapping[str, DataFrame], as_of: datetime, beginning: datetime
+) -> Materialized:
     from feature_repo.offline_store import reading
 
     store = open_store(settings)

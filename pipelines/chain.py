@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import decisions
+from pipelines.edge import PREFIX_CHARACTERS
 from pipelines.errors import NotFoundError
+from pipelines.landing import Delivery, Landing
 from pipelines.lineage import version_of
 from pipelines.registry import Registry
 from pipelines.resources import Platform
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 #: A record id is the first characters of the file's sha256, then the row's number.
-DIGEST_CHARACTERS = 16
 
 
 def predictions(platform: Platform) -> Iterator[dict[str, Any]]:
@@ -106,28 +107,40 @@ def _source(
 
 
 def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | None:
-    """The landed file and row of a record: which delivery, which batch took it, and the line itself."""
-    digest, row = record_id[:DIGEST_CHARACTERS], int(record_id[DIGEST_CHARACTERS:])
+    """The landed file and row of a record: which delivery, which batch took it, the line itself, and what was decided.
+
+    `decisions` are corrections and the like of what arrived, oldest first.
+    """
+    prefix, row = record_id[:PREFIX_CHARACTERS], int(record_id[PREFIX_CHARACTERS:])
     for table in platform.contracts:
         if (table.zone, table.domain) == ("bronze", domain):
-            for batch in platform.ledger(table).batches():
-                for delivery in batch.deliveries:
-                    if (delivery.sha256 or "").startswith(digest):
-                        return {
-                            "record_id": record_id,
-                            "bronze": str(table),
-                            "batch": batch.ingest_id,
-                            "file": delivery.uri,
-                            "sha256": delivery.sha256,
-                            "row": row,
-                            "line": _line(platform.landing.path(delivery), row),
-                        }
+            record = platform.ledger(table).find(prefix)
+            if record is not None:
+                silver = TableId("silver", table.domain, table.table)
+                return {
+                    "record_id": record_id,
+                    "bronze": str(table),
+                    "batch": f"{record.batch:08d}",
+                    "file": record.delivery.uri,
+                    "sha256": record.delivery.sha256,
+                    "row": row,
+                    "line": _line(platform.landing, record.delivery, row),
+                    "decisions": [
+                        {"act": made.act, "by": made.decided_by, "at": made.decided_at, "values": dict(made.values)}
+                        for made in decisions.recorded(platform.lakehouse, silver, [record_id])
+                        if made.act != "replay"
+                    ],
+                }
     return None
 
 
-def _line(path: Path, row: int) -> str | None:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return next((line.rstrip("\r\n") for number, line in enumerate(lines, start=1) if number == row), None)
+def _line(landing: Landing, delivery: Delivery, row: int) -> str | None:
+    """The line of that number in a text file, plain or packed; None where there is none."""
+    from pipelines.formats.opening import lines, unpacked
+    from pipelines.formats.piece import shown
+
+    with unpacked(landing, delivery) as stream:
+        return next((shown(line) for number, line in lines(stream) if number == row), None)
 
 
 def _instant(text: str) -> datetime:
@@ -154,5 +167,8 @@ def tree(chain: dict[str, Any]) -> Tree:
         origin = leaf.add(f"{feature['table']}@{feature['version']}")
         if record := feature["record"]:
             where = f"{record['file']} row {record['row']} (batch {record['batch']})"
-            origin.add(f"latest contributing record: {where}").add(Text(str(record["line"])))
+            latest = origin.add(f"latest contributing record: {where}")
+            latest.add(Text(str(record["line"])))
+            for made in record["decisions"]:
+                latest.add(Text(f"{made['act']} by {made['by']} at {made['at']:%F %T} UTC {made['values'] or ''}"))
     return root

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipelines import history_command, landing_command, quarantine_command
 from pipelines.invocation import AsJson, errors_shown, invocation, opened_platform, prepared_settings, print_json
+from pipelines.push_command import push_app
+from pipelines.quality_command import quality_app
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -26,6 +29,12 @@ lineage_app = typer.Typer(help="Where something came from.", no_args_is_help=Tru
 cost_app = typer.Typer(help="What runs cost.", no_args_is_help=True)
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(cost_app, name="cost")
+app.add_typer(landing_command.app, name="landing")
+app.add_typer(quarantine_command.app, name="quarantine")
+app.add_typer(push_app, name="push")
+app.add_typer(quality_app, name="quality")
+app.add_typer(history_command.tables_app, name="tables")
+app.command()(history_command.rebuild)
 
 
 @app.callback()
@@ -135,22 +144,6 @@ def jars() -> None:
         from pipelines.jars import fetch_jars
 
         fetch_jars(settings.get().root, report=typer.echo)
-
-
-@app.command()
-def tables(as_json: AsJson = False) -> None:
-    """Every table: its contract, its newest version and its rows.
-
-    Example: `goldpath tables`
-    """
-    with errors_shown(), opened_platform() as platform:
-        from pipelines import table_list
-
-        rows = table_list.table_list(platform)
-        if as_json:
-            print_json(rows)
-        else:
-            table_list.show(rows)
 
 
 @lineage_app.command("prediction")

@@ -14,6 +14,7 @@ from pipelines import governed
 from pipelines.contracts import Contract
 from pipelines.errors import DefinitionError
 from pipelines.jobs import JOBS
+from pipelines.push import PushSource
 from pipelines.resources import platform_resource
 from pipelines.schedules import SCHEDULES
 from pipelines.sensors import SENSORS
@@ -56,6 +57,12 @@ def all_contracts() -> dict[TableId, Contract]:
     for module in asset_modules():
         contracts |= getattr(module, "CONTRACTS", {})
     return contracts
+
+
+def push_sources() -> dict[tuple[str, str], PushSource]:
+    """Every pushed source, by domain and name."""
+    values = [value for module in asset_modules() for value in vars(module).values()]
+    return {value.name: value for value in values if isinstance(value, PushSource)}
 
 
 def daily_tables() -> set[TableId]:

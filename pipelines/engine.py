@@ -30,6 +30,9 @@ SESSION_CONF = {
 }
 SPARK_SESSION_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
+    # As the embedded engine makes its tables: `lakehouse.PROPERTIES`.
+    "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
+    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.connect.serverStacktrace.enabled": "false",

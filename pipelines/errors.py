@@ -16,6 +16,10 @@ GoldpathError                 what, observed, expected, next step
 
 from __future__ import annotations
 
+import builtins
+import functools
+from collections.abc import Callable
+
 
 class GoldpathError(Exception):
     """Says which object, what was seen, what was expected and what to do next.
@@ -37,11 +41,13 @@ class GoldpathError(Exception):
     def __str__(self) -> str:
         return f"{self.object}: {self.observed}. Expected {self.expected}. Next: {self.next_step}"
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> tuple[builtins.object, ...]:
         return _rebuild, (type(self), self.object, self.observed, self.expected, self.next_step)
 
 
-def _rebuild(kind: type[GoldpathError], object: str, observed: str, expected: str, next_step: str) -> GoldpathError:
+def _rebuild(
+    kind: Callable[..., GoldpathError], object: str, observed: str, expected: str, next_step: str
+) -> GoldpathError:
     return kind(object=object, observed=observed, expected=expected, next_step=next_step)
 
 
@@ -66,7 +72,15 @@ class DefinitionError(TerminalError):
 
 
 class LandingError(TerminalError):
-    """A delivery cannot be taken as it is."""
+    """A delivery cannot be taken as it is; `code` is the reason in one word, as the ledger keeps it."""
+
+    def __init__(self, *, object: str, observed: str, expected: str, next_step: str, code: str = "unreadable") -> None:
+        super().__init__(object=object, observed=observed, expected=expected, next_step=next_step)
+        self.code = code
+
+    def __reduce__(self) -> tuple[builtins.object, ...]:
+        rebuild = functools.partial(type(self), code=self.code)
+        return _rebuild, (rebuild, self.object, self.observed, self.expected, self.next_step)
 
 
 class VerdictError(TerminalError):

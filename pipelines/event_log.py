@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -43,6 +44,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        if not Path(self.path_for_shard(shard)).exists():
+            self._initialized_dbs.discard(shard)  # upkeep removed the events of an old run
         held = getattr(self._held, "connections", None)
         if held is None:
             with super()._connect(shard) as connection:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pipelines.resources import Platform
 
 PLATFORM = "platform"
-Kind = Literal["bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
+#: A run with this tag and the value `true` derives its tables anew though nothing that they are derived from changed.
+RECOMPUTE = "goldpath/recompute"
+Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
 
 #: Every asset that went through `declare`, by key: the door that `definitions` checks.
 _declared: dict[dg.AssetKey, Any] = {}
@@ -67,11 +69,15 @@ class Declaration:
 
 @dataclass(slots=True)
 class Written:
-    """What an asset's work left behind: one dataset, with what Dagster is to show about it."""
+    """What an asset's work left behind: one dataset, with what Dagster is to show about it.
+
+    `once` is metadata that is too large to be repeated for each partition of a run, such as a plot.
+    """
 
     dataset: Dataset
     metadata: dict[str, Any] = field(default_factory=dict)
     check: dg.AssetCheckResult | None = None
+    once: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -93,6 +99,11 @@ class GovernedRun:
     def partitions(self) -> tuple[str, ...] | None:
         """The intervals that this run covers; None for an asset without partitions."""
         return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the run was asked, by its tag, to derive tables anew though nothing changed."""
+        return self.context.run.tags.get(RECOMPUTE) == "true"
 
     def input(self, name: str) -> DataFrame:
         """An input table, as of the version that this run pinned when it began."""
@@ -238,7 +249,7 @@ def _spec(
         key=key,
         deps=sorted(deps),
         description=declaration.description if zone == declaration.key[0] else _quarantine_words(declaration),
-        group_name="serving" if declaration.kind == "serving" and zone == "landing" else zone,
+        group_name=zone,
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
         kinds=set(declaration.kinds) if zone == declaration.key[0] else {"deltalake"},
@@ -350,11 +361,11 @@ def _run_metadata(dataset: Dataset, read: list[Dataset]) -> dict[str, Any]:
 
 
 def _attach_lineage(context: dg.AssetExecutionContext, written: Written) -> None:
-    """Column schema and lineage, once per run: Dagster repeats other metadata for each partition of a range."""
+    """Column schema, lineage and plots, once per run: Dagster repeats other metadata for each partition of a range."""
     from pipelines.column_lineage import to_dagster
 
     dataset = written.dataset
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = {**written.once}
     if dataset.fields:
         columns = [dg.TableColumn(f.name, f.type, description=f.description or None) for f in dataset.fields]
         metadata["dagster/column_schema"] = dg.TableSchema(columns)

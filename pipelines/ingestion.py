@@ -1,22 +1,24 @@
 """From landed files to bronze: every value as the text that arrived, with the file and row that it came from.
 
 A line that is no row of its file, and a value under a name that the contract does not know, are kept as JSON text in
-`_rescued`; silver gives them their verdict.
+`_rescued`; silver gives them their verdict. Where the contract lets columns evolve, such a value gets a column instead.
 """
 
 from __future__ import annotations
 
-import csv
+import functools
 import json
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipelines.column_drift import ColumnDrift
 from pipelines.contracts import Contract
-from pipelines.errors import LandingError
-from pipelines.landing import Batch, Delivery, Landing
+from pipelines.errors import LandingError, TransientError
+from pipelines.formats.piece import Piece
+from pipelines.landing import Delivery, Landing
+from pipelines.ledger import Batch
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
 
 if TYPE_CHECKING:
@@ -24,42 +26,65 @@ if TYPE_CHECKING:
 
 RESCUED = "_rescued"
 MALFORMED = "_malformed"
-BLOCK_BYTES = 8 * 1024 * 1024
-JSON_LINES_PER_BATCH = 20_000
+_COLUMN_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
-def read(landing: Landing, contract: Contract, batch: Batch, delivery: Delivery) -> Iterator[pa.RecordBatch]:
+def read(
+    landing: Landing,
+    contract: Contract,
+    batch: Batch,
+    delivery: Delivery,
+    drifted: Callable[[Delivery, ColumnDrift], None] = lambda delivery, drift: None,
+) -> Iterator[pa.RecordBatch]:
     """The rows of one delivery in the bronze table's schema, in bounded pieces.
 
+    Args:
+        landing: Where it lies.
+        contract: Of the bronze table; says how it is read.
+        batch: Whose number and time the rows carry.
+        delivery: The file, with the checksum that it was planned with.
+        drifted: Is told how the file's columns differ from the contract's, once for each new difference.
+
     Raises:
-        LandingError: if the file cannot be read as the contract says, or has a column that a frozen contract lacks.
+        LandingError: if the file cannot be read as the contract says, has other rows than its manifest says, differs
+            from a frozen contract, or changed meanwhile (code `growing`).
+        TransientError: if the store did not answer.
     """
-    import pyarrow as pa
 
-    parts = _csv(landing, contract, delivery) if contract.format == "csv" else _jsonl(landing, contract, delivery)
-    names = [column.name for column in contract.columns]
-    prefix = (delivery.sha256 or "")[:16]
-    for rows, rescued, columns in parts:
-        count = len(rows)
-        arrays: list[Any] = [columns.get(name, pa.nulls(count, pa.string())) for name in names]
-        record_ids = pa.array([f"{prefix}{row:012d}" for row in rows])
-        arrays += [
-            pa.array(rescued, pa.string()),
-            record_ids,
-            pa.repeat(delivery.uri, count),
-            pa.array(rows, pa.int64()),
-            pa.repeat(batch.ingest_id, count),
-            pa.repeat(pa.scalar(datetime.fromisoformat(batch.planned_at), pa.timestamp("us", "UTC")), count),
-            pa.repeat(delivery.interval, count),
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema(contract))
+    def header(names: Sequence[str]) -> None:
+        drift = ColumnDrift.between(contract, names)
+        if drift:
+            drift.refuse_frozen(contract, delivery)
+            drifted(delivery, drift)
+
+    count = 0
+    try:
+        for piece in _pieces(landing, contract, delivery, header):
+            count += len(piece.rows)
+            yield _bronze(contract, batch, delivery, piece)
+    except (LandingError, TransientError):
+        raise
+    except (OSError, ValueError, EOFError) as error:  # Arrow's errors are these; a broken archive is one
+        if "AWS Error" in str(error):
+            raise TransientError(
+                object=f"delivery {delivery.uri}",
+                observed=str(error).splitlines()[0],
+                expected="a store that answers",
+                next_step="nothing is lost: the run is tried again",
+            ) from None
+        raise _unreadable(delivery, contract, error) from None
+    if landing.now(delivery) != delivery:
+        raise _growing(delivery)
+    manifest = landing.manifest(delivery)
+    if manifest is not None and manifest.rows is not None and manifest.rows != count:
+        raise _rows_differ(delivery, count, manifest.rows)
 
 
-def schema(contract: Contract) -> pa.Schema:
+def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
     """The bronze schema: the source's columns as text, then where each row came from."""
     import pyarrow as pa
 
-    text = [*(column.name for column in contract.columns), RESCUED, RECORD_ID, SOURCE_URI]
+    text = [*(column.name for column in contract.columns), *evolved, RESCUED, RECORD_ID, SOURCE_URI]
     return pa.schema(
         [(name, pa.string()) for name in text]
         + [(SOURCE_ROW, pa.int64()), (INGEST_ID, pa.string()), (INGESTED_AT, pa.timestamp("us", "UTC"))]
@@ -67,141 +92,96 @@ def schema(contract: Contract) -> pa.Schema:
     )
 
 
-_Part = tuple[list[int], list[str | None], dict[str, Any]]
+def _pieces(
+    landing: Landing, contract: Contract, delivery: Delivery, header: Callable[[list[str]], None]
+) -> Iterator[Piece]:
+    from pipelines.formats import delimited, documents, json_lines, log_lines, opening, parquet
+
+    text = functools.partial(opening.opened, landing, contract, delivery)
+    match contract.format:
+        case "csv":
+            return delimited.read(text, contract, delivery, header)
+        case "jsonl":
+            return json_lines.read(text, contract, delivery, header)
+        case "log":
+            return log_lines.read(text, contract, delivery, header)
+        case "parquet":
+            return parquet.read(landing, contract, delivery, header)
+        case _:
+            return documents.read(landing, contract, delivery, header)
 
 
-def _csv(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator[_Part]:
+def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) -> pa.RecordBatch:
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    import pyarrow.compute as pc
 
-    malformed: dict[int, str] = {}
-
-    def keep(row: arrow_csv.InvalidRow) -> str:
-        malformed[row.number] = row.text
-        return "skip"
-
-    path = landing.path(delivery)
-    try:
-        names, has_rows = _header(path, contract.delimiter)
-        _refuse_unknown(contract, delivery, names)
-        _refuse_repeated(delivery, names)
-        if not has_rows:
-            return
-        reader = arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=contract.delimiter, newlines_in_values=True, invalid_row_handler=keep
-            ),
-            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-        number = 2  # the header is row 1
-        for part in reader:
-            rows = []
-            while len(rows) < part.num_rows:
-                if number not in malformed:
-                    rows.append(number)
-                number += 1
-            columns = {name: part.column(i) for i, name in enumerate(part.schema.names)}
-            yield rows, _rescue(contract, columns, part.num_rows), columns
-    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable(delivery, contract, error) from None
-    if malformed:
-        yield list(malformed), [json.dumps({MALFORMED: text}) for text in malformed.values()], {}
+    count = len(piece.rows)
+    known = [column.name for column in contract.columns]
+    unknown = [name for name in piece.columns if name not in set(known)]
+    evolved = [name for name in unknown if evolves(contract, name)]
+    nothing = pa.nulls(count, pa.string())
+    places = pc.utf8_lpad(piece.rows.cast(pa.string()), 12, "0")
+    arrays = [piece.columns.get(name, nothing) for name in (*known, *evolved)]
+    arrays += [
+        _rescued(piece, [name for name in unknown if name not in evolved]),
+        pc.binary_join_element_wise(delivery.prefix or "", places, ""),
+        pa.repeat(delivery.uri, count),
+        piece.rows,
+        pa.repeat(batch.ingest_id, count),
+        pa.repeat(pa.scalar(datetime.fromisoformat(batch.planned_at), pa.timestamp("us", "UTC")), count),
+        pa.repeat(delivery.interval, count),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(contract, evolved))
 
 
-def _header(path: Path, delimiter: str) -> tuple[list[str], bool]:
-    """The names in the first line that is not blank, and whether another follows."""
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        names = next(filter(None, csv.reader(lines, delimiter=delimiter)), [])
-        return names, any(line.strip("\r\n") for line in lines)
+def evolves(contract: Contract, name: str) -> bool:
+    """Whether a column that the contract does not know gets one in bronze: engines must be able to tell it apart."""
+    known = {column.name.lower() for column in contract.columns}
+    return bool(contract.drift["columns"] == "evolve" and _COLUMN_NAME.fullmatch(name) and name.lower() not in known)
 
 
-def _jsonl(landing: Landing, contract: Contract, delivery: Delivery) -> Iterator[_Part]:
+def _rescued(piece: Piece, names: Sequence[str]) -> pa.Array:
+    """JSON text of what has no column: the line that is no row, or the values under unknown names."""
     import pyarrow as pa
 
-    known = {column.name for column in contract.columns}
-    rows: list[int] = []
-    records: list[dict[str, Any]] = []
-    rescued: list[str | None] = []
-
-    def part() -> _Part:
-        columns = {name: pa.array([_text(r.get(name)) for r in records], pa.string()) for name in known}
-        return list(rows), list(rescued), columns
-
-    try:
-        with landing.path(delivery).open(encoding="utf-8-sig", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                record = _record(line)
-                extra = {name: _text(value) for name, value in (record or {}).items() if name not in known}
-                if record is not None:
-                    _refuse_unknown(contract, delivery, record)
-                rows.append(number)
-                records.append(record or {})
-                rescued.append(
-                    json.dumps({MALFORMED: line}) if record is None else json.dumps(extra) if extra else None
-                )
-                if len(rows) == JSON_LINES_PER_BATCH:
-                    yield part()
-                    rows.clear(), records.clear(), rescued.clear()
-    except UnicodeDecodeError as error:
-        raise _unreadable(delivery, contract, error) from None
-    if rows:
-        yield part()
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """A JSON object whose numbers stay the text that arrived; None for no object, or half a character."""
-    try:
-        record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-        if "\\u" in line:
-            json.dumps(record, ensure_ascii=False).encode()
-    except (json.JSONDecodeError, UnicodeEncodeError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _rescue(contract: Contract, columns: dict[str, Any], count: int) -> list[str | None]:
-    known = {column.name for column in contract.columns}
-    extra = [name for name in columns if name not in known]
-    if not extra:
-        return [None] * count
-    values = {name: columns[name].to_pylist() for name in extra}
-    return [json.dumps({name: values[name][row] for name in extra}) for row in range(count)]
-
-
-def _refuse_unknown(contract: Contract, delivery: Delivery, names: Any) -> None:
-    unknown = set(names) - {column.name for column in contract.columns}
-    if unknown and contract.drift["columns"] == "freeze":
-        raise LandingError(
-            object=f"delivery {delivery.uri}",
-            observed=f"column(s) {', '.join(sorted(unknown))}, which {contract.path.name} does not know",
-            expected="only the contract's columns, since it freezes them (drift.columns)",
-            next_step="add the column to the contract, or set drift.columns to discard_value",
-        )
-
-
-def _refuse_repeated(delivery: Delivery, names: list[str]) -> None:
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise LandingError(
-            object=f"delivery {delivery.uri}",
-            observed=f"more than one column {', '.join(repeated)}",
-            expected="each column name once: of two values under one name only one could be kept",
-            next_step="move the file out of landing and ask for it again, with names that differ",
-        )
+    if not names and not piece.malformed:
+        return pa.nulls(len(piece.rows), pa.string())
+    values = {name: piece.columns[name].to_pylist() for name in names}
+    found: list[str | None] = []
+    for position in range(len(piece.rows)):
+        if position in piece.malformed:
+            found.append(json.dumps({MALFORMED: piece.malformed[position]}))
+        else:
+            kept = {name: column[position] for name, column in values.items() if column[position] is not None}
+            found.append(json.dumps(kept) if kept else None)
+    return pa.array(found, pa.string())
 
 
 def _unreadable(delivery: Delivery, contract: Contract, error: Exception) -> LandingError:
+    words = str(error).partition("\n")[0]
     return LandingError(
         object=f"delivery {delivery.uri}",
-        observed=f"{type(error).__name__}: {error}",
-        expected=f"a {contract.format} file in UTF-8, as {contract.path.name} says",
+        observed=f"{type(error).__name__}: {words}",
+        expected=f"a whole {contract.format} file in {contract.encoding}, as {contract.path.name} says",
         next_step="move the file out of landing and ask for it again; the others are not affected",
+    )
+
+
+def _growing(delivery: Delivery) -> LandingError:
+    return LandingError(
+        object=f"delivery {delivery.uri}",
+        observed="it changed while it was read",
+        expected="a file that is written under another name and renamed when it is complete",
+        next_step="nothing is lost: the next run looks again",
+        code="growing",
+    )
+
+
+def _rows_differ(delivery: Delivery, found: int, said: int) -> LandingError:
+    return LandingError(
+        object=f"delivery {delivery.uri}",
+        observed=f"{found} rows",
+        expected=f"{said} rows, as its manifest says",
+        next_step="ask the source for it again; nothing of this file was taken",
+        code="row_count",
     )

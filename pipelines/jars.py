@@ -155,6 +155,15 @@ def _from_maven(jar: Jar, scratch: Path) -> str | None:
 
 
 def _from_ivy(jar: Jar, scratch: Path) -> str | None:
+    return run_ivy(
+        ["-notransitive", "-types", "jar", "-confs", "default", "-dependency", jar.group, jar.artifact, jar.version,
+         "-retrieve", str(scratch / "[artifact]-[revision].[ext]")],
+        scratch,
+    )  # fmt: skip
+
+
+def run_ivy(arguments: list[str], scratch: Path) -> str | None:
+    """Runs the Ivy that lies in pyspark, with its cache in `scratch`; None where it ended well, else what it said."""
     pyspark = importlib.util.find_spec("pyspark")
     if pyspark is None or pyspark.origin is None:
         return "pyspark is not installed"
@@ -164,10 +173,7 @@ def _from_ivy(jar: Jar, scratch: Path) -> str | None:
         _write_trust_store(Path(certificates), store, password)
         command += [f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={password}"]
     command += ["-cp", str(Path(pyspark.origin).parent / "jars" / "*"), "org.apache.ivy.Main"]
-    command += ["-error", "-cache", str(scratch / "cache"), "-notransitive", "-types", "jar", "-confs", "default"]
-    command += ["-dependency", jar.group, jar.artifact, jar.version]
-    command += ["-retrieve", str(scratch / "[artifact]-[revision].[ext]")]
-    return _run(command)
+    return _run([*command, "-error", "-cache", str(scratch / "cache"), *arguments])
 
 
 def _write_trust_store(certificates: Path, store: Path, password: str) -> None:

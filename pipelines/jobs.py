@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
+from pipelines.replay_job import replay_quarantine
+
 MODEL_GROUPS = ("training", "models", "serving")
 
 _predictions = dg.AssetSelection.assets(
     *[[zone, "flights", "predictions"] for zone in ("landing", "bronze", "silver", "quarantine")],
     ["gold", "flights", "prediction_outcomes"],
 )
-_tables = dg.AssetSelection.groups("bronze", "silver", "quarantine", "gold") - _predictions
+_events = dg.AssetSelection.assets(*[[zone, "flights", "movements"] for zone in ("bronze", "silver", "quarantine")])
+_tables = dg.AssetSelection.groups("bronze", "silver", "quarantine", "gold") - _predictions - _events
 _training_set = dg.AssetSelection.assets(["gold", "flights", "training_set"])
 _reference = dg.AssetSelection.assets(
     *[
@@ -59,5 +62,30 @@ outcomes = dg.define_asset_job(
     selection=_predictions,
     description="Logged predictions become a table and meet the outcomes that are known by now.",
 )
+events = dg.define_asset_job(
+    "events",
+    selection=_events,
+    description="Pushed events that have landed become a table; features have them already.",
+)
+upkeep = dg.define_asset_job(
+    "upkeep",
+    selection=dg.AssetSelection.assets(
+        *[["ops", "platform", step] for step in ("retention", "compaction", "vacuum", "pruning")]
+    ),
+    description="Old rows, small files, files that no version needs and old records go; what models name stays.",
+)
 
-JOBS = [ingest, reference, features, online_features, train, deploy, whole, refresh, outcomes]
+JOBS = [
+    ingest,
+    reference,
+    features,
+    online_features,
+    train,
+    deploy,
+    whole,
+    refresh,
+    outcomes,
+    events,
+    upkeep,
+    replay_quarantine,
+]

@@ -16,23 +16,35 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pipelines.errors import CommitConflict, NotFoundError
-from pipelines.tables import PARTITION, TableId, TableVersion
+from pipelines import time_travel
+from pipelines.arrow_stage import ArrowStage, Part
+from pipelines.errors import CommitConflict, LandingError, NotFoundError
+from pipelines.tables import PARTITION, ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
+    import pyarrow.dataset as ds
+    from deltalake import CommitProperties, DeltaTable
     from deltalake.transaction import AddAction, RemoveAction
     from pyspark.sql import DataFrame, SparkSession
 
     from pipelines.engine import Engine
+    from pipelines.landing import Delivery
 
+#: Rows that a merge holds in memory, to look up only the files that may have their keys.
+MATERIALIZED_ROWS = 1_000_000
 #: Folders named by their partition are for people; a table's log names each file and its partition anyway.
 PLAIN = re.compile(r"[A-Za-z0-9_./=-]+")
+#: What each table's log is told: old entries go only when upkeep says so, which knows what a model's record names.
+PROPERTIES: dict[str, str | None] = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +100,32 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """Puts the staged rows in place of those with their key, where `newcomer_wins` (SQL over `old` and `new`) says so.
+
+    The staged rows hold each whole key once; a row with a null in its key is added. `app` and `batch` as in `Append`.
+    """
+
+    key: tuple[str, ...]
+    newcomer_wins: str
+    app: str
+    batch: int
+
+    @property
+    def matches(self) -> str:
+        return " AND ".join(f"old.{name} = new.{name}" for name in self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Overwrite:
-    """Replaces the whole table, or only the given values of its partition column."""
+    """Replaces the whole table, or only the given values of its partition column.
+
+    With an `app`, the version carries its `batch` from then on.
+    """
 
     partitions: tuple[str, ...] | None = None
+    app: str | None = None
+    batch: int = -1
 
 
 class Lakehouse(ABC):
@@ -110,13 +144,23 @@ class Lakehouse(ABC):
     def path(self, table: TableId) -> Path:
         return self.root.joinpath(*table.key)
 
-    def _open(self, table: TableId, version: int | None = None) -> DeltaTable:
+    def delta(self, table: TableId, version: int | None = None) -> DeltaTable:
+        """The table (in one version) as delta-rs opens it; raises NotFoundError."""
         from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
             return DeltaTable(str(self.path(table)), version=version)
-        except TableNotFoundError:
+        except DeltaError as error:
+            if version is not None:
+                raise NotFoundError(
+                    object=f"table version {table}@{version}",
+                    observed=f"its log does not hold it: {error}",
+                    expected="a version that the log still holds",
+                    next_step=f"choose one of `goldpath tables history {table}`",
+                ) from None
+            if not isinstance(error, TableNotFoundError):
+                raise
             raise NotFoundError(
                 object=f"table {table}",
                 observed=f"no version of it under {self.root}",
@@ -124,40 +168,72 @@ class Lakehouse(ABC):
                 next_step="materialize the asset of that name first",
             ) from None
 
+    def tables(self) -> list[TableId]:
+        """Every table that was published."""
+        logs = [log for zone in ZONES for log in (self.root / zone).glob("*/*/_delta_log")]
+        return sorted(TableId.parse("/".join(log.parent.relative_to(self.root).parts)) for log in logs)
+
     def version(self, table: TableId) -> int | None:
         """The newest published version, or None where nothing was published."""
         try:
-            return self._open(table).version()
+            return self.delta(table).version()
         except NotFoundError:
             return None
 
     def current(self, table: TableId) -> TableVersion:
         """The newest published version; raises NotFoundError."""
-        return TableVersion(table, self._open(table).version())
+        return TableVersion(table, self.delta(table).version())
+
+    def at(self, table: TableId, instant: datetime) -> TableVersion:
+        """The newest version that was committed at or before an instant, UTC, by the wall clock.
+
+        Raises:
+            NotFoundError: if the log begins later, or the version's files were vacuumed.
+        """
+        return time_travel.at(self, table, instant)
 
     def batch(self, table: TableId, app: str) -> int:
         """The last batch that `app` committed; -1 before the first."""
         try:
-            version = self._open(table).transaction_version(app)
+            version = self.delta(table).transaction_version(app)
         except NotFoundError:
             return -1
         return -1 if version is None else version
 
+    def batch_at(self, at: TableVersion, app: str) -> int:
+        """The last batch that `app` had committed as of a version; -1 before the first."""
+        version = self.delta(at.table, at.version).transaction_version(app)
+        return -1 if version is None else version
+
     def files(self, at: TableVersion) -> list[str]:
         """The paths of the data files of one version."""
-        return self._open(at.table, at.version).file_uris()
+        return self.delta(at.table, at.version).file_uris()
 
     def bytes(self, at: TableVersion) -> int:
         """The size of the data files of one version."""
-        return sum(self._open(at.table, at.version).get_add_actions(flatten=True)["size_bytes"].to_pylist())
+        return sum(self.delta(at.table, at.version).get_add_actions(flatten=True)["size_bytes"].to_pylist())
 
     def rows(self, at: TableVersion) -> int:
         """The number of rows of one version."""
-        return self._open(at.table, at.version).count()
+        return self.delta(at.table, at.version).count()
 
     def partition_values(self, at: TableVersion, column: str) -> set[str]:
         """The values of a partition column that one version holds."""
-        return {partition[column] for partition in self._open(at.table, at.version).partitions()}
+        return {partition[column] for partition in self.delta(at.table, at.version).partitions()}
+
+    def sample(self, at: TableVersion, rows: int) -> pa.Table:
+        """The first rows of one version, in the order of its files."""
+        return self._dataset(at).head(rows)
+
+    def partition_rows(self, at: TableVersion, column: str) -> dict[str, int]:
+        """The number of rows for each value of a partition column, from the log alone."""
+        import pyarrow as pa
+
+        files = pa.table(self.delta(at.table, at.version).get_add_actions(flatten=True))
+        found: dict[str, int] = {}
+        for value, rows in zip(files[f"partition.{column}"].to_pylist(), files["num_records"].to_pylist(), strict=True):
+            found[value] = found.get(value, 0) + (rows or 0)
+        return found
 
     def read(self, at: TableVersion) -> DataFrame:
         """A DataFrame over exactly that version."""
@@ -165,9 +241,23 @@ class Lakehouse(ABC):
         return reader.load(str(self.path(at.table)))
 
     def arrow(self, at: TableVersion, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
-        """Rows of one version as Arrow, without an engine: for small results and look-ups."""
-        dataset = self._open(at.table, at.version).to_pyarrow_dataset()
-        return dataset.to_table(columns=list(columns) if columns else None, filter=where)
+        """Rows of one version as Arrow, without an engine: for small results and look-ups.
+
+        Raises:
+            NotFoundError: if the version never was, or was vacuumed.
+        """
+        try:
+            return self._dataset(at).to_table(columns=list(columns) if columns else None, filter=where)
+        except FileNotFoundError:
+            time_travel.require_readable(self, at)
+            raise
+
+    def _dataset(self, at: TableVersion) -> ds.Dataset:
+        from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+        # Through delta-rs's own file system Arrow's threads call Python, which aborts a process that is about to end.
+        files = SubTreeFileSystem(str(self.path(at.table)), LocalFileSystem())
+        return self.delta(at.table, at.version).to_pyarrow_dataset(filesystem=files)
 
     @contextlib.contextmanager
     def writing(self, table: TableId) -> Iterator[None]:
@@ -196,26 +286,36 @@ class Lakehouse(ABC):
         by_value.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return _staged(folder, df, tuple(partition_by))
 
-    def stage_arrow(
-        self, table: TableId, parts: Iterable[tuple[str, Iterable[pa.RecordBatch]]], *, schema: pa.Schema
-    ) -> Staged:
-        """Stages record batches as they come, one file for each part; a part's name is its `_partition`."""
-        import pyarrow.parquet as pq
+    def gathered(self, parts: Sequence[Staged]) -> Staged:
+        """Several stagings of one table as one."""
+        first, *others = parts
+        files = list(first.files)
+        for number, part in enumerate(others):
+            for file in part.files:
+                folder = first.folder / file.path.relative_to(part.folder).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                path = file.path.rename(folder / f"{number}_{file.path.name}")
+                files.append(StagedFile(path, file.partition, file.rows, file.bytes))
+        return Staged(first.folder, first.schema, tuple(files), first.partition_by)
 
-        folder = self._staging(table) / uuid.uuid4().hex
-        written = schema.remove(schema.get_field_index(PARTITION))
-        files = []
-        for number, (partition, batches) in enumerate(parts):
-            path = folder / f"{PARTITION}={partition}" / f"{number:06d}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            rows = 0
-            with pq.ParquetWriter(path, written, compression="zstd") as writer:
-                for batch in batches:
-                    writer.write_batch(batch.drop_columns([PARTITION]))
-                    rows += batch.num_rows
-            if rows:
-                files.append(StagedFile(path, {PARTITION: partition}, rows, path.stat().st_size))
-        return Staged(folder, schema, tuple(files), (PARTITION,))
+    def stage_arrow(
+        self,
+        table: TableId,
+        parts: Iterable[Part],
+        left: Callable[[Delivery, LandingError], None],
+        *,
+        schema: pa.Schema,
+    ) -> Staged:
+        """Stages the rows of deliveries as they come; one that raises LandingError is left out, and `left` is told.
+
+        A part's interval is its `_partition`; the schema is the given one with what the batches have beyond it.
+        """
+        import pyarrow as pa
+
+        stage = ArrowStage(self._staging(table) / uuid.uuid4().hex)
+        stage.write(parts, left)
+        files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
+        return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
 
     def create(self, table: TableId, schema: pa.Schema, *, partition_by: Sequence[str] = ()) -> None:
         """Creates an empty table, unless there is one."""
@@ -223,7 +323,13 @@ class Lakehouse(ABC):
 
         path = self.path(table)
         path.mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(str(path), Schema.from_arrow(schema), mode="ignore", partition_by=list(partition_by))
+        DeltaTable.create(
+            str(path),
+            Schema.from_arrow(schema),
+            mode="ignore",
+            partition_by=list(partition_by),
+            configuration=PROPERTIES,
+        )
 
     def read_staged(self, staged: Staged) -> DataFrame:
         """All staged rows, for the audit."""
@@ -243,7 +349,7 @@ class Lakehouse(ABC):
 
     @abstractmethod
     def commit(
-        self, table: TableId, staged: Staged, write: Append | Overwrite, *, metadata: Mapping[str, str]
+        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
         """Publishes what was staged as the table's next version.
 
@@ -257,29 +363,45 @@ class Lakehouse(ABC):
 
         path = self.path(table)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_deltalake(str(path), rows, mode="append", schema_mode="merge")
+        write_deltalake(str(path), rows, mode="append", schema_mode="merge", configuration=PROPERTIES)
         return self.current(table)
 
 
 class EmbeddedLakehouse(Lakehouse):
     """Sail computes and writes Parquet; delta-rs commits the files as add actions."""
 
+    def read(self, at: TableVersion) -> DataFrame:
+        # Sail 0.7.2 fails below the hinted checkpoint once older entries are gone; without the hint it lists the log.
+        hint = self.path(at.table) / "_delta_log" / "_last_checkpoint"
+        with contextlib.suppress(FileNotFoundError):
+            if json.loads(hint.read_text(encoding="utf-8"))["version"] > at.version:
+                hint.unlink()
+        return super().read(at)
+
     def commit(
-        self, table: TableId, staged: Staged, write: Append | Overwrite, *, metadata: Mapping[str, str]
+        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
         from deltalake import CommitProperties, DeltaTable, Schema, Transaction
         from deltalake.exceptions import CommitFailedError
 
         path = self.path(table)
         self.create(table, staged.schema, partition_by=staged.partition_by)
-        current = DeltaTable(str(path))
+        current = (
+            _with_columns(DeltaTable(str(path)), staged.schema) if isinstance(write, Append) else DeltaTable(str(path))
+        )
         transactions = None
-        if isinstance(write, Append):
+        if isinstance(write, Append | Merge):
             if self.batch(table, write.app) >= write.batch:
                 return self.current(table)
             transactions = [Transaction(write.app, write.batch)]
+        elif write.app:
+            transactions = [Transaction(write.app, write.batch)]
+        properties = CommitProperties(dict(metadata), app_transactions=transactions)
+        if isinstance(write, Merge) and current.get_add_actions().num_rows:
+            self._merge(current, staged, write, properties)
+            return self.current(table)
         actions: list[AddAction | RemoveAction] = [self._adopt(file, path) for file in staged.files]
-        mode = "append" if isinstance(write, Append) else "overwrite"
+        mode = "append" if isinstance(write, Append | Merge) else "overwrite"
         if isinstance(write, Overwrite) and write.partitions is not None:
             # Removing exactly the files of the replaced partitions keeps the commit one action list, whatever the days.
             actions = _removals(current, staged.partition_by[0], write.partitions) + actions
@@ -290,16 +412,35 @@ class EmbeddedLakehouse(Lakehouse):
                 mode,
                 Schema.from_arrow(staged.schema),
                 partition_by=list(staged.partition_by),
-                commit_properties=CommitProperties(dict(metadata), app_transactions=transactions),
+                commit_properties=properties,
             )
         except CommitFailedError as error:
-            raise CommitConflict(
-                object=f"table {table}",
-                observed=str(error),
-                expected=f"version {current.version()} to be the newest",
-                next_step="run the asset again",
-            ) from error
+            raise _conflict(table, error, current.version()) from error
         return self.current(table)
+
+    def _merge(self, current: DeltaTable, staged: Staged, write: Merge, properties: CommitProperties) -> None:
+        import pyarrow.dataset as ds
+        from deltalake.exceptions import CommitFailedError
+
+        files = [str(file.path) for file in staged.files]
+        rows = ds.dataset(files, schema=staged.schema, format="parquet").scanner().to_reader()
+        try:
+            (
+                current.merge(
+                    rows,
+                    write.matches,
+                    source_alias="new",
+                    target_alias="old",
+                    streamed_exec=staged.rows > MATERIALIZED_ROWS,
+                    commit_properties=properties,
+                )
+                .when_matched_update_all(write.newcomer_wins)
+                .when_not_matched_insert_all()
+                .execute()
+            )
+        except CommitFailedError as error:
+            table = TableId.parse("/".join(Path(current.table_uri.removeprefix("file://")).parts[-3:]))
+            raise _conflict(table, error, current.version()) from error
 
     def _adopt(self, file: StagedFile, path: Path) -> AddAction:
         from deltalake.transaction import AddAction
@@ -325,9 +466,11 @@ class SparkLakehouse(Lakehouse):
     """Spark computes and writes Parquet; delta-spark commits it."""
 
     def commit(
-        self, table: TableId, staged: Staged, write: Append | Overwrite, *, metadata: Mapping[str, str]
+        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
         df = self._frame(staged, *[str(file.path) for file in staged.files])
+        if isinstance(write, Merge):
+            return self._merge(table, df, write, metadata)
         writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
         if staged.partition_by:
             writer = writer.partitionBy(*staged.partition_by)
@@ -335,13 +478,54 @@ class SparkLakehouse(Lakehouse):
             if self.batch(table, write.app) >= write.batch:
                 return self.current(table)
             writer = writer.mode("append").option("txnAppId", write.app).option("txnVersion", write.batch)
+            writer = writer.option("mergeSchema", True)
         elif write.partitions is None or self.version(table) is None:
             writer = writer.mode("overwrite").option("overwriteSchema", True)
+            if write.app:
+                writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
         else:
             values = ", ".join(f"'{value}'" for value in write.partitions)
             writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
         writer.save(str(self.path(table)))
         return self.current(table)
+
+    def _merge(self, table: TableId, df: DataFrame, write: Merge, metadata: Mapping[str, str]) -> TableVersion:
+        if self.batch(table, write.app) >= write.batch:
+            return self.current(table)
+        if self.version(table) is None:
+            import pyarrow as pa
+            from pyspark.sql.pandas.types import to_arrow_schema
+
+            self.create(table, pa.schema(to_arrow_schema(df.schema, timezone="UTC")))
+        prefix = "spark.databricks.delta."
+        conf = {
+            f"{prefix}write.txnAppId": write.app,
+            f"{prefix}write.txnVersion": str(write.batch),
+            f"{prefix}commitInfo.userMetadata": json.dumps(dict(metadata)),
+        }
+        view = f"_merged_{table.source_name}"
+        df.createOrReplaceTempView(view)
+        try:
+            for name, value in conf.items():
+                self.session.conf.set(name, value)
+            self.session.sql(
+                f"MERGE INTO delta.`{self.path(table)}` AS old USING {view} AS new ON {write.matches} "
+                f"WHEN MATCHED AND ({write.newcomer_wins}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            ).collect()
+        finally:
+            for name in conf:
+                self.session.conf.unset(name)
+            self.session.catalog.dropTempView(view)
+        return self.current(table)
+
+
+def _conflict(table: TableId, error: Exception, version: int) -> CommitConflict:
+    return CommitConflict(
+        object=f"table {table}",
+        observed=str(error),
+        expected=f"version {version} to be the newest",
+        next_step="run the asset again",
+    )
 
 
 def _staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:
@@ -360,6 +544,17 @@ def _staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Stage
     return Staged(folder, schema, tuple(files), partition_by)
 
 
+def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
+    """The table, which gets the columns of the schema that it lacks; to its rows they are null."""
+    from deltalake import Field, Schema
+
+    known = {field.name for field in table.schema().fields}
+    missing: list[Field] = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
+    if missing:
+        table.alter.add_columns(missing)
+    return table
+
+
 def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any]:
     """Remove actions for every file whose partition column has one of the values."""
     import pyarrow as pa
@@ -372,7 +567,7 @@ def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any
         if value.as_py() in wanted:
             removed.append(
                 RemoveAction(
-                    path=path.as_py(),
+                    path=unquote(path.as_py()),  # read as the log has it, and encoded again when written
                     data_change=True,
                     deletion_timestamp=int(time.time() * 1000),
                     partition_values={column: value.as_py()},

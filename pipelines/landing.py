@@ -1,181 +1,226 @@
-"""The landing zone: where deliveries arrive, and the ledger of what was taken from it.
+"""The landing zone: where deliveries arrive.
 
 A delivery is one complete file at `domain/source/dt=INTERVAL/name`. Names that begin with `.` or `_` are not complete
-and are left alone; `deliver` writes under such a name and renames.
-
-The ledger is a write-ahead log of batches, as in Spark Structured Streaming: a batch names its files before any of them
-is read, and counts as taken once the bronze table carries its number as app transaction. A killed run's batch is
-planned already, and the next run commits exactly that one: nothing is lost, nothing is taken twice.
+and are left alone. A manifest, `name.manifest.json` beside a file, says what the source says of it; it is written
+before the file appears, so a file that can be seen is never ahead of its manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from pipelines.errors import LandingError
+from pipelines.landing_store import Entry, FolderStore, Store
 
 INTERVAL = "dt="
+MANIFEST = ".manifest.json"
+SEQUENCE = re.compile(r"(\d{8})-")
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One landed file. `uri` is relative to the landing root; `interval` is the day (or snapshot) that it covers."""
+    """One landed file.
+
+    `uri` is relative to the landing root; `interval` is the day (or snapshot) that it covers; the record ids of its
+    rows begin with `prefix`, once it is planned to be taken.
+    """
 
     uri: str
     interval: str
     bytes: int
     modified_ns: int
     sha256: str | None = None
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Files that are committed together, once. `duplicates` were seen before under another name and are not read."""
+class Manifest:
+    """What a source says of one delivery.
 
-    number: int
-    planned_at: str
-    deliveries: tuple[Delivery, ...]
-    duplicates: tuple[str, ...] = ()
+    `rows` counts its records, `produced_at` is an ISO 8601 instant, `position` is where the source was read to and so
+    where the next extraction begins, `sequence` counts the extractions of one source.
+    """
 
-    @property
-    def ingest_id(self) -> str:
-        return f"{self.number:08d}"
+    bytes: int
+    sha256: str
+    rows: int | None = None
+    produced_at: str | None = None
+    sequence: int = 0
+    position: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        content: bytes | Path,
+        *,
+        rows: int | None = None,
+        sequence: int = 0,
+        position: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """The manifest of a content, produced now."""
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        produced = datetime.now(UTC).isoformat()
+        return cls(size, digest(content), rows, produced, sequence, position or {}, attributes or {})
 
 
 class Landing:
-    """Deliveries below one root folder."""
+    """Deliveries below one root; a folder where a path is given."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, store: Store | Path) -> None:
+        self.store = FolderStore(store) if isinstance(store, Path) else store
 
-    def deliver(self, *, domain: str, source: str, interval: str, name: str, content: bytes) -> Path:
-        """Lands one file, atomically; landing the same bytes again changes nothing.
+    @property
+    def root(self) -> str:
+        return self.store.root
+
+    def deliver(
+        self,
+        *,
+        domain: str,
+        source: str,
+        interval: str,
+        name: str,
+        content: bytes | Path,
+        manifest: Manifest | None = None,
+    ) -> str:
+        """Lands one file, whole, and returns its uri; landing the same bytes again changes nothing.
+
+        With a sequence in its manifest a file's name begins with that number.
 
         Raises:
             LandingError: if a different file of that name has landed, or the name is none that would be found again.
         """
-        if Path(name).name != name or name[:1] in ("", ".", "_"):
+        if PurePosixPath(name).name != name or name[:1] in ("", ".", "_") or name.endswith(MANIFEST):
             raise LandingError(
                 object=f"delivery {name!r} of {domain}/{source}",
-                observed="a name that is empty, has folders in it, or marks an incomplete file",
+                observed="a name that is empty, has folders in it, or marks a manifest or an incomplete file",
                 expected="a file name that begins with neither . nor _",
                 next_step="deliver it under such a name",
             )
-        folder = self.root / domain / source / f"{INTERVAL}{interval}"
-        target = folder / name
-        if target.exists():
-            if target.read_bytes() == content:
-                return target
+        if manifest is not None and manifest.sequence:
+            name = f"{manifest.sequence:08d}-{name}"
+        uri = f"{domain}/{source}/{INTERVAL}{interval}/{name}"
+        landed = self.store.stat(uri)
+        if landed is not None:
+            if self._holds(landed, content):
+                return uri
             raise LandingError(
-                object=f"delivery {target.relative_to(self.root)}",
+                object=f"delivery {uri}",
                 observed="another file of this name has landed, with other content",
                 expected="a new name for new content: what has landed is never changed",
                 next_step="deliver the correction under another name, such as with a sequence number",
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{name}.{os.getpid()}"
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.rename(target)
-        return target
+        if manifest is not None:
+            self.store.put(uri + MANIFEST, json.dumps(asdict(manifest)).encode())
+        self.store.put(uri, content)
+        return uri
+
+    def _holds(self, landed: Entry, content: bytes | Path) -> bool:
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        if landed.bytes != size:
+            return False
+        with self.store.open(landed.path) as stream:
+            return _digest(stream) == digest(content)
+
+    def sources(self, domain: str) -> list[str]:
+        """The sources of which anything has landed."""
+        return self.store.folders(domain)
 
     def deliveries(self, domain: str, source: str, intervals: Collection[str] | None = None) -> list[Delivery]:
-        """The complete files of one source, by interval and name; only of the given intervals if any are given."""
-        found = []
-        base = self.root / domain / source
-        for folder in sorted(base.glob(f"{INTERVAL}*")):
-            interval = folder.name.removeprefix(INTERVAL)
-            if (intervals is None or interval in intervals) and folder.is_dir() and not folder.is_symlink():
-                found += [self._delivery(entry, interval) for entry in self._files(folder)]
-        return found
+        """The files of one source, by interval and name; only of the given intervals if any are given."""
+        return [
+            Delivery(entry.path, interval, entry.bytes, entry.modified_ns)
+            for interval, entry in self._entries(domain, source, intervals)
+            if not entry.link and not entry.path.endswith(MANIFEST)
+        ]
 
-    def _files(self, folder: Path) -> Iterator[Path]:
-        for entry in sorted(folder.iterdir()):
-            if entry.is_file() and not entry.is_symlink() and entry.name[0] not in "._":
-                yield entry
+    def links(self, domain: str, source: str, intervals: Collection[str] | None = None) -> list[str]:
+        """The symbolic links among the files of one source; nobody follows them."""
+        return [entry.path for _, entry in self._entries(domain, source, intervals) if entry.link]
 
-    def _delivery(self, path: Path, interval: str) -> Delivery:
-        status = path.stat()
-        return Delivery(str(path.relative_to(self.root)), interval, status.st_size, status.st_mtime_ns)
+    def _entries(self, domain: str, source: str, intervals: Collection[str] | None) -> list[tuple[str, Entry]]:
+        base = f"{domain}/{source}"
+        if intervals is None:
+            folders = self.store.folders(base)
+            intervals = [name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL)]
+        return [
+            (interval, entry)
+            for interval in sorted(set(intervals))
+            for entry in self.store.files(f"{base}/{INTERVAL}{interval}")
+            if entry.path.rpartition("/")[2][0] not in "._"
+        ]
 
-    def path(self, delivery: Delivery) -> Path:
-        return self.root / delivery.uri
+    def open(self, delivery: Delivery) -> BinaryIO:
+        """The bytes of a delivery."""
+        return self.store.open(delivery.uri)
+
+    def now(self, delivery: Delivery) -> Delivery | None:
+        """The delivery as it lies there at this moment; None where it is gone."""
+        entry = self.store.stat(delivery.uri)
+        return entry and Delivery(
+            delivery.uri, delivery.interval, entry.bytes, entry.modified_ns, delivery.sha256, delivery.prefix
+        )
 
     def checksum(self, delivery: Delivery) -> str:
-        with self.path(delivery).open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        with self.open(delivery) as stream:
+            return _digest(stream)
 
+    def manifest(self, delivery: Delivery) -> Manifest | None:
+        """What the source says of a delivery; None where it says nothing.
 
-class Ledger:
-    """The batches of one bronze table; a folder of numbered JSON files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def batches(self) -> list[Batch]:
-        return [self._read(path) for path in sorted(self.folder.glob("*.json"))]
-
-    def plan(self, landing: Landing, found: list[Delivery], *, committed: int) -> Batch | None:
-        """The next batch to commit: the one that a killed run had planned, else one of what is new, else None.
-
-        Args:
-            landing: Where the files are.
-            found: The files that this run may take.
-            committed: The last batch that the bronze table carries; -1 before the first.
+        Raises:
+            LandingError: if the manifest is none.
         """
-        batches = self.batches()
-        if batches and batches[-1].number > committed:
-            return next(batch for batch in batches if batch.number > committed)
-        seen = {delivery.uri: delivery for batch in batches for delivery in batch.deliveries}
-        skipped = {uri for batch in batches for uri in batch.duplicates}
-        digests = {delivery.sha256 for delivery in seen.values()}
-        fresh, duplicates = [], []
-        for delivery in found:
-            if delivery.uri in skipped or _unchanged(seen.get(delivery.uri), delivery):
-                continue
-            digest = landing.checksum(delivery)
-            if delivery.uri in seen and seen[delivery.uri].sha256 != digest:
-                raise LandingError(
-                    object=f"delivery {delivery.uri}",
-                    observed=f"its content changed after it was taken (sha256 now {digest[:12]})",
-                    expected=f"sha256 {str(seen[delivery.uri].sha256)[:12]}: what has landed is never changed",
-                    next_step="deliver the correction under another name and restore the first file",
-                )
-            if digest in digests:
-                duplicates.append(delivery.uri)
-                continue
-            digests.add(digest)
-            fresh.append(Delivery(delivery.uri, delivery.interval, delivery.bytes, delivery.modified_ns, digest))
-        if not fresh:
-            if duplicates:  # noted beside the last batch, or they would be looked at for ever
-                self._write(replace(batches[-1], duplicates=(*batches[-1].duplicates, *duplicates)))
+        return self._manifest(delivery.uri + MANIFEST)
+
+    def _manifest(self, uri: str) -> Manifest | None:
+        try:
+            with self.store.open(uri) as stream:
+                text = stream.read()
+        except FileNotFoundError:
             return None
-        batch = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(fresh), tuple(duplicates))
-        self._write(batch)
-        return batch
+        try:
+            record = json.loads(text)
+            known = {f.name for f in fields(Manifest)}
+            return Manifest(**{name: value for name, value in record.items() if name in known})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise LandingError(
+                object=f"manifest {uri}",
+                observed=f"{type(error).__name__}: {error}",
+                expected='a JSON object with "bytes" and "sha256", and what it may say besides',
+                next_step="ask the source for it again; the delivery waits until then",
+            ) from None
 
-    def _write(self, batch: Batch) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{batch.ingest_id}.{os.getpid()}"
-        with temporary.open("w", encoding="utf-8") as handle:
-            json.dump(asdict(batch), handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.rename(self.folder / f"{batch.ingest_id}.json")
-
-    def _read(self, path: Path) -> Batch:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        deliveries = tuple(Delivery(**delivery) for delivery in record["deliveries"])
-        return Batch(record["number"], record["planned_at"], deliveries, tuple(record["duplicates"]))
+    def position(self, domain: str, source: str) -> tuple[int, Mapping[str, Any]] | None:
+        """Where the newest extraction left off: its sequence number and position; None before the first."""
+        found = [d.uri for d in self.deliveries(domain, source) if SEQUENCE.match(PurePosixPath(d.uri).name)]
+        for uri in sorted(found, key=lambda uri: PurePosixPath(uri).name, reverse=True):
+            manifest = self._manifest(uri + MANIFEST)
+            if manifest is not None:
+                return manifest.sequence, manifest.position
+        return None
 
 
-def _unchanged(before: Delivery | None, now: Delivery) -> bool:
-    return before is not None and (before.bytes, before.modified_ns) == (now.bytes, now.modified_ns)
+def digest(content: bytes | Path) -> str:
+    """SHA-256 of a content, as hexadecimal text."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as stream:
+        return _digest(stream)
+
+
+def _digest(stream: BinaryIO) -> str:
+    found = hashlib.sha256()
+    while block := stream.read(_CHUNK):
+        found.update(block)
+    return found.hexdigest()

@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import gate, model_files, plots, ray_cluster, run_record
+from pipelines import gate, model_files, plots, ray_cluster, run_record, time_travel
 from pipelines.errors import ModelError
 from pipelines.evidence import Evidence, Standing, read_gate
 from pipelines.governed import GovernedRun, Written
@@ -134,8 +134,9 @@ def _record(
 ) -> run_record.RunRecord:
     commit, dirty = run_record.code_version(ROOT)
     at = run.versions["training_set"]
-    event = run.platform.lineage.producer_of(str(at.table), str(at.version)) or {"inputs": []}
-    versions = {str(at.table): at.version} | {d["name"]: int(version_of(d) or 0) for d in event["inputs"]}
+    made_by = time_travel.made_by(time_travel.commits(run.platform.lakehouse, at.table), at)
+    inputs = (made_by.inputs if made_by else None) or {}
+    versions = {str(at.table): at.version} | {str(found.table): found.version for found in inputs.values()}
     return run_record.RunRecord(
         created_at=run_record.now(),
         code_version=commit,

@@ -7,21 +7,20 @@ Expectations validation result, one expectation for each rule, and kept as JSON 
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from pipelines.contracts import Contract, RowRule, TableRule
+from pipelines.contracts import Bounds, Contract, RowRule, TableRule
 from pipelines.governed import Check
+from pipelines.tables import TableVersion
 from pipelines.verdict import RuleResult, TableRuleResult, Verdict
 
 CONTRACT_CHECK = "contract"
-
-if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+BATCH = "{batch}"
 
 
 def contract_check(contract: Contract) -> Check:
@@ -35,11 +34,11 @@ def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
     validation = validation_result(verdict)
     path = folder / verdict.contract.table.source_name / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(validation.to_json_dict(), indent=1), encoding="utf-8")
+    path.write_text(json.dumps(validation, indent=1, default=str), encoding="utf-8")
     broken = {result.rule.name: result.rows for result in verdict.rules if result.rows}
     derived = verdict.contract.table.zone != "silver"  # no quarantine: a broken row is a defect of the transform
     passed = verdict.passed and not (derived and verdict.rows_quarantined)
-    statistics = validation.statistics
+    statistics = validation["statistics"]
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
         passed=passed,
@@ -56,6 +55,17 @@ def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
             "rows_by_broken_rule": dg.MetadataValue.json(broken),
             "validation_result": dg.MetadataValue.path(str(path)),
         },
+    )
+
+
+def unchanged_result(contract: Contract, at: TableVersion) -> dg.AssetCheckResult:
+    """The check of a run that found nothing new: what is published was judged when it was."""
+    return dg.AssetCheckResult(
+        check_name=CONTRACT_CHECK,
+        passed=True,
+        asset_key=dg.AssetKey(contract.table.key),
+        description=f"nothing new: version {at.version} was judged when it was published",
+        metadata={"nothing_new": True},
     )
 
 
@@ -91,58 +101,59 @@ def _words(verdict: Verdict) -> str:
     return f"{verdict.rows_clean:,} of {verdict.rows_in:,} rows clean, {verdict.rows_quarantined:,} in quarantine"
 
 
-def validation_result(verdict: Verdict) -> ExpectationSuiteValidationResult:
-    """The verdict in Great Expectations' own form."""
-    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
-
+def validation_result(verdict: Verdict) -> dict[str, Any]:
+    """The verdict in the form in which Great Expectations keeps a suite's validation result as JSON."""
     results = [_row_result(result, verdict.rows_in) for result in verdict.rules]
     results += [_table_result(result) for result in verdict.table_rules]
-    met = sum(bool(result.success) for result in results)
-    assert all(isinstance(result, ExpectationValidationResult) for result in results)
-    return ExpectationSuiteValidationResult(
-        success=met == len(results),
-        results=results,
-        suite_name=str(verdict.contract.table),
-        suite_parameters={},
-        statistics={
+    met = sum(result["success"] for result in results)
+    return {
+        "success": met == len(results),
+        "results": results,
+        "suite_name": str(verdict.contract.table),
+        "suite_parameters": {},
+        "statistics": {
             "evaluated_expectations": len(results),
             "successful_expectations": met,
             "unsuccessful_expectations": len(results) - met,
             "success_percent": 100.0 * met / len(results) if results else 100.0,
         },
-        meta={"contract": verdict.contract.path.name, "contract_version": verdict.contract.version},
-    )
-
-
-def _row_result(result: RuleResult, rows: int) -> Any:
-    from great_expectations.core import ExpectationValidationResult
-
-    return ExpectationValidationResult(
-        success=result.rows == 0,
-        expectation_config=expectation(result.rule),
-        result={
-            "element_count": rows,
-            "unexpected_count": result.rows,
-            "unexpected_percent": 100.0 * result.rows / rows if rows else 0.0,
+        "meta": {
+            "contract": verdict.contract.path.name,
+            "contract_version": verdict.contract.version,
+            "published": verdict.passed,
+            "shares": {r.rule.name: list(r.shares) for r in verdict.table_rules if r.shares},
         },
-    )
+        "id": None,
+    }
 
 
-def _table_result(result: TableRuleResult) -> Any:
-    from great_expectations.core import ExpectationValidationResult
+def _row_result(result: RuleResult, rows: int) -> dict[str, Any]:
+    figures = {
+        "element_count": rows,
+        "unexpected_count": result.rows,
+        "unexpected_percent": 100.0 * result.rows / rows if rows else 0.0,
+    }
+    return _result(result.rows == 0, expectation(result.rule), figures)
 
-    return ExpectationValidationResult(
-        success=result.passed,
-        expectation_config=table_expectation(result.rule),
-        result={"observed_value": result.observed},
-    )
+
+def _table_result(result: TableRuleResult) -> dict[str, Any]:
+    observed = result.observed if result.observed is None or math.isfinite(result.observed) else str(result.observed)
+    return _result(result.passed, table_expectation(result.rule), {"observed_value": observed})
 
 
-def expectation(rule: RowRule) -> ExpectationConfiguration:
+def _result(success: bool, configuration: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+    raised = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
+    return {
+        "success": success,
+        "expectation_config": configuration,
+        "result": figures,
+        "meta": {},
+        "exception_info": raised,
+    }
+
+
+def expectation(rule: RowRule) -> dict[str, Any]:
     """The Great Expectations name and arguments of a row rule."""
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-    meta = {"rule": rule.name, "severity": rule.severity, "reason": rule.reason}
     column = {"column": rule.column}
     match rule.kind:
         case "required":
@@ -150,30 +161,85 @@ def expectation(rule: RowRule) -> ExpectationConfiguration:
         case "type":
             kind, arguments = "expect_column_values_to_be_of_type", column | {"type_": str(rule.argument)}
         case "range":
-            bounds = {"min_value": rule.argument[0], "max_value": rule.argument[1]}
-            kind, arguments = "expect_column_values_to_be_between", column | bounds
+            kind, arguments = "expect_column_values_to_be_between", column | _limits(rule.argument)
+        case "length":
+            kind, arguments = "expect_column_value_lengths_to_be_between", column | _limits(rule.argument)
         case "set":
             kind, arguments = "expect_column_values_to_be_in_set", column | {"value_set": list(rule.argument)}
         case "pattern":
             kind, arguments = "expect_column_values_to_match_regex", column | {"regex": rule.argument}
+        case "duplicate" if len(rule.argument) == 1:
+            kind, arguments = "expect_column_values_to_be_unique", column
         case "duplicate":
             kind, arguments = "expect_compound_columns_to_be_unique", {"column_list": list(rule.argument)}
         case "reference":
             kind = "expect_column_values_to_be_in_set"
             arguments = column | {"value_set": [f"{rule.argument[0]}.{rule.argument[1]}"]}
         case _:
+            broken = f"NOT ({rule.argument})" if rule.kind == "expression" else rule.name
             kind = "unexpected_rows_expectation"
-            arguments = {"unexpected_rows_query": f"SELECT * FROM {{batch}} WHERE NOT ({rule.argument})"}
-    return ExpectationConfiguration(type=kind, kwargs=arguments, meta=meta)
+            arguments = _query(f"SELECT * FROM {BATCH} WHERE {broken}")
+    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason)
 
 
-def table_expectation(rule: TableRule) -> ExpectationConfiguration:
+def _limits(bounds: Bounds) -> dict[str, Any]:
+    low, high = bounds.above, bounds.below
+    limits: dict[str, Any] = {"min_value": bounds.minimum if low is None else low}
+    limits["max_value"] = bounds.maximum if high is None else high
+    return (
+        limits | ({"strict_min": True} if low is not None else {}) | ({"strict_max": True} if high is not None else {})
+    )
+
+
+def table_expectation(rule: TableRule) -> dict[str, Any]:
     """The Great Expectations name and arguments of a table rule."""
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    more = {"figure": rule.expression, "bounds": str(rule.bounds)}
+    if rule.expression == "count(1)" and rule.bounds.inside:
+        kind, arguments = "expect_table_row_count_to_be_between", _limits(rule.bounds)
+    else:
+        kind = "unexpected_rows_expectation"
+        if rule.kind == "query":
+            source = f"({rule.expression.replace('{table}', BATCH)}) AS figure"
+        else:
+            age = "unix_timestamp() - " if rule.kind == "freshness" else ""
+            source = f"{age}{rule.expression} AS figure FROM {BATCH}"
+        arguments = _query(f"SELECT * FROM (SELECT {source}) WHERE NOT ({_comparison(rule.bounds)})")
+    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason, **more)
 
-    bounds = {"min_value": rule.minimum, "max_value": rule.maximum}
-    meta = {"rule": rule.name, "severity": rule.severity, "reason": rule.reason, "aggregate": rule.expression}
-    if rule.expression == "count(1)":
-        return ExpectationConfiguration(type="expect_table_row_count_to_be_between", kwargs=bounds, meta=meta)
-    kind = "expect_query_results_to_match_comparison"
-    return ExpectationConfiguration(type=kind, kwargs=bounds, meta=meta)
+
+def _comparison(bounds: Bounds) -> str:
+    limits = {">=": bounds.minimum, ">": bounds.above, "<=": bounds.maximum, "<": bounds.below}
+    words = " AND ".join(f"figure {sign} {limit}" for sign, limit in limits.items() if limit is not None)
+    return words if bounds.inside else f"NOT ({words})"
+
+
+def _query(sql: str) -> dict[str, str]:
+    """Great Expectations takes other braces than those of `{batch}` for parameters."""
+    return {
+        "unexpected_rows_query": BATCH.join(part.replace("{", "{{").replace("}", "}}") for part in sql.split(BATCH))
+    }
+
+
+def _configuration(
+    kind: str, arguments: dict[str, Any], rule: str, severity: str, reason: str, **more: Any
+) -> dict[str, Any]:
+    meta = {"rule": rule, "severity": severity, "reason": reason, **more}
+    return {
+        "type": kind,
+        "kwargs": arguments,
+        "meta": meta,
+        "notes": ": ".join(filter(None, (rule, reason))),
+        "severity": "critical" if severity == "error" else "warning",
+    }
+
+
+def previous_shares(contract: Contract, *, folder: Path) -> dict[str, list[float]]:
+    """The shares, by rule, of the last published version: what its verdict recorded; empty if there is none."""
+    asked = [rule.argument for rule in contract.table_rules if rule.argument]
+    if all(spread.shares for spread in asked):
+        return {}
+    for path in sorted((folder / contract.table.source_name).glob("*.json"), reverse=True):
+        meta = json.loads(path.read_text(encoding="utf-8"))["meta"]
+        if meta.get("published"):
+            return meta["shares"]
+    return {}

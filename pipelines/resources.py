@@ -6,16 +6,20 @@ One `Platform` per process, shared by the assets of a run: one engine session, n
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from pipelines import clock, costs
+from pipelines import arrivals, clock, costs
+from pipelines.arrivals import FINDINGS
 from pipelines.contracts import Contract
-from pipelines.landing import Landing, Ledger
+from pipelines.edge import Finding
+from pipelines.landing import Landing
+from pipelines.landing_store import open_store
+from pipelines.ledger import Ledger
 from pipelines.lineage import Dataset, Field, LineageLog, RunIdentity
 from pipelines.settings import Settings
 from pipelines.settings import get as get_settings
@@ -35,7 +39,7 @@ class Platform:
     def __init__(self, settings: Settings, contracts: Callable[[], dict[TableId, Contract]]) -> None:
         self.settings = settings
         self._contracts = contracts
-        self.landing = Landing(settings.landing)
+        self.landing = Landing(open_store(settings))
         self.lineage = LineageLog(settings)
 
     @functools.cached_property
@@ -71,7 +75,7 @@ class Platform:
         return clock.now(self.settings)
 
     def ledger(self, table: TableId) -> Ledger:
-        return Ledger(Path(self.settings.lakehouse) / "_ledger" / table.source_name)
+        return Ledger(Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.db")
 
     def data_class(self, table: TableId) -> str:
         """The declared protection of a table, for a quarantine its table's; the platform's own are internal."""
@@ -91,6 +95,15 @@ class Platform:
             rows=rows,
             bytes=self.lakehouse.bytes(at),
         )
+
+    def note_path(self, table: TableId) -> Path:
+        """Where it is written down what a table was last derived from."""
+        return Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.json"
+
+    def note(self, found: Sequence[Finding], *, table: TableId, run_id: str) -> None:
+        """Keeps what a run noticed about its deliveries, as rows of the findings table."""
+        if found:
+            self.lakehouse.record(FINDINGS, arrivals.finding_rows(found, table=table, run_id=run_id))
 
     def charge(self, declaration: Declaration, identity: RunIdentity, usage: costs.Usage, status: str) -> float:
         """Writes the cost rows of a run and returns their sum, in the price sheet's currency."""

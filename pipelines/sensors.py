@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from pipelines.jobs import reference, refresh
+from pipelines.edge import fresh
+from pipelines.jobs import events, reference, refresh
 from pipelines.landing import Delivery
 from pipelines.resources import Platform
 from pipelines.tables import TableId
@@ -17,29 +18,32 @@ SECONDS_BETWEEN_LOOKS = 30
 
 
 def fresh_deliveries(platform: Platform) -> dict[TableId, list[Delivery]]:
-    """What has landed and no batch has named yet, by bronze table. Reads file names and the ledger, no table."""
+    """What has landed and was not judged yet, by bronze table. Reads file names and the ledger, no table."""
     found = {}
-    for table in platform.contracts:
+    for table, contract in platform.contracts.items():
         if table.zone == "bronze":
-            batches = platform.ledger(table).batches()
-            known = {d.uri for batch in batches for d in batch.deliveries} | {u for b in batches for u in b.duplicates}
             landed = platform.landing.deliveries(table.domain, table.table)
-            if fresh := [delivery for delivery in landed if delivery.uri not in known]:
-                found[table] = fresh
+            if new := list(fresh(platform.ledger(table), contract, landed)):
+                found[table] = new
     return found
 
 
-def requests(platform: Platform, daily: set[TableId]) -> Iterator[dg.RunRequest]:
+def requests(
+    platform: Platform, daily: set[TableId], pushed: Collection[TableId] = frozenset()
+) -> Iterator[dg.RunRequest]:
     """One run for what is new: over its days where daily tables are among it, else for the reference tables alone.
 
-    The run key names the files, so asking again while they are being taken starts nothing twice.
+    Pushed events get a run of their own. The run key names the files, so asking again while they are being taken starts
+    nothing twice.
     """
-    fresh = fresh_deliveries(platform)
-    names = sorted(delivery.uri for deliveries in fresh.values() for delivery in deliveries)
-    if not names:
+    new = fresh_deliveries(platform)
+    if pushed_key := _run_key(found for table, found in new.items() if table in pushed):
+        yield dg.RunRequest(run_key=pushed_key, job_name=events.name)
+    new = {table: found for table, found in new.items() if table not in pushed}
+    key = _run_key(new.values())
+    if key is None:
         return
-    key = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    days = sorted({d.interval for table, deliveries in fresh.items() if table in daily for d in deliveries})
+    days = sorted({d.interval for table, deliveries in new.items() if table in daily for d in deliveries})
     if not days:
         yield dg.RunRequest(run_key=key, job_name=reference.name)
         return
@@ -47,18 +51,24 @@ def requests(platform: Platform, daily: set[TableId]) -> Iterator[dg.RunRequest]
     yield dg.RunRequest(run_key=key, job_name=refresh.name, tags=tags)
 
 
+def _run_key(new: Iterable[list[Delivery]]) -> str | None:
+    names = sorted(delivery.uri for deliveries in new for delivery in deliveries)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
+
+
 @dg.sensor(
     name="new_deliveries",
-    jobs=[refresh, reference],
+    jobs=[refresh, reference, events],
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     description="Looks for landed files that no run has taken, and asks for one run over their days.",
 )
 def new_deliveries(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from pipelines.definitions import daily_tables
+    from pipelines.definitions import daily_tables, push_sources
 
-    asked = list(requests(platform, daily_tables()))
+    pushed = [source.bronze.table for source in push_sources().values()]
+    asked = list(requests(platform, daily_tables(), pushed))
     yield from asked or [dg.SkipReason("nothing has landed that was not taken")]
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as MalformedValue
 
 from pipelines.errors import SettingsError
 
@@ -28,6 +29,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "HF_HUB_OFFLINE": "1",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
 }
 
 
@@ -45,7 +47,13 @@ class Settings(BaseSettings):
         None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`"
     )
     lakehouse_uri: str | None = Field(None, description="root of all tables; empty: <home>/lakehouse")
-    landing_uri: str | None = Field(None, description="root of all landed files; empty: <home>/landing")
+    landing_uri: str | None = Field(
+        None, description="root of all landed files, a folder or s3://bucket/prefix; empty: <home>/landing"
+    )
+    landing_s3_endpoint: str | None = Field(None, description="http(s)://host:port of an S3 that is not Amazon's")
+    landing_s3_region: str | None = Field(None, description="region of that bucket")
+    landing_s3_access_key: str | None = Field(None, description="access key; empty: as Amazon's own tools find one")
+    landing_s3_secret_key: SecretStr | None = Field(None, description="secret key that belongs to it")
     lineage_url: str | None = Field(
         None, description="an OpenLineage HTTP endpoint; empty: <home>/lineage/events.jsonl"
     )
@@ -57,6 +65,10 @@ class Settings(BaseSettings):
         None, description="bearer token of the prediction service; empty: generated"
     )
     serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction service")
+    sources: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='where sources are, a JSON object: {"shop": "postgresql://user:password@host/db"}',
+    )
     prices: Path | None = Field(None, description="price sheet; empty: infra/prices.yaml")
     clock: str | None = Field(
         None, description="an ISO 8601 instant that stands for now; empty: <home>/clock, else now"
@@ -73,6 +85,18 @@ class Settings(BaseSettings):
     @property
     def landing(self) -> Path:
         return Path(self.landing_uri) if self.landing_uri else self.root / "landing"
+
+    def source(self, name: str) -> str:
+        """The address of a source, secrets included; raises SettingsError where it is not set."""
+        if name not in self.sources:
+            raise SettingsError(
+                object=f"connection {name!r}",
+                observed=f"GOLDPATH_SOURCES names {', '.join(sorted(self.sources)) or 'no connection'}",
+                expected=f'an address under that name, such as {{"{name}": "postgresql://user:password@host/db"}}',
+                next_step="add it to GOLDPATH_SOURCES: in the environment of the process, in the .env file that it is "
+                "loaded from, or on Kubernetes in the secret goldpath",
+            )
+        return self.sources[name].get_secret_value()
 
     @property
     def mlflow(self) -> str:
@@ -97,12 +121,21 @@ def get() -> Settings:
             )
     try:
         settings = Settings()  # type: ignore[call-arg]
+    except MalformedValue:  # its text and its cause hold the value
+        raise SettingsError(
+            object=f"environment variable {PREFIX}SOURCES",
+            observed="its value is no JSON",
+            expected='a JSON object of names and addresses, such as {"shop": "postgresql://user:password@host/db"}',
+            next_step="correct or unset it; in a shell, put it in single quotes",
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
+        field = str(first["loc"][0])
+        name = PREFIX + field.upper()
+        secret = "SecretStr" in str(Settings.model_fields[field].annotation)
         raise SettingsError(
             object=f"environment variable {name}",
-            observed=repr(first["input"]),
+            observed="a value that is not shown" if secret else repr(first["input"]),
             expected=first["msg"].lower(),
             next_step="correct or unset it; .env.example explains each",
         ) from None

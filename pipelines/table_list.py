@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.tables import ZONES, TableId, TableVersion
+from pipelines.tables import ZONES, TableVersion
 
 if TYPE_CHECKING:
     from pipelines.resources import Platform
@@ -16,13 +16,8 @@ def table_list(platform: Platform) -> list[dict[str, Any]]:
     `version` and `rows` are None for a table that was never published, `contract` for a table of the platform's own.
     """
     lakehouse = platform.lakehouse
-    found = {
-        TableId.parse("/".join(log.parent.relative_to(lakehouse.root).parts))
-        for zone in ZONES
-        for log in (lakehouse.root / zone).glob("*/*/_delta_log")
-    }
     entries = []
-    for table in sorted(found | set(platform.contracts), key=lambda table: (ZONES.index(table.zone), table)):
+    for table in sorted({*lakehouse.tables(), *platform.contracts}, key=lambda table: (ZONES.index(table.zone), table)):
         contract = platform.contracts.get(table)
         version = lakehouse.version(table)
         entries.append(

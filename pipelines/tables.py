@@ -65,5 +65,18 @@ class TableVersion:
     table: TableId
     version: int
 
+    @classmethod
+    def parse(cls, text: str) -> TableVersion:
+        """Reads `zone/domain/table@version`; raises NotFoundError."""
+        name, _, version = text.partition("@")
+        if not version.isdecimal():
+            raise NotFoundError(
+                object=f"table version {text!r}",
+                observed=f"{version!r} for its version",
+                expected="zone/domain/table@N",
+                next_step="choose one of `goldpath tables history TABLE`",
+            )
+        return cls(TableId.parse(name), int(version))
+
     def __str__(self) -> str:
         return f"{self.table}@{self.version}"

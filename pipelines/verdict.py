@@ -10,34 +10,47 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pipelines.contracts import Contract, RowRule, TableRule
+from pipelines import row_tests, text_values
+from pipelines.contracts import Contract, RowRule
 from pipelines.errors import VerdictError
 from pipelines.ingestion import MALFORMED, RESCUED
+from pipelines.row_tests import (
+    DECISION,
+    DISCARDED,
+    ERRORS,
+    MALFORMED_ROW,
+    PLACE,
+    REASONS,
+    SPELLING,
+    UNKNOWN_COLUMN,
+    RowTest,
+    broken_columns,
+)
+from pipelines.table_figures import TableRuleResult, measure, sql_errors_named
 from pipelines.tables import BRONZE_COLUMNS, RECORD_ID, TableId
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-REASONS = "_reasons"
+__all__ = [
+    "Fingerprint", "RuleResult", "TableRuleResult", "Verdict", "broken_columns", "fingerprint", "judge",
+    "sql_errors_named", "summarize", "typed",
+]  # fmt: skip
+
 ROW = "_row"
 VERDICT = "_verdict"
 CLEAN: Literal["clean"] = "clean"
 QUARANTINE: Literal["quarantine"] = "quarantine"
-REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
-ERRORS = "_errors"
-BROKEN = "_broken"
-PLACE = "_place"
-
-MALFORMED_ROW = RowRule("malformed_row", "type", RESCUED, "error")
-UNKNOWN_COLUMN = RowRule("unknown_column", "type", RESCUED, "error")
-#: Bits of one `_broken` column; a contract with more rules has several.
-BITS = 62
+DECIDED_AT = "_decided_at"
+DECIDED_BY = "_decided_by"
 
 #: What a quarantined row keeps: where it came from, why it is here, and the row as it arrived, as JSON.
-QUARANTINE_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
+JUDGED_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
+#: And what people decided about it.
+QUARANTINE_COLUMNS = (*JUDGED_COLUMNS, DECISION, DECIDED_AT, DECIDED_BY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +61,23 @@ class RuleResult:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class TableRuleResult:
-    """What a table rule observed."""
+class Fingerprint(NamedTuple):
+    """What tells whether two frames hold the same records, in 16 bytes whatever their number.
 
-    rule: TableRule
-    observed: float | None
+    `hash` is the exclusive or of the records' 64-bit hashes. With as many rows, it is the same only where each record
+    is there once, but for one case in 2^64; those of slices combine by `^`.
+    """
 
-    @property
-    def passed(self) -> bool:
-        low, high = self.rule.minimum, self.rule.maximum
-        return self.observed is not None and not (
-            (low is not None and self.observed < low) or (high is not None and self.observed > high)
-        )
+    rows: int
+    hash: int
+
+
+def fingerprint(df: DataFrame) -> Fingerprint:
+    """The fingerprint of a frame's `_record_id`s, by one scan of that column."""
+    from pyspark.sql import functions as F
+
+    rows, found = df.agg(F.count(F.lit(1)), F.bit_xor(F.xxhash64(RECORD_ID))).collect()[0]
+    return Fingerprint(rows, found or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +96,34 @@ class Verdict:
     keys_repeat: bool = False
 
     @property
+    def frozen_breaks(self) -> list[RuleResult]:
+        """The types that did not hold where the contract freezes them: one such value refuses the version."""
+        contract = self.contract
+        if contract.table.zone != "silver" or contract.drift["data_type"] != "freeze":
+            return []
+        broken = [r for r in self.rules if r.rows and r.rule.kind in ("type", "clock")]
+        return [result for result in broken if result.rule in contract.row_rules]
+
+    @property
     def passed(self) -> bool:
-        return all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
+        held = all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
+        return held and not self.frozen_breaks
 
     def refuse(self) -> VerdictError:
         """The error to raise when the version must not be published."""
         failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
+        frozen = [f"{result.rows} rows break {result.rule.name}" for result in self.frozen_breaks]
         broken = [result for result in self.rules if result.rows and result.rule.severity == "error"]
-        if failed:
-            observed = "; ".join(f"{result.rule.name} saw {result.observed}" for result in failed)
-            expected = "; ".join(f"{r.rule.name} within [{r.rule.minimum}, {r.rule.maximum}]" for r in failed)
-        else:
-            observed = "; ".join(f"{result.rows} rows break {result.rule.name}" for result in broken)
-            expected = "no row that breaks a rule, since this table has no quarantine"
+        observed = [f"{result.rule.name} saw {result.observed}" for result in failed] + frozen
+        expected = [f"{result.rule.name} {result.rule.bounds}" for result in failed]
+        expected += ["only values of the contract's types, since its data_type is frozen"] if frozen else []
+        if not observed:
+            observed = [f"{result.rows} rows break {result.rule.name}" for result in broken]
+            expected = ["no row that breaks a rule, since this table has no quarantine"]
         return VerdictError(
             object=f"table {self.contract.table}",
-            observed=observed,
-            expected=expected,
+            observed="; ".join(observed),
+            expected="; ".join(expected),
             next_step="the version before stays published; correct the input or the contract, then materialize again",
         )
 
@@ -111,35 +139,39 @@ def typed(raw: DataFrame, contract: Contract) -> DataFrame:
     def arrived_text(name: str) -> Column:
         return F.when(~F.col(name).isin(*contract.null_tokens), F.col(name)) if contract.null_tokens else F.col(name)
 
-    arrived = [name for name in raw.columns if name not in BRONZE_COLUMNS and name != RESCUED]
+    names = raw.columns  # asks the engine, so once
+    arrived = [name for name in names if name not in (*BRONZE_COLUMNS, RESCUED, DECISION)]
     texts = {column.name: arrived_text(column.source) for column in contract.columns if column.source in arrived}
-    values = {
-        column.name: texts[column.name].try_cast(column.type) if column.type != "string" else texts[column.name]
-        for column in contract.columns
-        if column.name in texts
-    }
+    readings = {name: text_values.read(text, contract.column(name)) for name, text in texts.items()}
     rescued = F.col(RESCUED)
-    tests = [_Test(MALFORMED_ROW, rescued.contains(f'"{MALFORMED}"'), rescued)]
+    tests = [RowTest(MALFORMED_ROW, rescued.contains(f'"{MALFORMED}"'), rescued)]
     if contract.drift["columns"] == "discard_row":
-        tests.append(_Test(UNKNOWN_COLUMN, ~rescued.contains(f'"{MALFORMED}"'), rescued))
+        tests.append(RowTest(UNKNOWN_COLUMN, ~rescued.contains(f'"{MALFORMED}"'), rescued))
+    if DECISION in names:
+        tests.append(RowTest(DISCARDED, F.col(DECISION) == "discard", F.col(RECORD_ID)))
     for rule in contract.row_rules:
-        if rule.kind == "type" and rule.column in texts:
-            text = texts[rule.column]
-            tests.append(_Test(rule, text.isNotNull() & values[rule.column].isNull(), text))
+        if rule.kind in ("type", "clock") and rule.column in texts:
+            reading = readings[rule.column]
+            wrong = reading.wrong if rule.kind == "type" else reading.skipped
+            if wrong is not None:
+                tests.append(RowTest(rule, wrong, texts[rule.column]))
+    variants = {
+        column.variant: F.when(readings[column.name].value.isNull(), texts[column.name])
+        if column.name in texts
+        else F.lit(None).cast("string")
+        for column in contract.columns
+        if column.variant in contract.variant_columns
+    }
     return raw.select(
-        *[value.alias(name) for name, value in values.items()],
-        *[arrived_text(name).alias(name) for name in arrived if name not in values],
+        *[reading.value.alias(name) for name, reading in readings.items()],
+        *[variant.alias(name) for name, variant in variants.items()],
+        *[arrived_text(name).alias(name) for name in arrived if name not in readings],
         *[F.col(name) for name in BRONZE_COLUMNS],
-        _reasons(tests).alias(REASONS),
-        _errors(tests).alias(ERRORS),
-        *[bits.alias(name) for name, bits in _bits(tests, contract).items()],
+        row_tests.reasons(tests).alias(REASONS),
+        row_tests.errors(tests).alias(ERRORS),
+        *[bits.alias(name) for name, bits in row_tests.bits(tests, contract).items()],
         F.to_json(F.struct(*[F.col(name) for name in arrived], rescued)).alias(ROW),
     )
-
-
-def broken_columns(contract: Contract) -> list[str]:
-    """The columns whose bits say which rules a row broke, in the order of `_rules`."""
-    return [f"{BROKEN}{number}" for number in range(-(-len(_rules(contract)) // BITS))]
 
 
 def judge(
@@ -166,198 +198,107 @@ def judge(
             (table, column), flag = rule.argument, f"_known_{rule.name}"
             keys = references[table].select(F.col(column).alias(rule.column)).dropDuplicates()
             df = df.join(F.broadcast(keys.withColumn(flag, F.lit(True))), on=rule.column, how="left")
-            tests.append(_Test(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
+            tests.append(RowTest(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
             flags.append(flag)
-        elif rule.kind not in ("type", "duplicate"):
-            tests.append(_Test(rule, _broken(rule), F.col(rule.column)))
+        elif rule.kind not in ("type", "clock", "variant", "duplicate"):
+            tests.append(RowTest(rule, row_tests.broken(rule, contract), F.col(rule.column)))
     df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":
-            df = df.withColumn(PLACE, _place(contract, rule, known))
-            df = _add(df, [_loser(rule)], contract, known | {REASONS}).drop(PLACE)
-    df = df.withColumn(VERDICT, F.when(_rejected(contract), QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
+            df = df.withColumns(row_tests.places(contract, rule, known))
+            df = _add(df, row_tests.losers(contract, rule), contract, known | {REASONS}).drop(PLACE, SPELLING)
+    df = df.withColumn(VERDICT, F.when(row_tests.rejected(contract), QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
     if ROW in known:
         df = df.withColumn(ROW, F.when(F.col(VERDICT) == QUARANTINE, F.col(ROW)))
     return df
 
 
-def summarize(staged: DataFrame, contract: Contract, *, rows_in: int) -> Verdict:
-    """Reads the judgement off the staged rows: two aggregates, none per rule.
+def summarize(
+    staged: DataFrame,
+    contract: Contract,
+    *,
+    rows_in: int,
+    record_hash: int | None = None,
+    now: datetime | None = None,
+    previous: Mapping[str, Sequence[float]] | None = None,
+) -> Verdict:
+    """Reads the judgement off the staged rows: two aggregates whatever the rules, flat memory whatever the rows.
+
+    Args:
+        staged: The judged rows.
+        contract: Whose rules hold.
+        rows_in: How many rows went in.
+        record_hash: Of their fingerprint, where rows carry a `_record_id`; else only their number is compared.
+        now: The platform's time, UTC, for freshness; None is the wall clock.
+        previous: Shares by rule name, of the version before, for distributions that are compared with it.
 
     Raises:
         VerdictError: if clean and quarantined rows are not the rows that went in, each once.
+        ContractError: naming a table rule whose SQL the engine cannot compute.
     """
     from pyspark.sql import functions as F
 
     clean = F.col(VERDICT) == CLEAN
-    places = _places(contract)
+    places = row_tests.bit_of(contract)
     aggregates = [F.count_if(clean).alias("clean"), F.count_if(~clean).alias("quarantined")]
-    if contract.table.zone == "silver":  # rows of bronze, where a record id names one row
-        aggregates.append(F.count_distinct(RECORD_ID).alias("records"))
+    if record_hash is not None:
+        aggregates.append(F.bit_xor(F.xxhash64(RECORD_ID)).alias("records"))
     aggregates += [
-        F.count_if(F.col(name).bitwiseAND(F.lit(bit)) != 0).alias(f"{BROKEN} {rule}")
+        F.count_if(F.col(name).bitwiseAND(F.lit(bit)) != 0).alias(f"{row_tests.BROKEN} {rule}")
         for rule, (name, bit) in places.items()
     ]
-    keys = [rule.argument for rule in contract.row_rules if rule.kind == "duplicate"]
-    for place, key in enumerate(keys):
-        whole = _whole(key)
+    keys = [rule for rule in contract.row_rules if rule.kind == "duplicate"]
+    for place, rule in enumerate(keys):
+        whole = row_tests.whole(rule.argument)
+        spelled = F.xxhash64(*row_tests.spellings_apart(rule, contract))
         aggregates += [F.count_if(whole).alias(f"{PLACE}{place} rows")]
-        aggregates += [F.count_distinct(F.when(whole, F.xxhash64(*key))).alias(f"{PLACE}{place} keys")]
+        aggregates += [F.count_distinct(F.when(whole, spelled)).alias(f"{PLACE}{place} keys")]
     counts = staged.agg(*aggregates).collect()[0].asDict()
-    observed = {}
-    if contract.table_rules:
-        columns = [F.expr(rule.expression).cast("double").alias(rule.name) for rule in contract.table_rules]
-        observed = staged.where(clean).agg(*columns).collect()[0].asDict()
-    judged = counts["clean"] + counts["quarantined"]
-    if {judged, counts.get("records", judged)} != {rows_in}:
-        records = f", of {counts['records']} records" if "records" in counts else ""
+    same = record_hash is None or (counts["records"] or 0) == record_hash
+    if counts["clean"] + counts["quarantined"] != rows_in or not same:
         raise VerdictError(
             object=f"table {contract.table}",
-            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined{records}",
+            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined"
+            + ("" if same else ", of other records"),
             expected="clean + quarantined = in: no row may vanish or double on its way",
             next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
         )
-    found = [RuleResult(rule, counts[f"{BROKEN} {rule.name}"]) for rule in _rules(contract)]
+    found = [RuleResult(rule, counts[f"{row_tests.BROKEN} {rule.name}"]) for rule in row_tests.rules(contract)]
     # The rules of every bronze row are no contract's: they show where they were broken.
     rules = [result for result in found if result.rows or result.rule in contract.row_rules]
-    table_rules = tuple(TableRuleResult(rule, observed.get(rule.name)) for rule in contract.table_rules)
+    table_rules = measure(
+        staged.where(clean), contract, rows=counts["clean"], now=now or datetime.now(UTC), previous=previous or {}
+    )
     repeat = any(counts[f"{PLACE}{place} keys"] < counts[f"{PLACE}{place} rows"] for place in range(len(keys)))
     return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(rules), table_rules, repeat)
 
 
-def _rules(contract: Contract) -> list[RowRule]:
-    """Every rule that a row can break."""
-    return [*contract.row_rules, MALFORMED_ROW, UNKNOWN_COLUMN]
-
-
-def _places(contract: Contract) -> dict[str, tuple[str, int]]:
-    """Rule name to its `_broken` column, and its bit there."""
-    names = broken_columns(contract)
-    return {rule.name: (names[n // BITS], 1 << n % BITS) for n, rule in enumerate(_rules(contract))}
-
-
-def _broken(rule: RowRule) -> Column:
-    from pyspark.sql import functions as F
-
-    value = F.col(rule.column)
-    match rule.kind:
-        case "required":
-            return value.isNull()
-        case "range":
-            low, high = rule.argument
-            tests = ([value < F.lit(low)] if low is not None else []) + (
-                [value > F.lit(high)] if high is not None else []
-            )
-            return F.coalesce(reduce(lambda a, b: a | b, tests), F.lit(False))
-        case "set":
-            return F.coalesce(~value.isin(*rule.argument), F.lit(False))
-        case "pattern":
-            return F.coalesce(~value.rlike(rule.argument), F.lit(False))
-        case _:
-            return ~F.coalesce(F.expr(rule.argument), F.lit(True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Test:
-    """A rule as a column that is true where a row breaks it, and the value to show."""
-
-    rule: RowRule
-    broken: Column
-    value: Column
-
-    def reason(self) -> Column:
-        from pyspark.sql import functions as F
-
-        rule = self.rule
-        shown = F.when(self.broken, self.value.cast("string"))  # nullable whatever the value: one array, one type
-        return F.when(
-            self.broken,
-            F.struct(
-                F.lit(rule.name).alias("code"),
-                F.lit(rule.column).alias("column"),
-                F.lit(f"{rule.kind} {'' if rule.argument is None else rule.argument}".strip()).alias("rule"),
-                shown.alias("value"),
-                F.lit(rule.severity).alias("severity"),
-            ),
-        )
-
-
-def _reasons(tests: Sequence[_Test]) -> Column:
-    from pyspark.sql import functions as F
-
-    found = F.array_compact(F.array(*[test.reason() for test in tests])) if tests else F.array()
-    return found.cast(REASON_TYPE)  # one nullability, or two such arrays do not concatenate
-
-
-def _errors(tests: Sequence[_Test]) -> Column:
-    from pyspark.sql import functions as F
-
-    counted = [F.when(test.broken, 1).otherwise(0) for test in tests if test.rule.severity == "error"]
-    return reduce(lambda a, b: a + b, counted, F.lit(0))
-
-
-def _bits(tests: Sequence[_Test], contract: Contract) -> dict[str, Column]:
-    """The `_broken` columns of these tests alone."""
-    from pyspark.sql import functions as F
-
-    places, bits = _places(contract), {name: F.lit(0).cast("bigint") for name in broken_columns(contract)}
-    for test in tests:
-        name, bit = places[test.rule.name]
-        bits[name] = bits[name] + F.when(test.broken, F.lit(bit).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
-    return bits
-
-
-def _rejected(contract: Contract) -> Column:
-    """Whether a row broke a rule of severity error, by its bits."""
-    from pyspark.sql import functions as F
-
-    errors = dict.fromkeys(broken_columns(contract), 0)
-    for rule in _rules(contract):
-        name, bit = _places(contract)[rule.name]
-        errors[name] |= bit if rule.severity == "error" else 0
-    found = [F.col(name).bitwiseAND(F.lit(bits).cast("bigint")) != 0 for name, bits in errors.items() if bits]
-    return reduce(lambda a, b: a | b, found)
-
-
-def _add(df: DataFrame, tests: Sequence[_Test], contract: Contract, known: Collection[str]) -> DataFrame:
-    """Adds what the tests find to what was found before; `known` are the columns of `df`."""
-    from pyspark.sql import functions as F
-
-    bits = _bits(tests, contract)
-    if REASONS not in known:
-        return df.withColumns({REASONS: _reasons(tests), ERRORS: _errors(tests), **bits})
-    return df.withColumns(
-        {
-            REASONS: F.concat(F.col(REASONS), _reasons(tests)),
-            ERRORS: F.col(ERRORS) + _errors(tests),
-            **{name: F.col(name) + found for name, found in bits.items()},
-        }
+def combine(parts: Sequence[Verdict], contract: Contract, table_rules: Sequence[TableRuleResult]) -> Verdict:
+    """The verdict over slices that were judged one by one, with the table rules that hold for all of them."""
+    rules = {result.rule.name: result.rule for part in parts for result in part.rules}
+    rows = {name: sum(r.rows for part in parts for r in part.rules if r.rule.name == name) for name in rules}
+    return Verdict(
+        contract,
+        sum(part.rows_in for part in parts),
+        sum(part.rows_clean for part in parts),
+        sum(part.rows_quarantined for part in parts),
+        tuple(RuleResult(rule, rows[name]) for name, rule in rules.items()),
+        tuple(table_rules),
+        any(part.keys_repeat for part in parts),
     )
 
 
-def _place(contract: Contract, rule: RowRule, known: Collection[str]) -> Column:
-    """A row's place among those with its key: rows without errors first, then as the contract's `winner` orders."""
-    from pyspark.sql import Window
+def _add(df: DataFrame, tests: Sequence[RowTest], contract: Contract, known: Collection[str]) -> DataFrame:
+    """Adds what the tests find to what was found before; `known` are the columns of `df`."""
     from pyspark.sql import functions as F
 
-    order = [F.col(ERRORS).asc()]
-    for part in filter(None, (contract.winner or "").split(",")):
-        column, _, direction = part.strip().partition(" ")
-        descending = direction.strip().lower() == "desc"
-        order.append(F.col(column).desc_nulls_last() if descending else F.col(column).asc_nulls_last())
-    if RECORD_ID in known:
-        order.append(F.col(RECORD_ID).asc())
-    return F.row_number().over(Window.partitionBy(*rule.argument).orderBy(*order))
-
-
-def _loser(rule: RowRule) -> _Test:
-    from pyspark.sql import functions as F
-
-    key = F.concat_ws("|", *[F.col(name).cast("string") for name in rule.argument])
-    return _Test(rule, _whole(rule.argument) & (F.col(PLACE) > 1), key)
-
-
-def _whole(key: Sequence[str]) -> Column:
-    from pyspark.sql import functions as F
-
-    return reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in key])
+    bits = row_tests.bits(tests, contract)
+    if REASONS not in known:
+        return df.withColumns({REASONS: row_tests.reasons(tests), ERRORS: row_tests.errors(tests), **bits})
+    return df.withColumns(
+        {
+            REASONS: F.concat(F.col(REASONS), row_tests.reasons(tests)),
+            ERRORS: F.col(ERRORS) + row_tests.errors(tests),
+            **{name: F.col(name) + found for name, found in bits.items()},
+        }
+    )

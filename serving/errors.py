@@ -6,7 +6,8 @@
     TransientError (pipelines.errors)
     └── ServiceUnavailable        the service cannot answer now; the same question may be answered later
         ├── FeatureStoreUnavailable   the online store does not answer, or was not filled yet
-        └── PredictionNotRecorded     the prediction log could not be written, so nothing was answered
+        ├── PredictionNotRecorded     the prediction log could not be written, so nothing was answered
+        └── PushRefused               an event could not be made durable now, so it was not acknowledged
 
 A model that may not be served is a `ModelError`.
 """
@@ -34,3 +35,7 @@ class FeatureStoreUnavailable(ServiceUnavailable):
 
 class PredictionNotRecorded(ServiceUnavailable):
     """The prediction log could not be written, so nothing was answered."""
+
+
+class PushRefused(ServiceUnavailable):
+    """An event could not be made durable now, so it was not acknowledged."""

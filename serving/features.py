@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from feast import FeatureService, FeatureStore
@@ -18,7 +17,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo.store import open_store
+from feature_repo.store import open_store, sqlite_file
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
@@ -122,7 +121,7 @@ class OnlineFeatures:
     def _current(self) -> _Opened:
         """The open store; opened anew where the file was replaced, since the old connection would read it for ever."""
         opened = self._opened
-        if opened is None or opened.file != _file(opened.store):
+        if opened is None or opened.file != sqlite_file(opened.store):
             self._opened = opened = self._open()
         return opened
 
@@ -142,7 +141,7 @@ class OnlineFeatures:
             for view in views
             for feature in view.projection.features
         }
-        return _Opened(store, service, join_keys, _file(store))
+        return _Opened(store, service, join_keys, sqlite_file(store))
 
     def _unavailable(self, observed: str, next_step: str) -> FeatureStoreUnavailable:
         return FeatureStoreUnavailable(
@@ -151,15 +150,6 @@ class OnlineFeatures:
             expected="a filled online store that answers",
             next_step=next_step,
         )
-
-
-def _file(store: FeatureStore) -> tuple[int, int] | None:
-    """Which file the SQLite store is, whatever its name; None for a server."""
-    online = store.config.online_store
-    if online.type != "sqlite":
-        return None
-    status = Path(online.path).stat()
-    return status.st_dev, status.st_ino
 
 
 def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:

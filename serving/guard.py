@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from dataclasses import dataclass
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -15,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import TokenCheck
 from serving.problems import problem
-from serving.service import Trace
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 #: A batch of 1,000 flights takes 250 kB.
@@ -25,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Whose request it is: our or the caller's request id, and the caller's W3C trace context."""
+
+    request_id: str
+    traceparent: str | None
 
 
 class BodyTooLarge(HTTPException):

@@ -15,6 +15,7 @@ from serving.config import ServiceConfig
 from serving.errors import RequestError
 from serving.features import FeatureReading, OnlineFeatures
 from serving.flight_request import Column, FlightQuestion
+from serving.guard import Trace
 from serving.ids import uuid7
 
 #: The columns of the schedule by which features are looked up.
@@ -22,14 +23,6 @@ ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
 _NOBODYS_FLIGHT = FlightQuestion.model_validate(
     {"flight": "0Z9999", "origin": "000", "destination": "001", "scheduled_departure": "2000-01-01T00:00:00+00:00"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Whose request it is: our or the caller's request id, and the caller's W3C trace context."""
-
-    request_id: str
-    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)

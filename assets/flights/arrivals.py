@@ -17,12 +17,12 @@ import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from pipelines.errors import NotFoundError
-from pipelines.extract import snapshot
-from pipelines.landing import Landing
+from pipelines.landing import Landing, digest
+from pipelines.sources.sql import SqlSnapshot
 
 DOMAIN = "flights"
 MISSING = "NA"
@@ -118,8 +118,9 @@ def flight_lines(days: Collection[date]) -> tuple[bytes, dict[date, list[bytes]]
 def _files(days: list[date], database: Path) -> Iterator[_File]:
     first = days[0].isoformat() if days else ""
     for table in OPERATIONS if days else ():
-        content = snapshot(database, table)
-        yield _File(table, first, "jsonl", content, content.count(b"\n"))
+        source = SqlSnapshot("operations", table)
+        for extracted in source.extract(None, connection=f"sqlite:///{database.resolve()}", now=datetime.now(UTC)):
+            yield _File(table, first, "jsonl", extracted.read(), extracted.rows)
     if days:
         content = source_file("airlines.csv")
         yield _File("airlines", first, "csv", content, content.count(b"\n") - 1)
@@ -135,12 +136,13 @@ def _files(days: list[date], database: Path) -> Iterator[_File]:
 def _deliver(landing: Landing, file: _File) -> bool:
     """Lands the file unless it has landed, or repeats the list that landed last; says whether it did."""
     before = landing.deliveries(DOMAIN, file.source) if file.source in (*OPERATIONS, "airlines") else []
-    if before and landing.path(before[-1]).read_bytes() == file.content:
+    if before and landing.checksum(before[-1]) == digest(file.content):
         return False
-    target = landing.root / DOMAIN / file.source / f"dt={file.interval}" / file.name
-    new = not target.exists()
-    landing.deliver(domain=DOMAIN, source=file.source, interval=file.interval, name=file.name, content=file.content)
-    return new
+    known = {delivery.uri for delivery in landing.deliveries(DOMAIN, file.source, [file.interval])}
+    uri = landing.deliver(
+        domain=DOMAIN, source=file.source, interval=file.interval, name=file.name, content=file.content
+    )
+    return uri not in known
 
 
 def _weather_records(days: Collection[date]) -> dict[date, list[str]]:

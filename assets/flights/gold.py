@@ -144,11 +144,13 @@ def aircraft_history(flights: DataFrame) -> DataFrame:
         "tailnum", RECORD_ID, F.col("departed_at").alias("event_timestamp"),
         clipped("dep_delay", *DEPARTURE_CLIP).cast("double").alias("last_dep_delay"),
         (F.unix_timestamp("departed_at") / 60 + there_and_back + TURNAROUND_MINUTES).alias("ready_at_minute"),
+        (F.unix_timestamp("departed_at") / 60).alias("last_departed_minute"),
     )  # fmt: skip
     arrived = known.where(F.col("status") == "flown").select(
-        "tailnum", RECORD_ID, F.col("arrived_at").alias("event_timestamp"), _clipped_arrival().alias("last_arr_delay")
-    )
-    values = ("last_dep_delay", "ready_at_minute", "last_arr_delay")
+        "tailnum", RECORD_ID, F.col("arrived_at").alias("event_timestamp"), _clipped_arrival().alias("last_arr_delay"),
+        (F.unix_timestamp("arrived_at") / 60).alias("last_arrived_minute"),
+    )  # fmt: skip
+    values = ("last_dep_delay", "ready_at_minute", "last_departed_minute", "last_arr_delay", "last_arrived_minute")
     events = left.unionByName(arrived, allowMissingColumns=True).groupBy("tailnum", "event_timestamp")
     moved = events.agg(*[F.max(name).alias(name) for name in values], F.max(RECORD_ID).alias(RECORD_ID))
     past = Window.partitionBy("tailnum").orderBy("event_timestamp").rowsBetween(Window.unboundedPreceding, 0)

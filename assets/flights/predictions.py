@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.flights.tables import OWNER, contract, cost_tags
-from pipelines.governed import GovernedRun, Written, governed_asset
-from pipelines.lineage import Dataset
-from pipelines.log_delivery import deliver_log
+from assets.flights.tables import contract
+from pipelines.landing_assets import landing_asset
+from pipelines.sources.logs import LogFiles
 from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-@governed_asset(
-    key=("landing", "flights", "predictions"),
-    kind="serving",
-    owner=OWNER,
-    tags=cost_tags("serving"),
-    kinds=("json",),
+landed_predictions = landing_asset(
+    contract("bronze/predictions"),
+    LogFiles(Path("serving/predictions"), "*.jsonl"),
     deps=[("serving", "flights", "arrival_delay")],
 )
-def landed_predictions(run: GovernedRun) -> Iterator[Written]:
-    """What the prediction service has logged since the last delivery. Grain: one line per prediction."""
-    log = run.platform.settings.root / "serving" / "predictions"
-    rows = deliver_log(run.platform.landing, log, domain="flights", source="predictions")
-    yield Written(Dataset("landing/flights/predictions", run.run_id, OWNER, rows=rows))
-
-
 bronze_predictions = bronze_asset(contract("bronze/predictions"))
 
 
-@silver_asset(contract("silver/predictions"), delivery="increment")
+@silver_asset(contract("silver/predictions"))
 def silver_predictions(predictions: DataFrame) -> DataFrame:
     """Every answer of the prediction service."""
     from pyspark.sql import functions as F

@@ -33,7 +33,7 @@ from tests.pipelines.toys import TAGS, text
 LOAD_CPU_SECONDS = 3.0
 EXECUTABLE = [asset for asset in governed_assets(asset_modules()) if isinstance(asset, dg.AssetsDefinition)]
 SPECS = {spec.key.to_user_string(): spec for asset in EXECUTABLE for spec in asset.specs}
-GROUPS = ("bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
+GROUPS = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving", "ops")
 _names = itertools.count()
 
 
@@ -115,10 +115,11 @@ def test_governed_assets_and_what_others_own_load() -> None:
     assert governed_assets([module_with(asset, asset, others, "text", [])]) == [asset, *others]
 
 
-def test_the_external_assets_are_the_five_sources() -> None:
+def test_the_external_assets_are_the_five_sources_and_the_pushed_one() -> None:
     graph = defs.resolve_asset_graph()
     external = {key.to_user_string() for key in graph.external_asset_keys}
-    assert external == {f"landing/flights/{name}" for name in ("flights", "weather", "planes", "airports", "airlines")}
+    sources = ("flights", "weather", "planes", "airports", "airlines", "movements")
+    assert external == {f"landing/flights/{name}" for name in sources}
     assert {key.to_user_string() for key in graph.executable_asset_keys} == set(SPECS)
 
 

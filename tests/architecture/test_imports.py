@@ -29,7 +29,8 @@ INSIDE_FUNCTIONS = {"assets": ("ray_jobs", "serving")}
 #: The modules of `pipelines` that know all assets: one at its top, the others inside functions.
 LOADS_ASSETS = "pipelines.definitions"
 KNOW_EVERYTHING = tuple(
-    f"pipelines.{name}" for name in ("jobs", "schedules", "sensors", "demo", "demo_report", "cli", "dev")
+    f"pipelines.{name}"
+    for name in ("jobs", "schedules", "sensors", "demo", "demo_report", "cli", "dev", "push_command")
 )
 #: Programs that run without Dagster.
 PROGRAMS = ("feature_repo", "ray_jobs", "serving")

@@ -47,7 +47,7 @@ def _commands() -> list[list[str]]:
 
 def test_the_commands_are_these() -> None:
     assert sorted(" ".join(command) for command in _commands()) == [
-        "cost report", "demo", "dev", "doctor", "jars", "lineage prediction", "tables",
+        "cost report", "demo", "dev", "doctor", "jars", "lineage prediction", "rebuild", "tables history", "tables show",
     ]  # fmt: skip
 
 

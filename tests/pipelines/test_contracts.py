@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from pipelines.contracts import COST_TAGS, RowRule, TableRule, load, load_folder, zone_contract
+from pipelines import contract_reader, contract_rules
+from pipelines.contracts import (
+    COST_TAGS,
+    Bounds,
+    Distribution,
+    RowRule,
+    RuleKind,
+    TableRule,
+    TableRuleKind,
+    load,
+    load_folder,
+    zone_contract,
+)
 from pipelines.definitions import all_contracts
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.tables import TableId
@@ -59,18 +71,26 @@ def test_rules_follow_from_the_file(tmp_path: Path) -> None:
         RowRule("part_required", "required", "part", "error"),
         RowRule("box_required", "required", "box", "error"),
         RowRule("weight_type", "type", "weight", "error", "double", "weight is double"),
-        RowRule("weight_range", "range", "weight", "error", (0, None)),
+        RowRule("weight_range", "range", "weight", "error", Bounds(0)),
         RowRule("holes_type", "type", "holes", "error", "int", "holes is int"),
-        RowRule("holes_range", "range", "holes", "error", (1, 8)),
+        RowRule("holes_range", "range", "holes", "error", Bounds(1, 8)),
         RowRule("colour_set", "set", "colour", "error", ("red", "blue")),
         RowRule("code_pattern", "pattern", "code", "error", "^[A-Z]{2}$"),
         RowRule("maker_in_makers", "reference", "maker", "warning", (makers, "name"), "new"),
+        RowRule(
+            "key_variant",
+            "variant",
+            "box",
+            "error",
+            ("box", "part"),
+            "a key differs from another by more than case and surrounding space",
+        ),
         RowRule("duplicate_key", "duplicate", "box", "error", ("box", "part"), "the key names one row"),
         RowRule("light_or_red", "expression", "weight", "warning", "weight < 9 or colour = 'red'", "why"),
     )
     assert contract.table_rules == (
-        TableRule("some", "count(1)", 1, None, "error"),
-        TableRule("balanced", "avg(weight)", 1, 9, "warning"),
+        TableRule("some", "count(1)", Bounds(1), "error"),
+        TableRule("balanced", "avg(weight)", Bounds(1, 9), "warning"),
     )
 
 
@@ -107,6 +127,97 @@ def test_an_unknown_column_is_answered_with_the_known_ones(tmp_path: Path) -> No
         contract.column("price")
 
 
+GOLDPATH = {"type": "custom", "engine": "goldpath"}
+
+
+def goldpath(name: str, **implementation: Any) -> dict[str, Any]:
+    return {"name": name, **GOLDPATH, "implementation": implementation}
+
+
+def test_rules_of_every_kind_follow_from_a_column(tmp_path: Path) -> None:
+    zone = [{"property": "timezone", "value": "America/New_York"}]
+    sold = {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": zone}
+    contract = toys.contract(
+        tmp_path,
+        "silver/toys/blocks",
+        [
+            text("part", unique=True, logicalTypeOptions={"minLength": 2, "maxLength": 9}),
+            number("price", physicalType="DECIMAL(8, 2)", logicalTypeOptions={"exclusiveMinimum": 0, "maximum": 9}),
+            sold | {"logicalTypeOptions": {"minimum": "2013-01-01T00:00:00Z"}},
+            number("ratio", customProperties=[{"property": "nonFinite", "value": "allowed"}]),
+        ],
+    )
+    assert contract.row_rules == (
+        RowRule("part_length", "length", "part", "error", Bounds(2, 9)),
+        RowRule("part_unique", "duplicate", "part", "error", ("part",), "part names one row"),
+        RowRule("price_type", "type", "price", "error", "decimal(8,2)", "price is decimal(8,2)"),
+        RowRule("price_range", "range", "price", "error", Bounds(maximum=9, above=0)),
+        RowRule("sold_type", "type", "sold", "error", "timestamp", "sold is timestamp"),
+        RowRule("sold_nonexistent", "clock", "sold", "error", "America/New_York",
+                "the clocks of America/New_York skip no such time"),
+        RowRule("sold_range", "range", "sold", "error", Bounds("2013-01-01T00:00:00Z")),
+        RowRule("ratio_type", "type", "ratio", "error", "double", "ratio is double"),
+    )  # fmt: skip
+    assert (contract.column("price").type, contract.column("sold").timezone) == ("decimal(8,2)", "America/New_York")
+    assert contract.column("ratio").non_finite == "allowed"
+
+
+def test_table_rules_of_every_kind_follow_from_quality(tmp_path: Path) -> None:
+    nulls = {"name": "few_nulls", "metric": "nullValues", "unit": "percent", "mustBeLessThan": 5, "type": "library"}
+    edges = {"column": "holes", "edges": [2, 4], "shares": [0.2, 0.5, 0.3]}
+    document = toys.document(
+        "silver/toys/blocks",
+        [whole("holes", quality=[nulls, {"type": "text", "description": "Holes are round."}]), text("colour")],
+        quality=[
+            {"name": "half", "type": "sql", "query": "SELECT count(*) FROM ${table}", "mustNotBeBetween": [1, 2]},
+            goldpath("spread", distribution={"max_psi": 0.1, **edges}),
+            goldpath("colours", distribution={"column": "colour", "shares": {"blue": 0.7, "red": 0.2}}),
+            goldpath("moved", distribution={"column": "colour", "categories": ["red"], "reference": "previous"}),
+        ],
+    )
+    contract = load(toys.write(tmp_path, document))
+    half, spread, colours, moved, nulls_rule = contract.table_rules
+    assert half == TableRule("half", "SELECT count(*) FROM {table}", Bounds(1, 2, inside=False), "error", kind="query")
+    assert spread.argument == Distribution("holes", (2, 4), "edges", (0.2, 0.5, 0.3))
+    assert spread.bounds == Bounds(maximum=0.1)
+    assert colours.argument
+    assert moved.argument
+    assert colours.argument.shares == pytest.approx((0.7, 0.2, 0.1))
+    assert (moved.argument.bins, moved.argument.shares) == (("red",), None)
+    assert (nulls_rule.kind, nulls_rule.bounds) == ("aggregate", Bounds(below=5))
+    assert "`holes` IS NULL" in nulls_rule.expression
+
+
+def test_age_is_read_in_minutes_hours_and_days(tmp_path: Path) -> None:
+    sold = {"name": "sold", "logicalType": "timestamp", "description": "d"}
+    asked = [goldpath(age, freshness={"column": "sold", "max_age": age}) for age in ("30m", "1.5h", "2d")]
+    contract = toys.contract(tmp_path, "silver/toys/blocks", [sold], quality=asked)
+    assert [rule.bounds.maximum for rule in contract.table_rules] == [1_800, 5_400, 172_800]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kept", "broken", "words"),
+    [
+        (Bounds(1, 2), (1, 2), (0.9, 2.1), ">= 1 and <= 2"),
+        (Bounds(above=1, below=2), (1.5,), (1, 2), "> 1 and < 2"),
+        (Bounds(3, 3, inside=False), (2, 4), (3,), "not >= 3 and <= 3"),
+    ],
+)
+def test_bounds_hold_their_limits(
+    bounds: Bounds, kept: tuple[float, ...], broken: tuple[float, ...], words: str
+) -> None:
+    assert [bounds.hold(value) for value in (*kept, *broken)] == [True] * len(kept) + [False] * len(broken)
+    assert str(bounds) == words
+
+
+def test_variant_columns_come_where_types_evolve_and_nowhere_else(tmp_path: Path) -> None:
+    columns = [whole("holes"), text("part"), number("density", transformLogic="a / b")]
+    evolving = toys.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
+    assert evolving.published_columns == ["holes", "part", "density", "holes__v_string"]
+    assert [rule.severity for rule in evolving.row_rules] == ["warning"]
+    assert toys.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
+
+
 #: What is wrong, where in the file that is, the value seen there, and words of what is allowed.
 WRONG: dict[str, tuple[Change, str, str, str]] = {
     "unknown key": (lambda d: d.update(colour=1), "top level", "{'", "'colour' was unexpected"),
@@ -135,6 +246,70 @@ WRONG: dict[str, tuple[Change, str, str, str]] = {
     "word for required": (
         lambda d: column(d, "part").update(required="perhaps"), "schema[0].properties[0].required", "'perhaps'",
         "'boolean'",
+    ),
+    "decimal with more decimals than digits": (
+        lambda d: column(d, "holes").update(physicalType="decimal(2,3)"), "schema[0].properties[3].physicalType",
+        "'decimal(2,3)'", "decimal(p,s) with s <= p <= 38",
+    ),
+    "option that nothing acts on": (
+        lambda d: column(d, "holes").update(logicalTypeOptions={"multipleOf": 2}),
+        "schema[0].properties[3].logicalTypeOptions.multipleOf", "2", "only minimum, maximum",
+    ),
+    "pattern of one engine": (
+        lambda d: column(d, "code").update(logicalTypeOptions={"pattern": "^(?!A)"}),
+        "schema[0].properties[5].logicalTypeOptions.pattern", "'^(?!A)'", "without lookaround",
+    ),
+    "bound that is no day": (
+        lambda d: column(d, "part").update(logicalType="date", logicalTypeOptions={"minimum": "2013-02-30"}),
+        "schema[0].properties[0].logicalTypeOptions.minimum", "'2013-02-30'", "an ISO 8601 date",
+    ),
+    "unknown time zone": (
+        lambda d: column(d, "part").update(
+            logicalType="timestamp", customProperties=[{"property": "timezone", "value": "New York"}]
+        ),
+        "schema[0].properties[0].customProperties.timezone", "'New York'", "IANA database",
+    ),
+    "time zone of a text": (
+        lambda d: column(d, "part").update(customProperties=[{"property": "timezone", "value": "UTC"}]),
+        "schema[0].properties[0].customProperties.timezone", "'UTC'", "on a timestamp",
+    ),
+    "unknown match of keys": (
+        lambda d: d["customProperties"].append({"property": "keyMatch", "value": "loose"}), "customProperties.keyMatch",
+        "'loose'", "one of normalized, exact",
+    ),
+    "unknown word for infinities": (
+        lambda d: column(d, "weight").update(customProperties=[{"property": "nonFinite", "value": "yes"}]),
+        "schema[0].properties[2].customProperties.nonFinite", "'yes'", "one of refused, allowed",
+    ),
+    "metric without a column": (
+        lambda d: d["schema"][0]["quality"][1].update(metric="nullValues"), "schema[0].quality[1].arguments", "{}",
+        "properties: the column",
+    ),
+    "metric in an unknown unit": (
+        lambda d: d["schema"][0]["quality"][1].update(unit="permille"), "schema[0].quality[1].unit", "'permille'",
+        "one of rows, percent",
+    ),
+    "invalid values without what is valid": (
+        lambda d: column(d, "part").update(
+            quality=[{"name": "x", "type": "library", "metric": "invalidValues", "mustBe": 0}]
+        ),
+        "schema[0].properties[0].quality[0].arguments", "{}", "validValues, pattern",
+    ),
+    "age without a unit": (
+        lambda d: d["schema"][0]["quality"].append(goldpath("x", freshness={"column": "weight", "max_age": 2})),
+        "schema[0].quality[3].implementation.freshness", "'max_age': 2", "30m, 36h or 2d",
+    ),
+    "shares of more than all": (
+        lambda d: d["schema"][0]["quality"].append(
+            goldpath("x", distribution={"column": "part", "shares": {"a": 0.9, "b": 0.2}})
+        ),
+        "schema[0].quality[3].implementation.distribution", "'a': 0.9", "shares: {value: share}",
+    ),
+    "edges that fall": (
+        lambda d: d["schema"][0]["quality"].append(
+            goldpath("x", distribution={"column": "holes", "edges": [3, 2], "reference": "previous"})
+        ),
+        "schema[0].quality[3].implementation.distribution", "[3, 2]", "edges",
     ),
     "broken pattern": (
         lambda d: column(d, "code").update(logicalTypeOptions={"pattern": "("}),
@@ -169,7 +344,7 @@ WRONG: dict[str, tuple[Change, str, str, str]] = {
     ),
     "unknown custom property of a column": (
         lambda d: column(d, "part").update(customProperties=[{"property": "units", "value": "g"}]),
-        "schema[0].properties[0].customProperties[0].property", "'units'", "one of unit, severity",
+        "schema[0].properties[0].customProperties[0].property", "'units'", "one of unit, severity, timezone, nonFinite",
     ),
     "winner that orders by nothing": (
         lambda d: custom(d, "winner").update(value="weight downwards"), "customProperties.winner", "'weight downwards'",
@@ -305,3 +480,12 @@ def test_a_table_that_no_contract_describes_is_not_found() -> None:
     assert zone_contract(contracts, "silver", "planes").table == TableId("silver", "flights", "planes")
     with pytest.raises(NotFoundError, match="gold table 'planes'"):
         zone_contract(contracts, "gold", "planes")
+
+
+def test_the_documented_example_loads_and_every_property_is_documented(tmp_path: Path) -> None:
+    pages = (FOLDER.parent.parent.parent / "docs" / "contracts.md").read_text(encoding="utf-8")
+    contract = load(toys.write(tmp_path, pages.partition("```yaml\n")[2].partition("```")[0]))
+    kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
+    assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
+    known = (*contract_reader.TABLE_PROPERTIES, *contract_rules.COLUMN_PROPERTIES)
+    assert [name for name in known if f"`{name}`" not in pages] == []

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines import ingestion
+from pipelines.column_drift import ColumnDrift
 from pipelines.contracts import Contract
 from pipelines.errors import LandingError
+from pipelines.formats.piece import BLOCK_BYTES
 from pipelines.ingestion import MALFORMED, RESCUED
-from pipelines.landing import Batch, Landing
+from pipelines.landing import Landing, Manifest
+from pipelines.ledger import Batch
 from tests.pipelines import toys
 from tests.pipelines.toys import number, text, whole
 
@@ -31,19 +40,24 @@ PLANNED = datetime(2013, 1, 2, 3, 4, 5, tzinfo=UTC)
 def read(tmp_path: Path) -> Read:
     """Lands a file and reads it as bronze rows."""
 
-    def run(content: bytes, *, format: str = "csv", columns: str = "discard_value", **more: Any) -> Rows:
+    def run(
+        content: bytes, *, format: str = "csv", columns: str = "discard_value", rows: int | None = None, **more: Any
+    ) -> Rows:
         contract = toys.contract(
             tmp_path, "bronze/toys/blocks", COLUMNS, format=format, drift={"columns": columns}, **more
         )
-        return [row for part in batches(tmp_path, contract, content) for row in part.to_pylist()]
+        said = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
+        return [row for part in batches(tmp_path, contract, content, **said) for row in part.to_pylist()]
 
     return run
 
 
-def batches(folder: Path, contract: Contract, content: bytes) -> list[pa.RecordBatch]:
+def batches(folder: Path, contract: Contract, content: bytes, **more: Any) -> list[pa.RecordBatch]:
     landing = Landing(folder / f"landing_{contract.path.stem}")
-    landing.deliver(domain="toys", source="blocks", interval="2013-01-01", name="blocks.txt", content=content)
-    [delivery] = landing.deliveries("toys", "blocks")
+    landing.deliver(domain="toys", source="blocks", interval="2013-01-01", name="blocks.txt", content=content, **more)
+    [found] = landing.deliveries("toys", "blocks")
+    digest = landing.checksum(found)
+    delivery = replace(found, sha256=digest, prefix=digest[:16])
     return list(ingestion.read(landing, contract, Batch(7, PLANNED.isoformat(), (delivery,)), delivery))
 
 
@@ -110,14 +124,14 @@ def test_places_stay_right_in_a_file_of_several_blocks(tmp_path: Path) -> None:
     contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     count, ragged = 120_000, {5, 60_000, 119_999}
     lines = [b"only one value" if n in ragged else b"part %06d,1,%s" % (n, b"2" * 80) for n in range(count)]
-    assert sum(map(len, lines)) > ingestion.BLOCK_BYTES
+    assert sum(map(len, lines)) > BLOCK_BYTES
     read = pa.Table.from_batches(batches(tmp_path, contract, b"part,holes,weight\n" + b"\n".join(lines)))
     found = dict(zip(read["_source_row"].to_pylist(), read["part"].to_pylist(), strict=True))
     assert found == {n + 2: None if n in ragged else f"part {n:06d}" for n in range(count)}
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\r\n\n", b"part,holes,weight", b"part,holes,weight\n", b"\npart,holes,weight\n\n"]
+    "content", [b"part,holes,weight", b"part,holes,weight\n", b"\npart,holes,weight\n\n", b"part,holes,weight\r\n"]
 )
 def test_a_file_without_rows_has_no_rows(read: Read, content: bytes) -> None:
     assert read(content) == []
@@ -143,15 +157,17 @@ def test_a_frozen_contract_refuses_even_a_header_alone(read: Read) -> None:
         read(b"part,price\n", columns="freeze")
 
 
-def test_a_file_with_another_delimiter_keeps_its_lines_whole(read: Read) -> None:
-    rows = read(b"part;holes;weight\na;1;2\n")
-    assert values(rows) == [(None, None, None)]
-    assert json.loads(rows[0][RESCUED]) == {"part;holes;weight": "a;1;2"}
+@pytest.mark.parametrize(("content", "seen"), [(b"", "an empty file"), (b"\n\r\n", "nothing but blank lines")])
+def test_a_file_without_a_header_is_refused(read: Read, content: bytes, seen: str) -> None:
+    with pytest.raises(LandingError, match=seen):
+        read(content)
 
 
-def test_a_file_with_another_delimiter_is_refused_where_columns_are_frozen(read: Read) -> None:
-    with pytest.raises(LandingError, match="part;holes;weight"):
-        read(b"part;holes;weight\na;1;2\n", columns="freeze")
+def test_a_file_with_another_delimiter_is_refused_with_a_guess(read: Read) -> None:
+    with pytest.raises(
+        LandingError, match=r"without one column of the contract: part;holes;weight; .*delimited by ';'"
+    ):
+        read(b"part;holes;weight\na;1;2\n")
 
 
 def test_the_contract_names_the_delimiter(read: Read) -> None:
@@ -163,13 +179,183 @@ def test_two_columns_of_one_name_are_refused(read: Read) -> None:
         read(b"part,holes,weight,part\na,1,2,b\n")
 
 
+@pytest.mark.parametrize("before", ["", "a,1,2\n" * 9_000])
+def test_a_value_in_another_encoding_is_a_malformed_row_and_the_rest_is_read(read: Read, before: str) -> None:
+    content = f"part,holes,weight\n{before}café,1,2\nb,1,2\n".encode("latin-1")
+    rows = read(content)
+    place = 2 + before.count("\n")
+    assert malformed(rows) == {place: "caf\\xe9,1,2"}
+    assert values(rows)[-2:] == [(None, None, None), ("b", "1", "2")]
+
+
+def test_a_header_in_another_encoding_is_refused(read: Read) -> None:
+    with pytest.raises(LandingError, match=r"a header that is no UTF-8.*correct delimiter or encoding"):
+        read("part,größe\na,1\n".encode("latin-1"))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_the_contract_names_the_encoding(read: Read, encoding: str, format: str) -> None:
+    content = "part,holes,weight\ncafé,1,2\n" if format == "csv" else '{"part": "café", "holes": 1, "weight": 2}\n'
+    assert values(read(content.encode(encoding), format=format, encoding=encoding)) == [("café", "1", "2")]
+
+
+def test_a_nul_is_no_text(read: Read) -> None:
+    rows = read(b"part,holes,weight\na\0b,1,2\nc,1,2\n")
+    assert malformed(rows) == {2: "a\\x00b,1,2"}
+    assert values(rows) == [(None, None, None), ("c", "1", "2")]
+    rows = read(b'{"part": "a\\u0000b"}\n{"part": "c"}\n', format="jsonl")
+    assert (malformed(rows), rows[1]["part"]) == ({1: '{"part": "a\\u0000b"}'}, "c")
+
+
+PACKED = [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)]
+
+
+@pytest.mark.parametrize("pack", PACKED, ids=["gzip", "zstd"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_packed_files_are_read_whatever_their_name_says(read: Read, pack: Callable[..., bytes], format: str) -> None:
+    content = b"part,holes,weight\na,1,2\n" if format == "csv" else b'{"part": "a", "holes": 1, "weight": 2}\n'
+    assert values(read(pack(content), format=format)) == [("a", "1", "2")]
+
+
+@pytest.mark.parametrize("pack", PACKED, ids=["gzip", "zstd"])
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_truncated_archive_is_refused_whole(read: Read, pack: Callable[..., bytes], kept: float, format: str) -> None:
+    lines = [b"part,holes,weight"] if format == "csv" else []
+    lines += [(b"%d,1,2" if format == "csv" else b'{"part": "%d"}') % (n * 7919 % 100_003) for n in range(50_000)]
+    packed = pack(b"\n".join(lines))
+    with pytest.raises(LandingError, match=r"blocks\.txt.*move the file out of landing"):
+        read(packed[: int(len(packed) * kept)], format=format)
+
+
+def test_several_archives_in_one_file_are_one_file(read: Read) -> None:
+    packed = gzip.compress(b"part,holes,weight\na,1,2\n") + gzip.compress(b"b,1,2\n")
+    assert values(read(packed)) == [("a", "1", "2"), ("b", "1", "2")]
+
+
 @pytest.mark.parametrize(
-    "content",
-    ["part,holes,weight\ncafé,1,2\n", "part,größe\na,1\n", "part,holes,weight\n" + "a,1,2\n" * 9_000 + "é,1,2\n"],
+    ("content", "what"),
+    [(b"PK\x03\x04workbook", "a ZIP archive or an Excel workbook"), (b"PAR1....PAR1", "a Parquet file")],
 )
-def test_another_encoding_is_refused_with_what_to_do(read: Read, content: str) -> None:
-    with pytest.raises(LandingError, match=r"blocks\.txt.*in UTF-8.*move the file out of landing"):
-        read(content.encode("latin-1"))
+def test_a_wrong_extension_is_seen_through(read: Read, content: bytes, what: str) -> None:
+    with pytest.raises(LandingError, match=f"it is {what}, whatever its name says"):
+        read(content)
+
+
+def test_text_where_parquet_should_be_is_refused(read: Read) -> None:
+    with pytest.raises(LandingError, match="no Parquet file"):
+        read(b"part,holes,weight\na,1,2\n", format="parquet")
+
+
+def test_a_truncated_parquet_file_is_refused(read: Read) -> None:
+    with pytest.raises(LandingError, match=r"a whole parquet file"):
+        read(parquet({"part": ["a"]})[:-10], format="parquet")
+
+
+def parquet(columns: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_parquet_values_are_given_as_their_text(read: Read) -> None:
+    content = parquet(
+        {
+            "part": pa.array(["a", None], pa.dictionary(pa.int8(), pa.string())),
+            "holes": pa.array([2**53 + 1, None]),
+            "weight": pa.array([Decimal("1.50"), None]),
+            "sizes": pa.array([["S", None], None]),
+            "picture": pa.array([b"\xff", None]),
+            "made_at": pa.array([datetime(2013, 1, 2, 3, 4, 5, 6, tzinfo=UTC), None], pa.timestamp("us", "UTC")),
+        }
+    )
+    rows = read(content, format="parquet")
+    assert values(rows) == [("a", "9007199254740993", "1.50"), (None, None, None)]
+    assert places(rows) == [1, 2]
+    found = json.loads(rows[0][RESCUED])
+    assert found == {"sizes": '["S", null]', "picture": "/w==", "made_at": "2013-01-02 03:04:05.000006Z"}
+    assert rows[1][RESCUED] is None
+
+
+@pytest.mark.parametrize("said", [1, 3])
+def test_other_rows_than_the_manifest_says_are_refused(read: Read, said: int) -> None:
+    content = b"part,holes,weight\na,1,2\nragged\n"
+    assert len(read(content, rows=2)) == 2
+    with pytest.raises(LandingError, match=rf"2 rows\. Expected {said} rows, as its manifest says"):
+        read(content, rows=said)
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_line_of_many_mebibytes_is_kept_out_of_memory(read: Read, format: str) -> None:
+    long = b"x" * (BLOCK_BYTES * 3)
+    if format == "csv":
+        with pytest.raises(LandingError, match="straddl"):
+            read(b"part,holes,weight\na,1,2\n" + long + b",1,2\nb,1,2\n")
+        with pytest.raises(LandingError, match="a first line that is no header"):
+            read(b"part," + long)
+        return
+    rows = read(b'{"part": "a"}\n{"part": "' + long + b'"}\n{"part": "b"}\n', format="jsonl")
+    assert [row["part"] for row in rows] == ["a", None, "b"]
+    assert malformed(rows)[2].endswith(f"[a line of {len(long) + 13} bytes, more than {BLOCK_BYTES}]")
+
+
+def test_a_file_of_five_thousand_columns_is_read(tmp_path: Path) -> None:
+    wide = [text(f"c{n}") for n in range(5_000)]
+    contract = toys.contract(tmp_path, "bronze/toys/blocks", wide)
+    header = ",".join(f"c{n}" for n in range(5_000)).encode()
+    [batch] = batches(tmp_path, contract, header + b"\n" + b",".join([b"1"] * 5_000) + b"\n")
+    assert batch["c4999"].to_pylist() == ["1"]
+
+
+def test_a_log_is_read_by_its_pattern(tmp_path: Path) -> None:
+    pattern = r"(?P<part>\S+) \[(?P<holes>\d+)\](?: (?P<weight>.*))?"
+    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS, format="log", linePattern=pattern)
+    content = b"brick [4] 2.5\n\nstack trace\nplate [2]\n\xff\n"
+    rows = [row for part in batches(tmp_path, contract, content) for row in part.to_pylist()]
+    assert values(rows) == [("brick", "4", "2.5"), (None, None, None), ("plate", "2", None), (None, None, None)]
+    assert malformed(rows) == {3: "stack trace", 5: "\\xff"}
+
+
+def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) -> None:
+    columns = [text(name) for name in ("name", "media_type", "bytes", "sha256", "uri", "language")]
+    contract = toys.contract(tmp_path, "bronze/toys/blocks", columns, format="document")
+    content = bytes(range(256))
+    manifest = Manifest.of(content, rows=1, attributes={"language": "en"})
+    [batch] = batches(tmp_path, contract, content, manifest=manifest)
+    [row] = batch.to_pylist()
+    assert (row["name"], row["media_type"], row["bytes"], row["language"]) == ("blocks.txt", "text/plain", "256", "en")
+    assert row["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_where_columns_evolve_a_new_one_gets_its_column(tmp_path: Path) -> None:
+    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
+    [batch] = batches(tmp_path, contract, b"part,holes,weight,price,Part,a b,_x\na,1,2,9,y,z,w\n")
+    [row] = batch.to_pylist()
+    assert (row["price"], json.loads(row[RESCUED])) == ("9", {"Part": "y", "a b": "z", "_x": "w"})
+
+
+@pytest.mark.parametrize(
+    ("header", "words", "renamed"),
+    [
+        ("part,holes,weight,price", "added: price", ()),
+        ("part,weight", "missing: holes", ()),
+        ("Part,holes,weight", "part seems to be renamed to Part", (("part", "Part"),)),
+        ("part,holes_count,weight", "holes seems to be renamed to holes_count", (("holes", "holes_count"),)),
+        ("weight,holes,part", "columns in another order", ()),
+        ("part,holes,weight", "", ()),
+    ],
+)
+def test_a_difference_in_columns_is_named(tmp_path: Path, header: str, words: str, renamed: Any) -> None:
+    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
+    drift = ColumnDrift.between(contract, header.split(","))
+    assert (drift.words(), drift.renamed, bool(drift)) == (words, renamed, bool(words))
+
+
+@pytest.mark.parametrize("header", ["part,weight", "part,holes,weight,price"])
+def test_frozen_columns_refuse_new_and_missing_ones(read: Read, header: str) -> None:
+    with pytest.raises(LandingError, match="freezes them"):
+        read(f"{header}\n".encode(), columns="freeze")
 
 
 def test_numbers_in_json_keep_their_text(read: Read) -> None:
@@ -203,7 +389,7 @@ def test_a_broken_line_is_kept_with_its_place_and_the_rest_is_read(read: Read) -
 def test_a_line_that_no_text_column_can_hold_stops_nothing(read: Read, line: bytes) -> None:
     rows = read(line + b'\n{"part": "b"}\n', format="jsonl")
     assert [row["part"] for row in rows] == [None, "b"]
-    assert malformed(rows) == {1: line.decode() + "\n"}
+    assert malformed(rows) == {1: line.decode()}
 
 
 def test_characters_written_as_escapes_are_the_characters(read: Read) -> None:
@@ -212,7 +398,7 @@ def test_characters_written_as_escapes_are_the_characters(read: Read) -> None:
 
 def test_unknown_names_in_json_are_kept_beside_the_row(read: Read) -> None:
     rows = read(b'{"part": "a", "price": 9.90, "shop": null}\n{"part": "b"}\n', format="jsonl")
-    assert [row[RESCUED] and json.loads(row[RESCUED]) for row in rows] == [{"price": "9.90", "shop": None}, None]
+    assert [row[RESCUED] and json.loads(row[RESCUED]) for row in rows] == [{"price": "9.90"}, None]
 
 
 def test_unknown_names_in_json_are_refused_where_columns_are_frozen(read: Read) -> None:
@@ -220,9 +406,9 @@ def test_unknown_names_in_json_are_refused_where_columns_are_frozen(read: Read) 
         read(b'{"part": "a"}\n{"part": "b", "price": 9.90}\n', format="jsonl", columns="freeze")
 
 
-def test_json_in_another_encoding_is_refused(read: Read) -> None:
-    with pytest.raises(LandingError, match="in UTF-8"):
-        read('{"part": "café"}\n'.encode("latin-1"), format="jsonl")
+def test_json_in_another_encoding_is_a_malformed_row_and_the_rest_is_read(read: Read) -> None:
+    rows = read('{"part": "café"}\n{"part": "b"}\n'.encode("latin-1"), format="jsonl")
+    assert (malformed(rows), rows[1]["part"]) == ({1: '{"part": "caf\\xe9"}'}, "b")
 
 
 def test_json_with_a_byte_order_mark_and_carriage_returns_is_read(read: Read) -> None:
@@ -245,11 +431,7 @@ def test_what_is_written_as_csv_is_read_back(read: Read, rows: list[tuple[str, s
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=8))
-def test_whatever_bytes_arrive_every_line_is_a_row_or_the_file_is_refused(read: Read, lines: list[bytes]) -> None:
-    content = b"\n".join(lines)
-    try:
-        rows = read(content, format="jsonl")
-    except LandingError:
-        return
-    arrived = content.decode("utf-8-sig").split("\n")
-    assert places(rows) == [number for number, line in enumerate(arrived, start=1) if line.strip()]
+def test_whatever_bytes_arrive_every_line_is_a_row(read: Read, lines: list[bytes]) -> None:
+    content = b"\n" + b"\n".join(lines)  # so that its first bytes are no archive's
+    rows = read(content, format="jsonl")
+    assert places(rows) == [number for number, line in enumerate(lines, start=2) if line.strip()]

@@ -1,4 +1,4 @@
-"""Deliveries land whole and once, and what was planned is taken exactly once."""
+"""Deliveries land whole and once, with what their source says of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import LandingError
-from pipelines.landing import Batch, Landing, Ledger
+from pipelines.landing import MANIFEST, Landing, Manifest, digest
 
 DAY = "2013-01-01"
 
@@ -20,26 +20,15 @@ def landing(tmp_path: Path) -> Landing:
     return Landing(tmp_path / "landing")
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger")
-
-
-def land(landing: Landing, name: str, content: bytes = b"a\n1\n", day: str = DAY) -> Path:
-    return landing.deliver(domain="toys", source="blocks", interval=day, name=name, content=content)
+def land(landing: Landing, name: str, content: bytes = b"a\n1\n", day: str = DAY, **more: Any) -> Path:
+    """Where the file lies now."""
+    return Path(landing.root) / landing.deliver(
+        domain="toys", source="blocks", interval=day, name=name, content=content, **more
+    )
 
 
 def names(landing: Landing, days: list[str] | None = None) -> list[str]:
     return [Path(delivery.uri).name for delivery in landing.deliveries("toys", "blocks", days)]
-
-
-def plan(ledger: Ledger, landing: Landing, committed: int = -1) -> Batch | None:
-    return ledger.plan(landing, landing.deliveries("toys", "blocks"), committed=committed)
-
-
-def taken(batch: Batch | None) -> list[str]:
-    assert batch is not None
-    return [Path(delivery.uri).name for delivery in batch.deliveries]
 
 
 def test_a_delivery_is_listed_with_its_day_and_size(landing: Landing) -> None:
@@ -50,7 +39,8 @@ def test_a_delivery_is_listed_with_its_day_and_size(landing: Landing) -> None:
         ("toys/blocks/dt=2013-01-01/b.csv", "2013-01-01", 5),
         ("toys/blocks/dt=2013-01-02/a.csv", "2013-01-02", 3),
     ]
-    assert landing.path(found[0]).read_bytes() == b"12345"
+    with landing.open(found[0]) as stream:
+        assert stream.read() == b"12345"
     assert names(landing, ["2013-01-02"]) == ["a.csv"]
     assert landing.deliveries("toys", "balls") == []
 
@@ -82,6 +72,7 @@ def test_links_are_left_alone(landing: Landing, tmp_path: Path) -> None:
     (folder / "link.csv").symlink_to(secret / "passwords.csv")
     (folder.parent / "dt=2013-01-02").symlink_to(secret, target_is_directory=True)
     assert names(landing) == ["whole.csv"]
+    assert landing.links("toys", "blocks") == ["toys/blocks/dt=2013-01-01/link.csv"]
 
 
 def test_a_file_where_a_day_should_be_is_left_alone(landing: Landing) -> None:
@@ -103,86 +94,61 @@ def test_other_bytes_under_a_name_that_landed_are_refused(landing: Landing) -> N
     assert path.read_bytes() == b"first"
 
 
-@pytest.mark.parametrize("name", [".a.csv", "_a.csv", "../a.csv", "day/a.csv", ""])
+@pytest.mark.parametrize("name", [".a.csv", "_a.csv", "../a.csv", "day/a.csv", "", f"a.csv{MANIFEST}"])
 def test_a_name_that_could_not_be_found_again_is_refused(landing: Landing, name: str) -> None:
     with pytest.raises(LandingError, match="a file name"):
         land(landing, name)
-    assert not landing.root.exists()
+    assert not Path(landing.root).exists()
 
 
-def test_a_batch_names_its_files_and_their_checksums(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    batch = plan(ledger, landing)
-    assert batch is not None
-    assert (batch.number, batch.ingest_id, taken(batch)) == (0, "00000000", ["a.csv"])
-    assert batch.deliveries[0].sha256 == landing.checksum(batch.deliveries[0])
-    assert ledger.batches() == [batch]
+def test_a_manifest_lies_beside_its_delivery_and_is_none_itself(landing: Landing) -> None:
+    manifest = Manifest.of(b"a\n1\n", rows=1, attributes={"language": "en"})
+    land(landing, "a.csv", manifest=manifest)
+    [delivery] = landing.deliveries("toys", "blocks")
+    assert landing.manifest(delivery) == manifest
+    assert names(landing) == ["a.csv"]
 
 
-def test_what_was_committed_is_not_planned_again(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    plan(ledger, landing)
-    assert plan(ledger, landing, committed=0) is None
-    land(landing, "b.csv", b"new")
-    second = plan(ledger, landing, committed=0)
-    assert (second and second.number, taken(second)) == (1, ["b.csv"])
+def test_a_file_is_never_seen_before_its_manifest(landing: Landing) -> None:
+    content = os.urandom(1 << 16)
+    manifest = Manifest.of(content, rows=1)
+    delivering = threading.Thread(
+        target=lambda: [land(landing, f"{n:03d}.bin", content, manifest=manifest) for n in range(200)]
+    )
+    delivering.start()
+    while delivering.is_alive():
+        assert all(landing.manifest(delivery) == manifest for delivery in landing.deliveries("toys", "blocks"))
+    assert len(names(landing)) == 200
 
 
-def test_a_planned_batch_survives_a_crash_and_is_taken_as_it_was_planned(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    planned = plan(ledger, landing)
-    land(landing, "b.csv", b"arrived after the crash")
-    assert plan(Ledger(ledger.folder), landing) == planned
-    assert taken(plan(Ledger(ledger.folder), landing, committed=0)) == ["b.csv"]
-
-
-def test_a_crash_after_the_commit_takes_nothing_twice(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    plan(ledger, landing)
-    assert plan(Ledger(ledger.folder), landing, committed=0) is None
-
-
-def test_the_same_bytes_under_another_name_are_a_duplicate(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    land(landing, "a_again.csv")
-    land(landing, "b.csv", b"other")
-    batch = plan(ledger, landing)
-    assert (taken(batch), batch and batch.duplicates) == (
-        ["a.csv", "b.csv"], ("toys/blocks/dt=2013-01-01/a_again.csv",),
-    )  # fmt: skip
-    land(landing, "a_later.csv")
-    assert plan(ledger, landing, committed=0) is None
-    assert ledger.batches()[-1].duplicates == (
-        "toys/blocks/dt=2013-01-01/a_again.csv", "toys/blocks/dt=2013-01-01/a_later.csv",
-    )  # fmt: skip
-
-
-def test_a_file_that_changed_after_it_was_taken_is_refused(landing: Landing, ledger: Ledger) -> None:
-    path = land(landing, "a.csv", b"first")
-    plan(ledger, landing)
-    path.write_bytes(b"changed")
-    with pytest.raises(LandingError, match=r"a\.csv.*changed after it was taken"):
-        plan(ledger, landing, committed=0)
-
-
-def test_a_file_that_was_only_touched_is_taken_once(landing: Landing, ledger: Ledger) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"bytes": 1}', '{"sha256": null}'])
+def test_a_manifest_that_is_none_is_named(landing: Landing, text: str) -> None:
     path = land(landing, "a.csv")
-    plan(ledger, landing)
-    os.utime(path, (1, 1))
-    assert plan(ledger, landing, committed=0) is None
+    path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
+    [delivery] = landing.deliveries("toys", "blocks")
+    with pytest.raises(LandingError, match=r"a\.csv\.manifest\.json.*ask the source for it again"):
+        landing.manifest(delivery)
 
 
-def test_only_days_that_were_asked_for_are_planned(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    land(landing, "b.csv", b"other", day="2013-01-02")
-    found: list[Any] = landing.deliveries("toys", "blocks", ["2013-01-02"])
-    assert taken(ledger.plan(landing, found, committed=-1)) == ["b.csv"]
-    assert taken(plan(ledger, landing, committed=0)) == ["a.csv"]
+def test_an_extraction_goes_on_where_the_newest_complete_delivery_left_off(landing: Landing) -> None:
+    assert landing.position("toys", "blocks") is None
+    for sequence, day in ((1, "2013-01-02"), (2, "2013-01-01")):
+        content = f"a\n{sequence}\n".encode()
+        manifest = Manifest.of(content, sequence=sequence, position={"id": 10 * sequence})
+        land(landing, "rows.csv", content, day, manifest=manifest)
+    assert landing.position("toys", "blocks") == (2, {"id": 20})
+    assert names(landing) == ["00000002-rows.csv", "00000001-rows.csv"]
 
 
-def test_a_half_written_batch_is_no_batch(landing: Landing, ledger: Ledger) -> None:
-    land(landing, "a.csv")
-    ledger.folder.mkdir()
-    (ledger.folder / ".00000000.4711").write_text('{"number": 0, "deliv', encoding="utf-8")
-    assert ledger.batches() == []
-    assert taken(plan(ledger, landing)) == ["a.csv"]
+def test_a_manifest_whose_file_never_came_moves_no_position(landing: Landing) -> None:
+    path = land(landing, "rows.csv", manifest=Manifest.of(b"a\n1\n", sequence=1, position={"id": 1}))
+    path.with_name(f"00000002-rows.csv{MANIFEST}").write_text('{"bytes": 1, "sha256": "", "sequence": 2}')
+    assert landing.position("toys", "blocks") == (1, {"id": 1})
+
+
+def test_a_file_is_landed_from_a_file(landing: Landing, tmp_path: Path) -> None:
+    spooled = tmp_path / "spooled"
+    spooled.write_bytes(os.urandom(3 << 20))
+    landed = landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)
+    assert landing.checksum(landing.deliveries("toys", "blocks")[0]) == digest(spooled)
+    assert landed == landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)

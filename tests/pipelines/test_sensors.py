@@ -138,3 +138,12 @@ def test_the_sensor_asks_for_runs_or_says_why_not(platform: Platform, deliver: D
 
 def test_the_sensor_is_off_until_somebody_switches_it_on() -> None:
     assert new_deliveries.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_pushed_events_get_a_run_of_their_own(platform: Platform, deliver: Deliver) -> None:
+    deliver("shops", "2013-01-01", "a")
+    [alone] = requests(platform, DAILY, [SHOPS])
+    deliver("blocks", "2013-01-02", "b")
+    pushed, daily = requests(platform, DAILY, [SHOPS])
+    assert (pushed.job_name, pushed.run_key) == ("events", alone.run_key)
+    assert (daily.job_name, daily.tags[RANGE_START]) == ("refresh", "2013-01-02")

@@ -78,3 +78,23 @@ def test_example_file_lists_every_setting_with_its_meaning() -> None:
         assert f"# {PREFIX}{name.upper()}=" in text
         assert field.description, f"{name} has no description"
         assert f"# {field.description}" in text
+
+
+def test_the_address_of_a_source_is_found_by_its_name_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLDPATH_SOURCES", '{"shop": "postgresql://u:s3cret@host/db"}')
+    found = settings.get()
+    assert found.source("shop") == "postgresql://u:s3cret@host/db"
+    assert "s3cret" not in repr(found)
+    with pytest.raises(SettingsError, match="connection 'bank': GOLDPATH_SOURCES names shop.*environment.*Kubernetes"):
+        found.source("bank")
+
+
+@pytest.mark.parametrize("value", ['{"shop": "s3cret"', '["s3cret"]', '{"shop": {"s3cret": 1}}', "s3cret"])
+def test_sources_that_are_no_names_and_addresses_are_refused_unseen(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLDPATH_SOURCES", value)
+    with pytest.raises(SettingsError, match="environment variable GOLDPATH_SOURCES") as caught:
+        settings.get()
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__

@@ -2,118 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
 
-from pipelines.contracts import Contract
-from pipelines.engine import Engine
+from pipelines.arrivals import FINDINGS
+from pipelines.edge import Edge
 from pipelines.governed import GovernedRun, Written, governed_asset
 from pipelines.lineage import Dataset
-from pipelines.resources import Platform
-from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
-from pipelines.tables import TableId
-from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import TAGS, number, text, whole
+from pipelines.table_assets import gold_asset, silver_asset
+from tests.pipelines.roads import (
+    DAY,
+    DAYS,
+    NEXT,
+    Road,
+    again,
+    arrivals_check,
+    contract_check,
+    failure,
+    unchanged,
+)
+from tests.pipelines.toys import TAGS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-DAY, NEXT = "2013-01-01", "2013-01-02"
-DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-08")
-_names = itertools.count()
-SOME = {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 1}
-LIGHT = {"name": "light", "type": "sql", "query": "max(weight)", "mustBeLessOrEqualTo": 100}
-COLUMNS = [
-    text("part", primaryKey=True, primaryKeyPosition=1, required=True),
-    whole("holes", logicalTypeOptions={"minimum": 1}),
-    number("weight"),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Road:
-    """One source of a name of its own, with its tables and assets, on a platform of its own."""
-
-    platform: Platform
-    materialize: Materialize
-    name: str
-    bronze: dg.AssetsDefinition
-    contract: Contract
-    folder: Path
-
-    def land(self, content: str, *, day: str = DAY, name: str = "a.csv") -> None:
-        self.platform.landing.deliver(
-            domain="toys", source=self.name, interval=day, name=name, content=content.encode()
-        )
-
-    def table(self, zone: Any) -> TableId:
-        return TableId(zone, "toys", self.name)
-
-    def rows(self, zone: str) -> list[dict[str, Any]]:
-        house = self.platform.lakehouse
-        return sorted(house.arrow(house.current(self.table(zone))).to_pylist(), key=lambda row: row["_record_id"])
-
-    def parts(self, zone: str) -> list[str]:
-        return [row["part"] for row in self.rows(zone)]
-
-    def version(self, zone: str) -> int | None:
-        return self.platform.lakehouse.version(self.table(zone))
-
-    def run(
-        self, *assets: dg.AssetsDefinition, start: str | None = None, end: str | None = None
-    ) -> dg.ExecuteInProcessResult:
-        return self.materialize(self.platform, list(assets), start, end, raise_on_error=False)
-
-    def events(self, zone: str) -> list[str]:
-        found = self.platform.lineage.events()
-        return [event["eventType"] for event in found if event["job"]["name"] == str(self.table(zone))]
-
-    def gold(self, **more: Any) -> Contract:
-        """A contract of a table that is derived from the source's silver table."""
-        made = toys.contract(self.folder, f"gold/toys/{self.name}", COLUMNS, **more)
-        self.platform.contracts[made.table] = made
-        return made
-
-
-@pytest.fixture
-def road(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
-    def build(*, partitions: dg.PartitionsDefinition[str] | None = None, **more: Any) -> Road:
-        name = f"source_{next(_names)}"
-        bronze = toys.contract(tmp_path, f"bronze/toys/{name}", [text(c["name"]) for c in COLUMNS], **more)
-        silver = toys.contract(
-            tmp_path,
-            f"silver/toys/{name}",
-            COLUMNS,
-            quality=[SOME, LIGHT],
-            nullTokens=["NA"],
-            winner="_ingest_id desc",
-            **more,
-        )
-        platform = Platform(
-            Settings(home=tmp_path / "home", profile="test"), lambda: {bronze.table: bronze, silver.table: silver}
-        )
-        platform.engine = engine
-        return Road(platform, materialize, name, bronze_asset(bronze, partitions=partitions), silver, tmp_path)
-
-    return build
-
-
-def unchanged(rows: DataFrame) -> DataFrame:
-    """Blocks as they arrived."""
-    return rows
-
-
-def failure(result: dg.ExecuteInProcessResult) -> str:
-    [event] = result.get_step_failure_events()
-    return str(event.step_failure_data.error_display_string)
 
 
 def test_good_rows_are_published_and_bad_ones_are_kept_with_their_reasons(road: Callable[..., Road]) -> None:
@@ -125,7 +40,7 @@ def test_good_rows_are_published_and_bad_ones_are_kept_with_their_reasons(road: 
     assert (toy.parts("silver"), len(toy.rows("quarantine")), len(toy.rows("bronze"))) == (["brick", "tile"], 3, 5)
     reasons = {row["_source_row"]: [reason["code"] for reason in row["_reasons"]] for row in toy.rows("quarantine")}
     assert reasons == {3: ["holes_range"], 4: ["part_required"], 6: ["malformed_row", "part_required"]}
-    [check] = result.get_asset_check_evaluations()
+    check = contract_check(result)
     assert check.passed
     assert {name: check.metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")} == {
         "rows_in": 5, "rows_clean": 2, "rows_quarantined": 3,
@@ -141,7 +56,7 @@ def test_a_table_rule_that_fails_leaves_the_version_before_published(road: Calla
     toy.land("part,holes,weight\nanvil,1,9000\nbad,0,1\n", day=NEXT)
     result = toy.run(toy.bronze, silver)
     assert not result.success
-    [check] = result.get_asset_check_evaluations()
+    check = contract_check(result)
     assert (check.passed, check.description) == (False, "light saw 9000.0")
     assert "light saw 9000.0" in failure(result)
     assert (toy.version("silver"), toy.version("quarantine"), toy.rows("silver")) == before
@@ -201,7 +116,7 @@ def test_a_gold_row_that_breaks_a_rule_is_named_and_nothing_is_published(road: C
     assert not result.success
     assert "holes_range" in failure(result)
     checks = {check.asset_key.path[0]: check.passed for check in result.get_asset_check_evaluations()}
-    assert checks == {"silver": True, "gold": False}
+    assert checks == {"bronze": True, "silver": True, "gold": False}
     assert toy.version("gold") is None
 
 
@@ -223,8 +138,8 @@ def test_gold_is_a_function_of_its_inputs(road: Callable[..., Road]) -> None:
 def test_a_batch_that_a_killed_run_had_planned_is_taken_once_and_as_planned(road: Callable[..., Road]) -> None:
     toy = road()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
-    ledger = toy.platform.ledger(toy.table("bronze"))
-    ledger.plan(toy.platform.landing, toy.platform.landing.deliveries("toys", toy.name), committed=-1)
+    landing, ledger = toy.platform.landing, toy.platform.ledger(toy.table("bronze"))
+    assert Edge(landing, ledger, toy.platform.contracts[toy.table("bronze")]).next_batch(None, committed=-1)
     toy.land("part,holes,weight\nplate,2,1\n", name="b.csv")
     assert toy.run(toy.bronze).success
     assert [(row["part"], row["_ingest_id"]) for row in toy.rows("bronze")] in (
@@ -241,13 +156,46 @@ def test_a_source_that_never_delivered_has_an_empty_table(road: Callable[..., Ro
     assert toy.rows("bronze") == []
 
 
-def test_a_file_that_cannot_be_read_takes_nothing_of_its_batch(road: Callable[..., Road]) -> None:
+def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_taken(road: Callable[..., Road]) -> None:
     toy = road(drift={"columns": "freeze"})
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     toy.land("part,price\nbrick,9\n", name="b.csv")
     result = toy.run(toy.bronze)
-    assert "b.csv" in failure(result)
-    assert toy.version("bronze") is None
+    check = arrivals_check(result)
+    assert result.success
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert check.description == "1 files with 1 rows taken; 1 x frozen_columns; 1 refused and still there"
+    assert toy.parts("bronze") == ["brick"]
+    noted = toy.platform.lakehouse.arrow(toy.platform.lakehouse.current(FINDINGS)).to_pylist()
+    assert [(Path(row["delivery"]).name, row["code"], row["treatment"]) for row in noted] == [
+        ("b.csv", "frozen_columns", "refused")
+    ]
+    assert not arrivals_check(toy.run(toy.bronze)).passed
+    (Path(toy.platform.landing.root) / noted[0]["delivery"]).unlink()
+    assert arrivals_check(toy.run(toy.bronze)).passed
+
+
+def test_a_delivery_of_refused_files_alone_leaves_an_empty_table(road: Callable[..., Road]) -> None:
+    toy = road()
+    toy.land("")
+    assert not arrivals_check(toy.run(toy.bronze)).passed
+    assert toy.rows("bronze") == []
+    toy.land("part,holes,weight\nbrick,4,2.5\n", name="b.csv")
+    assert toy.run(toy.bronze).success
+    assert toy.parts("bronze") == ["brick"]
+
+
+def test_where_columns_evolve_the_table_gets_the_new_one(road: Callable[..., Road]) -> None:
+    toy = road(drift={"columns": "evolve"})
+    toy.land("part,holes,weight\nbrick,4,2.5\n")
+    assert toy.run(toy.bronze).success
+    toy.land("part,holes,weight,price\nplate,1,1,9\n", name="b.csv")
+    check = arrivals_check(toy.run(toy.bronze))
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "column_drift" in str(check.description)
+    prices = {row["part"]: row["price"] for row in toy.rows("bronze")}
+    assert prices == {"brick": None, "plate": "9"}
+    assert toy.run(silver_asset(toy.contract)(unchanged)).success
 
 
 def test_a_run_replaces_its_days_and_no_others(road: Callable[..., Road]) -> None:
@@ -267,12 +215,84 @@ def test_a_run_replaces_its_days_and_no_others(road: Callable[..., Road]) -> Non
 
 
 def test_increments_are_all_read_and_snapshots_only_the_newest(road: Callable[..., Road]) -> None:
-    increments, snapshots = road(), road()
-    for toy, delivery in ((increments, "increment"), (snapshots, "snapshot")):
+    increments, snapshots = road(), road(delivery="snapshot")
+    for toy in (increments, snapshots):
         toy.land("part,holes,weight\nbrick,4,2.5\n", day=DAY)
         toy.land("part,holes,weight\nplate,2,1\n", day=NEXT)
-        assert toy.run(toy.bronze, silver_asset(toy.contract, delivery=delivery)(unchanged)).success  # type: ignore[arg-type]
+        assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
     assert (sorted(increments.parts("silver")), snapshots.parts("silver")) == (["brick", "plate"], ["plate"])
+
+
+def test_what_a_snapshot_lacks_is_gone_and_may_come_back(road: Callable[..., Road]) -> None:
+    toy = road(delivery="snapshot")
+    silver = silver_asset(toy.contract)(unchanged)
+    both, one = "part,holes,weight\nbrick,4,2.5\nplate,2,1\n", "part,holes,weight\nbrick,4,2.5\n"
+    seen = []
+    for day, content in (("2013-01-01", both), ("2013-01-02", one), ("2013-01-03", both)):
+        toy.land(content, day=day)
+        assert toy.run(toy.bronze, silver).success
+        seen.append(sorted(toy.parts("silver")))
+    assert seen == [["brick", "plate"], ["brick"], ["brick", "plate"]]
+
+
+def test_a_snapshot_without_rows_empties_the_table(road: Callable[..., Road]) -> None:
+    toy = road(delivery="snapshot", silver={"quality": []})
+    silver = silver_asset(toy.contract)(unchanged)
+    toy.land("part,holes,weight\nbrick,4,2.5\n", day=DAY)
+    assert toy.run(toy.bronze, silver).success
+    toy.land("part,holes,weight\n", day=NEXT)
+    assert toy.run(toy.bronze, silver).success
+    assert toy.rows("silver") == []
+
+
+def test_a_run_with_nothing_new_publishes_nothing(road: Callable[..., Road]) -> None:
+    toy = road(partitions=DAYS)
+    silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
+    toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
+    assert toy.run(toy.bronze, silver, start=DAY, end=NEXT).success
+    before = [(toy.version(zone), toy.rows(zone)) for zone in ("bronze", "silver", "quarantine")]
+    result = toy.run(toy.bronze, silver, start=DAY, end=NEXT)
+    assert result.success
+    assert [(toy.version(zone), toy.rows(zone)) for zone in ("bronze", "silver", "quarantine")] == before
+    assert contract_check(result).description == f"nothing new: version {before[1][0]} was judged when it was published"
+    toy.land("part,holes,weight\nplate,2,1\n", day=NEXT)
+    assert toy.run(toy.bronze, silver, start=DAY, end=NEXT).success
+    assert sorted(toy.parts("silver")) == ["brick", "plate"]
+
+
+def test_another_transform_derives_the_days_anew(road: Callable[..., Road]) -> None:
+    toy = road(partitions=DAYS)
+    toy.land("part,holes,weight\nbrick,4,2.5\n")
+    assert toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(unchanged), start=DAY).success
+
+    def doubled(rows: DataFrame) -> DataFrame:
+        """Twice the holes."""
+        return rows.withColumn("holes", rows.holes * 2)
+
+    assert toy.run(again(toy, DAYS)(doubled), start=DAY).success
+    assert [row["holes"] for row in toy.rows("silver")] == [8]
+
+
+def test_many_days_are_judged_slice_by_slice_and_published_at_once(
+    road: Callable[..., Road], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.silver_run.SLICE_ROWS", 3)
+    toy = road(partitions=DAYS)
+    days = [f"2013-01-0{n}" for n in range(1, 6)]
+    for n, day in enumerate(days):
+        toy.land(f"part,holes,weight\na{n},1,1\nb{n},0,1\na{n},2,2\n", day=day)
+    result = toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(unchanged), start=days[0], end=days[-1])
+    assert result.success
+    metadata = contract_check(result).metadata
+    assert [metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")] == [15, 5, 10]
+    assert sorted(toy.parts("silver")) == [f"a{n}" for n in range(5)]
+    before = toy.version("silver"), toy.version("quarantine")
+    assert len(toy.rows("quarantine")) == 10
+    toy.land("part,holes,weight\nanvil,1,9000\n", day=days[-1], name="b.csv")
+    toy.land("part,holes,weight\nplate,1,1\n", day=days[0], name="b.csv")
+    refused = toy.run(toy.bronze, again(toy, DAYS)(unchanged), start=days[0], end=days[-1])
+    assert "light saw 9000.0" in failure(refused)
+    assert (toy.version("silver"), toy.version("quarantine")) == before
 
 
 def test_lineage_names_the_source_column_of_each_published_column(road: Callable[..., Road]) -> None:

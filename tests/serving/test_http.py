@@ -66,7 +66,7 @@ def test_the_answer_is_the_models_for_the_features_that_it_names(served: Served)
 def test_every_feature_of_the_answer_has_its_value_and_time(served: Served) -> None:
     features = _ask(served)["features"]
     midnight = datetime(2013, 11, 1, tzinfo=UTC)
-    assert len(features) == 27
+    assert len(features) == 29
     assert features["origin_weather__temp"] == {
         "value": feature_value("origin_weather__temp", midnight),
         "timestamp": midnight.isoformat(),

@@ -1,0 +1,30 @@
+"""Which sources land, and whether each has a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.platform.upkeep import TAGS
+from pipelines import unknown_sources
+from pipelines.governed import GovernedRun, Written, governed_asset
+from pipelines.lineage import Dataset
+
+KEY = ("ops", "platform", "sources")
+
+
+@governed_asset(key=KEY, kind="ops", owner="platform", tags=TAGS, kinds=("json",), check=unknown_sources.CHECK)
+def sources(run: GovernedRun) -> Iterator[Written]:
+    """The sources that land without a contract, and what their domain's drift mode for tables made of each.
+
+    Grain: one figure row per source that no contract describes.
+    """
+    found = unknown_sources.treat(run)
+    rows = [
+        dg.TableRecord({"source": f"{u.domain}/{u.source}", "mode": u.mode, "deliveries": u.deliveries, "rows": u.rows})
+        for u in found
+    ]
+    metadata = {"unknown": len(found), "sources": dg.MetadataValue.table(rows) if rows else "each has its contract"}
+    dataset = Dataset(run.declaration.name, run.run_id, run.declaration.owner, rows=len(found))
+    yield Written(dataset, metadata, unknown_sources.check_result(found, list(KEY)))

@@ -1,0 +1,130 @@
+"""The push server against a bare FastAPI endpoint that appends one line and syncs it, for each request by itself.
+
+Both run as processes of their own with one worker; eight clients send one event a request, in alternating blocks. Ours
+also authenticates, knows what comes again, checks the contract, and moves the online features before it acknowledges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.pairs import Row, percentile
+from pipelines import ports
+from pipelines.child_process import ChildProcess
+from pipelines.settings import Settings
+
+BLOCKS, BLOCK, CLIENTS = 6, 400, 8
+START_SECONDS = 120.0
+AIRCRAFT = 500
+BEGINNING = datetime(2013, 11, 1, 9, 20, tzinfo=UTC)
+PATH = "/v1/events/flights/movements"
+PROJECT = Path(__file__).parent.parent
+EVENT: dict[str, Any] = {
+    "flight_date": "2013-11-01", "carrier": "UA", "flight": 1545, "origin": "EWR", "dest": "IAH",
+    "movement": "departed", "delay": 5, "scheduled_duration_minutes": 254,
+}  # fmt: skip
+BARE = """
+import os, sys
+import uvicorn
+from fastapi import FastAPI
+app = FastAPI()
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+@app.post("/v1/events/flights/movements")
+def push(event: dict):
+    os.write(log, (str(event) + "\\n").encode())
+    os.fsync(log)
+    return {}
+@app.get("/readyz")
+def ready():
+    return {}
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", access_log=False)
+"""
+
+
+def measure(settings: Settings) -> list[Row]:
+    from feature_repo.flights import OBJECTS
+    from feature_repo.store import open_store
+    from serving import access
+
+    with tempfile.TemporaryDirectory(dir=_made(settings.root)) as folder:
+        home = Path(folder)
+        declared: list[Any] = list(OBJECTS)
+        open_store(Settings(home=home)).apply(declared)
+        token = access.token(Settings(home=home)).get_secret_value()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        bare = [sys.executable, "-c", BARE, str(home / "bare.log")]
+        ours = [sys.executable, "-m", "pipelines", "push", "--port"]
+        with _server(ours, home) as at, _server(bare, home) as peer:
+            found = asyncio.run(_blocks({"ours": at, "bare": peer}, headers))
+    rows, note = [], f"{CLIENTS} clients, {BLOCKS * BLOCK} events; each of ours moves a feature view in SQLite"
+    rates = {name: BLOCKS * BLOCK / took for name, (took, _) in found.items()}
+    rate = rates["ours"] / rates["bare"]
+    rows.append(Row("push events/s", f"{rates['ours']:,.0f}", f"{rates['bare']:,.0f}", rate, note))
+    for share in (0.50, 0.99):
+        a, b = (1_000 * percentile(found[name][1], share) for name in ("ours", "bare"))
+        rows.append(Row(f"push acknowledged p{100 * share:.0f}", f"{a:.1f} ms", f"{b:.1f} ms", a / b, note))
+    return rows
+
+
+async def _blocks(at: dict[str, int], headers: dict[str, str]) -> dict[str, tuple[float, list[float]]]:
+    """Seconds of all blocks but the first, and of each request in them, by server."""
+    took, each = dict.fromkeys(at, 0.0), {name: list[float]() for name in at}
+    numbers = itertools.count()
+    for block in range(BLOCKS + 1):
+        for name, port in at.items():
+            url, seconds = f"http://{ports.LOOPBACK}:{port}{PATH}", list[float]()
+            begun = time.perf_counter()
+            await asyncio.gather(*[_client(url, headers, numbers, seconds) for _ in range(CLIENTS)])
+            if block:  # the first one warms up
+                took[name] += time.perf_counter() - begun
+                each[name] += seconds
+    return {name: (took[name], each[name]) for name in at}
+
+
+async def _client(url: str, headers: dict[str, str], numbers: Iterator[int], seconds: list[float]) -> None:
+    async with httpx.AsyncClient(headers=headers, timeout=60, trust_env=False) as client:
+        for _ in range(BLOCK // CLIENTS):
+            number = next(numbers)
+            moved_at = (BEGINNING + timedelta(seconds=number)).isoformat()
+            own = {"event_id": str(number), "tailnum": f"N{number % AIRCRAFT}", "moved_at": moved_at}
+            body = json.dumps(EVENT | own)
+            begun = time.perf_counter()
+            (await client.post(url, content=body)).raise_for_status()
+            seconds.append(time.perf_counter() - begun)
+
+
+@contextlib.contextmanager
+def _server(command: list[str], home: Path) -> Iterator[int]:
+    port = ports.free_port()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GOLDPATH_")}
+    child = ChildProcess.start(
+        "server", [*command, str(port)], log=home / f"{port}.log", env=env | {"GOLDPATH_HOME": str(home)}, cwd=PROJECT
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://{ports.LOOPBACK}:{port}/readyz", timeout=60, trust_env=False).is_success:
+                    break
+            time.sleep(0.2)
+        yield port
+    finally:
+        child.stop()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

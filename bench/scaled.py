@@ -1,0 +1,167 @@
+"""Flights at any scale: bronze tables of the 336,776 flights of 2013, repeated, under a contract of 20 rules or of none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from pipelines.bronze_run import INGEST
+from pipelines.contracts import Contract, load
+from pipelines.governed import PLATFORM, RECOMPUTE
+from pipelines.ingestion import RESCUED, schema
+from pipelines.lakehouse import Append
+from pipelines.landing import Delivery
+from pipelines.resources import Platform
+from pipelines.table_assets import silver_asset
+from pipelines.tables import PARTITION, TableId
+
+FLIGHTS = 336_776
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-01")
+TEXTS = ("carrier", "tailnum", "origin", "dest")
+NUMBERS = ("copy", "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time",
+           "arr_delay", "flight", "air_time", "distance", "hour", "minute")  # fmt: skip
+COLUMNS = (*NUMBERS, *TEXTS, "time_hour")
+KEY = ("copy", "month", "day", "carrier", "flight", "origin")
+REQUIRED = (*KEY, "dest", "distance")
+RANGES = {"month": (1, 12), "day": (1, 31), "dep_delay": (-120, 2880), "arr_delay": (-240, 2880), "distance": (1, 12_000),
+          "air_time": (1, 1200), "hour": (0, 24), "minute": (0, 59)}  # fmt: skip
+EXPRESSIONS = {
+    "departure_complete": ("dep_delay", "(dep_time IS NULL) = (dep_delay IS NULL)"),
+    "hour_agrees": ("hour", "sched_dep_time div 100 = hour"),
+}
+
+
+def document(table: str, *, rules: bool) -> dict[str, Any]:
+    """The contract of `zone/bench/name`: in silver, casts and a key; with rules, 20 row rules beside them."""
+    zone, _, name = table.split("/")
+    properties = [_property(column, rules=rules and zone == "silver") for column in COLUMNS]
+    quality = [
+        {"name": rule, "type": "custom", "engine": "goldpath", "implementation": {"column": column, "row": sql}}
+        for rule, (column, sql) in EXPRESSIONS.items()
+    ]
+    tags = ("cost_centre", "business_unit", "project", "application", "workload_class")
+    custom = {
+        "tags": dict.fromkeys(tags, "bench") | {"data_class": "public"},
+        "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_value"},
+        "nullTokens": ["", "NA"],
+        "keyMatch": "exact",
+    }
+    return {
+        "apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active",
+        "domain": "bench", "description": {"purpose": "Flights, repeated."}, "team": {"name": "bench"},
+        "servers": [{"server": "landing", "type": "local", "path": name, "format": "csv"}],
+        "schema": [{"name": name, "physicalName": table, "dataGranularityDescription": "One row per flight and copy.",
+                    "properties": properties, "quality": quality if rules and zone == "silver" else []}],
+        "slaProperties": [{"property": "freshness", "value": 1, "unit": "d"},
+                          {"property": "retention", "value": 1, "unit": "y"}],
+        "customProperties": [{"property": key, "value": value} for key, value in custom.items()],
+    }  # fmt: skip
+
+
+def _property(column: str, *, rules: bool) -> dict[str, Any]:
+    kind = {"logicalType": "integer", "physicalType": "int"} if column in NUMBERS else {"logicalType": "string"}
+    if column == "time_hour":
+        kind = {"logicalType": "timestamp"}
+    found: dict[str, Any] = {"name": column, "description": column, **kind}
+    if column in KEY:
+        found |= {"primaryKey": True, "primaryKeyPosition": KEY.index(column) + 1}
+    if rules:
+        if column in REQUIRED:
+            found["required"] = True
+        if column in RANGES:
+            found["logicalTypeOptions"] = dict(zip(("minimum", "maximum"), RANGES[column], strict=True))
+        if column == "origin":
+            found["enum"] = [{"value": code} for code in ("EWR", "JFK", "LGA")]
+        if column == "dest":
+            found["logicalTypeOptions"] = {"pattern": "^[A-Z]{3}$"}
+    return found
+
+
+class Scaled:
+    """A platform with one bronze table of so many copies, and silver assets over it."""
+
+    def __init__(self, platform: Platform, folder: Path, *, copies: int) -> None:
+        self.platform = platform
+        self.copies = copies
+        self.folder = folder
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.bronze = TableId("bronze", "bench", "governed")
+        platform.contracts.clear()
+        self.contract = self._load(str(self.bronze), rules=False)
+
+    def _load(self, table: str, *, rules: bool) -> Contract:
+        path = self.folder / f"{table.replace('/', '_')}.yaml"
+        path.write_text(yaml.safe_dump(document(table, rules=rules)), encoding="utf-8")
+        contract = load(path)
+        self.platform.contracts[contract.table] = contract
+        return contract
+
+    def fill(self) -> None:
+        """Commits the bronze table: for each day its flights, as often as there are copies."""
+        from assets.flights.arrivals import flight_lines
+        from datetime import date, timedelta
+
+        days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
+        header, found = flight_lines(days)
+        names = header.decode().strip().split(",")
+        parts = (
+            (Delivery(day.isoformat(), day.isoformat(), 0, 0), self._copies(names, lines, day.isoformat()))
+            for day, lines in found.items()
+        )
+        house = self.platform.lakehouse
+        with house.writing(self.bronze):
+            staged = house.stage_arrow(self.bronze, parts, _raise, schema=schema(self.contract))
+            house.commit(self.bronze, staged, Append(INGEST, 0), metadata={})
+
+    def _copies(self, names: list[str], lines: list[bytes], day: str) -> Iterator[pa.RecordBatch]:
+        values = list(zip(*(line.decode().strip().split(",") for line in lines), strict=True))
+        columns = {name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=True)}
+        count = len(lines)
+        rows = pa.array(range(2, count + 2), pa.int64())
+        places = pc.utf8_lpad(rows.cast(pa.string()), 12, "0")
+        for copy in range(self.copies):
+            arrays = [columns.get(name, pa.array([str(copy)] * count)) for name in COLUMNS]
+            prefix = f"{day.replace('-', '')}{copy:08d}"
+            more = {RESCUED: pa.nulls(count, pa.string()), "_record_id": pc.binary_join_element_wise(prefix, places, ""),
+                    "_source_uri": pa.repeat(day, count), "_source_row": rows, "_ingest_id": pa.repeat("00000000", count),
+                    "_ingested_at": pa.array([0] * count, pa.timestamp("us", "UTC")), PARTITION: pa.repeat(day, count)}
+            yield pa.RecordBatch.from_arrays([*arrays, *more.values()], schema=schema(self.contract))
+
+    def silver(self, name: str, *, rules: bool) -> dg.AssetsDefinition:
+        """A silver asset over the same bronze table, by whatever name."""
+        house, bronze = self.platform.lakehouse, self._load(f"bronze/bench/{name}", rules=False)
+        if not house.path(bronze.table).exists():
+            house.path(bronze.table).symlink_to(house.path(self.bronze), target_is_directory=True)
+        return silver_asset(self._load(f"silver/bench/{name}", rules=rules), partitions=DAYS)(_unchanged)
+
+    def run(self, asset: dg.AssetsDefinition, *, anew: bool = True) -> dict[str, float]:
+        """The figures of one governed run of all days: seconds, peak_memory_mb, rows."""
+        tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
+        result = dg.materialize(
+            [asset],
+            instance=self.instance,
+            tags=tags | ({RECOMPUTE: "true"} if anew else {}),
+            resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(self.platform)},
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        )
+        figures = {}
+        for event in result.get_asset_materialization_events():
+            for key, value in event.materialization.metadata.items():
+                if key in ("seconds", "cpu_seconds", "peak_memory_mb", "rows_in", "rows_clean"):
+                    figures[key] = float(str(value.value))
+        return figures
+
+
+def _unchanged(rows: Any) -> Any:
+    """Flights, as they arrived."""
+    return rows
+
+
+def _raise(delivery: Delivery, error: Exception) -> None:
+    raise error

@@ -1,0 +1,113 @@
+"""`goldpath landing`: what has landed and was not taken, and a first contract for what nobody has described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.invocation import AsJson, errors_shown, opened_platform, print_json
+
+if TYPE_CHECKING:
+    from pipelines.resources import Platform
+
+app = typer.Typer(help="What has landed, and what was not taken.", no_args_is_help=True)
+Source = Annotated[str, typer.Argument(metavar="DOMAIN/SOURCE", help="As below the landing root: flights/weather.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Deliveries that were refused, with the reason, and those that no run has looked at; sources without a contract.
+
+    Example: `goldpath landing list`
+    """
+    with errors_shown(), opened_platform() as platform:
+        rows = open_deliveries(platform)
+        if as_json:
+            print_json(rows)
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("delivery", "state", "observed", "expected"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(row["delivery"], row["state"], row["observed"], row["expected"])
+        Console().print(table if rows else "Everything that has landed was taken.")
+
+
+def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
+    """What is there and not taken. Grain: one entry per delivery, or per source that no contract describes."""
+    from pipelines.edge import fresh
+    from pipelines.unknown_sources import unknown_sources
+
+    found = []
+    for table, contract in sorted(platform.contracts.items()):
+        if table.zone != "bronze":
+            continue
+        ledger = platform.ledger(table)
+        for record in ledger.records(fate="refused"):
+            if platform.landing.now(record.delivery) is not None:
+                words = {"observed": record.observed or "", "expected": record.expected or ""}
+                found.append({"delivery": record.delivery.uri, "state": f"refused: {record.code}", **words})
+        landed = platform.landing.deliveries(table.domain, table.table)
+        refused = {entry["delivery"] for entry in found}
+        found += [
+            {"delivery": d.uri, "state": "not looked at", "observed": "", "expected": ""}
+            for d in fresh(ledger, contract, landed)
+            if d.uri not in refused
+        ]
+    for domain in sorted({table.domain for table in platform.contracts}):
+        for source in unknown_sources(platform.landing, domain, platform.contracts):
+            words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
+            found.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
+    return found
+
+
+@app.command()
+def retry(source: Source) -> None:
+    """Lets refused deliveries of a source be looked at again by its next run. What was taken stays taken.
+
+    Example: `goldpath landing retry flights/weather`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.tables import TableId
+
+        table = TableId.parse(f"bronze/{source}")
+        count = platform.ledger(table).forget_refused()
+        typer.echo(f"{count} refused deliveries of {source} will be looked at again: materialize {table}")
+
+
+@app.command()
+def propose(
+    source: Source,
+    folder: Annotated[Path | None, typer.Option(help="Write the files there; else they are printed.")] = None,
+) -> None:
+    """A contract for bronze and one for silver, from what the newest delivery of a source shows, for you to complete.
+
+    Example: `goldpath landing propose flights/complaints --folder assets/flights/contracts`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines import proposal
+        from pipelines.errors import SettingsError
+
+        domain, _, name = source.partition("/")
+        found = proposal.sample(platform.landing, domain, name)
+        like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
+        texts = proposal.render(proposal.documents(domain, name, found, like))
+        for file, text in texts.items():
+            if folder is None:
+                typer.echo(f"# {file}\n{text}")
+            elif (folder / file).exists():
+                raise SettingsError(
+                    object=f"{folder / file}",
+                    observed="it is there",
+                    expected="no file of that name: what somebody wrote is not overwritten",
+                    next_step="propose into another folder, or move the file away",
+                )
+            else:
+                (folder / file).write_text(text, encoding="utf-8")
+                typer.echo(f"wrote {folder / file}")
+        typer.echo(proposal.code(name, list(found.columns)))

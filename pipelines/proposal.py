@@ -1,0 +1,185 @@
+"""A first contract for a source that has none: what its landed files show, for a person to correct and to complete."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pipelines.contracts import COST_TAGS, Contract, Format
+from pipelines.errors import NotFoundError
+from pipelines.formats.opening import lines, unpacked
+from pipelines.formats.piece import shown
+from pipelines.landing import Delivery, Landing
+
+#: Rows that are looked at for types; what comes later and does not fit is what verdicts are for.
+SAMPLE_ROWS = 5_000
+NULLS = ("", "NA", "N/A", "null", "NULL")
+_TYPES = {
+    "integer": re.compile(r"[+-]?\d{1,18}"),
+    "number": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+    "boolean": re.compile(r"(?i:true|false)"),
+    "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
+    "timestamp": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the newest delivery of a source shows: its format, its delimiter, and some values of each column."""
+
+    format: Format
+    delimiter: str
+    columns: dict[str, list[str]]
+
+    def type(self, name: str) -> str:
+        """The ODCS logical type that every value of the sample has."""
+        values = [value for value in self.columns[name] if value not in NULLS]
+        fits = (kind for kind, pattern in _TYPES.items() if values and all(map(pattern.fullmatch, values)))
+        return next(fits, "string")
+
+    @property
+    def key(self) -> str | None:
+        """The first column whose values are all there and all different."""
+        for name, values in self.columns.items():
+            if values and len(set(values)) == len(values) and not set(values) & set(NULLS):
+                return name
+        return None
+
+
+def sample(landing: Landing, domain: str, source: str) -> Sample:
+    """Looks into the newest delivery.
+
+    Raises:
+        NotFoundError: if nothing has landed.
+    """
+    found = landing.deliveries(domain, source)
+    if not found:
+        raise NotFoundError(
+            object=f"deliveries of {domain}/{source}",
+            observed=f"nothing below {landing.root}/{domain}/{source}/dt=INTERVAL/",
+            expected="one file at least, to look into",
+            next_step="land one, or write the contract by hand; docs/contracts.md says how",
+        )
+    return _look(landing, found[-1])
+
+
+def _look(landing: Landing, delivery: Delivery) -> Sample:
+    with landing.open(delivery) as stream:
+        head = stream.read(4)
+    if head == b"PAR1":
+        return _parquet(landing, delivery)
+    with unpacked(landing, delivery) as stream:
+        texts = [shown(line) for _, line in islice(lines(stream), SAMPLE_ROWS + 1) if line.strip()]
+    if texts and texts[0].startswith("{"):
+        records = [json.loads(text, parse_float=str, parse_int=str) for text in texts if text.endswith("}")]
+        names = dict.fromkeys(name for record in records for name in record)
+        return Sample("jsonl", ",", {name: [_text(record.get(name)) for record in records] for name in names})
+    delimiter = max(",;\t|", key=lambda d: texts[0].count(d)) if texts else ","
+    rows = list(csv.reader(io.StringIO("\n".join(texts)), delimiter=delimiter))
+    names, body = (rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]) if rows else ([], [])
+    return Sample("csv", delimiter, {name: [row[n] for row in body] for n, name in enumerate(names)})
+
+
+def _parquet(landing: Landing, delivery: Delivery) -> Sample:
+    import pyarrow.parquet as pq
+
+    with landing.open(delivery) as stream:
+        rows = next(pq.ParquetFile(stream).iter_batches(SAMPLE_ROWS)).to_pylist()
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Sample("parquet", ",", {name: [_text(row[name]) for row in rows] for name in names})
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def documents(domain: str, source: str, found: Sample, like: Contract | None) -> dict[str, dict[str, Any]]:
+    """ODCS documents by file name: bronze as it arrives, silver with the types that the sample has.
+
+    Args:
+        domain: The data domain.
+        source: The source, which names the tables.
+        found: What its files show.
+        like: A contract of the domain, whose team and cost tags are taken over.
+    """
+    zones = {zone: _document(zone, domain, source, found, like) for zone in ("bronze", "silver")}
+    return {f"{zone}_{source}.yaml": document for zone, document in zones.items()}
+
+
+def _document(zone: str, domain: str, source: str, found: Sample, like: Contract | None) -> dict[str, Any]:
+    silver = zone == "silver"
+    tags = dict(like.tags) if like else dict.fromkeys(COST_TAGS, "unknown") | {"data_class": "internal"}
+    custom: dict[str, Any] = {
+        "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"},
+        "tags": tags | {"workload_class": "ingestion"},
+    }
+    if silver:
+        custom |= {"nullTokens": [t for t in NULLS if any(t in v for v in found.columns.values())] or [""]}
+        custom |= {"winner": "_ingest_id desc"} if found.key else {}
+    elif found.delimiter != ",":
+        custom["delimiter"] = found.delimiter
+    properties = [_property(name, found, typed=silver) for name in found.columns]
+    return {
+        "apiVersion": "v3.1.0",
+        "kind": "DataContract",
+        "id": f"{zone}-{domain}-{source}",
+        "name": source.replace("_", " ").capitalize(),
+        "version": "0.1.0",
+        "status": "draft",
+        "domain": domain,
+        "description": {"purpose": f"What {source} is for: say it here, people read it in the UI."},
+        "team": {"name": like.owner if like else "unknown"},
+        **({} if silver else {"servers": [_server(source, found)]}),
+        "schema": [
+            {
+                "name": source,
+                "physicalName": f"{zone}/{domain}/{source}",
+                "dataGranularityDescription": f"One row per {found.key or 'record of the source'}.",
+                "properties": properties,
+            }
+        ],
+        "slaProperties": [
+            {"property": "freshness", "value": 2, "unit": "d"},
+            {"property": "retention", "value": 7, "unit": "y"},
+        ],
+        "customProperties": [{"property": name, "value": value} for name, value in custom.items()],
+    }
+
+
+def _server(source: str, found: Sample) -> dict[str, Any]:
+    return {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": found.format}
+
+
+def _property(name: str, found: Sample, *, typed: bool) -> dict[str, Any]:
+    kind = found.type(name) if typed else "string"
+    key = {"primaryKey": True, "primaryKeyPosition": 1, "required": True} if typed and name == found.key else {}
+    return {"name": name, "logicalType": kind, "description": name.replace("_", " ").capitalize() + ".", **key}
+
+
+def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The documents as YAML texts."""
+    import yaml
+
+    return {
+        name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        for name, document in documents.items()
+    }
+
+
+def code(source: str, names: Sequence[str]) -> str:
+    """The lines that declare the two tables."""
+    return (
+        f'{source} = bronze_asset(contract("bronze/{source}"))  # in bronze.py\n\n'
+        f'@silver_asset(contract("silver/{source}"))  # in silver.py\n'
+        f"def {source}({source}: DataFrame) -> DataFrame:\n"
+        f'    """Say what it is for; columns: {", ".join(names)}."""\n'
+        f"    return {source}\n"
+    )

@@ -1,0 +1,158 @@
+"""A REST API that answers in pages, as increments of JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipelines.errors import DefinitionError, GoldpathError, LandingError
+from pipelines.retrying import Backoff
+from pipelines.sources.base import Extracted, day, file_stem, newest
+from pipelines.sources.rest_api import Page, RestApi
+from pipelines.sources.watermark import Lateness, earlier
+
+PAGINATORS = ("single_page", "header_link", "json_link", "header_cursor", "cursor", "offset", "page_number")
+_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+
+
+@dataclass(frozen=True, slots=True)
+class RestPages:
+    """The records of one path, page by page; for `increment` silver tables.
+
+    The position is the request for the next page: pages that were read are landed when a later one fails, and the next
+    run begins with that one. Behind the last page, the next run asks for what is newer than the newest cursor value;
+    without `cursor_param` it reads all pages again, and lands them unless they are what they were. Numbers keep their
+    digits. Deletes are not seen.
+
+    The address in GOLDPATH_SOURCES is `https://api.example.com/v1`; as `https://:TOKEN@…` each request carries that
+    token (bearer), as `https://user:password@…` these (basic), and as `…?key=SECRET` that parameter.
+
+    Args:
+        connection: Name of the address in GOLDPATH_SOURCES.
+        path: Path below the address.
+        records: Where an answer has its records, a JSON path.
+        paginator: How pages follow each other, in dlt's words, such as `{"type": "cursor", "cursor_path": "next",
+            "cursor_param": "after"}`; one of the types in PAGINATORS.
+        params: Parameters of the first request.
+        cursor_param: Parameter that asks for records from a cursor value on.
+        cursor: The records' member that it is compared with.
+        lateness: How far behind the newest cursor value records may still appear, in the cursor's unit.
+        pages_per_file: Pages after which a delivery ends and the next begins.
+        timeout_seconds: How long the server may be silent.
+    """
+
+    connection: str
+    path: str
+    records: str = "data"
+    paginator: Mapping[str, Any] = field(default_factory=lambda: {"type": "single_page"})
+    params: Mapping[str, Any] = field(default_factory=dict)
+    cursor_param: str | None = None
+    cursor: str = "updated_at"
+    lateness: Lateness = timedelta(0)
+    pages_per_file: int = 50
+    timeout_seconds: float = 60.0
+    kind: str = "rest"
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def __post_init__(self) -> None:
+        if self.paginator.get("type") not in PAGINATORS:
+            raise DefinitionError(
+                object=f"REST source {self.connection}/{self.path}",
+                observed=f"paginator {self.paginator.get('type')!r}",
+                expected=f"one of {', '.join(PAGINATORS)}",
+                next_step="name the way in which its pages follow each other",
+            )
+
+    def extract(
+        self, position: Mapping[str, Any] | None, *, connection: str | None, now: datetime
+    ) -> Iterator[Extracted]:
+        """The pages behind the position, as files of at most `pages_per_file` pages; what was read before an error."""
+        state = _State(**(position or {}))
+        resumed = state.next is not None
+        if not resumed:
+            state.before, state.landed = state.landed, []
+        api = RestApi.at(
+            str(connection),
+            source=f"connection {self.connection!r}",
+            backoff=self.backoff,
+            timeout_seconds=self.timeout_seconds,
+        )
+        reading = api.pages(state.next or self._first(state), records=self.records, paginator=self.paginator)
+        held: list[Page] = []
+        failure: GoldpathError | None = None
+        open_pass = resumed  # where something of a pass has landed, its end has to be noted too
+        while True:
+            try:
+                page = next(reading, None)
+            except GoldpathError as error:
+                page, failure = None, error
+            # A full file waits for the page behind it: if that is the last one and empty, the file ends the pass.
+            full = len(held) >= self.pages_per_file and page is not None and bool(page.records or page.next)
+            if held and (page is None or full):
+                extracted, changed = self._file(held, state, now)
+                held = []
+                if changed or open_pass:
+                    open_pass = True
+                    yield extracted
+            if page is None:
+                break
+            held.append(page)
+        if failure:
+            raise failure
+
+    def _first(self, state: _State) -> dict[str, Any]:
+        since = {}
+        if self.cursor_param and state.cursor is not None:
+            start = earlier(state.cursor, self.lateness, cursor=f"cursor {self.cursor!r} of {self.path}")
+            if start != state.cursor and isinstance(start, str) and (offset := _OFFSET.search(state.cursor)):
+                start += offset[0]
+            since = {self.cursor_param: start}
+        return {"url": self.path.lstrip("/"), "params": {**self.params, **since}}
+
+    def _file(self, pages: list[Page], state: _State, now: datetime) -> tuple[Extracted, bool]:
+        """One file of some pages, and whether it is another than in the last pass; moves the state behind them."""
+        import simplejson
+
+        records = [record for page in pages for record in page.records]
+        encode = simplejson.JSONEncoder(ensure_ascii=False).encode
+        content = "".join(f"{encode(record)}\n" for record in records).encode()
+        sha256 = hashlib.sha256(content).hexdigest()
+        if records:
+            state.landed = [*state.landed, sha256]
+        if self.cursor_param:
+            values = [value for value in (state.newest, *map(self._value, records)) if value is not None]
+            state.newest = max(values, default=None)
+        state.next = pages[-1].next
+        if state.next is None:
+            ended = [value for value in (state.cursor, state.newest) if value is not None]
+            state.cursor, state.newest = max(ended, default=None), None
+        told = newest(state.newest if state.next else state.cursor)
+        extracted = Extracted(day(now), f"{file_stem(self.path)}.jsonl", content, len(records), asdict(state), told)
+        return extracted, bool(records) and sha256 not in state.before
+
+    def _value(self, record: Any) -> Any:
+        value = record.get(self.cursor) if isinstance(record, dict) else None
+        if value is None:
+            raise LandingError(
+                object=f"cursor {self.cursor!r} of {self.path}",
+                observed=f"a record without it: {str(record)[:200]}",
+                expected="a value in each record, which each change moves forward",
+                next_step="correct `cursor` in the source's declaration",
+            )
+        return value if isinstance(value, (str, int)) else float(value.encoded_json)
+
+
+@dataclass(slots=True)
+class _State:
+    """The position: the next page's request (None behind the last), the cursor value of the last whole pass and the
+    newest of this one, the SHA-256 of the files of this pass and of the one before it."""
+
+    next: Mapping[str, Any] | None = None
+    cursor: Any = None
+    newest: Any = None
+    landed: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)

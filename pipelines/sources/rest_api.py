@@ -1,0 +1,200 @@
+"""A REST API as sources see it: pages through dlt's client, with retries, credentials and errors of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pipelines.errors import GoldpathError, LandingError, SettingsError, TransientError
+from pipelines.retrying import Backoff, is_transient, retry_after
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Request, Response, Session
+    from requests.auth import AuthBase
+
+#: A request for a page, JSON: `url` below the server's root, and `params`; it holds no secret.
+PageRequest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The records of one page, and the request for the next; None behind the last page."""
+
+    records: list[Any]
+    next: PageRequest | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RestApi:
+    """A server and what it is asked with; `source` is how errors name it, never the address."""
+
+    address: SplitResult
+    source: str
+    backoff: Backoff
+    timeout_seconds: float
+
+    @classmethod
+    def at(cls, address: str, *, source: str, backoff: Backoff, timeout_seconds: float) -> RestApi:
+        """The API at `https://[user:password@ or :token@]host/base[?parameter=secret]`; raises SettingsError."""
+        try:
+            parts = urlsplit(address)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise SettingsError(
+                object=source,
+                observed="an address that is no URL of an API",
+                expected="https://host/base, with :token@ or user:password@ before the host if it asks for them",
+                next_step="correct it in GOLDPATH_SOURCES",
+            )
+        return cls(parts, source, backoff, timeout_seconds)
+
+    def pages(self, first: PageRequest, *, records: str, paginator: Mapping[str, Any]) -> Iterator[Page]:
+        """Page after page from a request on.
+
+        Args:
+            first: `url` may be a path below the address, or one below the server's root as pages give it.
+            records: Where an answer has its records, a JSON path.
+            paginator: dlt's configuration of a paginator.
+
+        Raises:
+            TransientError: if the server does not answer well, as often as it was tried.
+            LandingError: if it refuses, or answers without records.
+        """
+        from dlt.common.configuration.specs.runtime_configuration import RuntimeConfiguration
+        from dlt.sources.helpers.rest_client import RESTClient
+        from dlt.sources.helpers.rest_client.paginators import RangePaginator
+        from dlt.sources.rest_api.config_setup import create_paginator
+
+        params = dict(first["params"])
+        paging: Any = create_paginator(dict(paginator))  # ty: ignore[invalid-argument-type]
+        if isinstance(paging, RangePaginator) and paging.param_name in params:
+            paging.initial_value = int(params[paging.param_name])
+        root = f"{self.address.scheme}://{self.address.netloc.rpartition('@')[2]}"
+        url = f"{root}{first['url']}" if first["url"].startswith("/") else first["url"]
+        with self._session(records) as session:
+            client = RESTClient(
+                root + self.address.path,
+                paginator=paging,
+                auth=self._auth(),
+                session=session,
+                config=RuntimeConfiguration(dlthub_telemetry=False),
+            )
+            reading = client.paginate(
+                url, params=params, data_selector=records, hooks={"response": []}, timeout=self.timeout_seconds
+            )
+            while True:
+                try:
+                    page = next(reading, None)
+                except GoldpathError:
+                    raise
+                except (OSError, ValueError) as error:  # requests' errors are OSErrors, dlt's paginators' ValueErrors
+                    raise self._explained(error) from None
+                if page is None:
+                    return
+                following = self._request(page.request, root) if page.paginator.has_next_page else None
+                yield Page(list(page), following)
+
+    def _session(self, records: str) -> Session:
+        import requests
+        from dlt.common import jsonpath
+
+        session = requests.Session()
+        session.params = dict(self._secret_params)
+        session.hooks["response"] = [_answered(jsonpath.compile_path(records), self.source)]
+        once = session.send
+
+        def send(request: PreparedRequest, **kwargs: Any) -> Response:
+            if kwargs.get("allow_redirects") is False:  # a redirect's second request, within the first one's attempt
+                return once(request, **kwargs)
+            return self.backoff.call(lambda: once(request, **kwargs))
+
+        session.send = send
+        return session
+
+    def _auth(self) -> AuthBase | None:
+        from dlt.sources.helpers.rest_client.auth import BearerTokenAuth
+        from requests.auth import HTTPBasicAuth
+
+        user, password = unquote(self.address.username or ""), unquote(self.address.password or "")
+        if user:
+            return HTTPBasicAuth(user, password)
+        return BearerTokenAuth(token=password) if password else None
+
+    @property
+    def _secret_params(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.address.query)
+
+    def _request(self, request: Request, root: str) -> PageRequest:
+        """A page's request as a position may hold it; one to another server would take the credentials there."""
+        parts = urlsplit(str(request.url))
+        if f"{parts.scheme}://{parts.netloc}" != root:
+            raise LandingError(
+                object=self.source,
+                observed=f"a next page at {parts.scheme}://{parts.hostname}",
+                expected=f"one at {root}, which the credentials are for",
+                next_step="correct the address in GOLDPATH_SOURCES to the server that gives the pages",
+            )
+        secret = {name for name, _ in self._secret_params}
+        query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in secret])
+        given: Any = request.params or {}  # a dictionary: `pages` sets it
+        params = {name: value for name, value in given.items() if name not in secret}
+        return {"url": f"{parts.path}?{query}" if query else parts.path, "params": params}
+
+    def _explained(self, error: Exception) -> GoldpathError:
+        response: Response | None = getattr(error, "response", None)
+        observed, expected, next_step = str(error), "an answer", "look whether the server can be reached from here"
+        if response is not None:
+            path = urlsplit(response.url).path
+            observed = f"{response.status_code} {response.reason} for {path}: {response.text[:200]}"
+            expected = "an answer with status 200"
+            next_step = "look at the source's path and parameters"
+            if response.status_code in (401, 403):
+                next_step = "look at the credentials in GOLDPATH_SOURCES"
+            elif asked := retry_after(error):
+                next_step = f"run it again in {asked:.0f} seconds, as the server asks"
+        kind: type[GoldpathError] = TransientError if is_transient(error) else LandingError
+        return kind(object=self.source, observed=self._masked(observed), expected=expected, next_step=next_step)
+
+    def _masked(self, text: str) -> str:
+        secrets = [self.address.password, *(value for _, value in self._secret_params)]
+        for secret in filter(None, secrets):
+            for shown in (secret, quote(secret, safe=""), unquote(secret)):
+                text = text.replace(shown, "***")
+        return " ".join(text.split())[:500]
+
+
+def _answered(records: Any, source: str) -> Any:
+    """A hook that judges an answer as soon as it is there, so that a bad one is one of the retried."""
+    import requests
+    import simplejson
+    from dlt.common import jsonpath
+
+    def judge(response: Response, **_: Any) -> None:
+        if response.is_redirect:
+            return
+        if response.status_code >= 400:
+            raise requests.HTTPError(response=response)
+        try:
+            body = simplejson.loads(response.content, parse_float=simplejson.RawJSON)
+        except ValueError as error:
+            raise TransientError(
+                object=source,
+                observed=f"an answer of {len(response.content)} bytes that is no JSON: {error}",
+                expected="JSON, whole",
+                next_step="run it again; if it stays, look at the source's path",
+            ) from None
+        if not jsonpath.find_values(records, body):
+            shown = ", ".join(body) if isinstance(body, dict) else type(body).__name__
+            raise LandingError(
+                object=source,
+                observed=f"an answer without {records}: {shown}",
+                expected="the records under that JSON path, or an empty list",
+                next_step="correct `records` in the source's declaration",
+            )
+        response.json = lambda **_: body
+
+    return judge

@@ -1,0 +1,44 @@
+"""The push server: one process on loopback that takes events for every pushed source of one home folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import uvicorn
+
+from pipelines import ports
+from pipelines.landing import Landing
+from pipelines.landing_store import open_store
+from pipelines.push import PushSource
+from pipelines.settings import Settings
+from serving import access, push_http
+from serving.push_log import PushLog
+from serving.push_online import OnlinePath
+from serving.push_service import PushLimits, Receiver
+
+
+def serve(
+    settings: Settings, sources: Mapping[tuple[str, str], PushSource], *, port: int, limits: PushLimits | None = None
+) -> None:
+    """Takes events until SIGINT or SIGTERM; then what was acknowledged goes to landing.
+
+    Raises:
+        SettingsError: if the port is taken, or another server has the home folder's logs.
+    """
+    ports.require_free(port, what="the push server", option="--port")
+    limits = limits or PushLimits()
+    online = OnlinePath(settings, limits.online_seconds)
+    receivers = {name: _open(settings, source, online, limits) for name, source in sources.items()}
+    app = push_http.create(receivers, online, access.TokenCheck(access.token(settings)))
+    uvicorn.run(app, host=ports.LOOPBACK, port=port, log_level="warning", access_log=False)
+
+
+def _open(settings: Settings, source: PushSource, online: OnlinePath, limits: PushLimits) -> Receiver:
+    domain, name = source.name
+    landing = Landing(open_store(settings))
+    log = PushLog(settings.root / "push" / domain / name)
+    # The folder may be gone with an old machine: numbers go on behind those that landing has.
+    if log.last == 0 and (newest := landing.position(domain, name)):
+        number, position = newest
+        log.begin_after(number, int(position["last"]))
+    return Receiver(source, log, landing, online, limits)

@@ -1,0 +1,96 @@
+"""A PostgreSQL server of its own for tests: on a free loopback port, with a password, in a folder that goes away."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from pipelines.ports import LOOPBACK, free_port
+
+USER = "shop"
+BINARIES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server; `folder` and `account` are what it was started with."""
+
+    port: int
+    password: str
+    folder: Path
+    account: str | None
+
+    @property
+    def address(self) -> str:
+        return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/postgres"
+
+    def execute(self, *statements: str) -> None:
+        """Runs statements in one transaction."""
+        with self.connected() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """A connection whose transaction is committed at the end."""
+        connection = psycopg2.connect(self.address)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """Starts a server, and stops it."""
+    account = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="postgres"))
+    password = secrets.token_urlsafe(12)
+    try:
+        (folder / "password").write_text(password, encoding="utf-8")
+        if account:
+            owner = pwd.getpwnam(account)
+            for path in (folder, folder / "password"):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+        data = folder / "data"
+        _run(
+            account, "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", "--pwfile", folder / "password",
+            "-E", "UTF8", "--locale=C", "--no-sync",
+        )  # fmt: skip
+        port = free_port()
+        options = f"-c listen_addresses={LOOPBACK} -c port={port} -c unix_socket_directories= -c fsync=off"
+        _run(account, "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start")
+        try:
+            yield Postgres(port, password, folder, account)
+        finally:
+            _run(account, "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _run(account: str | None, program: str, *arguments: object) -> None:
+    done = subprocess.run(
+        [str(_binary(program)), *map(str, arguments)], user=account, cwd="/", stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{program}: {done.stdout}"
+
+
+def _binary(program: str) -> Path:
+    """The newest of that name on this machine; the folders are versioned and not on PATH."""
+    on_path = shutil.which(program)
+    found = [path for pattern in BINARIES for path in sorted(Path("/").glob(f"{pattern.lstrip('/')}/{program}"))]
+    assert found or on_path, f"{program} is not installed; install the package postgresql"
+    return found[-1] if found else Path(str(on_path))
