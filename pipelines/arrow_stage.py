@@ -1,14 +1,15 @@
 """Writes record batches to Parquet files that no table names yet, a partition at a time, in bounded memory.
 
-Small deliveries of a partition share a file; a big one has its own, so that it can be left out whole if its end turns out
-to be missing. A new schema begins a new file.
+Small deliveries of a partition share a file; a big one has its own, so that it can be left out whole if its end turns
+out to be missing. A new schema begins a new file.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
 from pipelines.tables import PARTITION
@@ -70,7 +71,10 @@ class _Writer:
 
     def abandon(self) -> None:
         if self._file is not None:
-            self._file.close()
+            opened: tuple[Any, ...] = (self._file, self._file.file_handle)
+            for each in opened:  # a full disk keeps the writer from its last bytes
+                with contextlib.suppress(OSError):
+                    each.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -86,12 +90,17 @@ class ArrowStage:
 
     def write(self, parts: Iterable[Part], left: Callable[[Delivery, LandingError], None]) -> None:
         """Writes the parts in their order; one that raises LandingError is left out whole, and `left` is told."""
-        for delivery, batches in parts:
-            try:
-                self._part(delivery.interval, batches)
-            except LandingError as error:
-                left(delivery, error)
-        self._close_shared()
+        try:
+            for delivery, batches in parts:
+                try:
+                    self._part(delivery.interval, batches)
+                except LandingError as error:
+                    left(delivery, error)
+            self._close_shared()
+        except BaseException:
+            if self._shared is not None:
+                self._shared.abandon()
+            raise
 
     def _part(self, partition: str, batches: Iterable[pa.RecordBatch]) -> None:
         held: list[pa.RecordBatch] = []

@@ -14,7 +14,7 @@ from pipelines import environ
 from pipelines.errors import EngineError
 from pipelines.jars import ensure_jars
 from pipelines.sail_server import SailServer
-from pipelines.spark_server import SparkServer
+from pipelines.spark_server import DELTA_CONF, SparkServer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,6 +68,7 @@ class Engine:
         *,
         home: Path,
         remote: str | None = None,
+        master: str | None = None,
         threads: int = 2,
         jars_dir: Path | None = None,
     ) -> Engine:
@@ -77,18 +78,26 @@ class Engine:
             kind: `embedded` is Sail, `spark` is Apache Spark with Delta Lake.
             home: Folder for everything that the engine writes beside tables.
             remote: Address of a running Spark Connect server, `sc://host:port`; for `spark` only.
-            threads: Threads of a local server, and its shuffle partitions.
+            master: Cluster whose executors the started server uses, `spark://host:port`; for `spark` only.
+            threads: Threads of a local server, and shuffle partitions.
             jars_dir: Folder of the Delta JARs, if they are not in `<home>/jars`.
 
         Raises:
-            EngineError: if a part (Java, a JAR) is missing, or no server answers.
+            EngineError: if a part (Java, a JAR, a setting of the server at `remote`) is missing, or no server answers.
         """
         if remote is not None and (kind != "spark" or not remote.startswith("sc://")):
             raise EngineError(
                 object=f"engine {kind!r}",
-                observed=f"remote address {remote!r}",
+                observed=f"remote address {_shown(remote)!r}",
                 expected="sc://host:port, with the engine spark",
                 next_step="set GOLDPATH_ENGINE=spark and GOLDPATH_SPARK_REMOTE=sc://…, or unset the latter",
+            )
+        if master is not None and (kind != "spark" or remote is not None):
+            raise EngineError(
+                object=f"engine {kind!r}",
+                observed=f"a cluster {master!r}" + (" and a remote address" if remote else ""),
+                expected="one of the two, with the engine spark: a server is started on the cluster, or is there",
+                next_step="set GOLDPATH_ENGINE=spark and one of GOLDPATH_SPARK_MASTER and GOLDPATH_SPARK_REMOTE",
             )
         home = home.resolve()
         if remote is not None:
@@ -97,7 +106,8 @@ class Engine:
         if kind == "embedded":
             server = SailServer.start(home=home, threads=threads)
         else:
-            server = SparkServer.start(home=home, jars=ensure_jars(home, jars_dir=jars_dir), threads=threads)
+            jars = ensure_jars(home, jars_dir=jars_dir)
+            server = SparkServer.start(home=home, jars=jars, master=master or f"local[{threads}]")
         try:
             return cls._connect(kind, server.remote, server=server, threads=threads)
         except BaseException:
@@ -107,6 +117,8 @@ class Engine:
     @classmethod
     def _connect(cls, kind: Kind, remote: str, *, server: Server | None, threads: int) -> Engine:
         session = _open_session(remote, local=server is not None)
+        if server is None:
+            _require_delta(session, remote)
         conf = dict(SESSION_CONF)
         if kind == "spark":
             conf |= SPARK_SESSION_CONF | {"spark.sql.shuffle.partitions": str(threads)}
@@ -130,6 +142,25 @@ class Engine:
         self.stop()
 
 
+def _shown(remote: str) -> str:
+    """The address without its parameters, of which one may be a token."""
+    return remote.partition("/;")[0]
+
+
+def _require_delta(session: SparkSession, remote: str) -> None:
+    """Raises EngineError if a server that somebody else started lacks what can be set only when a server starts."""
+    observed = {name: session.conf.get(name, "") or "" for name in DELTA_CONF}
+    missing = [f"{name}={value}" for name, value in DELTA_CONF.items() if value not in observed[name]]
+    if missing:
+        session.stop()
+        raise EngineError(
+            object=f"Spark Connect server {_shown(remote)}",
+            observed=f"it was started without {', '.join(missing)}",
+            expected="a server with Delta Lake",
+            next_step="start it with these settings and the Delta JARs, as docs/engines.md shows",
+        )
+
+
 def _open_session(remote: str, *, local: bool) -> SparkSession:
     import grpc
     from pyspark.logger import PySparkLogger
@@ -149,7 +180,7 @@ def _open_session(remote: str, *, local: bool) -> SparkSession:
             grpc.channel_ready_future(probe).result(timeout=SECONDS_TO_ANSWER)
         except grpc.FutureTimeoutError:
             raise EngineError(
-                object=f"Spark Connect server {remote.partition('/;')[0]}",
+                object=f"Spark Connect server {_shown(remote)}",
                 observed=f"no answer in {SECONDS_TO_ANSWER} s",
                 expected="a server that listens there",
                 next_step="start it or correct GOLDPATH_SPARK_REMOTE",

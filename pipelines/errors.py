@@ -8,6 +8,7 @@ GoldpathError                 what, observed, expected, next step
 │   ├── LandingError          a delivery that cannot be taken as it is
 │   ├── VerdictError          a table rule failed: the version was not published
 │   ├── EngineError           an engine or one of its parts is missing or wrong
+│   ├── FullDiskError         no space left: trying again would only fill the next free byte
 │   ├── ModelError            a model that may not be registered, promoted or loaded
 │   └── NotFoundError         a name that stands for nothing
 └── TransientError            the same input may pass later: retry with backoff
@@ -89,6 +90,10 @@ class VerdictError(TerminalError):
 
 class EngineError(TerminalError):
     """An engine, or a part of it (Java, a JAR, a server), is missing or wrong."""
+
+
+class FullDiskError(TerminalError):
+    """No space is left where something is written."""
 
 
 class ModelError(TerminalError):

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import dagster as dg
 
-from pipelines import costs, policy
+from pipelines import costs, full_disk, policy
 from pipelines.contracts import Contract
-from pipelines.errors import DefinitionError, GoldpathError, TransientError
+from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.lineage import Dataset, RunIdentity
+from pipelines.retrying import Backoff, is_transient
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pipelines.resources import Platform
 
 PLATFORM = "platform"
+#: How Dagster tries a run again that failed transiently, in a step of its own.
+BACKOFF = Backoff(attempts=4, first_seconds=2.0)
 #: A run with this tag and the value `true` derives its tables anew though nothing that they are derived from changed.
 RECOMPUTE = "goldpath/recompute"
 Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
@@ -150,7 +153,7 @@ def declare(
         outcome = execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
         if outcome.error is not None:
             yield from (written.check for written in outcome.written if written.check and not written.check.passed)
-            _reraise(outcome.error)
+            _reraise(outcome.error, context.retry_number + 1)
         for written in outcome.written:
             _attach_lineage(context, written)
             yield dg.MaterializeResult(
@@ -329,25 +332,46 @@ def execute(
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
         except BaseException as error:  # noqa: BLE001 - raised again, once its cost and its FAIL event are written
-            outcome.error = error
+            outcome.error = full_disk.named(error, platform.folders) or error
+    try:
+        _account(declaration, platform, identity, usage, read, outcome)
+    except Exception as unaccounted:  # noqa: BLE001 - raised, unless an error came before, which has to be seen
+        unaccounted = full_disk.named(unaccounted, platform.folders) or unaccounted
+        if outcome.error is None:
+            outcome.error = unaccounted
+        else:
+            outcome.error.add_note(f"Its cost or its FAIL event could not be written: {unaccounted}")
+    return outcome
+
+
+def _account(
+    declaration: Declaration,
+    platform: Platform,
+    identity: RunIdentity,
+    usage: costs.Usage,
+    read: list[Dataset],
+    outcome: Outcome,
+) -> None:
+    """Writes what a run cost and how it ended, and adds both to what Dagster shows."""
     cost = platform.charge(declaration, identity, usage, "FAILED" if outcome.error else "SUCCEEDED")
     if outcome.error is not None:
         platform.lineage.fail(identity, read, outcome.error)
-        return outcome
+        return
     platform.lineage.complete(identity, read, [written.dataset for written in outcome.written])
     for written in outcome.written:
         written.metadata |= _run_metadata(written.dataset, read)
     if outcome.written:
         outcome.written[0].metadata |= _cost_metadata(usage, cost)
-    return outcome
 
 
-def _reraise(error: BaseException) -> NoReturn:
+def _reraise(error: BaseException, attempt: int) -> NoReturn:
     """Transient errors are tried again by Dagster; Goldpath's own are shown without a stack of the platform's code."""
-    if isinstance(error, TransientError):
-        raise dg.RetryRequested(max_retries=3, seconds_to_wait=2) from error
+    if is_transient(error):
+        wait = BACKOFF.seconds(attempt, error)
+        raise dg.RetryRequested(max_retries=BACKOFF.attempts - 1, seconds_to_wait=wait) from error
     if isinstance(error, GoldpathError):
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        words = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        raise dg.Failure(description=words, allow_retries=False) from error
     raise error
 
 

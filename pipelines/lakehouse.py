@@ -47,6 +47,10 @@ PROPERTIES: dict[str, str | None] = {
 }
 
 
+#: An app transaction of every commit: of two that began at one version the second fails, even if both only add files.
+COMMIT = "goldpath"
+
+
 @dataclass(frozen=True, slots=True)
 class StagedFile:
     """One Parquet file that no table names yet; `partition` maps partition column to value."""
@@ -344,7 +348,8 @@ class Lakehouse(ABC):
             return self.session.createDataFrame(
                 [], ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema)
             )
-        df = self.session.read.option("basePath", str(staged.folder)).parquet(*paths)
+        # Told the schema, Spark starts no job to find it, and takes a partition's value for the text that it is.
+        df = self.session.read.schema(schema).option("basePath", str(staged.folder)).parquet(*paths)
         return df.select(*[F.col(field.name).cast(field.dataType.simpleString()).alias(field.name) for field in schema])
 
     @abstractmethod
@@ -386,27 +391,25 @@ class EmbeddedLakehouse(Lakehouse):
 
         path = self.path(table)
         self.create(table, staged.schema, partition_by=staged.partition_by)
-        current = (
-            _with_columns(DeltaTable(str(path)), staged.schema) if isinstance(write, Append) else DeltaTable(str(path))
-        )
-        transactions = None
-        if isinstance(write, Append | Merge):
-            if self.batch(table, write.app) >= write.batch:
-                return self.current(table)
-            transactions = [Transaction(write.app, write.batch)]
-        elif write.app:
-            transactions = [Transaction(write.app, write.batch)]
-        properties = CommitProperties(dict(metadata), app_transactions=transactions)
-        if isinstance(write, Merge) and current.get_add_actions().num_rows:
-            self._merge(current, staged, write, properties)
+        current = DeltaTable(str(path))
+        transactions = [Transaction(COMMIT, current.version() + 1)]
+        if isinstance(write, Append | Merge) and self.batch(table, write.app) >= write.batch:
             return self.current(table)
-        actions: list[AddAction | RemoveAction] = [self._adopt(file, path) for file in staged.files]
-        mode = "append" if isinstance(write, Append | Merge) else "overwrite"
-        if isinstance(write, Overwrite) and write.partitions is not None:
-            # Removing exactly the files of the replaced partitions keeps the commit one action list, whatever the days.
-            actions = _removals(current, staged.partition_by[0], write.partitions) + actions
-            mode = "append"
+        if write.app:
+            transactions.append(Transaction(write.app, write.batch))
+        properties = CommitProperties(dict(metadata), app_transactions=transactions)
         try:
+            if isinstance(write, Append):
+                current = _with_columns(current, staged.schema)
+            if isinstance(write, Merge) and current.get_add_actions().num_rows:
+                self._merge(current, staged, write, properties)
+                return self.current(table)
+            actions: list[AddAction | RemoveAction] = [self._adopt(file, path) for file in staged.files]
+            mode = "append" if isinstance(write, Append | Merge) else "overwrite"
+            if isinstance(write, Overwrite) and write.partitions is not None:
+                # Removing exactly the files of these partitions keeps the commit one action list, whatever the days.
+                actions = _removals(current, staged.partition_by[0], write.partitions) + actions
+                mode = "append"
             current.create_write_transaction(
                 actions,
                 mode,
@@ -415,32 +418,32 @@ class EmbeddedLakehouse(Lakehouse):
                 commit_properties=properties,
             )
         except CommitFailedError as error:
-            raise _conflict(table, error, current.version()) from error
+            raise CommitConflict(
+                object=f"table {table}",
+                observed=str(error),
+                expected=f"version {current.version()} to be the newest",
+                next_step="nothing is lost: the run is tried again",
+            ) from error
         return self.current(table)
 
     def _merge(self, current: DeltaTable, staged: Staged, write: Merge, properties: CommitProperties) -> None:
         import pyarrow.dataset as ds
-        from deltalake.exceptions import CommitFailedError
 
         files = [str(file.path) for file in staged.files]
         rows = ds.dataset(files, schema=staged.schema, format="parquet").scanner().to_reader()
-        try:
-            (
-                current.merge(
-                    rows,
-                    write.matches,
-                    source_alias="new",
-                    target_alias="old",
-                    streamed_exec=staged.rows > MATERIALIZED_ROWS,
-                    commit_properties=properties,
-                )
-                .when_matched_update_all(write.newcomer_wins)
-                .when_not_matched_insert_all()
-                .execute()
+        (
+            current.merge(
+                rows,
+                write.matches,
+                source_alias="new",
+                target_alias="old",
+                streamed_exec=staged.rows > MATERIALIZED_ROWS,
+                commit_properties=properties,
             )
-        except CommitFailedError as error:
-            table = TableId.parse("/".join(Path(current.table_uri.removeprefix("file://")).parts[-3:]))
-            raise _conflict(table, error, current.version()) from error
+            .when_matched_update_all(write.newcomer_wins)
+            .when_not_matched_insert_all()
+            .execute()
+        )
 
     def _adopt(self, file: StagedFile, path: Path) -> AddAction:
         from deltalake.transaction import AddAction
@@ -484,7 +487,7 @@ class SparkLakehouse(Lakehouse):
             if write.app:
                 writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
         else:
-            values = ", ".join(f"'{value}'" for value in write.partitions)
+            values = ", ".join(map(_literal, write.partitions))
             writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
         writer.save(str(self.path(table)))
         return self.current(table)
@@ -519,13 +522,9 @@ class SparkLakehouse(Lakehouse):
         return self.current(table)
 
 
-def _conflict(table: TableId, error: Exception, version: int) -> CommitConflict:
-    return CommitConflict(
-        object=f"table {table}",
-        observed=str(error),
-        expected=f"version {version} to be the newest",
-        next_step="run the asset again",
-    )
+def _literal(text: str) -> str:
+    """The text as Spark SQL writes it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pipelines.errors import LandingError
+from pipelines.errors import CommitConflict, LandingError
 from pipelines.landing import Delivery
 
 Fate = Literal["batch", "duplicate", "refused"]
@@ -149,9 +149,21 @@ class Ledger:
         return str(self._connection.execute("SELECT planned_at FROM batches WHERE number = ?", [number]).fetchone()[0])
 
     def plan(self, deliveries: Sequence[Delivery], *, committed: int, judged_by: str) -> Batch:
-        """Writes down the next batch: these deliveries, each with its checksum."""
+        """Writes down the next batch: these deliveries, each with its checksum.
+
+        Raises:
+            CommitConflict: if another writer has planned that batch meanwhile.
+        """
         batch = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(deliveries))
         with self._writing() as connection:
+            other = self.pending(committed=committed)
+            if other is not None:
+                raise CommitConflict(
+                    object=f"ledger {self.path}",
+                    observed=f"batch {other.number} of {len(other.deliveries)} files was planned by another writer",
+                    expected=f"batch {batch.number} to be the next",
+                    next_step="nothing is lost: the run is tried again, and takes that batch if the other has not",
+                )
             connection.execute("INSERT OR REPLACE INTO batches VALUES (?, ?)", [batch.number, batch.planned_at])
             self._note(connection, [Record(d, "batch", batch.number, judged_by, batch.planned_at) for d in deliveries])
         return batch

@@ -6,6 +6,7 @@ One `Platform` per process, shared by the assets of a run: one engine session, n
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ class Platform:
             settings.engine,
             home=settings.root,
             remote=settings.spark_remote,
+            master=settings.spark_master,
             threads=settings.engine_threads,
             jars_dir=settings.jars_dir,
         )
@@ -73,6 +75,12 @@ class Platform:
     def now(self) -> datetime:
         """The platform's time, UTC."""
         return clock.now(self.settings)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where runs write on this machine; each may be a disk of its own."""
+        settings = self.settings
+        return [Path(settings.lakehouse), settings.landing, settings.root, Path(tempfile.gettempdir())]
 
     def ledger(self, table: TableId) -> Ledger:
         return Ledger(Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.db")

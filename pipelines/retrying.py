@@ -6,6 +6,7 @@ input would meet again is raised at once.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ TRANSIENT_STATUS = (408, 425, 429)
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often and how patiently: before attempt n+1, a random time of up to first_seconds·2ⁿ (full jitter).
+    """How often and how patiently: after attempt n, a random time of up to first_seconds·2ⁿ⁻¹ (full jitter).
 
     A server's `Retry-After` is kept to; one longer than `longest_seconds` ends the attempts, since waiting is then the
     scheduler's business.
@@ -60,10 +61,12 @@ class Backoff:
         )(work)  # fmt: skip
 
     def _seconds(self, state: RetryCallState) -> float:
-        from tenacity import wait_random_exponential
+        return self.seconds(state.attempt_number, _error(state))
 
-        jittered = wait_random_exponential(multiplier=self.first_seconds, max=self.longest_seconds)(state)
-        return max(jittered, retry_after(_error(state)) or 0.0)
+    def seconds(self, attempt: int, error: BaseException | None) -> float:
+        """How long to wait after attempt number `attempt`, counted from 1, that ended with an error."""
+        highest = min(self.longest_seconds, self.first_seconds * 2 ** (attempt - 1))
+        return max(random.uniform(0, highest), retry_after(error) or 0.0)
 
     def _ended(self, state: RetryCallState) -> bool:
         asked = retry_after(_error(state)) or 0.0

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     engine: Literal["embedded", "spark"] = Field("embedded", description="who computes tables: Sail, or Apache Spark")
     engine_threads: int = Field(2, ge=1, description="threads of the local engine, and its shuffle partitions")
     spark_remote: str | None = Field(None, description="a Spark Connect address, sc://host:port; empty: one is started")
+    spark_master: str | None = Field(
+        None, description="cluster of the Spark that is started, spark://host:port; empty: threads of this machine"
+    )
     jars_dir: Path | None = Field(
         None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`"
     )

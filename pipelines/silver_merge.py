@@ -2,8 +2,8 @@
 
 The number of the last merged batch is an app transaction of the table. Its name is new whenever the contract, the code
 or a decision about a row is another than before: then no batch is merged, and all of them are, anew, in one commit. Of
-several rows with one key the contract's `winner` stays, whatever the order in which they came; the others are superseded,
-and remain in bronze.
+several rows with one key the contract's `winner` stays, whatever the order in which they came; the others are
+superseded, and remain in bronze.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class SilverTable:
     ) -> Judged:
         """Bronze rows as judged rows of this table; `also` are columns that are staged beside the published ones."""
         raw = effect.apply(raw)
-        rows = self.transform(verdict.typed(raw, contract), **{name: run.input(name) for name in self.named})
+        rows = self.transform(
+            verdict.typed(raw, contract, run.platform.settings.engine), **{name: run.input(name) for name in self.named}
+        )
         return judged(
             run,
             contract,

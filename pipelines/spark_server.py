@@ -22,11 +22,18 @@ LOOPBACK = "127.0.0.1"
 SECONDS_TO_STOP = 20
 LOG_LINES_IN_ERROR = 20
 
+#: What a server needs for tables that delta-rs writes too; one that somebody else started is asked for it.
+DELTA_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # delta-rs writes beside Spark and keeps no .crc files; one left by Hadoop's default would fail Spark's next read.
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+}
 #: Read once when the JVM starts; what may differ per session stands in `pipelines.engine.SESSION_CONF`.
-STATIC_CONF = {
+STATIC_CONF = DELTA_CONF | {
     "spark.driver.memory": "2g",
-    "spark.driver.host": LOOPBACK,
-    "spark.driver.bindAddress": LOOPBACK,
     "spark.driver.extraJavaOptions": "-XX:-UsePerfData",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -36,13 +43,9 @@ STATIC_CONF = {
     "spark.connect.grpc.binding.port": "0",
     "spark.connect.session.manager.defaultSessionTimeout": "-1",
     "spark.sql.catalogImplementation": "in-memory",
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # delta-rs writes beside Spark and keeps no .crc files; one left by Hadoop's default would fail Spark's next read.
-    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
-    "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
-    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
 }
+#: Without executors elsewhere nobody has to reach this JVM.
+LOCAL_CONF = {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
 
 
 class SparkServer:
@@ -59,13 +62,15 @@ class SparkServer:
         return int(self._gateway.proc.pid)
 
     @classmethod
-    def start(cls, *, home: Path, jars: list[Path], threads: int) -> SparkServer:
+    def start(cls, *, home: Path, jars: list[Path], master: str) -> SparkServer:
         """Starts the JVM and waits until it answers.
+
+        Further settings of Spark, such as the executors' memory, may stand in `spark/spark-defaults.conf` below `home`.
 
         Args:
             home: Goldpath's state folder; the server writes to `spark/` in it.
             jars: The Delta JARs.
-            threads: Task slots, and shuffle partitions.
+            master: Where tasks run: `local[threads]`, or a cluster, `spark://host:port`.
 
         Raises:
             EngineError: without a Java, or if the JVM does not come up; it holds the end of the server's log.
@@ -80,21 +85,22 @@ class SparkServer:
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         log = folder / "server.log"
         conf = SparkConf(loadDefaults=False)
-        conf.setAll(list(STATIC_CONF.items())).setMaster(f"local[{threads}]").setAppName("goldpath")
+        local = master.startswith("local")
+        settings = STATIC_CONF | (LOCAL_CONF if local else {})
+        conf.setAll(list(settings.items())).setMaster(master).setAppName("goldpath")
         conf.set("spark.jars", ",".join(str(jar) for jar in jars))
         conf.set("spark.sql.warehouse.dir", str(folder / "warehouse"))
         conf.set("spark.local.dir", str(folder / "tmp"))
         environment = {
             "JAVA_HOME": str(java_home),
             "PYSPARK_PYTHON": sys.executable,
-            "SPARK_LOCAL_IP": LOOPBACK,
             "SPARK_HOME": None,
             "SPARK_CONF_DIR": str(folder),
             "SPARK_REMOTE": None,
             "SPARK_CONNECT_AUTHENTICATE_TOKEN": None,
             "PYSPARK_SUBMIT_ARGS": None,
             "PYSPARK_GATEWAY_PORT": None,
-        }
+        } | ({"SPARK_LOCAL_IP": LOOPBACK} if local else {})
         token = secrets.token_hex(16)
         try:
             with log.open("ab") as output, environ.during(environment):

@@ -7,16 +7,18 @@ offset is UTC, or local clock text where the column names a time zone; digits be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.contracts import Column as ContractColumn
+from pipelines.engine import Kind
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-SPACE = " \t\r\n"
-_AROUND = r"[ \t\r\n]*"
+SPACE = " \t\r\n\f"
+_AROUND = r"[ \t\r\n\f]*"
 _DAY = "[1-9][0-9]{3}-[0-9]{1,2}-[0-9]{1,2}"
 _CLOCK = r"[ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -29,6 +31,10 @@ _GRAMMARS = {
     "date": _DAY,
     "timestamp": f"{_DAY}({_CLOCK}(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?",
 }
+
+
+#: Where an engine's own cast lets through just what the grammar does, reading a text twice would be for nothing.
+EXACT: Mapping[Kind, tuple[str, ...]] = {"embedded": ("int", "bigint"), "spark": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,16 @@ def grammar(column: ContractColumn) -> str:
     return rf"^{_AROUND}({words}){_AROUND}\z"
 
 
-def read(text: Column, column: ContractColumn) -> Reading:
-    """The text as the column's type."""
+def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Reading:
+    """The text as the column's type; the engine that computes it may be named, which is faster and gives the same."""
     from pyspark.sql import functions as F
 
     if column.type == "string":
         return Reading(text, F.lit(False))
-    value = F.when(text.rlike(grammar(column)), F.trim(text, F.lit(SPACE)).try_cast(column.type))
+    if engine and column.type in EXACT[engine]:
+        value = text.try_cast(column.type)
+    else:
+        value = F.when(text.rlike(grammar(column)), F.trim(text, F.lit(SPACE)).try_cast(column.type))
     if column.type in ("double", "float") and column.non_finite == "refused":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)  # 1e400 is infinite
     if not column.timezone:

@@ -1,21 +1,56 @@
-"""One engine for the whole session; a platform of its own for each test that writes."""
+"""One engine for the whole session; a platform of its own for each test that writes.
+
+`--engine spark` (or GOLDPATH_ENGINE=spark) runs the suite on Apache Spark: its tables, and the processes that it starts.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, get_args
 
 import dagster as dg
 import pytest
 
 from pipelines import ray_cluster, settings
-from pipelines.engine import Engine
+from pipelines.engine import Engine, Kind
+from pipelines.errors import EngineError
 from pipelines.governed import PLATFORM
+from pipelines.jars import ensure_jars
 from pipelines.resources import Platform
 from pipelines.settings import Settings
 
-# Ray reads how it is to listen when it is imported, by whichever test comes first.
-ray_cluster.prepare_environment(settings.get())
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    chosen = os.environ.get("GOLDPATH_ENGINE", "embedded")
+    parser.addoption("--engine", choices=get_args(Kind), default=chosen, help="who computes the tests' tables")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("engine") == "spark":
+        os.environ["GOLDPATH_ENGINE"] = "spark"
+        os.environ["GOLDPATH_JARS_DIR"] = str(jars_dir())  # for the homes that tests make
+        settings.get.cache_clear()
+    # Ray reads how it is to listen when it is imported, by whichever test comes first.
+    ray_cluster.prepare_environment(settings.get())
+
+
+def jars_dir() -> Path:
+    """The folder that holds the Delta JARs on this machine."""
+    found = settings.get()
+    try:
+        return ensure_jars(found.root, jars_dir=found.jars_dir)[0].parent
+    except EngineError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`each_engine` is both engines in turn; or Spark alone, where the whole suite runs on it."""
+    if "each_engine" in metafunc.fixturenames:
+        spark = pytest.param("spark", marks=pytest.mark.spark)
+        kinds = [spark] if metafunc.config.getoption("engine") == "spark" else ["embedded", spark]
+        metafunc.parametrize("each_engine", kinds, indirect=True, scope="session")
 
 
 class Materialize(Protocol):
@@ -33,9 +68,32 @@ class Materialize(Protocol):
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine.start("embedded", home=tmp_path_factory.mktemp("engine"), threads=2) as started:
+def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine.start("embedded", home=tmp_path_factory.mktemp("sail"), threads=2) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine.start("spark", home=tmp_path_factory.mktemp("spark"), threads=2, jars_dir=jars_dir()) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The engine of the suite."""
+    return _started(request, request.config.getoption("engine"))
+
+
+@pytest.fixture(scope="session")
+def each_engine(request: pytest.FixtureRequest) -> Engine:
+    """Both engines in turn."""
+    return _started(request, request.param)
+
+
+def _started(request: pytest.FixtureRequest, kind: Kind) -> Engine:
+    started: Engine = request.getfixturevalue("sail" if kind == "embedded" else "spark")
+    return started
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +102,8 @@ def make_platform(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> C
     from pipelines.definitions import all_contracts
 
     def make() -> Platform:
-        made = Platform(Settings(home=tmp_path_factory.mktemp("home"), profile="test"), all_contracts)
+        settings = Settings(home=tmp_path_factory.mktemp("home"), profile="test", engine=engine.kind)
+        made = Platform(settings, all_contracts)
         made.engine = engine
         return made
 

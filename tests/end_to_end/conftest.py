@@ -15,6 +15,7 @@ import pytest
 from pipelines import ports
 
 PROJECT = Path(__file__).parent.parent.parent
+ENGINE = ("GOLDPATH_ENGINE", "GOLDPATH_JARS_DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Road:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """A child's environment with this home and nothing else of Goldpath's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "DAGSTER_", "RAY_"))}
+    """A child's environment with this home, the engine of the suite and nothing else of Goldpath's."""
+    others = [name for name in os.environ if name.startswith(("GOLDPATH_", "DAGSTER_", "RAY_")) and name not in ENGINE]
+    kept = {name: value for name, value in os.environ.items() if name not in others}
     path = os.pathsep.join([str(PROJECT), kept.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return kept | {"GOLDPATH_HOME": str(home), "PYTHONPATH": path, "COLUMNS": "200"} | more
 

@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from pipelines import settings
+from tests.conftest import jars_dir
 from tests.end_to_end.conftest import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -107,6 +108,6 @@ def test_running_again_changes_no_table(undisturbed: dict[str, pa.Table], tmp_pa
 
 @pytest.mark.spark
 def test_both_engines_give_equal_tables(undisturbed: dict[str, pa.Table], tmp_path: Path) -> None:
-    found = settings.get()
-    finish(tmp_path, GOLDPATH_ENGINE="spark", GOLDPATH_JARS_DIR=str(found.jars_dir or found.root / "jars"))
+    other = "embedded" if settings.get().engine == "spark" else "spark"
+    finish(tmp_path, GOLDPATH_ENGINE=other, GOLDPATH_JARS_DIR=str(jars_dir()))
     assert difference(undisturbed, tables(tmp_path)) == ""

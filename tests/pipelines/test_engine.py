@@ -24,6 +24,8 @@ from pipelines.engine import Engine
 from pipelines.errors import EngineError
 from pipelines.jars import DELTA_JARS, ensure_jars, fetch_jars
 from pipelines.java import Java, find_java
+from pipelines.sail_server import SailServer
+from pipelines.spark_server import DELTA_CONF
 
 
 def at(hour: int, minute: int = 0) -> datetime:
@@ -179,6 +181,25 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_an_address_is_for_spark_only(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="GOLDPATH_SPARK_REMOTE"):
         Engine.start("embedded", home=tmp_path, remote="sc://127.0.0.1:15002")
+
+
+def test_a_server_without_delta_lake_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+    server = SailServer.start(home=tmp_path, threads=1)
+    try:
+        with pytest.raises(EngineError) as caught:
+            Engine.start("spark", home=tmp_path, remote=server.remote)
+    finally:
+        server.stop()
+    for name, value in DELTA_CONF.items():
+        assert f"{name}={value}" in caught.value.observed
+
+
+def test_a_cluster_is_for_a_spark_that_is_started_here(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="GOLDPATH_SPARK_MASTER"):
+        Engine.start("embedded", home=tmp_path, master="spark://127.0.0.1:7077")
+    with pytest.raises(EngineError, match="one of GOLDPATH_SPARK_MASTER and") as caught:
+        Engine.start("spark", home=tmp_path, remote="sc://h:1/;token=secret", master="spark://127.0.0.1:7077")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_missing_jar_names_the_command_that_fetches_it(tmp_path: Path) -> None:

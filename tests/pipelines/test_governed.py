@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import uuid
@@ -16,7 +17,7 @@ import pytest
 
 from pipelines.costs import COSTS
 from pipelines.engine import Engine
-from pipelines.errors import CommitConflict, ModelError
+from pipelines.errors import CommitConflict, FullDiskError, LandingError, ModelError, TransientError
 from pipelines.governed import Check, GovernedRun, Work, Written, governed_asset
 from pipelines.lineage import NAMESPACE, Dataset
 from pipelines.resources import Platform
@@ -208,6 +209,55 @@ def test_a_transient_error_is_tried_again(platform: Platform, make: Make, materi
     assert [event["eventType"] for event in found] == ["START", "FAIL", "START", "COMPLETE"]
     assert found[0]["run"]["runId"] == found[1]["run"]["runId"] != found[2]["run"]["runId"] == found[3]["run"]["runId"]
     assert sorted(row["x_status"] for row in costs(platform, name)) == ["FAILED"] * 4 + ["SUCCEEDED"] * 4
+
+
+def test_whatever_may_pass_is_tried_again_each_time_more_patiently(
+    platform: Platform, make: Make, materialize: Materialize
+) -> None:
+    faults: list[Exception] = [
+        ConnectionResetError("the source went away"),
+        TransientError(object="bucket b", observed="no answer", expected="one", next_step="wait"),
+    ]
+
+    def interrupted(run: GovernedRun) -> Iterator[Written]:
+        """Succeeds the third time. Grain: none."""
+        if faults:
+            raise faults.pop()
+        yield Written(Dataset(run.declaration.name, "v1"))
+
+    result = materialize(platform, [make(interrupted)[1]])
+    assert result.success
+    retries = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+    waits = [event.step_retry_data.seconds_to_wait for event in retries]
+    for wait, highest in zip(waits, (2, 4), strict=True):
+        assert wait is not None
+        assert 0 <= wait <= highest
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FullDiskError(object="disk /d", observed="no space", expected="some", next_step="free some"),
+        LandingError(object="delivery d", observed="half", expected="a whole one", next_step="ask again"),
+        ValueError("a mistake"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=repr,
+)
+def test_a_mistake_is_not_tried_again(
+    platform: Platform, make: Make, materialize: Materialize, error: Exception
+) -> None:
+    attempts: list[int] = []
+
+    def mistaken(run: GovernedRun) -> Iterator[Written]:
+        """Never succeeds. Grain: none."""
+        attempts.append(run.context.retry_number)
+        raise error
+        yield
+
+    result = materialize(platform, [make(mistaken)[1]], raise_on_error=False)
+    assert (result.success, attempts) == (False, [0])
+    assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
 
 def test_a_terminal_error_is_not_tried_again_and_says_what_to_do(

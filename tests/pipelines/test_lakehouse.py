@@ -17,8 +17,9 @@ import pytest
 
 from pipelines import settings
 from pipelines.engine import Engine
-from pipelines.errors import NotFoundError
+from pipelines.errors import LandingError, NotFoundError
 from pipelines.lakehouse import Append, EmbeddedLakehouse, Lakehouse, Overwrite, SparkLakehouse, Staged
+from pipelines.landing import Delivery
 from pipelines.tables import PARTITION, TableId, TableVersion
 
 TABLE, QUARANTINE = TableId("silver", "toys", "blocks"), TableId("quarantine", "toys", "blocks")
@@ -81,8 +82,8 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 @pytest.fixture
-def embedded(engine: Engine, tmp_path: Path) -> EmbeddedLakehouse:
-    return EmbeddedLakehouse(root=str(tmp_path / "tables"), engine=lambda: engine, locks=tmp_path / "locks")
+def embedded(sail: Engine, tmp_path: Path) -> EmbeddedLakehouse:
+    return EmbeddedLakehouse(root=str(tmp_path / "tables"), engine=lambda: sail, locks=tmp_path / "locks")
 
 
 @pytest.fixture
@@ -167,9 +168,9 @@ def test_arrow_reads_what_the_engine_reads(house: Lakehouse) -> None:
 
 
 @pytest.mark.spark
-def test_each_engine_reads_and_continues_what_the_other_wrote(engine: Engine, spark: Engine, tmp_path: Path) -> None:
+def test_each_engine_reads_and_continues_what_the_other_wrote(sail: Engine, spark: Engine, tmp_path: Path) -> None:
     root, locks = str(tmp_path / "tables"), tmp_path / "locks"
-    sail_house: Lakehouse = EmbeddedLakehouse(root=root, engine=lambda: engine, locks=locks)
+    sail_house: Lakehouse = EmbeddedLakehouse(root=root, engine=lambda: sail, locks=locks)
     spark_house: Lakehouse = SparkLakehouse(root=root, engine=lambda: spark, locks=locks)
     for writer, reader, first in ((sail_house, spark_house, 0), (spark_house, sail_house, 10)):
         publish(writer, EDGES, Overwrite())
@@ -191,13 +192,23 @@ def test_a_contract_that_gains_and_loses_columns_replaces_the_table(embedded: Em
     assert read(embedded, TableVersion(TABLE, at.version - 1)) == expected([row("a", small=1)])
 
 
-@pytest.mark.parametrize("value", ["2013-01-01T10:00", "a b", "50%", "x/y", "größe", "a=b", "'quoted'", "+1"])
-def test_any_text_is_a_partition(embedded: EmbeddedLakehouse, value: str) -> None:
-    publish(embedded, [row("a", value), row("b", "other")], Overwrite())
-    assert embedded.partition_values(embedded.current(TABLE), PARTITION) == {value, "other"}
-    assert {r["id"]: r[PARTITION] for r in read(embedded)} == {"a": value, "b": "other"}
-    publish(embedded, [row("c", value)], Overwrite((value,)))
-    assert {r["id"]: r[PARTITION] for r in read(embedded)} == {"c": value, "b": "other"}
+TEXTS = (
+    "2013-01-01T10:00", "2013-1-1", "a b", "50%", "x/y", "größe", "a=b", "'quoted'", "back\\slash", "+1", "007", "1e3",
+)  # fmt: skip
+
+
+def test_any_text_is_a_partition(house: Lakehouse) -> None:
+    publish(house, [row(f"row {text}", text) for text in TEXTS], Overwrite())
+    assert house.partition_values(house.current(TABLE), PARTITION) == set(TEXTS)
+    assert {r["id"]: r[PARTITION] for r in read(house)} == {f"row {text}": text for text in TEXTS}
+    publish(house, [row(f"new {text}", text) for text in TEXTS[1:]], Overwrite(TEXTS[1:]))
+    assert {r["id"]: r[PARTITION] for r in read(house)} == {
+        f"{'new' if text in TEXTS[1:] else 'row'} {text}": text for text in TEXTS
+    }
+
+
+def none_left(delivery: Delivery, error: LandingError) -> None:
+    raise error
 
 
 def batches(rows: list[Row]) -> list[pa.RecordBatch]:
@@ -205,8 +216,9 @@ def batches(rows: list[Row]) -> list[pa.RecordBatch]:
 
 
 def test_batches_are_staged_as_they_come(embedded: EmbeddedLakehouse) -> None:
-    parts = [("2013-01-01", batches(EDGES[:2])), ("2013-01-02", batches(EDGES[2:])), ("2013-01-03", batches([]))]
-    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
+    days = {"2013-01-01": EDGES[:2], "2013-01-02": EDGES[2:], "2013-01-03": []}
+    parts = [(Delivery(f"{day}.csv", day, 1, 1), batches(rows)) for day, rows in days.items()]
+    staged = embedded.stage_arrow(TABLE, parts, none_left, schema=SCHEMA)
     assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES)
@@ -242,12 +254,13 @@ import sys, time
 from pathlib import Path
 import pyarrow as pa
 from pipelines.lakehouse import EmbeddedLakehouse
+from pipelines.landing import Delivery
 from pipelines.tables import PARTITION, TableId
 house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))
 table, schema = TableId("silver", "toys", "blocks"), pa.schema([("id", pa.string()), (PARTITION, pa.string())])
 with house.writing(table):
     batch = pa.RecordBatch.from_pylist([{"id": "a", PARTITION: "d"}], schema=schema)
-    staged = house.stage_arrow(table, [("d", [batch])], schema=schema)
+    staged = house.stage_arrow(table, [(Delivery("d.csv", "d", 1, 1), [batch])], print, schema=schema)
     print(staged.folder, flush=True)
     time.sleep(600)
 """

@@ -100,6 +100,16 @@ def test_a_wait_that_is_too_long_ends_the_attempts() -> None:
     assert work() == 3
 
 
+def test_a_wait_is_at_random_below_a_bound_that_doubles() -> None:
+    backoff = Backoff(first_seconds=2, longest_seconds=10)
+    for attempt, highest in ((1, 2), (2, 4), (3, 8), (4, 10), (60, 10)):
+        waits = [backoff.seconds(attempt, ConnectionResetError()) for _ in range(200)]
+        assert min(waits) >= 0
+        assert highest / 2 < max(waits) <= highest
+        assert len(set(waits)) > 100
+    assert backoff.seconds(1, refused(429, Retry_After="9")) == 9
+
+
 def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after(refused(429, Retry_After="7")) == 7
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
