@@ -7,6 +7,7 @@ way the others are taken. What was noticed is a `Finding`, which people see on t
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -59,6 +60,8 @@ class Edge:
         self.findings: list[Finding] = []
         self._left: set[str] = set()
         self._drifts: set[str] = set()
+        #: What is left of the newest look into landing: a million files are not listed again for each batch of them.
+        self._fresh: Iterator[Delivery] | None = None
 
     def next_batch(self, intervals: Collection[str] | None, *, committed: int) -> Batch | None:
         """The batch that a killed run had planned, else one of what is fresh and complete, else None.
@@ -70,13 +73,16 @@ class Edge:
         pending = self.ledger.pending(committed=committed)
         if pending is not None:
             return pending
-        table = self.contract.table
-        found = self.landing.deliveries(table.domain, table.table, intervals)
         taken: dict[str, Delivery] = {}  # by prefix
         again: list[Delivery] = []
         size = 0
-        for delivery in fresh(self.ledger, self.contract, found):
+        if self._fresh is None:
+            table = self.contract.table
+            found = self.landing.deliveries(table.domain, table.table, intervals)
+            self._fresh = fresh(self.ledger, self.contract, found)
+        for delivery in self._fresh:
             if len(taken) == BATCH_FILES or (taken and size + delivery.bytes > BATCH_BYTES):
+                self._fresh = itertools.chain([delivery], self._fresh)
                 break
             judged = None if delivery.uri in self._left else self._judge(delivery)
             if judged is None:
@@ -86,11 +92,20 @@ class Edge:
             else:
                 taken[judged.prefix or ""] = judged
                 size += judged.bytes
+        else:
+            self._fresh = None  # what lands meanwhile is found by the next look
         if again:
             self.ledger.duplicates(again, judged_by=self.contract.digest)
         if not taken:
             return None
         return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.digest)
+
+    def complete(self, delivery: Delivery) -> bool:
+        """Whether a run that began now would look into the delivery, and not leave it until later."""
+        try:
+            return not self._waits(delivery, self.landing.manifest(delivery))
+        except (LandingError, OSError):
+            return False
 
     def _repeats(self, delivery: Delivery, taken: Mapping[str, Delivery]) -> bool:
         """Whether its content is taken already, by this batch or one before."""
@@ -204,8 +219,8 @@ _EXPECTED = {
 def _prefix(contract: Contract, delivery: Delivery, digest: str, manifest: Manifest | None) -> str:
     """What makes two deliveries the same: equal bytes, but where the source says that they are not.
 
-    A snapshot may come back to an earlier state, so its interval is a part of it. An extraction goes on from where the one
-    before left off, so its number is: two lines of a log may be equal and both have happened.
+    A snapshot may come back to an earlier state, so its interval is a part of it. An extraction goes on from where the
+    one before left off, so its number is: two lines of a log may be equal and both have happened.
     """
     if contract.delivery == "snapshot":
         digest = hashlib.sha256(f"{delivery.interval}/{digest}".encode()).hexdigest()

@@ -8,9 +8,12 @@ engine, with delta-spark under Spark. One writer at a time holds a table (`writi
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import re
 import shutil
+import socket
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -24,6 +27,7 @@ from urllib.parse import unquote
 from pipelines import time_travel
 from pipelines.arrow_stage import ArrowStage, Part
 from pipelines.errors import CommitConflict, LandingError, NotFoundError
+from pipelines.retrying import Backoff
 from pipelines.tables import PARTITION, ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ PROPERTIES: dict[str, str | None] = {
 }
 
 
+#: What another machine staged and did not touch for so long was left by a process that is gone.
+ABANDONED_SECONDS = 7 * 24 * 3600
 #: An app transaction of every commit: of two that began at one version the second fails, even if both only add files.
 COMMIT = "goldpath"
 
@@ -271,18 +277,34 @@ class Lakehouse(ABC):
         self.locks.mkdir(parents=True, exist_ok=True)
         with (self.locks / f"{table.source_name}.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            shutil.rmtree(self._staging(table), ignore_errors=True)
+            self._clear_staging(table)
             try:
                 yield
             finally:
-                shutil.rmtree(self._staging(table), ignore_errors=True)
+                self._clear_staging(table)
 
     def _staging(self, table: TableId) -> Path:
-        return self.root / "_staging" / table.source_name
+        """A new folder below the table's, named by who writes: all that share the locks of one machine."""
+        return self.root / "_staging" / table.source_name / f"{self._writer}-{uuid.uuid4().hex}"
+
+    @functools.cached_property
+    def _writer(self) -> str:
+        return hashlib.sha256(f"{socket.gethostname()}:{self.locks.resolve()}".encode()).hexdigest()[:12]
+
+    def _clear_staging(self, table: TableId) -> None:
+        """Removes what this machine left, and what another one left so long ago that nobody works on it."""
+        folder = self.root / "_staging" / table.source_name
+        for left in folder.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                old = time.time() - left.stat().st_mtime > ABANDONED_SECONDS
+                if old or left.name.startswith(self._writer):
+                    shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
     def stage(self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = ()) -> Staged:
         """Computes `df` once, into files that nobody reads yet."""
-        folder = self._staging(table) / uuid.uuid4().hex
+        folder = self._staging(table)
         folder.mkdir(parents=True)
         by_value = (
             df.repartition(*partition_by) if partition_by else df
@@ -316,24 +338,25 @@ class Lakehouse(ABC):
         """
         import pyarrow as pa
 
-        stage = ArrowStage(self._staging(table) / uuid.uuid4().hex)
+        stage = ArrowStage(self._staging(table))
         stage.write(parts, left)
         files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
         return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
 
     def create(self, table: TableId, schema: pa.Schema, *, partition_by: Sequence[str] = ()) -> None:
-        """Creates an empty table, unless there is one."""
+        """Creates an empty table, unless there is one; raises CommitConflict if another writer does at this moment."""
         from deltalake import DeltaTable, Schema
 
         path = self.path(table)
         path.mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            str(path),
-            Schema.from_arrow(schema),
-            mode="ignore",
-            partition_by=list(partition_by),
-            configuration=PROPERTIES,
-        )
+        with _conflicts_named(table):
+            DeltaTable.create(
+                str(path),
+                Schema.from_arrow(schema),
+                mode="ignore",
+                partition_by=list(partition_by),
+                configuration=PROPERTIES,
+            )
 
     def read_staged(self, staged: Staged) -> DataFrame:
         """All staged rows, for the audit."""
@@ -368,7 +391,12 @@ class Lakehouse(ABC):
 
         path = self.path(table)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_deltalake(str(path), rows, mode="append", schema_mode="merge", configuration=PROPERTIES)
+
+        def append() -> None:
+            with _conflicts_named(table):
+                write_deltalake(str(path), rows, mode="append", schema_mode="merge", configuration=PROPERTIES)
+
+        Backoff(first_seconds=0.1).call(append)  # every run writes here, and no lock holds them apart
         return self.current(table)
 
 
@@ -387,7 +415,6 @@ class EmbeddedLakehouse(Lakehouse):
         self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
         from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-        from deltalake.exceptions import CommitFailedError
 
         path = self.path(table)
         self.create(table, staged.schema, partition_by=staged.partition_by)
@@ -398,7 +425,7 @@ class EmbeddedLakehouse(Lakehouse):
         if write.app:
             transactions.append(Transaction(write.app, write.batch))
         properties = CommitProperties(dict(metadata), app_transactions=transactions)
-        try:
+        with _conflicts_named(table):
             if isinstance(write, Append):
                 current = _with_columns(current, staged.schema)
             if isinstance(write, Merge) and current.get_add_actions().num_rows:
@@ -417,13 +444,6 @@ class EmbeddedLakehouse(Lakehouse):
                 partition_by=list(staged.partition_by),
                 commit_properties=properties,
             )
-        except CommitFailedError as error:
-            raise CommitConflict(
-                object=f"table {table}",
-                observed=str(error),
-                expected=f"version {current.version()} to be the newest",
-                next_step="nothing is lost: the run is tried again",
-            ) from error
         return self.current(table)
 
     def _merge(self, current: DeltaTable, staged: Staged, write: Merge, properties: CommitProperties) -> None:
@@ -525,6 +545,21 @@ class SparkLakehouse(Lakehouse):
 def _literal(text: str) -> str:
     """The text as Spark SQL writes it."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@contextlib.contextmanager
+def _conflicts_named(table: TableId) -> Iterator[None]:
+    from deltalake.exceptions import CommitFailedError
+
+    try:
+        yield
+    except CommitFailedError as error:
+        raise CommitConflict(
+            object=f"table {table}",
+            observed=str(error),
+            expected="no other commit since this one began",
+            next_step="nothing is lost: the run is tried again",
+        ) from error
 
 
 def _staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:

@@ -10,21 +10,18 @@ from pipelines.invocation import errors_shown, prepared_settings
 
 PORT = 8098
 
-push_app = typer.Typer(invoke_without_command=True)
 
-
-@push_app.callback()
 def push(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port.")] = PORT,
     segment_seconds: Annotated[float, typer.Option(min=0.1, help="Events are in landing after this long.")] = 60.0,
     waiting_mb: Annotated[float, typer.Option(min=0.001, help="More than this not in landing: 503.")] = 256.0,
 ) -> None:
     """Takes events by HTTP on this machine alone, until Ctrl-C: durable first, then in the online features, then
-    acknowledged. The token is the prediction service's.
-
-    Example: `goldpath push --port 8098`, and then
+    acknowledged. The token is the prediction service's. To send one:
     `curl -H "Authorization: Bearer $(cat .goldpath/serving/token)" -H "Idempotency-Key: 7f3a" -d @event.json
     http://127.0.0.1:8098/v1/events/flights/movements`
+
+    Example: `goldpath push --port 8098`
     """
     with errors_shown():
         settings = prepared_settings()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from pipelines.edge import fresh
+from pipelines.edge import Edge, fresh
 from pipelines.jobs import events, reference, refresh
 from pipelines.landing import Delivery
 from pipelines.resources import Platform
@@ -18,12 +18,13 @@ SECONDS_BETWEEN_LOOKS = 30
 
 
 def fresh_deliveries(platform: Platform) -> dict[TableId, list[Delivery]]:
-    """What has landed and was not judged yet, by bronze table. Reads file names and the ledger, no table."""
+    """What has landed complete and was not judged yet, by bronze table. Reads file names and the ledger, no table."""
     found = {}
     for table, contract in platform.contracts.items():
         if table.zone == "bronze":
+            edge = Edge(platform.landing, platform.ledger(table), contract)
             landed = platform.landing.deliveries(table.domain, table.table)
-            if new := list(fresh(platform.ledger(table), contract, landed)):
+            if new := [delivery for delivery in fresh(edge.ledger, contract, landed) if edge.complete(delivery)]:
                 found[table] = new
     return found
 
@@ -52,7 +53,7 @@ def requests(
 
 
 def _run_key(new: Iterable[list[Delivery]]) -> str | None:
-    names = sorted(delivery.uri for deliveries in new for delivery in deliveries)
+    names = sorted(f"{d.uri} {d.bytes} {d.modified_ns}" for deliveries in new for d in deliveries)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
 
 

@@ -32,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["GOLDPATH_ENGINE"] = "spark"
         os.environ["GOLDPATH_JARS_DIR"] = str(jars_dir())  # for the homes that tests make
         settings.get.cache_clear()
+    # Spark's tables here are small: most of a JVM's time went into compiling code that then ran once.
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     # Ray reads how it is to listen when it is imported, by whichever test comes first.
     ray_cluster.prepare_environment(settings.get())
 

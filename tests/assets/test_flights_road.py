@@ -16,6 +16,7 @@ import pytest
 from assets.flights import bronze, silver
 from assets.flights.arrivals import flight_lines, land
 from assets.flights.schedule import ScheduledFlight, scheduled_flights
+from pipelines.landing import Delivery
 from pipelines.resources import Platform
 from pipelines.tables import TableId
 from tests.conftest import Materialize
@@ -165,12 +166,17 @@ def test_a_day_run_twice_is_the_same_day(listed: Platform, materialize: Material
     assert [len(found) for found in before.values()] == [893, 72, 893, 71, 0, 1]
 
 
+def content_of(platform: Platform, delivery: Delivery) -> bytes:
+    with platform.landing.open(delivery) as stream:
+        return stream.read()
+
+
 def test_a_delivery_repeated_under_another_name_changes_nothing(listed: Platform, materialize: Materialize) -> None:
     materialize(listed, DAYS, str(WIND_DAY))
     bronze_version = listed.lakehouse.version(TableId.parse("bronze/flights/flights"))
     before = rows(listed, "silver/flights/flights")
     [delivery] = listed.landing.deliveries("flights", "flights")
-    deliver(listed, "flights", WIND_DAY, "flights_20130212_again.csv", listed.landing.path(delivery).read_bytes())
+    deliver(listed, "flights", WIND_DAY, "flights_20130212_again.csv", content_of(listed, delivery))
     materialize(listed, DAYS, str(WIND_DAY))
     assert listed.lakehouse.version(TableId.parse("bronze/flights/flights")) == bronze_version
     assert rows(listed, "silver/flights/flights") == before

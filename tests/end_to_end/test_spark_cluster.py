@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import psutil
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
@@ -144,13 +145,8 @@ def expected(
 
 def executors(engine: Engine) -> set[int]:
     """The ancestors of the Python processes that a job of two tasks ran in."""
-
-    def ancestors(_: int) -> list[int]:
-        import psutil
-
-        return [process.pid for process in psutil.Process().parents()]
-
-    asked = engine.session.range(0, 2, numPartitions=2).select(F.udf(ancestors, "array<int>")("id").alias("pids"))
+    ancestors = F.udf(lambda _: [process.pid for process in psutil.Process().parents()], "array<int>")
+    asked = engine.session.range(0, 2, numPartitions=2).select(ancestors("id").alias("pids"))
     return {pid for row in asked.collect() for pid in row["pids"]}
 
 

@@ -47,8 +47,27 @@ def _commands() -> list[list[str]]:
 
 def test_the_commands_are_these() -> None:
     assert sorted(" ".join(command) for command in _commands()) == [
-        "cost report", "demo", "dev", "doctor", "jars", "lineage prediction", "rebuild", "tables history", "tables show",
-    ]  # fmt: skip
+        "cost report",
+        "demo",
+        "dev",
+        "doctor",
+        "jars",
+        "landing list",
+        "landing propose",
+        "landing retry",
+        "lineage prediction",
+        "push",
+        "quality docs",
+        "quarantine correct",
+        "quarantine discard",
+        "quarantine list",
+        "quarantine reopen",
+        "quarantine replay",
+        "quarantine show",
+        "rebuild",
+        "tables history",
+        "tables show",
+    ]
 
 
 @pytest.mark.parametrize("command", _commands(), ids=" ".join)

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from pipelines.edge import Edge
 from pipelines.governed import PLATFORM
 from pipelines.resources import Platform
 from pipelines.sensors import fresh_deliveries, new_deliveries, requests
@@ -45,9 +46,9 @@ def deliver(platform: Platform) -> Deliver:
 
 def take_all(platform: Platform) -> None:
     """What a run does before it reads: plans a batch of everything that is new."""
-    for table, fresh in fresh_deliveries(platform).items():
-        ledger = platform.ledger(table)
-        ledger.plan(platform.landing, fresh, committed=len(ledger.batches()) - 1)
+    for table in fresh_deliveries(platform):
+        edge = Edge(platform.landing, platform.ledger(table), platform.contracts[table])
+        edge.next_batch(None, committed=len(edge.ledger.batches()) - 1)
 
 
 def test_new_files_of_several_days_ask_for_one_run_over_them(platform: Platform, deliver: Deliver) -> None:
@@ -107,7 +108,8 @@ def test_only_what_came_after_a_batch_is_asked_for(platform: Platform, deliver: 
 def test_a_repeated_delivery_is_known_once_a_batch_has_seen_it(platform: Platform, deliver: Deliver) -> None:
     deliver("blocks", "2013-01-02", "a.csv")
     [delivery] = platform.landing.deliveries("toys", "blocks")
-    content = platform.landing.path(delivery).read_bytes()
+    with platform.landing.open(delivery) as stream:
+        content = stream.read()
     platform.landing.deliver(domain="toys", source="blocks", interval="2013-01-02", name="b.csv", content=content)
     take_all(platform)
     assert list(requests(platform, DAILY)) == []
@@ -117,7 +119,8 @@ def test_a_repeated_delivery_alone_is_not_asked_for_for_ever(platform: Platform,
     deliver("blocks", "2013-01-02", "a.csv")
     take_all(platform)
     [delivery] = platform.landing.deliveries("toys", "blocks")
-    content = platform.landing.path(delivery).read_bytes()
+    with platform.landing.open(delivery) as stream:
+        content = stream.read()
     platform.landing.deliver(domain="toys", source="blocks", interval="2013-01-02", name="b.csv", content=content)
     take_all(platform)
     assert list(requests(platform, DAILY)) == []

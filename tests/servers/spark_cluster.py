@@ -54,7 +54,6 @@ class SparkCluster:
             "spark.connect.grpc.binding.address": LOOPBACK,
             "spark.connect.grpc.binding.port": str(port),
             "spark.connect.authenticate.token": TOKEN,
-            "spark.driver.memory": "1g",
             "spark.executor.memory": EXECUTOR_MEMORY,
             "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
             "spark.ui.enabled": "false",
@@ -94,7 +93,7 @@ def _running(name: str, command: Sequence[str], *, folder: Path, port: int) -> I
         "SPARK_CONF_DIR": str(folder),
         "SPARK_LOCAL_IP": LOOPBACK,
         "SPARK_LOCAL_DIRS": str(folder / "tmp"),
-        "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_MEMORY": "512m",
         "PYSPARK_PYTHON": sys.executable,
     }
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
