@@ -36,7 +36,7 @@ demo: $(READY) ## From landed files to a served, traced prediction (ARGS="--days
 dev: $(READY) ## Dagster, MLflow, Ray and the prediction service, until Ctrl-C
 	@goldpath dev $(ARGS)
 
-test: $(READY) jars chromium servers ## Run every test (ARGS="-m 'not slow'" for pytest's options)
+test: $(READY) jars chromium servers ## Run every test (ARGS="-m 'not slow'" for pytest's options, "--engine spark" to run all on Spark)
 	@pytest $(ARGS)
 
 lint: $(READY) ## Format, lint, types, definitions, infrastructure files

@@ -18,7 +18,8 @@ from pipelines import settings as settings_module
 
 PARTS = {
     "road": "seconds by stage of the last demo",
-    "tables": "governed bronze to silver against the bare engine",
+    "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
+    "merges": "200 small merges, the last against the first",
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "service": "the prediction service against a bare Ray Serve app",
     "push": "the push server against a bare endpoint that appends and syncs",

@@ -143,7 +143,9 @@ def _gx(scaled: Scaled) -> None:
     rows = house.read(house.current(TableId("silver", "bench", "governed")))
     context = gx.get_context(mode="ephemeral")
     source = context.data_sources.add_spark("bench")
-    batch = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all").get_batch({"dataframe": rows})
+    batch = (
+        source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all").get_batch({"dataframe": rows})
+    )
     suite = gx.ExpectationSuite(name="rules")
     for name in REQUIRED:
         suite.add_expectation(gxe.ExpectColumnValuesToNotBeNull(column=name))

@@ -1,4 +1,4 @@
-"""Flights at any scale: bronze tables of the 336,776 flights of 2013, repeated, under a contract of 20 rules or of none."""
+"""Flights at any scale: bronze tables of the 336,776 flights of 2013, repeated; contracts of 20 rules or of none."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NUMBERS = ("copy", "year", "month", "day", "dep_time", "sched_dep_time", "dep_de
 COLUMNS = (*NUMBERS, *TEXTS, "time_hour")
 KEY = ("copy", "month", "day", "carrier", "flight", "origin")
 REQUIRED = (*KEY, "dest", "distance")
-RANGES = {"month": (1, 12), "day": (1, 31), "dep_delay": (-120, 2880), "arr_delay": (-240, 2880), "distance": (1, 12_000),
-          "air_time": (1, 1200), "hour": (0, 24), "minute": (0, 59)}  # fmt: skip
+RANGES = {"month": (1, 12), "day": (1, 31), "dep_delay": (-120, 2880), "arr_delay": (-240, 2880),
+          "distance": (1, 12_000), "air_time": (1, 1200), "hour": (0, 24), "minute": (0, 59)}  # fmt: skip
 EXPRESSIONS = {
     "departure_complete": ("dep_delay", "(dep_time IS NULL) = (dep_delay IS NULL)"),
     "hour_agrees": ("hour", "sched_dep_time div 100 = hour"),
@@ -104,8 +104,9 @@ class Scaled:
 
     def fill(self) -> None:
         """Commits the bronze table: for each day its flights, as often as there are copies."""
-        from assets.flights.arrivals import flight_lines
         from datetime import date, timedelta
+
+        from assets.flights.arrivals import flight_lines
 
         days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
         header, found = flight_lines(days)
@@ -128,9 +129,15 @@ class Scaled:
         for copy in range(self.copies):
             arrays = [columns.get(name, pa.array([str(copy)] * count)) for name in COLUMNS]
             prefix = f"{day.replace('-', '')}{copy:08d}"
-            more = {RESCUED: pa.nulls(count, pa.string()), "_record_id": pc.binary_join_element_wise(prefix, places, ""),
-                    "_source_uri": pa.repeat(day, count), "_source_row": rows, "_ingest_id": pa.repeat("00000000", count),
-                    "_ingested_at": pa.array([0] * count, pa.timestamp("us", "UTC")), PARTITION: pa.repeat(day, count)}
+            more = {
+                RESCUED: pa.nulls(count, pa.string()),
+                "_record_id": pc.binary_join_element_wise(prefix, places, ""),
+                "_source_uri": pa.repeat(day, count),
+                "_source_row": rows,
+                "_ingest_id": pa.repeat("00000000", count),
+                "_ingested_at": pa.array([0] * count, pa.timestamp("us", "UTC")),
+                PARTITION: pa.repeat(day, count),
+            }
             yield pa.RecordBatch.from_arrays([*arrays, *more.values()], schema=schema(self.contract))
 
     def silver(self, name: str, *, rules: bool) -> dg.AssetsDefinition:

@@ -9,6 +9,7 @@ import typer
 
 from pipelines import history_command, landing_command, quarantine_command
 from pipelines.invocation import AsJson, errors_shown, invocation, opened_platform, prepared_settings, print_json
+from pipelines.materialize_command import materialize
 from pipelines.push_command import push
 from pipelines.quality_command import quality_app
 
@@ -31,6 +32,7 @@ app.add_typer(lineage_app, name="lineage")
 app.add_typer(cost_app, name="cost")
 app.add_typer(landing_command.app, name="landing")
 app.add_typer(quarantine_command.app, name="quarantine")
+app.command("materialize")(materialize)
 app.command("push")(push)
 app.add_typer(quality_app, name="quality")
 app.add_typer(history_command.tables_app, name="tables")

@@ -19,6 +19,7 @@ from pipelines.landing import Delivery, Landing
 
 #: Rows that are looked at for types; what comes later and does not fit is what verdicts are for.
 SAMPLE_ROWS = 5_000
+MOST = 0.75
 NULLS = ("", "NA", "N/A", "null", "NULL")
 _TYPES = {
     "integer": re.compile(r"[+-]?\d{1,18}"),
@@ -38,18 +39,19 @@ class Sample:
     columns: dict[str, list[str]]
 
     def type(self, name: str) -> str:
-        """The ODCS logical type that every value of the sample has."""
+        """The ODCS logical type that most values of the sample have; the others are what a verdict is for."""
         values = [value for value in self.columns[name] if value not in NULLS]
-        fits = (kind for kind, pattern in _TYPES.items() if values and all(map(pattern.fullmatch, values)))
-        return next(fits, "string")
+        fits = {kind: sum(bool(pattern.fullmatch(v)) for v in values) for kind, pattern in _TYPES.items()}
+        best = max(fits, key=fits.__getitem__)  # of several that fit as many, the narrowest
+        return best if values and fits[best] >= MOST * len(values) else "string"
 
     @property
     def key(self) -> str | None:
-        """The first column whose values are all there and all different."""
-        for name, values in self.columns.items():
-            if values and len(set(values)) == len(values) and not set(values) & set(NULLS):
-                return name
-        return None
+        """The first column that is named like a key, else the first whose values are all there and all different."""
+        whole = [name for name, values in self.columns.items() if values and not set(values) & set(NULLS)]
+        named = [name for name in whole if re.fullmatch(r"(?i:id|key|uuid|.*_(id|key|uuid|code))", name)]
+        different = [name for name in whole if len(set(self.columns[name])) == len(self.columns[name])]
+        return next(iter([*named, *different]), None)
 
 
 def sample(landing: Landing, domain: str, source: str) -> Sample:
@@ -123,7 +125,7 @@ def _document(zone: str, domain: str, source: str, found: Sample, like: Contract
     }
     if silver:
         custom |= {"nullTokens": [t for t in NULLS if any(t in v for v in found.columns.values())] or [""]}
-        custom |= {"winner": "_ingest_id desc"} if found.key else {}
+        custom |= {"winner": "_ingest_id desc, _source_uri desc, _source_row desc"} if found.key else {}
     elif found.delimiter != ",":
         custom["delimiter"] = found.delimiter
     properties = [_property(name, found, typed=silver) for name in found.columns]

@@ -20,7 +20,7 @@ from pipelines.errors import DefinitionError
 from pipelines.governed import GovernedRun, Written
 from pipelines.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
 from pipelines.lakehouse import Append, Merge, Overwrite
-from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID
+from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -135,11 +135,11 @@ class Merging:
         )
 
     def _order_columns(self) -> list[str]:
-        """What decides about the winner and is not published: only what grows with each batch may be."""
+        """What decides about the winner within a batch and is not published."""
         if not self.key:
             return []
         published = set(self.contract.published_columns)
-        unknown = [p.column for p in winner.parts(self.contract) if p.column not in (*published, *winner.GROWING)]
+        unknown = [name for name in winner.compared(self.contract) if name not in published]
         if unknown:
             raise DefinitionError(
                 object=f"contract {self.contract.path.name}, winner",
@@ -147,7 +147,7 @@ class Merging:
                 expected=f"columns of the table, or {' or '.join(winner.GROWING)}, which new rows can be compared by",
                 next_step="publish the column, or name another",
             )
-        return [INGEST_ID, INGESTED_AT]
+        return [INGEST_ID, INGESTED_AT, SOURCE_URI, SOURCE_ROW]
 
     def _latest(self, found: Judged) -> Staged:
         """Of the clean rows the one that stays for each key; a row without a whole key stays as it is."""

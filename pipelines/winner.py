@@ -37,6 +37,13 @@ def parts(contract: Contract) -> list[Part]:
     return found
 
 
+def compared(contract: Contract) -> list[str]:
+    """The columns by which rows of different batches are told apart: those before one that grows with each batch."""
+    columns = [part.column for part in parts(contract)]
+    ends = [columns.index(name) for name in GROWING if name in columns]
+    return columns[: min(ends, default=len(columns))]
+
+
 def order(contract: Contract, known: Collection[str]) -> list[Column]:
     """The order in which the first row of a key is the one that stays; `known` are the columns of the rows."""
     from pyspark.sql import functions as F

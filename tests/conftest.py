@@ -28,8 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("engine") == "spark":
-        os.environ["GOLDPATH_ENGINE"] = "spark"
+    os.environ["GOLDPATH_ENGINE"] = config.getoption("engine")
+    settings.get.cache_clear()
+    if settings.get().engine == "spark":
         os.environ["GOLDPATH_JARS_DIR"] = str(jars_dir())  # for the homes that tests make
         settings.get.cache_clear()
     # Spark's tables here are small: most of a JVM's time went into compiling code that then ran once.

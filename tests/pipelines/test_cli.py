@@ -56,6 +56,7 @@ def test_the_commands_are_these() -> None:
         "landing propose",
         "landing retry",
         "lineage prediction",
+        "materialize",
         "push",
         "quality docs",
         "quarantine correct",

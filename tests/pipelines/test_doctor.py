@@ -37,8 +37,8 @@ def test_looking_leaves_no_file_behind(tmp_path: Path) -> None:
 
 
 def test_missing_jars_fail_only_where_the_engine_needs_them(tmp_path: Path) -> None:
-    assert _finding(Settings(home=tmp_path, engine="embedded"), "Delta JARs").status == "warn"
-    assert _finding(Settings(home=tmp_path, engine="spark"), "Delta JARs").status == "fail"
+    assert _finding(Settings(home=tmp_path, engine="embedded", jars_dir=tmp_path), "Delta JARs").status == "warn"
+    assert _finding(Settings(home=tmp_path, engine="spark", jars_dir=tmp_path), "Delta JARs").status == "fail"
 
 
 def test_unreadable_replay_clock_is_found(tmp_path: Path) -> None:

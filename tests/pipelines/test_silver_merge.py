@@ -65,6 +65,17 @@ def test_of_several_rows_in_a_batch_the_winner_is_merged(each_road: Callable[...
     assert toy.rows("quarantine") == []
 
 
+def test_within_a_batch_the_later_row_of_a_file_may_win(road: Callable[..., Road]) -> None:
+    toy = road(silver={"winner": "_ingest_id desc, _source_uri desc, _source_row desc"})
+    silver = silver_asset(toy.contract)(unchanged)
+    toy.land(csv([("brick", 1, 1.0), ("brick", 3, 1.0), ("brick", 2, 1.0)]))
+    assert toy.run(toy.bronze, silver).success
+    assert state(toy) == [("brick", 2, 1.0)]
+    toy.land(csv([("brick", 7, 1.0), ("brick", 5, 1.0)]), name="b.csv")
+    assert toy.run(toy.bronze, silver).success
+    assert state(toy) == [("brick", 5, 1.0)]
+
+
 def test_a_batch_is_merged_once(each_road: Callable[..., Road]) -> None:
     toy = each_road()
     silver = silver_asset(toy.contract)(unchanged)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from pipelines import verdict
-from pipelines.contracts import Contract
+from pipelines import text_values, verdict
+from pipelines.contracts import Column, Contract
 from pipelines.engine import Engine
 from pipelines.errors import ContractError, VerdictError
 from pipelines.ingestion import MALFORMED, RESCUED
@@ -334,11 +334,27 @@ def test_both_engines_take_the_same_texts_for_values(each_engine: Engine, tmp_pa
     found["customProperties"] = [{"property": k, "value": v} for k, v in texts.properties.items()]  # type: ignore[assignment]
     contract = toys.contract(tmp_path, "silver/toys/blocks", [found])
     rows = bronze(each_engine, [{"holes": value} for value in (*texts.taken, *texts.refused)])
-    judged = verdict.judge(verdict.typed(rows, contract), contract, {}).toArrow().to_pylist()
+    judged = verdict.judge(verdict.typed(rows, contract, each_engine.kind), contract, {}).toArrow().to_pylist()
     judged = sorted(judged, key=lambda row: row["_record_id"])
     values = [None if row["_reasons"] else row["holes"] for row in judged]
     assert values == [*texts.taken.values(), *[None] * len(texts.refused)]
     assert [codes(row) for row in judged[len(texts.taken) :]] == [["holes_type"]] * len(texts.refused)
+
+
+NUMERALS = st.text(st.sampled_from("0123456789+- \t\n\r\f\v.eEx_\u00a0\u0665\uff15"), min_size=1, max_size=12)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(NUMERALS, min_size=50, max_size=50))
+@pytest.mark.parametrize("kind", text_values.EXACT["embedded"])
+def test_a_cast_that_is_taken_as_it_is_lets_through_what_the_grammar_does(
+    engine: Engine, kind: str, texts: list[str]
+) -> None:
+    column = Column("holes", kind, "Holes.")
+    slow, fast = text_values.read(F.col("text"), column), text_values.read(F.col("text"), column, "embedded")
+    rows = engine.session.createDataFrame(pa.table({"text": texts}))
+    rows = rows.select(slow.value.alias("slow"), fast.value.alias("fast")).toArrow()
+    assert rows["slow"].to_pylist() == rows["fast"].to_pylist()
 
 
 def clocks(folder: Path, **more: Any) -> Contract:
