@@ -103,8 +103,10 @@ def _dlt(scaled: Scaled, target: Path) -> None:
     """dlt from Arrow into a Delta table of the file system, its schema frozen; types as in the contract."""
     import dlt
     import pyarrow as pa
-    import pyarrow.compute as pc
+    import pyarrow.compute
     import pyarrow.dataset as ds
+
+    pc: Any = pyarrow.compute  # its functions are made when it is imported
 
     shutil.rmtree(target, ignore_errors=True)
     house = scaled.platform.lakehouse

@@ -56,7 +56,9 @@ def measure(settings: Settings) -> list[Row]:
 
 def _contract(platform: Platform, folder: Path, zone: str) -> Any:
     made = document(f"{zone}/bench/readings", rules=False)
-    properties = [{"name": name, "logicalType": kind, "description": name} for name, kind in COLUMNS.items()]
+    properties: list[dict[str, Any]] = [
+        {"name": name, "logicalType": kind, "description": name} for name, kind in COLUMNS.items()
+    ]
     properties[0] |= {"primaryKey": True, "primaryKeyPosition": 1, "required": True}
     made["schema"][0]["properties"] = properties
     made["customProperties"].append({"property": "winner", "value": "at desc, _ingest_id desc"})

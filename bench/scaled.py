@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import yaml
 
 from pipelines.bronze_run import INGEST
@@ -21,6 +21,7 @@ from pipelines.resources import Platform
 from pipelines.table_assets import silver_asset
 from pipelines.tables import PARTITION, TableId
 
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 FLIGHTS = 336_776
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-01")
 TEXTS = ("carrier", "tailnum", "origin", "dest")

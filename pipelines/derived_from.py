@@ -61,7 +61,8 @@ def digest(*parts: Any) -> str:
 
 def code_digest(contract: Contract, transform: Callable[..., Any]) -> str:
     """One digest for a table's contract, its transform, and the code that the transform may call."""
-    code = marshal.dumps(transform.__code__) if hasattr(transform, "__code__") else repr(transform).encode()
+    compiled: Any = getattr(transform, "__code__", None)
+    code = marshal.dumps(compiled) if compiled else repr(transform).encode()
     return digest(contract.digest, hashlib.sha256(code).hexdigest(), _project_digest())
 
 

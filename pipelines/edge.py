@@ -77,9 +77,7 @@ class Edge:
         again: list[Delivery] = []
         size = 0
         if self._fresh is None:
-            table = self.contract.table
-            found = self.landing.deliveries(table.domain, table.table, intervals)
-            self._fresh = fresh(self.ledger, self.contract, found)
+            self._fresh = self._look(intervals)
         for delivery in self._fresh:
             if len(taken) == BATCH_FILES or (taken and size + delivery.bytes > BATCH_BYTES):
                 self._fresh = itertools.chain([delivery], self._fresh)
@@ -99,6 +97,12 @@ class Edge:
         if not taken:
             return None
         return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.digest)
+
+    def _look(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
+        """What is fresh, interval by interval, so that memory holds the files of one."""
+        domain, source = self.contract.table.domain, self.contract.table.table
+        for interval in self.landing.intervals(domain, source) if intervals is None else sorted(set(intervals)):
+            yield from fresh(self.ledger, self.contract, self.landing.deliveries(domain, source, [interval]))
 
     def complete(self, delivery: Delivery) -> bool:
         """Whether a run that began now would look into the delivery, and not leave it until later."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -148,17 +148,16 @@ class Landing:
         """The symbolic links among the files of one source; nobody follows them."""
         return [entry.path for _, entry in self._entries(domain, source, intervals) if entry.link]
 
-    def _entries(self, domain: str, source: str, intervals: Collection[str] | None) -> list[tuple[str, Entry]]:
-        base = f"{domain}/{source}"
-        if intervals is None:
-            folders = self.store.folders(base)
-            intervals = [name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL)]
-        return [
-            (interval, entry)
-            for interval in sorted(set(intervals))
-            for entry in self.store.files(f"{base}/{INTERVAL}{interval}")
-            if entry.path.rpartition("/")[2][0] not in "._"
-        ]
+    def intervals(self, domain: str, source: str) -> list[str]:
+        """The intervals of which one source may have landed something, sorted."""
+        folders = self.store.folders(f"{domain}/{source}")
+        return sorted(name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL))
+
+    def _entries(self, domain: str, source: str, intervals: Collection[str] | None) -> Iterator[tuple[str, Entry]]:
+        for interval in self.intervals(domain, source) if intervals is None else sorted(set(intervals)):
+            for entry in self.store.files(f"{domain}/{source}/{INTERVAL}{interval}"):
+                if entry.path.rpartition("/")[2][0] not in "._":
+                    yield interval, entry
 
     def open(self, delivery: Delivery) -> BinaryIO:
         """The bytes of a delivery."""
@@ -167,9 +166,7 @@ class Landing:
     def now(self, delivery: Delivery) -> Delivery | None:
         """The delivery as it lies there at this moment; None where it is gone."""
         entry = self.store.stat(delivery.uri)
-        return entry and Delivery(
-            delivery.uri, delivery.interval, entry.bytes, entry.modified_ns, delivery.sha256, delivery.prefix
-        )
+        return replace(delivery, bytes=entry.bytes, modified_ns=entry.modified_ns) if entry else None
 
     def checksum(self, delivery: Delivery) -> str:
         with self.open(delivery) as stream:

@@ -104,6 +104,7 @@ class FolderStore(Store):
                 handle.flush()
                 os.fsync(handle.fileno())
             temporary.rename(target)
+            _sync(target.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -218,6 +219,15 @@ def open_store(settings: Settings) -> Store:
             next_step="correct or unset it",
         )
     return FolderStore(settings.landing)
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename outlive a power cut: whoever sent the bytes may forget them."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

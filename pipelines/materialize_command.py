@@ -43,7 +43,9 @@ def materialize(
                     expected="a table of `goldpath tables` that an asset makes",
                     next_step="correct the name, or declare the asset",
                 )
-        whole = {each for key in keys for each in defs.resolve_assets_def(key).keys}  # a quarantine comes with its table
+        whole = {
+            each for key in keys for each in defs.resolve_assets_def(key).keys
+        }  # a quarantine comes with its table
         tags = {RECOMPUTE: "true"} if recompute else {}
         if first:
             tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last or first}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
+from pipelines.formats.opening import refuse_repeated
 from pipelines.formats.piece import BLOCK_BYTES, Piece, broken_lines, shown
 
 if TYPE_CHECKING:
@@ -86,14 +86,7 @@ def _header(stream: Any, contract: Contract, delivery: Delivery) -> tuple[list[s
         raise _no_header(delivery, contract, f"a first line of more than {BLOCK_BYTES} bytes")
     if any("\udc80" <= character <= "\udcff" for name in names for character in name):
         raise _no_header(delivery, contract, f"a header that is no UTF-8: {[shown_name(name) for name in names]}")
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise LandingError(
-            object=f"delivery {delivery.uri}",
-            observed=f"more than one column {', '.join(repeated)}",
-            expected="each column name once: of two values under one name only one could be kept",
-            next_step="move the file out of landing and ask for it again, with names that differ",
-        )
+    refuse_repeated(names, delivery)
     if not {column.name for column in contract.columns} & set(names):
         others = [d for d in _DELIMITERS if len(names) == 1 and d in names[0]]
         hint = f"; it may be delimited by {others[0]!r}" if others else ""
@@ -134,7 +127,9 @@ def _places(first: int, count: int, skipped: list[int]) -> tuple[pa.Array, int]:
 def _text(rows: pa.Array, part: pa.RecordBatch) -> Piece:
     """The values as text; a row with a value that is no text becomes malformed, whole."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute  # its functions are made when it is imported
 
     columns, bad = {}, set()
     for name, values in zip(part.schema.names, part.columns, strict=True):

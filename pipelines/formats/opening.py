@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
 from pipelines.formats.piece import BLOCK_BYTES
@@ -47,6 +48,18 @@ def unpacked(landing: Landing, delivery: Delivery) -> Any:
     return pa.CompressedInputStream(raw, codec) if codec else raw
 
 
+def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:
+    """Raises LandingError where two columns have one name: of two values only one could be kept."""
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise LandingError(
+            object=f"delivery {delivery.uri}",
+            observed=f"more than one column {', '.join(repeated)}",
+            expected="each column name once: of two values under one name only one could be kept",
+            next_step="move the file out of landing and ask for it again, with names that differ",
+        )
+
+
 def wrong_format(delivery: Delivery, contract: Contract, what: str) -> LandingError:
     """The error of a file that is not what its contract says."""
     return LandingError(
@@ -57,12 +70,12 @@ def wrong_format(delivery: Delivery, contract: Contract, what: str) -> LandingEr
     )
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def lines(stream: Any) -> Iterator[tuple[int, bytes]]:
     """The lines of a text with their numbers from 1, without their ends; of a line beyond 8 MiB its beginning alone.
 
     What is left out of such a line is said at its end, so that no reader takes it for a whole one.
     """
-    buffered = io.BufferedReader(stream, BLOCK_BYTES)  # type: ignore[type-var]
+    buffered = io.BufferedReader(stream, BLOCK_BYTES)
     number = 0
     while line := buffered.readline(BLOCK_BYTES + 1):
         number += 1

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import LandingError
-from pipelines.formats.opening import wrong_format
+from pipelines.formats.opening import refuse_repeated, wrong_format
 from pipelines.formats.piece import Piece
 
 if TYPE_CHECKING:
@@ -38,14 +36,7 @@ def read(
         stream.seek(0)
         file = pq.ParquetFile(stream)
         names = file.schema_arrow.names
-        repeated = [name for name, times in Counter(names).items() if times > 1]
-        if repeated:
-            raise LandingError(
-                object=f"delivery {delivery.uri}",
-                observed=f"more than one column {', '.join(repeated)}",
-                expected="each column name once: of two values under one name only one could be kept",
-                next_step="move the file out of landing and ask for it again, with names that differ",
-            )
+        refuse_repeated(names, delivery)
         header(names)
         first = 1
         for batch in file.iter_batches(ROWS_PER_PIECE, use_threads=False):
