@@ -426,7 +426,7 @@ class EmbeddedLakehouse(Lakehouse):
             transactions.append(Transaction(write.app, write.batch))
         properties = CommitProperties(dict(metadata), app_transactions=transactions)
         with _conflicts_named(table):
-            if isinstance(write, Append):
+            if not isinstance(write, Overwrite) or write.partitions is not None:
                 current = _with_columns(current, staged.schema)
             if isinstance(write, Merge) and current.get_add_actions().num_rows:
                 self._merge(current, staged, write, properties)
@@ -509,6 +509,7 @@ class SparkLakehouse(Lakehouse):
         else:
             values = ", ".join(map(_literal, write.partitions))
             writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
+            writer = writer.option("mergeSchema", True)
         writer.save(str(self.path(table)))
         return self.current(table)
 

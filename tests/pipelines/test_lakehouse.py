@@ -183,6 +183,15 @@ def test_each_engine_reads_and_continues_what_the_other_wrote(sail: Engine, spar
         assert ids(read(writer)) == ids(read(reader)) == sorted(["theirs", "batch", "next", "", "nothing"])
 
 
+def test_a_day_brings_the_columns_that_the_contract_gained(house: Lakehouse) -> None:
+    publish(house, [row("a"), row("b", "2013-01-02")], Overwrite())
+    wider = pa.schema([*SCHEMA, ("colour", pa.string())])
+    publish(house, [row("a", colour="red")], Overwrite(("2013-01-01",)), schema=wider)
+    assert read(house) == expected([row("a", colour="red"), row("b", "2013-01-02", colour=None)])
+    publish(house, [row("b", "2013-01-02", colour="blue")], Overwrite(("2013-01-02",)), schema=wider)
+    assert read(house) == expected([row("a", colour="red"), row("b", "2013-01-02", colour="blue")])
+
+
 def test_a_contract_that_gains_and_loses_columns_replaces_the_table(embedded: EmbeddedLakehouse) -> None:
     publish(embedded, [row("a", small=1)], Overwrite(), by=())
     wider = pa.schema([SCHEMA.field("id"), ("colour", pa.string())])
