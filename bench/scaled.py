@@ -15,9 +15,9 @@ from pipelines.bronze_run import INGEST
 from pipelines.contracts import Contract, load
 from pipelines.governed import PLATFORM, RECOMPUTE
 from pipelines.ingestion import RESCUED, schema
-from pipelines.lakehouse import Append
 from pipelines.landing import Delivery
 from pipelines.resources import Platform
+from pipelines.staging import Append
 from pipelines.table_assets import silver_asset
 from pipelines.tables import PARTITION, TableId
 

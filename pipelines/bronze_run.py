@@ -9,9 +9,9 @@ from pipelines.contracts import Contract
 from pipelines.edge import Edge
 from pipelines.governed import GovernedRun, Written
 from pipelines.judging import commit_metadata
-from pipelines.lakehouse import Append
 from pipelines.landing import Delivery
 from pipelines.lineage import Dataset, Field
+from pipelines.staging import Append
 from pipelines.tables import PARTITION
 
 #: The app transaction under which a bronze table carries the number of its last batch.

@@ -11,7 +11,7 @@ from pipelines.derived_from import DerivedFrom, code_digest, digest
 from pipelines.errors import NotFoundError
 from pipelines.governed import GovernedRun, Written
 from pipelines.judging import Transform, at_version, commit_metadata, judged, shaped, unchanged, written
-from pipelines.lakehouse import Overwrite
+from pipelines.staging import Overwrite
 from pipelines.tables import RECORD_ID, TableId
 
 if TYPE_CHECKING:

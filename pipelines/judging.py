@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.decisions import InEffect
-    from pipelines.lakehouse import Lakehouse, Staged
+    from pipelines.lakehouse import Lakehouse
+    from pipelines.staging import Staged
 
 Transform = Callable[..., "DataFrame"]
 

@@ -10,40 +10,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
-import re
 import shutil
 import socket
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from pipelines import time_travel
 from pipelines.arrow_stage import ArrowStage, Part
 from pipelines.errors import CommitConflict, LandingError, NotFoundError
 from pipelines.retrying import Backoff
+from pipelines.staging import Append, Merge, Overwrite, Staged, StagedFile, staged
 from pipelines.tables import PARTITION, ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
-    from deltalake import CommitProperties, DeltaTable
-    from deltalake.transaction import AddAction, RemoveAction
+    from deltalake import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
 
     from pipelines.engine import Engine
     from pipelines.landing import Delivery
 
-#: Rows that a merge holds in memory, to look up only the files that may have their keys.
-MATERIALIZED_ROWS = 1_000_000
-#: Folders named by their partition are for people; a table's log names each file and its partition anyway.
-PLAIN = re.compile(r"[A-Za-z0-9_./=-]+")
 #: What each table's log is told: old entries go only when upkeep says so, which knows what a model's record names.
 PROPERTIES: dict[str, str | None] = {
     "delta.enableExpiredLogCleanup": "false",
@@ -53,89 +45,6 @@ PROPERTIES: dict[str, str | None] = {
 
 #: What another machine staged and did not touch for so long was left by a process that is gone.
 ABANDONED_SECONDS = 7 * 24 * 3600
-#: An app transaction of every commit: of two that began at one version the second fails, even if both only add files.
-COMMIT = "goldpath"
-
-
-@dataclass(frozen=True, slots=True)
-class StagedFile:
-    """One Parquet file that no table names yet; `partition` maps partition column to value."""
-
-    path: Path
-    partition: Mapping[str, str | None]
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """The computed, not yet visible content of a commit."""
-
-    folder: Path
-    schema: pa.Schema
-    files: tuple[StagedFile, ...]
-    partition_by: tuple[str, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
-
-    def where(self, column: str, value: str) -> Staged:
-        """The part whose partition column has that value, without the column."""
-        files = tuple(
-            StagedFile(f.path, {k: v for k, v in f.partition.items() if k != column}, f.rows, f.bytes)
-            for f in self.files
-            if f.partition[column] == value
-        )
-        return Staged(self.folder, self.schema, files, tuple(c for c in self.partition_by if c != column))
-
-    def select(self, columns: Sequence[str]) -> Staged:
-        """The same files under a narrower schema: readers see only these columns."""
-        import pyarrow as pa
-
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        return Staged(self.folder, schema, self.files, self.partition_by)
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Adds the staged rows. `app` and `batch` are the Delta app transaction: a batch is committed once."""
-
-    app: str
-    batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """Puts the staged rows in place of those with their key, where `newcomer_wins` (SQL over `old` and `new`) says so.
-
-    The staged rows hold each whole key once; a row with a null in its key is added. `app` and `batch` as in `Append`.
-    """
-
-    key: tuple[str, ...]
-    newcomer_wins: str
-    app: str
-    batch: int
-
-    @property
-    def matches(self) -> str:
-        return " AND ".join(f"old.{name} = new.{name}" for name in self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class Overwrite:
-    """Replaces the whole table, or only the given values of its partition column.
-
-    With an `app`, the version carries its `batch` from then on.
-    """
-
-    partitions: tuple[str, ...] | None = None
-    app: str | None = None
-    batch: int = -1
 
 
 class Lakehouse(ABC):
@@ -310,7 +219,7 @@ class Lakehouse(ABC):
             df.repartition(*partition_by) if partition_by else df
         )  # one file per partition value, on both engines
         by_value.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
-        return _staged(folder, df, tuple(partition_by))
+        return staged(folder, df, tuple(partition_by))
 
     def gathered(self, parts: Sequence[Staged]) -> Staged:
         """Several stagings of one table as one."""
@@ -349,7 +258,7 @@ class Lakehouse(ABC):
 
         path = self.path(table)
         path.mkdir(parents=True, exist_ok=True)
-        with _conflicts_named(table):
+        with conflicts_named(table):
             DeltaTable.create(
                 str(path),
                 Schema.from_arrow(schema),
@@ -393,163 +302,16 @@ class Lakehouse(ABC):
         path.parent.mkdir(parents=True, exist_ok=True)
 
         def append() -> None:
-            with _conflicts_named(table):
+            with conflicts_named(table):
                 write_deltalake(str(path), rows, mode="append", schema_mode="merge", configuration=PROPERTIES)
 
         Backoff(first_seconds=0.1).call(append)  # every run writes here, and no lock holds them apart
         return self.current(table)
 
 
-class EmbeddedLakehouse(Lakehouse):
-    """Sail computes and writes Parquet; delta-rs commits the files as add actions."""
-
-    def read(self, at: TableVersion) -> DataFrame:
-        # Sail 0.7.2 fails below the hinted checkpoint once older entries are gone; without the hint it lists the log.
-        hint = self.path(at.table) / "_delta_log" / "_last_checkpoint"
-        with contextlib.suppress(FileNotFoundError):
-            if json.loads(hint.read_text(encoding="utf-8"))["version"] > at.version:
-                hint.unlink()
-        return super().read(at)
-
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
-        from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-
-        path = self.path(table)
-        self.create(table, staged.schema, partition_by=staged.partition_by)
-        current = DeltaTable(str(path))
-        transactions = [Transaction(COMMIT, current.version() + 1)]
-        if isinstance(write, Append | Merge) and self.batch(table, write.app) >= write.batch:
-            return self.current(table)
-        if write.app:
-            transactions.append(Transaction(write.app, write.batch))
-        properties = CommitProperties(dict(metadata), app_transactions=transactions)
-        with _conflicts_named(table):
-            if not isinstance(write, Overwrite) or write.partitions is not None:
-                current = _with_columns(current, staged.schema)
-            if isinstance(write, Merge) and current.get_add_actions().num_rows:
-                self._merge(current, staged, write, properties)
-                return self.current(table)
-            actions: list[AddAction | RemoveAction] = [self._adopt(file, path) for file in staged.files]
-            mode = "append" if isinstance(write, Append | Merge) else "overwrite"
-            if isinstance(write, Overwrite) and write.partitions is not None:
-                # Removing exactly the files of these partitions keeps the commit one action list, whatever the days.
-                actions = _removals(current, staged.partition_by[0], write.partitions) + actions
-                mode = "append"
-            current.create_write_transaction(
-                actions,
-                mode,
-                Schema.from_arrow(staged.schema),
-                partition_by=list(staged.partition_by),
-                commit_properties=properties,
-            )
-        return self.current(table)
-
-    def _merge(self, current: DeltaTable, staged: Staged, write: Merge, properties: CommitProperties) -> None:
-        import pyarrow.dataset as ds
-
-        files = [str(file.path) for file in staged.files]
-        rows = ds.dataset(files, schema=staged.schema, format="parquet").scanner().to_reader()
-        (
-            current.merge(
-                rows,
-                write.matches,
-                source_alias="new",
-                target_alias="old",
-                streamed_exec=staged.rows > MATERIALIZED_ROWS,
-                commit_properties=properties,
-            )
-            .when_matched_update_all(write.newcomer_wins)
-            .when_not_matched_insert_all()
-            .execute()
-        )
-
-    def _adopt(self, file: StagedFile, path: Path) -> AddAction:
-        from deltalake.transaction import AddAction
-
-        folder = "/".join(f"{column}={value}" for column, value in file.partition.items())
-        if not PLAIN.fullmatch(folder):  # delta-rs reads back a percent-encoded path, and removing that removes nothing
-            folder = ""
-        name = f"{folder}/{uuid.uuid4().hex}.parquet".lstrip("/")
-        target = path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.path.rename(target)
-        return AddAction(
-            path=name,
-            size=file.bytes,
-            partition_values=dict(file.partition),
-            modification_time=int(time.time() * 1000),
-            data_change=True,
-            stats=json.dumps({"numRecords": file.rows}),
-        )
-
-
-class SparkLakehouse(Lakehouse):
-    """Spark computes and writes Parquet; delta-spark commits it."""
-
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
-        df = self._frame(staged, *[str(file.path) for file in staged.files])
-        if isinstance(write, Merge):
-            return self._merge(table, df, write, metadata)
-        writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
-        if staged.partition_by:
-            writer = writer.partitionBy(*staged.partition_by)
-        if isinstance(write, Append):
-            if self.batch(table, write.app) >= write.batch:
-                return self.current(table)
-            writer = writer.mode("append").option("txnAppId", write.app).option("txnVersion", write.batch)
-            writer = writer.option("mergeSchema", True)
-        elif write.partitions is None or self.version(table) is None:
-            writer = writer.mode("overwrite").option("overwriteSchema", True)
-            if write.app:
-                writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
-        else:
-            values = ", ".join(map(_literal, write.partitions))
-            writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
-            writer = writer.option("mergeSchema", True)
-        writer.save(str(self.path(table)))
-        return self.current(table)
-
-    def _merge(self, table: TableId, df: DataFrame, write: Merge, metadata: Mapping[str, str]) -> TableVersion:
-        if self.batch(table, write.app) >= write.batch:
-            return self.current(table)
-        if self.version(table) is None:
-            import pyarrow as pa
-            from pyspark.sql.pandas.types import to_arrow_schema
-
-            self.create(table, pa.schema(to_arrow_schema(df.schema, timezone="UTC")))
-        prefix = "spark.databricks.delta."
-        conf = {
-            f"{prefix}write.txnAppId": write.app,
-            f"{prefix}write.txnVersion": str(write.batch),
-            f"{prefix}commitInfo.userMetadata": json.dumps(dict(metadata)),
-        }
-        view = f"_merged_{table.source_name}"
-        df.createOrReplaceTempView(view)
-        try:
-            for name, value in conf.items():
-                self.session.conf.set(name, value)
-            self.session.sql(
-                f"MERGE INTO delta.`{self.path(table)}` AS old USING {view} AS new ON {write.matches} "
-                f"WHEN MATCHED AND ({write.newcomer_wins}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-            ).collect()
-        finally:
-            for name in conf:
-                self.session.conf.unset(name)
-            self.session.catalog.dropTempView(view)
-        return self.current(table)
-
-
-def _literal(text: str) -> str:
-    """The text as Spark SQL writes it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 @contextlib.contextmanager
-def _conflicts_named(table: TableId) -> Iterator[None]:
+def conflicts_named(table: TableId) -> Iterator[None]:
+    """Where delta-rs says that another commit was faster, says so as a CommitConflict."""
     from deltalake.exceptions import CommitFailedError
 
     try:
@@ -561,52 +323,3 @@ def _conflicts_named(table: TableId) -> Iterator[None]:
             expected="no other commit since this one began",
             next_step="nothing is lost: the run is tried again",
         ) from error
-
-
-def _staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    files = []
-    for path in sorted(folder.rglob("*.parquet")):
-        parts = [part.partition("=") for part in path.relative_to(folder).parts[:-1]]
-        partition = {k: None if v == "__HIVE_DEFAULT_PARTITION__" else unquote(v) for k, _, v in parts}
-        rows = pq.read_metadata(path).num_rows
-        if rows:
-            files.append(StagedFile(path, partition, rows, path.stat().st_size))
-    schema = pa.schema([field.with_nullable(True) for field in to_arrow_schema(df.schema, timezone="UTC")])
-    return Staged(folder, schema, tuple(files), partition_by)
-
-
-def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
-    """The table, which gets the columns of the schema that it lacks; to its rows they are null."""
-    from deltalake import Field, Schema
-
-    known = {field.name for field in table.schema().fields}
-    missing: list[Field] = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
-    if missing:
-        table.alter.add_columns(missing)
-    return table
-
-
-def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any]:
-    """Remove actions for every file whose partition column has one of the values."""
-    import pyarrow as pa
-    from deltalake.transaction import RemoveAction
-
-    removed = []
-    wanted = set(values)
-    files = pa.table(table.get_add_actions(flatten=True))
-    for path, size, value in zip(files["path"], files["size_bytes"], files[f"partition.{column}"], strict=True):
-        if value.as_py() in wanted:
-            removed.append(
-                RemoveAction(
-                    path=unquote(path.as_py()),  # read as the log has it, and encoded again when written
-                    data_change=True,
-                    deletion_timestamp=int(time.time() * 1000),
-                    partition_values={column: value.as_py()},
-                    size=size.as_py(),
-                )
-            )
-    return removed

@@ -14,7 +14,7 @@ from pipelines.verdict import Verdict
 
 if TYPE_CHECKING:
     from pipelines.decisions import InEffect
-    from pipelines.lakehouse import Staged
+    from pipelines.staging import Staged
 
 _RECORD = dg.TableSchema(
     [dg.TableColumn("reason"), dg.TableColumn("column"), dg.TableColumn("rule"), dg.TableColumn("rows", "int")]

@@ -63,7 +63,8 @@ class Platform:
 
     @functools.cached_property
     def lakehouse(self) -> Lakehouse:
-        from pipelines.lakehouse import EmbeddedLakehouse, SparkLakehouse
+        from pipelines.embedded_lakehouse import EmbeddedLakehouse
+        from pipelines.spark_lakehouse import SparkLakehouse
 
         kind = SparkLakehouse if self.settings.engine == "spark" else EmbeddedLakehouse
         return kind(root=self.settings.lakehouse, engine=lambda: self.engine, locks=self.settings.root / "locks")

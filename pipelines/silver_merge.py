@@ -19,15 +19,15 @@ from pipelines.edge import BATCH_BYTES
 from pipelines.errors import DefinitionError
 from pipelines.governed import GovernedRun, Written
 from pipelines.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
-from pipelines.lakehouse import Append, Merge, Overwrite
+from pipelines.staging import Append, Merge, Overwrite
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.decisions import InEffect
-    from pipelines.lakehouse import Staged
     from pipelines.silver_run import SilverTable
+    from pipelines.staging import Staged
 
 #: The app transaction's name begins so.
 MERGED = "merged"

@@ -28,8 +28,8 @@ from pipelines.judging import (
     unchanged,
     written,
 )
-from pipelines.lakehouse import Overwrite
 from pipelines.silver_merge import Merging
+from pipelines.staging import Overwrite
 from pipelines.tables import PARTITION, RECORD_ID, TableId
 
 if TYPE_CHECKING:

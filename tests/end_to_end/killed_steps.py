@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.lakehouse import EmbeddedLakehouse
+from pipelines.embedded_lakehouse import EmbeddedLakehouse
 from pipelines.landing_store import FolderStore
 from pipelines.ledger import Ledger
 from pipelines.lineage import LineageLog

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipelines.contracts import Contract
 from pipelines.engine import Engine
-from pipelines.lakehouse import Append, Overwrite
 from pipelines.resources import Platform
 from pipelines.settings import Settings
+from pipelines.staging import Append, Overwrite
 from pipelines.tables import PARTITION, TableId, TableVersion
 
 BRONZE = TableId("bronze", "toys", "blocks")

@@ -10,11 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pipelines.embedded_lakehouse import EmbeddedLakehouse
 from pipelines.engine import Engine
 from pipelines.errors import CommitConflict
-from pipelines.lakehouse import Append, EmbeddedLakehouse, Merge, Overwrite, Staged
 from pipelines.landing import Delivery
 from pipelines.ledger import Ledger
+from pipelines.staging import Append, Merge, Overwrite, Staged
 from pipelines.tables import PARTITION, TableId
 
 TABLE = TableId("silver", "toys", "blocks")

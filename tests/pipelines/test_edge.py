@@ -123,7 +123,8 @@ def test_two_extractions_may_bring_the_same_bytes(source: Source) -> None:
         source.land("log.csv", manifest=Manifest.of(b"a\n1\n", sequence=sequence))
     batch = source.run()
     assert taken(batch) == ["00000001-log.csv", "00000002-log.csv"]
-    assert batch and len({delivery.prefix for delivery in batch.deliveries}) == 2
+    assert batch
+    assert len({delivery.prefix for delivery in batch.deliveries}) == 2
 
 
 def test_a_file_that_changed_after_it_was_taken_is_refused_and_the_others_are_taken(source: Source) -> None:

@@ -16,10 +16,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines import settings
+from pipelines.embedded_lakehouse import EmbeddedLakehouse
 from pipelines.engine import Engine
 from pipelines.errors import LandingError, NotFoundError
-from pipelines.lakehouse import Append, EmbeddedLakehouse, Lakehouse, Overwrite, SparkLakehouse, Staged
+from pipelines.lakehouse import Lakehouse
 from pipelines.landing import Delivery
+from pipelines.spark_lakehouse import SparkLakehouse
+from pipelines.staging import Append, Overwrite, Staged
 from pipelines.tables import PARTITION, TableId, TableVersion
 
 TABLE, QUARANTINE = TableId("silver", "toys", "blocks"), TableId("quarantine", "toys", "blocks")
@@ -262,7 +265,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import pyarrow as pa
-from pipelines.lakehouse import EmbeddedLakehouse
+from pipelines.embedded_lakehouse import EmbeddedLakehouse
 from pipelines.landing import Delivery
 from pipelines.tables import PARTITION, TableId
 house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))

@@ -19,9 +19,10 @@ from pipelines.contracts import Contract
 from pipelines.costs import COSTS
 from pipelines.engine import Engine
 from pipelines.errors import ContractError
-from pipelines.lakehouse import PROPERTIES, Append, Overwrite
+from pipelines.lakehouse import PROPERTIES
 from pipelines.pins import Pins
 from pipelines.resources import Platform
+from pipelines.staging import Append, Overwrite
 from pipelines.tables import INGESTED_AT, PARTITION, TableVersion
 from tests.conftest import Materialize
 from tests.pipelines import toys
