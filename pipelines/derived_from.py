@@ -15,9 +15,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pipelines import time_travel
 from pipelines.contracts import Contract
+from pipelines.tables import TableId
+
+if TYPE_CHECKING:
+    from pipelines.resources import Platform
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The rooms whose code decides what a row becomes.
@@ -33,13 +38,21 @@ class DerivedFrom:
     digests: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, *, version: int | None) -> DerivedFrom:
-        """The note, empty where there is none or where the table has moved on without it."""
+    def read(cls, path: Path) -> DerivedFrom:
+        """The note, empty where there is none."""
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
-            return cls(path, version)
-        return cls(path, version, record["digests"] if record["version"] == version else {})
+            return cls(path)
+        return cls(path, record["version"], record["digests"])
+
+    @classmethod
+    def of(cls, platform: Platform, table: TableId) -> DerivedFrom:
+        """The note of a table; empty where the table has got other rows without it."""
+        path, house = platform.note_path(table), platform.lakehouse
+        note = cls.read(path)
+        exists = note.version is not None and house.version(table) is not None
+        return note if exists and time_travel.holds_the_rows_of(house, table, note.version or 0) else cls(path)
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """The parts that would be derived from something else now."""

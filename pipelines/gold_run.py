@@ -56,7 +56,7 @@ def gold_work(table: TableId) -> Callable[[GovernedRun], Iterator[Written]]:
     def work(run: GovernedRun) -> Iterator[Written]:
         house, how = run.platform.lakehouse, derivations[table]
         with house.writing(table):
-            note = DerivedFrom.read(run.platform.note_path(table), version=house.version(table))
+            note = DerivedFrom.of(run.platform, table)
             versions = {name: run.versions[name].version for name in how.inputs}
             now = {WHOLE: digest(code_digest(how.contract, how.transform), versions)}
             if not note.changed(now) and not run.recomputes:

@@ -54,7 +54,7 @@ class Merging:
         self.effect = effect
         self.house = run.platform.lakehouse
         self.key = tuple(self.contract.key_columns)
-        self.note = DerivedFrom.read(run.platform.note_path(self.contract.table), version=None)
+        self.note = DerivedFrom.read(run.platform.note_path(self.contract.table))
         self.derivation = digest(code_digest(self.contract, table.transform), effect.digest)
 
     def work(self) -> Iterator[Written]:

@@ -114,7 +114,7 @@ class _Replacing:
 
     def work(self) -> Iterator[Written]:
         run, house, contract = self.run, self.house, self.contract
-        note = DerivedFrom.read(run.platform.note_path(contract.table), version=house.version(contract.table))
+        note = DerivedFrom.of(run.platform, contract.table)
         rows = house.partition_rows(run.versions["bronze"], PARTITION)
         now = self._digests(rows, note)
         changed = list(now) if run.recomputes or note.version is None else note.changed(now)
@@ -149,7 +149,9 @@ class _Replacing:
         taken = run.platform.ledger(self.table.bronze).contents()
         if self.table.layout == "days":
             covered = run.partitions or ()
-            parts = [day for day in covered if day in rows or day in note.digests] or list(covered)
+            parts = [day for day in covered if day in rows or day in note.digests]
+            if not parts and note.version is None:  # the first run judges that nothing came
+                parts = list(covered)
         else:
             parts = [max({*rows, *taken}, default="")]  # a snapshot without rows is one too
         decided = {part: self.effect.digest_of(part) for part in parts}

@@ -20,8 +20,10 @@ from pipelines.tables import TableId, TableVersion
 if TYPE_CHECKING:
     from pipelines.lakehouse import Lakehouse
 
-#: The operation of a commit that brought rows, in the words of both engines.
-WRITE = "WRITE"
+#: The operations of commits that brought rows, in the words of both engines.
+WRITES = ("WRITE", "MERGE")
+#: Those that leave every row as it is.
+NEUTRAL = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD COLUMN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,16 @@ def at(house: Lakehouse, table: TableId, instant: datetime) -> TableVersion:
 def made_by(known: list[Commit], at: TableVersion) -> Commit | None:
     """The commit that the content of a version comes from: upkeep after it brought no rows. None if it is no longer
     in the log."""
-    return next((c for c in known if c.at.version <= at.version and c.operation == WRITE), None)
+    return next((c for c in known if c.at.version <= at.version and c.operation in WRITES), None)
+
+
+def holds_the_rows_of(house: Lakehouse, table: TableId, version: int) -> bool:
+    """Whether the newest version has the rows of an earlier one: whatever came since left them as they are."""
+    newest = house.current(table).version
+    if version >= newest:
+        return version == newest
+    since = house.delta(table).history(newest - version)
+    return len(since) == newest - version and all(entry.get("operation") in NEUTRAL for entry in since)
 
 
 def is_readable(house: Lakehouse, at: TableVersion) -> bool:

@@ -16,6 +16,8 @@ from pipelines.child_process import ChildProcess
 from pipelines.ports import LOOPBACK, free_port
 from tests.servers import TOOLS, listening, missing
 
+#: Where Go's own archive is unpacked to, whether the PATH names it or not.
+GO_FOLDER = "/usr/local/go/bin"
 VERSITYGW = TOOLS / "bin" / "versitygw"
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 BUCKET = "goldpath"
@@ -40,7 +42,7 @@ def build() -> None:
     """Builds versitygw into `.tools`, unless it is there; says what is missing where it cannot."""
     if VERSITYGW.is_file():
         return
-    go = shutil.which("go")
+    go = shutil.which("go") or shutil.which("go", path=GO_FOLDER)
     if go is None:
         print("No Go on the PATH: install Go 1.25 or newer for the tests against versitygw.")
         return
