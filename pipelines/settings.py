@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     jars_dir: Path | None = Field(
         None, description="folder that holds the Delta JARs, if not fetched by `goldpath jars`"
     )
-    lakehouse_uri: str | None = Field(None, description="root of all tables; empty: <home>/lakehouse")
+    lakehouse_uri: str | None = Field(
+        None, description="root of all tables, a folder that all share; empty: <home>/lakehouse"
+    )
     landing_uri: str | None = Field(
         None, description="root of all landed files, a folder or s3://bucket/prefix; empty: <home>/landing"
     )
@@ -83,6 +85,13 @@ class Settings(BaseSettings):
 
     @property
     def lakehouse(self) -> str:
+        if "://" in (self.lakehouse_uri or ""):
+            raise SettingsError(
+                object="environment variable GOLDPATH_LAKEHOUSE_URI",
+                observed=repr(self.lakehouse_uri),
+                expected="a folder, on a volume that every process and executor mounts at the same path",
+                next_step="name such a folder, or unset it; landing may be on S3 (GOLDPATH_LANDING_URI)",
+            )
         return (self.lakehouse_uri or str(self.root / "lakehouse")).rstrip("/")
 
     @property

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.platform.quality import data_docs as data_docs_asset
 from pipelines import quality, verdict
 from pipelines.contracts import Contract
 from pipelines.data_docs import data_docs
 from pipelines.engine import Engine
 from pipelines.errors import NotFoundError
 from pipelines.ingestion import RESCUED
+from pipelines.table_assets import silver_asset
 from pipelines.tables import TableId
 from tests.pipelines import toys
+from tests.pipelines.roads import Road, unchanged
 from tests.pipelines.toys import number, row_rule, text, whole
 
 SHOPS = TableId("silver", "toys", "shops")
@@ -139,3 +143,13 @@ def test_shares_are_compared_with_those_of_the_last_published_version(judged: ve
 def test_recording_a_verdict_does_not_import_great_expectations() -> None:
     code = "import sys, pipelines.quality, pipelines.data_docs; sys.exit('great_expectations' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_pages_are_an_asset_that_says_where_they_begin(road: Callable[..., Road]) -> None:
+    toy = road()
+    toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
+    assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+    result = toy.run(data_docs_asset)
+    [event] = result.get_asset_materialization_events()
+    page = Path(str(event.materialization.metadata["index"].value))
+    assert str(toy.contract.table) in page.read_text(encoding="utf-8")

@@ -98,3 +98,9 @@ def test_sources_that_are_no_names_and_addresses_are_refused_unseen(
         settings.get()
     assert "s3cret" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_tables_on_an_object_store_are_refused_and_not_written_elsewhere(tmp_path: Path) -> None:
+    found = Settings(home=tmp_path, lakehouse_uri="s3://bucket/tables")
+    with pytest.raises(SettingsError, match=r"GOLDPATH_LAKEHOUSE_URI: 's3://bucket/tables'\. Expected a folder"):
+        print(found.lakehouse)

@@ -1,0 +1,26 @@
+"""The pages on which people look up how tables held their contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.platform.upkeep import TAGS
+from pipelines.data_docs import data_docs as build
+from pipelines.governed import GovernedRun, Written, governed_asset
+from pipelines.lineage import Dataset
+
+
+@governed_asset(
+    key=("ops", "platform", "data_docs"), kind="ops", owner="platform", tags=TAGS, kinds=("greatexpectations",)
+)
+def data_docs(run: GovernedRun) -> Iterator[Written]:
+    """Great Expectations' Data Docs: for each table its rules, and how its newest versions held them.
+
+    Grain: one page per table, and one per recorded verdict.
+    """
+    page = build(run.platform.settings.root / "quality")
+    pages = sum(1 for _ in page.parent.rglob("*.html"))
+    dataset = Dataset(run.declaration.name, run.run_id, run.declaration.owner, rows=pages)
+    yield Written(dataset, {"pages": pages, "index": dg.MetadataValue.path(str(page))})
