@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipelines import arrivals, ingestion
+from pipelines import arrivals, ingestion, ledger_recovery
 from pipelines.contracts import Contract
 from pipelines.edge import Edge
 from pipelines.governed import GovernedRun, Written
@@ -28,6 +28,8 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
         edge = Edge(landing, platform.ledger(table), contract)
         rows = files = 0
         with house.writing(table):
+            if edge.ledger.last() < (committed := house.batch(table, INGEST)):
+                ledger_recovery.recover(edge.ledger, landing, house, contract, committed=committed)
             edge.links(run.partitions)
             while (batch := edge.next_batch(run.partitions, committed=house.batch(table, INGEST))) is not None:
                 size = sum(delivery.bytes for delivery in batch.deliveries)

@@ -148,6 +148,18 @@ class Ledger:
     def _planned_at(self, number: int) -> str:
         return str(self._connection.execute("SELECT planned_at FROM batches WHERE number = ?", [number]).fetchone()[0])
 
+    def last(self) -> int:
+        """The number of the last batch; -1 before the first."""
+        found = self._connection.execute("SELECT max(number) FROM batches").fetchone()[0]
+        return -1 if found is None else int(found)
+
+    def adopt(self, records: Sequence[Record], *, committed: int) -> None:
+        """Notes batches that were committed without this ledger, up to the last one."""
+        with self._writing() as connection:
+            rows = {committed: datetime.now(UTC).isoformat()} | {r.batch: r.noted_at for r in records}
+            connection.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", list(rows.items()))
+            self._note(connection, records)
+
     def plan(self, deliveries: Sequence[Delivery], *, committed: int, judged_by: str) -> Batch:
         """Writes down the next batch: these deliveries, each with its checksum.
 

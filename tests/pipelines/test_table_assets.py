@@ -185,6 +185,25 @@ def test_a_delivery_of_refused_files_alone_leaves_an_empty_table(road: Callable[
     assert toy.parts("bronze") == ["brick"]
 
 
+@pytest.mark.parametrize("delivery", ["increment", "snapshot"])
+def test_a_ledger_that_was_lost_is_made_again_and_nothing_is_taken_twice(
+    road: Callable[..., Road], delivery: str
+) -> None:
+    toy = road(delivery=delivery)
+    silver = silver_asset(toy.contract)(unchanged)
+    toy.land("part,holes,weight\nbrick,4,2.5\n")
+    assert toy.run(toy.bronze, silver).success
+    toy.land("part,holes,weight\nplate,2,1\n", day=NEXT)
+    assert toy.run(toy.bronze, silver).success
+    before = toy.rows("bronze"), toy.parts("silver")
+    toy.platform.ledger(toy.table("bronze")).path.unlink()
+    assert toy.run(toy.bronze, silver).success
+    assert (toy.rows("bronze"), toy.parts("silver")) == before
+    toy.land("part,holes,weight\ntile,1,1\n", day="2013-01-03")
+    assert toy.run(toy.bronze, silver).success
+    assert [row["part"] for row in toy.rows("bronze") if row["_ingest_id"] == "00000002"] == ["tile"]
+
+
 def test_where_columns_evolve_the_table_gets_the_new_one(road: Callable[..., Road]) -> None:
     toy = road(drift={"columns": "evolve"})
     toy.land("part,holes,weight\nbrick,4,2.5\n")
