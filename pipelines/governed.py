@@ -252,7 +252,8 @@ def _spec(
         key=key,
         deps=sorted(deps),
         description=declaration.description if zone == declaration.key[0] else _quarantine_words(declaration),
-        group_name=zone,
+        # What our own service feeds stands beside it, or the zones of the graph would run in a circle.
+        group_name=declaration.deps[0][0] if zone == "landing" and declaration.deps else zone,
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
         kinds=set(declaration.kinds) if zone == declaration.key[0] else {"deltalake"},

@@ -7,12 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines import quality, quarantine_metadata, table_figures, verdict
+from pipelines import quality, quarantine_metadata, row_tests, table_figures, verdict
 from pipelines.contracts import Contract
 from pipelines.errors import DefinitionError, VerdictError
 from pipelines.governed import GovernedRun, Written
 from pipelines.lineage import Dataset, Field
-from pipelines.tables import TableId, TableVersion
+from pipelines.tables import (
+    INGEST_ID,
+    INGESTED_AT,
+    PARTITION,
+    RECORD_ID,
+    SOURCE_ROW,
+    SOURCE_URI,
+    TableId,
+    TableVersion,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -20,6 +29,24 @@ if TYPE_CHECKING:
     from pipelines.decisions import InEffect
     from pipelines.lakehouse import Lakehouse
     from pipelines.staging import Staged
+
+#: Type and meaning of what a quarantined row keeps.
+QUARANTINE_FIELDS = {
+    RECORD_ID: ("string", "The record, in bronze, here and, once it is mended, in silver."),
+    SOURCE_URI: ("string", "The delivery that it came in, below the landing root."),
+    SOURCE_ROW: ("bigint", "Its place there, counted from 1."),
+    INGEST_ID: ("string", "The batch of bronze that took it."),
+    INGESTED_AT: ("timestamp", "When that batch was planned, UTC."),
+    PARTITION: ("string", "The interval that the delivery covers."),
+    row_tests.REASONS: (
+        row_tests.REASON_TYPE,
+        "Every rule that it broke: code, column, rule, the value seen, severity.",
+    ),
+    verdict.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
+    row_tests.DECISION: ("string", "open, corrected or discarded."),
+    verdict.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
+    verdict.DECIDED_BY: ("string", "Who decided."),
+}
 
 Transform = Callable[..., "DataFrame"]
 
@@ -172,7 +199,7 @@ def written(run: GovernedRun, contract: Contract, found: Judged) -> Written:
 
 def quarantined(contract: Contract, at: TableVersion, bad: Staged, figures: dict[str, Any]) -> Written:
     """What is recorded about the quarantine beside a silver table."""
-    fields = tuple(Field(name, "string") for name in verdict.QUARANTINE_COLUMNS)
+    fields = tuple(Field(name, *words) for name, words in QUARANTINE_FIELDS.items())
     dataset = Dataset(str(at.table), str(at.version), contract.owner, fields, rows=bad.rows, bytes=bad.bytes)
     return Written(dataset, figures, once=quarantine_metadata.plot(figures))
 

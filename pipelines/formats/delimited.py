@@ -107,6 +107,7 @@ def _no_header(delivery: Delivery, contract: Contract, observed: str) -> Landing
         observed=observed,
         expected=f"a header with columns of {contract.path.name} ({known[:200]}), delimited by {contract.delimiter!r}",
         next_step="move the file out of landing and ask for it again, or correct delimiter or encoding in the contract",
+        code="no_header",
     )
 
 

@@ -57,6 +57,7 @@ def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:
             observed=f"more than one column {', '.join(repeated)}",
             expected="each column name once: of two values under one name only one could be kept",
             next_step="move the file out of landing and ask for it again, with names that differ",
+            code="repeated_column",
         )
 
 
@@ -67,6 +68,7 @@ def wrong_format(delivery: Delivery, contract: Contract, what: str) -> LandingEr
         observed=f"it is {what}, whatever its name says",
         expected=f"a {contract.format} file, plain or packed with gzip or zstd, as {contract.path.name} says",
         next_step="move the file out of landing and ask for it again; the others are not affected",
+        code="wrong_format",
     )
 
 

@@ -96,5 +96,5 @@ def test_what_was_not_taken_is_listed_with_its_reason(road: Callable[..., Road])
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
     rows = landing_command.open_deliveries(toy.platform)
     assert [(Path(row["delivery"]).name, row["state"]) for row in rows] == [
-        ("empty.csv", "refused: unreadable"), ("new.csv", "not looked at"), ("strange", "unknown source"),
+        ("empty.csv", "refused: no_header"), ("new.csv", "not looked at"), ("strange", "unknown source"),
     ]  # fmt: skip
