@@ -40,7 +40,7 @@ QUARANTINE_FIELDS = {
     PARTITION: ("string", "The interval that the delivery covers."),
     row_tests.REASONS: (
         row_tests.REASON_TYPE,
-        "Every rule that it broke: code, column, rule, the value seen, severity.",
+        "Every rule that it broke: code, column, rule, value, severity.",
     ),
     verdict.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
     row_tests.DECISION: ("string", "open, corrected or discarded."),

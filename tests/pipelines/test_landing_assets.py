@@ -91,7 +91,7 @@ def test_a_source_is_declared_in_one_line_and_says_what_it_is(contract: Contract
     asset = landing_asset(contract, SqlSnapshot("shop", "orders"), deps=[("serving", "toys", "shop")])
     [spec] = asset.specs
     assert spec.key == dg.AssetKey(["landing", "toys", contract.table.table])
-    assert (spec.group_name, spec.owners, spec.kinds) == ("landing", ["team:toy-data"], {"sql"})
+    assert (spec.group_name, spec.owners, spec.kinds) == ("serving", ["team:toy-data"], {"sql"})
     assert TAGS.items() <= spec.tags.items()
     assert (spec.description or "").endswith("Grain: One row per toy.")
     assert {dep.asset_key for dep in spec.deps} == {dg.AssetKey(["serving", "toys", "shop"])}
