@@ -31,6 +31,7 @@ SESSION_CONF = {
 SPARK_SESSION_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
     # As the embedded engine makes its tables: `lakehouse.PROPERTIES`.
+    "spark.databricks.delta.properties.defaults.checkpointInterval": "10",
     "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
     "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 PROPERTIES: dict[str, str | None] = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.checkpointInterval": "10",  # whoever opens a table replays no more commits than these
 }
 
 
