@@ -29,15 +29,7 @@ def kept(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def build(each_engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Build:
-    def make(**more: Any) -> Bench:
-        return Bench.build(each_engine, tmp_path, kept, name=f"quarantined_{next(_names)}", **more)
-
-    return make
-
-
-@pytest.fixture
-def one(engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Build:
+def build(engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Build:
     def make(**more: Any) -> Bench:
         return Bench.build(engine, tmp_path, kept, name=f"quarantined_{next(_names)}", **more)
 
@@ -54,9 +46,18 @@ def bench(build: Build) -> Bench:
 
 
 @pytest.fixture
-def quick(one: Build) -> Bench:
+def each_bench(each_engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Bench:
+    """The same on both engines in turn."""
+    made = Bench.build(each_engine, tmp_path, kept, name=f"quarantined_{next(_names)}")
+    made.land()
+    made.run()
+    return made
+
+
+@pytest.fixture
+def quick(build: Build) -> Bench:
     """The same on the embedded engine alone."""
-    made = one()
+    made = build()
     made.land()
     made.run()
     return made
@@ -80,23 +81,23 @@ def test_without_a_decision_every_rejected_row_is_open(bench: Bench) -> None:
     }  # fmt: skip
 
 
-def test_a_corrected_row_is_clean_and_keeps_its_record_id_and_its_source_row(bench: Bench) -> None:
-    plate = bench.rejected(3)
-    [act] = corrections.correct(bench.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
+def test_a_corrected_row_is_clean_and_keeps_its_record_id_and_its_source_row(each_bench: Bench) -> None:
+    plate = each_bench.rejected(3)
+    [act] = corrections.correct(each_bench.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
     assert act["place"] == "quarantined"
-    assert (bench.quarantine.states()["corrected"], list(bench.quarantine.pending())) == (1, [plate])
-    result = bench.replay(pending=True)
+    assert (each_bench.quarantine.states()["corrected"], list(each_bench.quarantine.pending())) == (1, [plate])
+    result = each_bench.replay(pending=True)
     assert (result["clean"], result["quarantined"]) == (1, 0)
-    assert bench.rows("silver")[plate]["holes"] == 8
-    assert bench.rows("bronze")[plate]["holes"] == "0"
-    assert bench.balanced()
-    traced = chain.trace(bench.platform, "toys", plate)
+    assert each_bench.rows("silver")[plate]["holes"] == 8
+    assert each_bench.rows("bronze")[plate]["holes"] == "0"
+    assert each_bench.balanced()
+    traced = chain.trace(each_bench.platform, "toys", plate)
     assert traced is not None
     assert (traced["row"], traced["line"]) == (3, "plate,0,1")
     assert [(made["act"], made["by"], made["values"]) for made in traced["decisions"]] == [
         ("correct", "ann", {"holes": "8"})
     ]
-    found = bench.quarantine.record(plate)
+    found = each_bench.quarantine.record(plate)
     assert (found["place"], found["arrived"]["holes"], found["row"]) == ("clean", "0", 3)
     assert [(made["act"], made["decided_by"], dict(made["values"])) for made in found["decisions"]] == [
         ("correct", "ann", {"holes": "8"}), ("replay", "ann", {}),
@@ -135,20 +136,20 @@ def test_a_correction_makes_a_row_of_a_line_that_was_none(bench: Bench) -> None:
     assert bench.parts() == ["brick", "ragged"]
 
 
-def test_a_discarded_row_stays_in_quarantine_and_is_not_open(bench: Bench) -> None:
-    plate = bench.rejected(3)
-    corrections.discard(bench.quarantine, [plate], note="a test", by="ann")
-    bench.replay(records=(plate,))
-    row = bench.rows("quarantine")[plate]
-    assert (row["_decision"], row["_decided_by"], bench.codes(plate)) == (
+def test_a_discarded_row_stays_in_quarantine_and_is_not_open(each_bench: Bench) -> None:
+    plate = each_bench.rejected(3)
+    corrections.discard(each_bench.quarantine, [plate], note="a test", by="ann")
+    each_bench.replay(records=(plate,))
+    row = each_bench.rows("quarantine")[plate]
+    assert (row["_decision"], row["_decided_by"], each_bench.codes(plate)) == (
         "discarded",
         "ann",
         ["discarded", "holes_range"],
     )
-    assert row["_decided_at"] == bench.quarantine.decided.by_record[plate].decided_at
-    assert "holes_range" not in {entry["reason"] for entry in bench.quarantine.reasons()}
-    assert bench.quarantine.states() == {"open": 3, "corrected": 0, "discarded": 1}
-    assert bench.balanced()
+    assert row["_decided_at"] == each_bench.quarantine.decided.by_record[plate].decided_at
+    assert "holes_range" not in {entry["reason"] for entry in each_bench.quarantine.reasons()}
+    assert each_bench.quarantine.states() == {"open": 3, "corrected": 0, "discarded": 1}
+    assert each_bench.balanced()
 
 
 def test_a_discarded_row_stays_out_when_the_rule_is_dropped_and_comes_in_when_it_is_reopened(bench: Bench) -> None:
@@ -287,8 +288,8 @@ def test_a_correction_of_a_clean_row_says_so(quick: Bench) -> None:
     assert quick.rows("silver")[brick]["holes"] == 6
 
 
-def test_rows_are_listed_by_reason_partition_and_state(one: Build) -> None:
-    bench = one(partitions=DAYS)
+def test_rows_are_listed_by_reason_partition_and_state(build: Build) -> None:
+    bench = build(partitions=DAYS)
     bench.land(day=DAY)
     bench.land("part,holes,weight\nplate,0,1\n", day=NEXT, name="b.csv")
     bench.run()

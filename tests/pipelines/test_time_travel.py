@@ -42,8 +42,8 @@ _names = itertools.count()
 
 
 @pytest.fixture
-def platform(each_engine: Engine, tmp_path: Path) -> Platform:
-    return platform_on(each_engine, tmp_path / "home")
+def platform(engine: Engine, tmp_path: Path) -> Platform:
+    return platform_on(engine, tmp_path / "home")
 
 
 def test_the_history_says_when_which_run_wrote_how_many_rows_from_what(platform: Platform) -> None:

@@ -39,9 +39,9 @@ def contract(folder: Path, zone: str = "silver", **more: object) -> Contract:
 
 
 @pytest.fixture
-def platform(each_engine: Engine, tmp_path: Path) -> Platform:
+def platform(engine: Engine, tmp_path: Path) -> Platform:
     """Tables of toys, on both engines in turn; retention is one year."""
-    return platform_on(each_engine, tmp_path / "home", contract(tmp_path, "bronze"), contract(tmp_path))
+    return platform_on(engine, tmp_path / "home", contract(tmp_path, "bronze"), contract(tmp_path))
 
 
 @pytest.fixture
