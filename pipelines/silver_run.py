@@ -149,9 +149,8 @@ class _Replacing:
         taken = run.platform.ledger(self.table.bronze).contents()
         if self.table.layout == "days":
             covered = run.partitions or ()
-            parts = [day for day in covered if day in rows or day in note.digests]
-            if not parts and note.version is None:  # the first run judges that nothing came
-                parts = list(covered)
+            # Where nothing came at all, that is what is judged: a rule may ask for rows.
+            parts = [day for day in covered if day in rows or day in note.digests] or list(covered)
         else:
             parts = [max({*rows, *taken}, default="")]  # a snapshot without rows is one too
         decided = {part: self.effect.digest_of(part) for part in parts}

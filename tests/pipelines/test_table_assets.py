@@ -279,16 +279,6 @@ def test_a_run_with_nothing_new_publishes_nothing(road: Callable[..., Road]) -> 
     assert sorted(toy.parts("silver")) == ["brick", "plate"]
 
 
-def test_days_of_which_nothing_came_leave_the_table_as_it_is(road: Callable[..., Road]) -> None:
-    toy = road(partitions=DAYS)
-    silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
-    toy.land("part,holes,weight\nbrick,4,2.5\n")
-    assert toy.run(toy.bronze, silver, start=DAY).success
-    before = toy.version("silver")
-    assert toy.run(toy.bronze, silver, start=NEXT).success
-    assert (toy.version("silver"), toy.parts("silver")) == (before, ["brick"])
-
-
 def test_upkeep_is_nothing_new_and_other_rows_are(road: Callable[..., Road]) -> None:
     toy = road(partitions=DAYS)
     silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
