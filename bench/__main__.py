@@ -19,6 +19,7 @@ from pipelines import settings as settings_module
 PARTS = {
     "road": "seconds by stage of the last demo",
     "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
+    "elt": "LakeBench's ELT mode, governed, beside its bare engines",
     "merges": "200 small merges, the last against the first",
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "service": "the prediction service against a bare Ray Serve app",

@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import yaml
 
 from bench.pairs import Row, seconds
-from bench.scaled import document
-from pipelines.contracts import load
-from pipelines.governed import PLATFORM
+from bench.scaled import declared, materialized
 from pipelines.resources import Platform
 from pipelines.settings import Settings
 from pipelines.table_assets import bronze_asset, silver_asset
@@ -37,12 +34,12 @@ def measure(settings: Settings) -> list[Row]:
         assets = [bronze_asset(contracts[0]), silver_asset(contracts[1])(_unchanged)]
         with dg.DagsterInstance.ephemeral() as instance:
             _land(platform, 0, range(BASE))
-            _run(platform, instance, assets)
+            materialized(platform, instance, assets)
             took = []
             for number in range(1, MERGES + 1):
                 fresh = range(BASE + number * ROWS, BASE + number * ROWS + ROWS // 2)
                 _land(platform, number, [*fresh, *chance.sample(range(BASE), ROWS // 2)])
-                took.append(seconds(lambda: _run(platform, instance, assets)))
+                took.append(seconds(lambda: materialized(platform, instance, assets)))
         first, last = statistics.median(took[:ENDS]), statistics.median(took[-ENDS:])
         rows = platform.lakehouse.rows(platform.lakehouse.current(contracts[1].table))
         note = f"{rows:,} rows at the end, {ROWS} rows a merge, no upkeep between; aim 1.5"
@@ -55,18 +52,11 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _contract(platform: Platform, folder: Path, zone: str) -> Any:
-    made = document(f"{zone}/bench/readings", rules=False)
     properties: list[dict[str, Any]] = [
         {"name": name, "logicalType": kind, "description": name} for name, kind in COLUMNS.items()
     ]
     properties[0] |= {"primaryKey": True, "primaryKeyPosition": 1, "required": True}
-    made["schema"][0]["properties"] = properties
-    made["customProperties"].append({"property": "winner", "value": "at desc, _ingest_id desc"})
-    path = folder / f"{zone}.yaml"
-    path.write_text(yaml.safe_dump(made), encoding="utf-8")
-    contract = load(path)
-    platform.contracts[contract.table] = contract
-    return contract
+    return declared(platform, folder, f"{zone}/bench/readings", properties, winner="at desc, _ingest_id desc")
 
 
 def _land(platform: Platform, number: int, ids: Any) -> None:
@@ -78,15 +68,6 @@ def _land(platform: Platform, number: int, ids: Any) -> None:
         interval=f"2013-01-{1 + number % 28:02d}",
         name=f"{number:04d}.csv",
         content=content,
-    )
-
-
-def _run(platform: Platform, instance: dg.DagsterInstance, assets: list[dg.AssetsDefinition]) -> None:
-    dg.materialize(
-        assets,
-        instance=instance,
-        resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(platform)},
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
     )
 
 

@@ -65,6 +65,26 @@ def document(table: str, *, rules: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def declared(
+    platform: Platform, folder: Path, table: str, properties: list[dict[str, Any]], *, file: str = "csv", **more: Any
+) -> Contract:
+    """The contract of a table of other columns, known to the platform; `more` are custom properties."""
+    made = document(table, rules=False)
+    made["schema"][0]["properties"] = properties
+    made["servers"][0]["format"] = file
+    made["customProperties"] += [{"property": key, "value": value} for key, value in more.items()]
+    return known(platform, folder, made)
+
+
+def known(platform: Platform, folder: Path, made: dict[str, Any]) -> Contract:
+    """A contract, read from its file and known to the platform."""
+    path = folder / f"{made['schema'][0]['physicalName'].replace('/', '_')}.yaml"
+    path.write_text(yaml.safe_dump(made), encoding="utf-8")
+    contract = load(path)
+    platform.contracts[contract.table] = contract
+    return contract
+
+
 def _property(column: str, *, rules: bool) -> dict[str, Any]:
     kind = {"logicalType": "integer", "physicalType": "int"} if column in NUMBERS else {"logicalType": "string"}
     if column == "time_hour":
@@ -94,14 +114,7 @@ class Scaled:
         self.instance = dg.DagsterInstance.ephemeral()
         self.bronze = TableId("bronze", "bench", "governed")
         platform.contracts.clear()
-        self.contract = self._load(str(self.bronze), rules=False)
-
-    def _load(self, table: str, *, rules: bool) -> Contract:
-        path = self.folder / f"{table.replace('/', '_')}.yaml"
-        path.write_text(yaml.safe_dump(document(table, rules=rules)), encoding="utf-8")
-        contract = load(path)
-        self.platform.contracts[contract.table] = contract
-        return contract
+        self.contract = known(platform, folder, document(str(self.bronze), rules=False))
 
     def fill(self) -> None:
         """Commits the bronze table: for each day its flights, as often as there are copies."""
@@ -143,27 +156,39 @@ class Scaled:
 
     def silver(self, name: str, *, rules: bool) -> dg.AssetsDefinition:
         """A silver asset over the same bronze table, by whatever name."""
-        house, bronze = self.platform.lakehouse, self._load(f"bronze/bench/{name}", rules=False)
+        house, bronze = (
+            self.platform.lakehouse,
+            known(self.platform, self.folder, document(f"bronze/bench/{name}", rules=False)),
+        )
         if not house.path(bronze.table).exists():
             house.path(bronze.table).symlink_to(house.path(self.bronze), target_is_directory=True)
-        return silver_asset(self._load(f"silver/bench/{name}", rules=rules), partitions=DAYS)(_unchanged)
+        contract = known(self.platform, self.folder, document(f"silver/bench/{name}", rules=rules))
+        return silver_asset(contract, partitions=DAYS)(_unchanged)
 
     def run(self, asset: dg.AssetsDefinition, *, anew: bool = True) -> dict[str, float]:
         """The figures of one governed run of all days: seconds, peak_memory_mb, rows."""
         tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
-        result = dg.materialize(
-            [asset],
-            instance=self.instance,
-            tags=tags | ({RECOMPUTE: "true"} if anew else {}),
-            resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(self.platform)},
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-        )
+        more = {RECOMPUTE: "true"} if anew else {}
+        result = materialized(self.platform, self.instance, [asset], tags=tags | more)
         figures = {}
         for event in result.get_asset_materialization_events():
             for key, value in event.materialization.metadata.items():
                 if key in ("seconds", "cpu_seconds", "peak_memory_mb", "rows_in", "rows_clean"):
                     figures[key] = float(str(value.value))
         return figures
+
+
+def materialized(
+    platform: Platform, instance: dg.DagsterInstance, assets: list[dg.AssetsDefinition], *, tags: Any = None
+) -> dg.ExecuteInProcessResult:
+    """One run of the assets, as Dagster runs them, without its log lines."""
+    return dg.materialize(
+        assets,
+        instance=instance,
+        tags=tags,
+        resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(platform)},
+        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+    )
 
 
 def _unchanged(rows: Any) -> Any:

@@ -20,18 +20,23 @@ def now(settings: Settings) -> datetime:
         text, source = _file(settings).read_text(encoding="utf-8").strip(), str(_file(settings))
     if text is None:
         return datetime.now(UTC)
+    return instant(text, of=source, next_step="correct it, or remove it to use the wall clock")
+
+
+def instant(text: str, *, of: str, next_step: str) -> datetime:
+    """The instant that a text names, UTC; raises SettingsError about what it is `of`, if it names none."""
     try:
-        instant = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
+        found = None
+    if found is None or found.tzinfo is None:
         raise SettingsError(
-            object=source,
+            object=of,
             observed=repr(text),
             expected="an ISO 8601 instant with its offset, such as 2013-11-01T04:00:00+00:00",
-            next_step="correct it, or remove it to use the wall clock",
+            next_step=next_step,
         )
-    return instant.astimezone(UTC)
+    return found.astimezone(UTC)
 
 
 def move(settings: Settings, instant: datetime) -> None:

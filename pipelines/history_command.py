@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,6 +115,7 @@ def rebuild(
 
 
 def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | None) -> TableVersion:
+    from pipelines import clock
     from pipelines.errors import SettingsError
     from pipelines.tables import TableVersion
 
@@ -124,25 +124,10 @@ def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | 
             object="--version and --as-of", observed="both", expected="one of them", next_step="leave one out"
         )
     if as_of is not None:
-        return house.at(table, _instant(as_of))
-    return house.current(table) if version is None else TableVersion(table, version)
-
-
-def _instant(text: str) -> datetime:
-    from pipelines.errors import SettingsError
-
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise SettingsError(
-            object="--as-of",
-            observed=repr(text),
-            expected="an ISO 8601 instant with its offset",
-            next_step="write it as 2026-01-31T06:00:00+00:00",
+        return house.at(
+            table, clock.instant(as_of, of="--as-of", next_step="`goldpath tables history` shows when what was")
         )
-    return instant.astimezone(UTC)
+    return house.current(table) if version is None else TableVersion(table, version)
 
 
 def _request(platform: Platform, table_version: str | None, model: str | None, version: int | None) -> Request:

@@ -53,7 +53,8 @@ def _text(values: pa.Array) -> pa.Array:
         return _text(values.dictionary_decode())
     if pa.types.is_nested(kind):
         return pa.array([None if v is None else json.dumps(v, default=_plain) for v in values.to_pylist()], pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    if any(is_kind(kind) for is_kind in binary):
         return pa.array([None if v is None else base64.b64encode(v).decode() for v in values.to_pylist()], pa.string())
     return values.cast(pa.string())
 

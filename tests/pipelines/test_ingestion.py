@@ -263,6 +263,8 @@ def test_parquet_values_are_given_as_their_text(read: Read) -> None:
     content = parquet(
         {
             "part": pa.array(["a", None], pa.dictionary(pa.int8(), pa.string())),
+            "name": pa.array(["ä", None], pa.string_view()),
+            "raw": pa.array([b"\xff", None], pa.binary_view()),
             "holes": pa.array([2**53 + 1, None]),
             "weight": pa.array([Decimal("1.50"), None]),
             "sizes": pa.array([["S", None], None]),
@@ -274,7 +276,8 @@ def test_parquet_values_are_given_as_their_text(read: Read) -> None:
     assert values(rows) == [("a", "9007199254740993", "1.50"), (None, None, None)]
     assert places(rows) == [1, 2]
     found = json.loads(rows[0][RESCUED])
-    assert found == {"sizes": '["S", null]', "picture": "/w==", "made_at": "2013-01-02 03:04:05.000006Z"}
+    bytes_and_texts = {"name": "ä", "raw": "/w==", "picture": "/w=="}
+    assert found == {"sizes": '["S", null]', "made_at": "2013-01-02 03:04:05.000006Z"} | bytes_and_texts
     assert rows[1][RESCUED] is None
 
 

@@ -1,0 +1,206 @@
+"""LakeBench's ELT mode beside ours: five TPC-DS tables at scale 1 loaded, a fact table, three merges, upkeep, a query.
+
+LakeBench's engines run bare: files are read, cast by their schema, written. Ours lands the same files, keeps every
+value as it arrived in bronze, judges it, publishes it in silver, and derives the fact as gold, all governed. A merge of
+theirs adds 0.1 % of the sales to the fact table; ours lands as many sales anew, merges them by key into silver, and
+derives the fact again. LakeBench has an environment of its own, `.tools/lakebench`; its DuckDB needs an extension that
+is on no package index, so Polars and Sail are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from bench.elt_peer import TABLES
+from bench.pairs import Row, seconds
+from bench.scaled import declared, materialized
+from pipelines.pins import Pins
+from pipelines.resources import Platform
+from pipelines.settings import Settings
+from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
+from pipelines.tables import TableId
+from pipelines.upkeep import compact, vacuum
+
+PROJECT = Path(__file__).parent.parent
+HOUSE = PROJECT / ".tools/lakebench"
+PACKAGES = ("lakebench[polars,sail,tpcds-duckdb-datagen]==2.2.0", "pyspark[connect]==4.2.0", "pandas<3")
+PEERS = ("Polars", "Sail")
+KEYS = {"store_sales": ("ss_item_sk", "ss_ticket_number")}
+MERGES, SHARE = 3, 1_000
+FACT = TableId("gold", "bench", "total_sales_fact")
+LOAD, CREATE, MERGE = "Read parquet, write delta (x5)", "Create fact table", "Merge 0.1% into fact table (3x)"
+QUERY = "Ad-hoc query (small result aggregation)"
+
+
+def measure(settings: Settings) -> list[Row]:
+    files = _prepared()
+    peers = {name: json.loads(_lakebench(name, files)) for name in PEERS}
+    ours = _ours(settings, files)
+    rows = []
+    for name, theirs in peers.items():
+        for phase in ours:
+            note = "bronze, verdict, silver, lineage, cost" if phase == LOAD else ""
+            rows.append(_row(f"ELT, LakeBench's {name}: {phase}", ours[phase], theirs[phase], note))
+        rows.append(_row(f"ELT, LakeBench's {name}: whole", sum(ours.values()), sum(theirs.values())))
+    return rows
+
+
+def _row(name: str, ours: float, theirs: float, note: str = "") -> Row:
+    return Row(name, f"{ours:.2f} s", f"{theirs:.2f} s", ours / theirs if theirs >= 0.1 else None, note)
+
+
+def _prepared() -> Path:
+    """LakeBench's environment and its files, made once."""
+    files, python = HOUSE / "tpcds", HOUSE / "bin/python"
+    if not files.exists():
+        uv = [str(PROJECT / ".tools/uv/bin/uv")]
+        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(HOUSE)], check=True)
+        subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES], check=True)
+        _lakebench("data", HOUSE / "tpcds.part")
+        (HOUSE / "tpcds.part").rename(files)
+    return files
+
+
+def _lakebench(what: str, folder: Path) -> str:
+    command = [str(HOUSE / "bin/python"), str(PROJECT / "bench/elt_peer.py"), what, str(folder)]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True).stdout
+
+
+def _ours(settings: Settings, files: Path) -> dict[str, float]:
+    home = Path(tempfile.mkdtemp(prefix="goldpath-bench-"))
+    platform = Platform(settings.model_copy(update={"home": home, "lakehouse_uri": None}), dict)
+    try:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return _phases(platform, instance, home, files)
+    finally:
+        platform.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _phases(platform: Platform, instance: dg.DagsterInstance, home: Path, files: Path) -> dict[str, float]:
+    made = {table: _assets(platform, home, table, files) for table in TABLES}
+    loads, fact = [asset for pair in made.values() for asset in pair], _fact(platform, home)
+
+    def load() -> None:
+        for table in TABLES:
+            _land(platform, table, 0, next((files / table).glob("*.parquet")))
+        materialized(platform, instance, loads)
+
+    changes = [_some_sales(files, home, number) for number in range(1, MERGES + 1)]
+
+    def merge(number: int) -> None:
+        _land(platform, "store_sales", number, changes[number - 1])
+        materialized(platform, instance, [*made["store_sales"], fact])
+
+    _warm_up(platform)
+    phases = {LOAD: seconds(load), CREATE: seconds(lambda: materialized(platform, instance, [fact]))}
+    phases[MERGE] = sum(seconds(lambda number=number: merge(number)) for number in range(1, MERGES + 1))
+    phases["OPTIMIZE"] = seconds(lambda: compact(platform, told={}))
+    phases["VACUUM"] = seconds(lambda: vacuum(platform, Pins(), told={}, keep=timedelta(0)))
+    phases[QUERY] = seconds(lambda: _query(platform))
+    return phases
+
+
+def _warm_up(platform: Platform) -> None:
+    """The engine's start belongs to no phase of LakeBench either."""
+    platform.lakehouse.session.range(1).collect()
+
+
+def _assets(platform: Platform, home: Path, table: str, files: Path) -> list[dg.AssetsDefinition]:
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(next((files / table).glob("*.parquet")))
+    keys = KEYS.get(table, (schema.names[0],))
+    typed = [_property(field, keys) for field in schema]
+    texts = [{"name": name, "description": name, "logicalType": "string"} for name in schema.names]
+    delivery = "increment" if table in KEYS else "snapshot"
+    bronze = declared(platform, home, f"bronze/bench/{table}", texts, file="parquet", delivery=delivery)
+    silver = declared(platform, home, f"silver/bench/{table}", typed, winner="_ingest_id desc")
+
+    def rows(rows: Any) -> Any:
+        """Rows, as they arrived."""
+        return rows
+
+    return [bronze_asset(bronze), silver_asset(silver)(rows)]
+
+
+def _property(field: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    kinds = {"int32": ("integer", "int"), "int64": ("integer", "bigint"), "date32[day]": ("date", "date")}
+    text = str(field.type)
+    logical, physical = kinds.get(text, ("string", "string"))
+    if text.startswith("decimal"):
+        logical, physical = "number", text.replace("decimal128", "decimal").replace(" ", "")
+    made = {"name": field.name, "description": field.name, "logicalType": logical, "physicalType": physical}
+    if field.name in keys:
+        made |= {"primaryKey": True, "primaryKeyPosition": keys.index(field.name) + 1, "required": True}
+    return made
+
+
+def _fact(platform: Platform, home: Path) -> dg.AssetsDefinition:
+    kinds = {"s_store_id": "string", "i_item_id": "string", "c_customer_id": "string", "sale_date": "date"}
+    sums = {"total_quantity": "bigint", "total_net_paid": "decimal(17,2)", "total_net_profit": "decimal(17,2)"}
+    properties: list[dict[str, Any]] = [
+        {"name": name, "description": name, "logicalType": kind, "primaryKey": True, "primaryKeyPosition": place}
+        for place, (name, kind) in enumerate(kinds.items(), 1)
+    ]
+    properties += [
+        {"name": name, "description": name, "logicalType": "number", "physicalType": kind}
+        for name, kind in sums.items()
+    ]
+    contract = declared(platform, home, str(FACT), properties)
+
+    @gold_asset(contract, inputs={table: f"silver/bench/{table}" for table in TABLES})
+    def total_sales_fact(store_sales: Any, date_dim: Any, store: Any, item: Any, customer: Any) -> Any:
+        """Sales of 2001 by store, item, customer and day: LakeBench's fact table."""
+        from pyspark.sql import functions as F
+
+        joined = store_sales.join(date_dim, F.expr("ss_sold_date_sk = d_date_sk"))
+        joined = joined.join(store, F.expr("ss_store_sk = s_store_sk")).join(item, F.expr("ss_item_sk = i_item_sk"))
+        joined = joined.join(customer, F.expr("ss_customer_sk = c_customer_sk")).where("d_year = 2001")
+        grouped = joined.groupBy("s_store_id", "i_item_id", "c_customer_id", F.col("d_date").alias("sale_date"))
+        return grouped.agg(
+            F.sum("ss_quantity").alias("total_quantity"),
+            F.sum("ss_net_paid").cast("decimal(17,2)").alias("total_net_paid"),
+            F.sum("ss_net_profit").cast("decimal(17,2)").alias("total_net_profit"),
+        )
+
+    return total_sales_fact
+
+
+def _land(platform: Platform, table: str, number: int, file: Path) -> None:
+    platform.landing.deliver(
+        domain="bench", source=table, interval=f"2013-01-{1 + number:02d}", name=f"{number}.parquet", content=file
+    )
+
+
+def _some_sales(files: Path, home: Path, number: int) -> Path:
+    """Every thousandth sale once more, half of them with another ticket's number: new."""
+    import pyarrow as pa
+    import pyarrow.compute
+    import pyarrow.parquet as pq
+
+    pc: Any = pyarrow.compute  # its functions are made when it is imported
+    sales = pq.read_table(next((files / "store_sales").glob("*.parquet")))
+    some = sales.take(pa.array(range(number, sales.num_rows, SHARE)))
+    place = some.schema.get_field_index("ss_ticket_number")
+    tickets = pc.add(some["ss_ticket_number"], pa.array([n % 2 * 10**9 for n in range(some.num_rows)]))
+    path = home / f"sales_{number}.parquet"
+    pq.write_table(some.set_column(place, some.schema.field(place), tickets), path)
+    return path
+
+
+def _query(platform: Platform) -> None:
+    from pyspark.sql import functions as F
+
+    house = platform.lakehouse
+    fact = house.read(house.current(FACT)).groupBy(F.year("sale_date"))
+    fact.agg(F.sum("total_net_profit")).collect()
