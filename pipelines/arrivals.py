@@ -5,6 +5,7 @@ The check never blocks: what is wrong with one file keeps no other from being ta
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FINDINGS = TableId("ops", "platform", "findings")
 CHECK = Check("arrivals", "Each delivery complete, as its manifest and contract say, and new", blocking=False)
 SHOWN = 200
+#: Characters of a finding that the check's description has.
+WIDTH = 100
 _COLUMNS = ("delivery", "code", "treatment", "observed", "expected", "next")
 
 
@@ -31,9 +34,11 @@ def check_result(edge: Edge, *, files: int, rows: int) -> dg.AssetCheckResult:
     refused = [r for r in edge.ledger.records(fate="refused") if edge.landing.now(r.delivery) is not None]
     bad = [finding for finding in found if finding.treatment == "refused"] or refused
     notable = [finding for finding in found if finding.code != "duplicate"]
-    kinds = {code: sum(f.code == code for f in found) for code in sorted({f.code for f in found})}
-    parts = [f"{files:,} files with {rows:,} rows taken"]
-    parts += [f"{count} x {code}" for code, count in kinds.items()]
+    parts = [f"{counted(files, 'file')} with {counted(rows, 'row')} taken"]
+    for code in sorted({finding.code for finding in found}):
+        observed = [finding.observed for finding in found if finding.code == code]
+        first = textwrap.shorten(observed[0], WIDTH, placeholder=" …")
+        parts.append(f"{code}: {first}" + (f", and {len(observed) - 1:,} more" if observed[1:] else ""))
     parts += [f"{len(refused)} refused and still there"] if refused else []
     records = [dg.TableRecord(dict(zip(_COLUMNS, _words(finding), strict=True))) for finding in found[:SHOWN]]
     schema = dg.TableSchema([dg.TableColumn(name, "string") for name in _COLUMNS])
@@ -65,6 +70,11 @@ def finding_rows(found: Sequence[Finding], *, table: TableId, run_id: str) -> pa
             **{name: pa.array(values, pa.string()) for name, values in columns.items()},
         }
     )
+
+
+def counted(number: int, thing: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _words(finding: Finding) -> tuple[str, ...]:

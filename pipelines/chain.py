@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import decisions
 from pipelines.edge import PREFIX_CHARACTERS
 from pipelines.errors import NotFoundError
+from pipelines.lakehouse import text
 from pipelines.landing import Delivery, Landing
 from pipelines.lineage import version_of
 from pipelines.registry import Registry
@@ -99,7 +100,7 @@ def _source(
         return source
     where = ds.field("event_timestamp") == ds.scalar(_instant(entry["timestamp"]))
     for key, value in entity.items():
-        where = where & (ds.field(key) == value)
+        where = where & ((text(key) if isinstance(value, str) else ds.field(key)) == value)
     rows = platform.lakehouse.arrow(TableVersion(table, source["version"]), columns=[RECORD_ID], where=where)
     if rows.num_rows:
         source["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())

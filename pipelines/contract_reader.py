@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import functools
 import hashlib
 import re
@@ -13,7 +14,7 @@ from typing import Any, get_args
 
 from pipelines.contract_nodes import custom_properties, mapping, refuse, word
 from pipelines.contract_rules import COLUMN_PROPERTIES, RuleReader
-from pipelines.contracts import COST_TAGS, Column, Contract, Drift, Format, KeyMatch, NonFinite, RowRule
+from pipelines.contracts import COST_TAGS, UNKNOWN, Column, Contract, Drift, Format, KeyMatch, NonFinite, RowRule
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.tables import TableId
 
@@ -52,9 +53,21 @@ def read(path: Path) -> Contract:
     causes = [error for error in errors if error.validator != "unevaluatedProperties"] or errors
     if causes:
         cause = jsonschema.exceptions.best_match(causes)
-        alternatives = dict.fromkeys(error.message for error in cause.context)
-        refuse(path, cause.absolute_path, cause.instance, ", or ".join(alternatives) or cause.message)
+        refuse(path, cause.absolute_path, *_seen_and_allowed(cause))
     return _Reader(path, OpenDataContractStandard.model_validate(document).model_dump(by_alias=True)).contract()
+
+
+def _seen_and_allowed(cause: Any) -> tuple[Any, str]:
+    """What breaks the standard, and what the standard allows in its place."""
+    known = ", ".join(cause.schema.get("properties") or ())
+    if cause.validator in ("additionalProperties", "unevaluatedProperties") and known:
+        names = re.findall(r"'([^']+)'", cause.message.partition("(")[2]) or list(cause.instance)
+        near = difflib.get_close_matches(names[0], known.split(", "), n=1)
+        return ", ".join(names), (f"{near[0]}, or another " if near else "one ") + f"of {known}"
+    if cause.validator == "type":
+        kind = {"object": "a mapping", "array": "a list"}.get(cause.validator_value, f"a {cause.validator_value}")
+        return cause.instance, f"{kind} with {known}" if known else kind
+    return cause.instance, ", or ".join(dict.fromkeys(error.message for error in cause.context)) or cause.message
 
 
 @functools.cache
@@ -106,10 +119,10 @@ class _Reader:
         self._once([rule.name for rule in (*rules, *row_rules, *table_rules)], ["schema", 0, "quality"])
         tags = mapping(self.path, custom.get("tags"), ["customProperties", "tags"])
         for tag in COST_TAGS:
-            if not tags.get(tag):
+            if tags.get(tag) in (None, "", UNKNOWN):
                 refuse(self.path, ["customProperties", "tags", tag], tags.get(tag), f"a value for each of {COST_TAGS}")
         team = self.document["team"]
-        if not isinstance(team, dict) or not team.get("name"):
+        if not isinstance(team, dict) or team.get("name") in (None, "", UNKNOWN):
             refuse(self.path, ["team", "name"], team, "the owning team's name")
         return Contract(
             table=identity,

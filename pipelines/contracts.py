@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import NotFoundError
-from pipelines.tables import TableId, Zone
+from pipelines.tables import TableId
 
 Severity = Literal["error", "warning"]
 Drift = Literal["evolve", "discard_value", "discard_row", "freeze"]
@@ -30,6 +30,8 @@ TableRuleKind = Literal["aggregate", "query", "freshness", "distribution"]
 
 #: The tags that every asset carries; `environment` is added from the profile.
 COST_TAGS = ("cost_centre", "business_unit", "project", "application", "workload_class", "data_class")
+#: What a proposal writes where a person has to say something; no contract loads with it.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,31 +206,34 @@ def load(path: Path) -> Contract:
     return contract_reader.read(path)
 
 
-def load_folder(folder: Path) -> dict[TableId, Contract]:
-    """All contracts of one data domain, by table.
+class Contracts(dict[TableId, Contract]):
+    """The contracts of one data domain, by table."""
+
+    def named(self, name: str) -> Contract:
+        """The contract of `zone/table`; raises NotFoundError."""
+        for table, contract in self.items():
+            if f"{table.zone}/{table.table}" == name:
+                return contract
+        raise NotFoundError(
+            object=f"contract of {name}",
+            observed="no file describes it",
+            expected=f"zone/table, of one of {', '.join(map(str, self)) or 'no contracts yet'}",
+            next_step="add a contract file to the domain's contracts folder",
+        )
+
+
+def load_folder(folder: Path) -> Contracts:
+    """All contracts of one data domain.
 
     Raises:
         ContractError: for a bad file, or two files that describe one table.
     """
     from pipelines.contract_nodes import refuse
 
-    contracts: dict[TableId, Contract] = {}
+    contracts = Contracts()
     for path in sorted(folder.glob("*.yaml")):
         contract = load(path)
         if contract.table in contracts:
             refuse(path, ["schema", 0, "physicalName"], str(contract.table), "a table that no other file describes")
         contracts[contract.table] = contract
     return contracts
-
-
-def zone_contract(contracts: Mapping[TableId, Contract], zone: Zone, table: str) -> Contract:
-    """The contract of one table of a domain; raises NotFoundError."""
-    for identity, contract in contracts.items():
-        if (identity.zone, identity.table) == (zone, table):
-            return contract
-    raise NotFoundError(
-        object=f"contract of {zone} table {table!r}",
-        observed="no file describes it",
-        expected=f"one of {', '.join(map(str, contracts))}",
-        next_step="add a contract file to the domain's contracts folder",
-    )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import SettingsError
 from pipelines.ingestion import MALFORMED, RESCUED
+from pipelines.lakehouse import text
 from pipelines.row_tests import DECISION
 from pipelines.tables import RECORD_ID, TableId, TableVersion
 from pipelines.verdict import DECIDED_AT, DECIDED_BY
@@ -109,14 +110,13 @@ def record(
 def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None = None) -> list[Decision]:
     """Every act about a silver table, or about some of its records; oldest first."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
     version = house.version(DECISIONS)
     if version is None:
         return []
-    where = ds.field("table") == str(table)
+    where = text("table") == str(table)
     if records is not None:
-        where = where & ds.field("record_id").isin(pa.array(list(records), pa.string()))
+        where = where & text("record_id").isin(pa.array(list(records), pa.string()))
     rows = house.arrow(TableVersion(DECISIONS, version), where=where).to_pylist()
     return sorted((_decision(row) for row in rows), key=lambda made: (made.decided_at, made.decision_id))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
@@ -22,7 +23,20 @@ from pipelines.tables import TableId
 
 
 def asset_modules() -> Iterator[ModuleType]:
-    """Every module below `assets/`."""
+    """Every module below `assets/`.
+
+    Raises:
+        DefinitionError: for a folder with modules that is no package: Python would pass over it.
+    """
+    for root in map(Path, assets.__path__):
+        for path in sorted(root.glob("*/*.py")):
+            if not path.with_name("__init__.py").exists():
+                raise DefinitionError(
+                    object=f"folder {path.parent}",
+                    observed=f"{path.name}, and no __init__.py beside it",
+                    expected="a package, or Python passes over what the folder declares",
+                    next_step=f"add an empty {path.parent.name}/__init__.py",
+                )
     for found in pkgutil.walk_packages(assets.__path__, "assets."):
         yield importlib.import_module(found.name)
 

@@ -75,7 +75,8 @@ def digest(*parts: Any) -> str:
 def code_digest(contract: Contract, transform: Callable[..., Any]) -> str:
     """One digest for a table's contract, its transform, and the code that the transform may call."""
     compiled: Any = getattr(transform, "__code__", None)
-    code = marshal.dumps(compiled) if compiled else repr(transform).encode()
+    # In this version nothing depends on whether the code was just compiled or comes from a .pyc file.
+    code = marshal.dumps(compiled, 2) if compiled else repr(transform).encode()
     return digest(contract.digest, hashlib.sha256(code).hexdigest(), _project_digest())
 
 

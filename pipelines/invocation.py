@@ -48,10 +48,14 @@ def _show_error(error: GoldpathError) -> None:
     from rich.text import Text
 
     rows = Table.grid(padding=(0, 2))
+    console = Console(stderr=True)
+    title = f"{type(error).__name__}: {error.object}"
+    if len(title) > console.width - 6:  # it would be cut, and its end is the place
+        title = type(error).__name__
+        rows.add_row(Text("object", style="dim"), Text(error.object))
     for name, value in (("observed", error.observed), ("expected", error.expected), ("next", error.next_step)):
         rows.add_row(Text(name, style="dim"), Text(value))
-    title = Text(f"{type(error).__name__}: {error.object}", style="bold")
-    Console(stderr=True).print(Panel(rows, title=title, title_align="left", border_style="red"))
+    console.print(Panel(rows, title=Text(title, style="bold"), title_align="left", border_style="red"))
 
 
 def prepared_settings() -> Settings:

@@ -48,6 +48,13 @@ PROPERTIES: dict[str, str | None] = {
 ABANDONED_SECONDS = 7 * 24 * 3600
 
 
+def text(name: str) -> ds.Expression:
+    """A text column in a filter: delta-rs writes merged rows as a kind of text that Arrow compares with no other."""
+    import pyarrow.dataset as ds
+
+    return ds.field(name).cast("string")
+
+
 class Lakehouse(ABC):
     """Reads and writes Delta tables with one engine; `root` is the folder that holds `zone/domain/table`."""
 
@@ -162,6 +169,11 @@ class Lakehouse(ABC):
 
     def arrow(self, at: TableVersion, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
         """Rows of one version as Arrow, without an engine: for small results and look-ups.
+
+        Args:
+            at: The version.
+            columns: Their names; all by default.
+            where: A filter; `text` names its text columns.
 
         Raises:
             NotFoundError: if the version never was, or was vacuumed.

@@ -132,6 +132,16 @@ class Landing:
         with self.store.open(landed.path) as stream:
             return _digest(stream) == digest(content)
 
+    def domains(self) -> list[str]:
+        """The domains of which anything has landed."""
+        return [name for name in self.store.folders("") if name[0] not in "._"]
+
+    def strays(self, domain: str) -> list[str]:
+        """Files of a domain that lie in no interval, so that no run looks at them."""
+        folders = [domain, *(f"{domain}/{source}" for source in self.sources(domain))]
+        entries = [entry for folder in folders for entry in self.store.files(folder)]
+        return [entry.path for entry in entries if entry.path.rpartition("/")[2][0] not in "._"]
+
     def sources(self, domain: str) -> list[str]:
         """The sources of which anything has landed."""
         return self.store.folders(domain)

@@ -59,10 +59,13 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
             for d in fresh(ledger, contract, landed)
             if d.uri not in refused
         ]
-    for domain in sorted({table.domain for table in platform.contracts}):
+    for domain in platform.landing.domains():
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
             found.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
+        for uri in platform.landing.strays(domain):
+            words = {"observed": "it lies in no interval", "expected": "DOMAIN/SOURCE/dt=INTERVAL/NAME"}
+            found.append({"delivery": uri, "state": "misplaced", **words})
     return found
 
 
@@ -83,31 +86,54 @@ def retry(source: Source) -> None:
 @app.command()
 def propose(
     source: Source,
-    folder: Annotated[Path | None, typer.Option(help="Write the files there; else they are printed.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="The domain's contracts folder: write them there, and Python files that are not there yet."),
+    ] = None,
 ) -> None:
-    """A contract for bronze and one for silver, from what the newest delivery of a source shows, for you to complete.
+    """Contracts for bronze and silver, from what the newest delivery of a source shows, and the code to declare them.
 
-    Example: `goldpath landing propose flights/complaints --folder assets/flights/contracts`
+    What cannot be known stands there as `unknown`, and has to be said before the contracts load.
+
+    Example: `goldpath landing propose shop/payments --folder assets/shop/contracts`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines import proposal
-        from pipelines.errors import SettingsError
 
         domain, _, name = source.partition("/")
         found = proposal.sample(platform.landing, domain, name)
         like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
         texts = proposal.render(proposal.documents(domain, name, found, like))
-        for file, text in texts.items():
-            if folder is None:
+        columns = list(found.columns)
+        lines = {"bronze.py": proposal.bronze_lines(name), "silver.py": proposal.silver_lines(name, columns)}
+        if folder is None:
+            for file, text in (texts | lines).items():
                 typer.echo(f"# {file}\n{text}")
-            elif (folder / file).exists():
-                raise SettingsError(
-                    object=f"{folder / file}",
-                    observed="it is there",
-                    expected="no file of that name: what somebody wrote is not overwritten",
-                    next_step="propose into another folder, or move the file away",
-                )
-            else:
-                (folder / file).write_text(text, encoding="utf-8")
-                typer.echo(f"wrote {folder / file}")
-        typer.echo(proposal.code(name, list(found.columns)))
+            return
+        _new(folder, texts)
+        modules = proposal.modules(domain, name, columns)
+        there = {file for file in modules if (folder.parent / file).exists()}
+        _new(folder.parent, {file: text for file, text in modules.items() if file not in there})
+        for file in sorted(there & lines.keys()):
+            typer.echo(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
+        unknown = sorted(file for file, text in texts.items() if "unknown" in text)
+        if unknown:
+            typer.echo(f"say what stands as `unknown` in {', '.join(unknown)}; then `make lint`")
+
+
+def _new(folder: Path, texts: dict[str, str]) -> None:
+    """Writes files that are not there, all or none."""
+    from pipelines.errors import SettingsError
+
+    for file in texts:
+        if (folder / file).exists():
+            raise SettingsError(
+                object=f"{folder / file}",
+                observed="it is there",
+                expected="no file of that name: what somebody wrote is not overwritten",
+                next_step="propose into another folder, or move the file away",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {folder / file}")

@@ -57,7 +57,7 @@ def materialize(
                 run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             )
         for check in done.get_asset_check_evaluations():
-            mark = "ok " if check.passed else "-- "
+            mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"
             typer.echo(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
         for event in done.get_step_failure_events():
             data = event.step_failure_data

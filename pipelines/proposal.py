@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pipelines.contracts import COST_TAGS, Contract, Format
+from pipelines.contracts import COST_TAGS, UNKNOWN, Contract, Format
 from pipelines.errors import NotFoundError
 from pipelines.formats.opening import lines, unpacked
 from pipelines.formats.piece import shown
@@ -20,6 +20,8 @@ from pipelines.landing import Delivery, Landing
 #: Rows that are looked at for types; what comes later and does not fit is what verdicts are for.
 SAMPLE_ROWS = 5_000
 MOST = 0.75
+#: Characters of the column names that a proposed docstring has.
+SHOWN = 80
 NULLS = ("", "NA", "N/A", "null", "NULL")
 _TYPES = {
     "integer": re.compile(r"[+-]?\d{1,18}"),
@@ -118,7 +120,7 @@ def documents(domain: str, source: str, found: Sample, like: Contract | None) ->
 
 def _document(zone: str, domain: str, source: str, found: Sample, like: Contract | None) -> dict[str, Any]:
     silver = zone == "silver"
-    tags = dict(like.tags) if like else dict.fromkeys(COST_TAGS, "unknown") | {"data_class": "internal"}
+    tags = dict(like.tags) if like else dict.fromkeys(COST_TAGS, UNKNOWN) | {"data_class": "internal"}
     custom: dict[str, Any] = {
         "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"},
         "tags": tags | {"workload_class": "ingestion"},
@@ -138,7 +140,7 @@ def _document(zone: str, domain: str, source: str, found: Sample, like: Contract
         "status": "draft",
         "domain": domain,
         "description": {"purpose": f"What {source} is for: say it here, people read it in the UI."},
-        "team": {"name": like.owner if like else "unknown"},
+        "team": {"name": like.owner if like else UNKNOWN},
         **({} if silver else {"servers": [_server(source, found)]}),
         "schema": [
             {
@@ -176,12 +178,50 @@ def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def code(source: str, names: Sequence[str]) -> str:
-    """The lines that declare the two tables."""
+def modules(domain: str, source: str, columns: Sequence[str]) -> dict[str, str]:
+    """The Python files, by name, of a domain that has one source; of one that has others the lines to add differ."""
+    return {
+        "__init__.py": f'"""The {domain} domain."""\n',
+        "tables.py": (
+            '"""The contracts of this domain, by table."""\n\n'
+            "from __future__ import annotations\n\n"
+            "from pathlib import Path\n\n"
+            "from pipelines.contracts import load_folder\n\n"
+            'CONTRACTS = load_folder(Path(__file__).parent / "contracts")\n'
+            "contract = CONTRACTS.named\n"
+        ),
+        "bronze.py": (
+            '"""Bronze: what has landed, as it arrived."""\n\n'
+            "from __future__ import annotations\n\n"
+            f"from assets.{domain}.tables import contract\n"
+            "from pipelines.table_assets import bronze_asset\n\n"
+            f"{bronze_lines(source)}"
+        ),
+        "silver.py": (
+            '"""Silver: typed, checked, each key once."""\n\n'
+            "from __future__ import annotations\n\n"
+            "from typing import TYPE_CHECKING\n\n"
+            f"from assets.{domain}.tables import contract\n"
+            "from pipelines.table_assets import silver_asset\n\n"
+            "if TYPE_CHECKING:\n"
+            "    from pyspark.sql import DataFrame\n\n\n"
+            f"{silver_lines(source, columns)}"
+        ),
+    }
+
+
+def bronze_lines(source: str) -> str:
+    """The line that declares the bronze table."""
+    return f'{source} = bronze_asset(contract("bronze/{source}"))\n'
+
+
+def silver_lines(source: str, columns: Sequence[str]) -> str:
+    """The lines that declare the silver table."""
+    named = ", ".join(columns)
+    shown = named if len(named) <= SHOWN else f"{named[:SHOWN]}…"
     return (
-        f'{source} = bronze_asset(contract("bronze/{source}"))  # in bronze.py\n\n'
-        f'@silver_asset(contract("silver/{source}"))  # in silver.py\n'
+        f'@silver_asset(contract("silver/{source}"))\n'
         f"def {source}({source}: DataFrame) -> DataFrame:\n"
-        f'    """Say what it is for; columns: {", ".join(names)}."""\n'
+        f'    """Say what it is for; columns: {shown}."""\n'
         f"    return {source}\n"
     )

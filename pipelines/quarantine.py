@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import decisions
 from pipelines.decisions import State
 from pipelines.errors import NotFoundError
+from pipelines.lakehouse import text
 from pipelines.row_tests import REASONS
 from pipelines.tables import BRONZE_COLUMNS, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI, TableId, TableVersion
 from pipelines.verdict import DECIDED_AT, ROW
@@ -114,10 +115,9 @@ class Quarantine:
         Raises:
             NotFoundError: for a reason or a partition that no row has.
         """
-        import pyarrow.dataset as ds
 
         names = [RECORD_ID, PARTITION, SOURCE_URI, SOURCE_ROW]
-        where = ds.field(PARTITION) == partition if partition is not None else None
+        where = text(PARTITION) == partition if partition is not None else None
         found = self._columns(*names, REASONS, where=where)
         if partition is not None and not found.num_rows:
             self._refuse("partition", partition, set(self._columns(PARTITION)[PARTITION].unique().to_pylist()))
@@ -133,10 +133,9 @@ class Quarantine:
 
     def records(self, partition: str) -> dict[str, str]:
         """Record id to partition of every rejected row of one partition."""
-        import pyarrow.dataset as ds
 
         return dict.fromkeys(
-            self._columns(RECORD_ID, where=ds.field(PARTITION) == partition)[RECORD_ID].to_pylist(), partition
+            self._columns(RECORD_ID, where=text(PARTITION) == partition)[RECORD_ID].to_pylist(), partition
         )
 
     def places(self, records: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -171,13 +170,12 @@ class Quarantine:
         Raises:
             NotFoundError: if bronze does not hold it.
         """
-        import pyarrow.dataset as ds
 
         from pipelines import chain
 
         house = self.platform.lakehouse
         partition, place = self.places([record_id])[record_id]
-        where = (ds.field(PARTITION) == partition) & (ds.field(RECORD_ID) == record_id)
+        where = (text(PARTITION) == partition) & (text(RECORD_ID) == record_id)
         [arrived] = house.arrow(house.current(self.bronze), where=where).to_pylist()
         rejected = [self._entry(row) for row in self._rows_of([record_id]).to_pylist()]
         history = decisions.recorded(house, self.silver, [record_id])
@@ -263,9 +261,8 @@ def overview(platform: Platform) -> list[dict[str, Any]]:
 def among(records: Collection[str]) -> Any:
     """The filter that keeps these records, of which there may be none."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
-    return ds.field(RECORD_ID).isin(pa.array(list(records), pa.string()))
+    return text(RECORD_ID).isin(pa.array(list(records), pa.string()))
 
 
 def _counted(structs: Any, names: Sequence[str]) -> list[tuple[dict[str, Any], int]]:

@@ -76,6 +76,20 @@ def broken(rule: RowRule, contract: Contract) -> Column:
             return ~F.coalesce(F.expr(rule.argument), F.lit(True))
 
 
+def unreadable(column: str, contract: Contract) -> Column:
+    """True where a value was rejected when it was read, or the whole row was: nothing else is said about it."""
+    from pyspark.sql import functions as F
+
+    reading = [rule for rule in contract.row_rules if rule.kind in ("type", "clock") and rule.column == column]
+    at = bit_of(contract)
+    masks = dict.fromkeys(broken_columns(contract), 0)
+    for rule in (*[rule for rule in reading if rule.severity == "error"], MALFORMED_ROW):
+        name, bit = at[rule.name]
+        masks[name] |= bit
+    found = [F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) != 0 for name, mask in masks.items() if mask]
+    return reduce(lambda a, b: a | b, found)
+
+
 def count_broken(rule: RowRule, contract: Contract) -> Column:
     """How many rows break a rule about their own values."""
     from pyspark.sql import functions as F

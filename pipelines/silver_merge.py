@@ -81,7 +81,11 @@ class Merging:
         wrote = written(run, contract, replace(merged[-1].found, verdict=whole))
         at, rows = house.current(contract.table), sum(step.good.rows for step in merged)
         wrote.dataset = replace(at_version(wrote.dataset, at, merged[-1].good), rows=rows)
-        wrote.metadata |= {"rows_superseded_in_batch": whole.rows_clean - rows, "rows_in_table": house.rows(at)}
+        held, lost = house.rows(at), whole.rows_clean - rows
+        wrote.metadata |= {"rows_superseded_in_batch": lost, "rows_in_table": held}
+        if wrote.check is not None:
+            words = [wrote.check.description, f"{lost:,} superseded by a row with the same key" if lost else None]
+            wrote.check = wrote.check._replace(description="; ".join(filter(None, [*words, f"{held:,} in the table"])))
         yield wrote
         figures = quarantine_metadata.total([step.figures for step in merged])
         rejected = quarantined(contract, house.current(self.table.rejected), merged[-1].bad, figures)
@@ -114,7 +118,7 @@ class Merging:
         if found.verdict.passed:
             added = Overwrite(app=app, batch=upto) if anew else Append(app, upto)
             house.commit(self.table.rejected, bad, added, metadata=metadata)
-            if self.key and not anew:
+            if self.key and not anew and good.rows:
                 added = Merge(self.key, winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, good, added, metadata=metadata)
         return _Step(found, good, bad, figures)

@@ -203,7 +203,10 @@ def judge(
             tests.append(RowTest(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
             flags.append(flag)
         elif rule.kind not in ("type", "clock", "variant", "duplicate"):
-            tests.append(RowTest(rule, row_tests.broken(rule, contract), F.col(rule.column)))
+            broken = row_tests.broken(rule, contract)
+            if rule.kind == "required" and REASONS in known:
+                broken &= ~row_tests.unreadable(rule.column, contract)
+            tests.append(RowTest(rule, broken, F.col(rule.column)))
     df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":

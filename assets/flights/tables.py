@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.contracts import Contract, load_folder
-from pipelines.tables import TableId
+from pipelines.contracts import load_folder
 
 CONTRACTS = load_folder(Path(__file__).parent / "contracts")
-
-
-def contract(name: str) -> Contract:
-    """The contract of `zone/table` in this domain."""
-    zone, _, table = name.partition("/")
-    return CONTRACTS[TableId.parse(f"{zone}/flights/{table}")]
+contract = CONTRACTS.named
 
 
 def cost_tags(workload_class: str) -> dict[str, str]:

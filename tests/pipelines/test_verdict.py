@@ -120,8 +120,8 @@ CASES: list[tuple[Row, list[str], list[str]]] = [
     ({"part": None}, ["part_required"], []),
     ({"part": "NA"}, ["part_required"], []),
     ({"made": ""}, ["made_required"], []),
-    ({"made": "2013-02-30"}, ["made_required", "made_type"], []),
-    ({"made": "soon"}, ["made_required", "made_type"], []),
+    ({"made": "2013-02-30"}, ["made_type"], []),
+    ({"made": "soon"}, ["made_type"], []),
     ({"holes": "four"}, ["holes_type"], []),
     ({"holes": "4.0"}, ["holes_type"], []),
     ({"holes": "99999999999"}, ["holes_type"], []),
@@ -192,7 +192,7 @@ def test_a_quarantined_row_keeps_what_arrived_and_says_what_was_wrong(judged: Ju
 
 def test_a_line_that_was_no_row_is_quarantined_whole(judged: Judge) -> None:
     [row] = judged({RESCUED: json.dumps({MALFORMED: "a,b"})})
-    assert codes(row) == ["made_required", "malformed_row", "part_required"]
+    assert codes(row) == ["malformed_row"]
     assert "a,b" in row["_reasons"][0]["value"]
     assert json.loads(json.loads(row["_row"])[RESCUED]) == {MALFORMED: "a,b"}
 
@@ -267,7 +267,7 @@ def test_the_verdict_counts_rows_by_broken_rule_and_table_rules_see_the_clean_on
     found = summary(each_engine, blocks(tmp_path, quality=rules), rows)
     assert (found.rows_in, found.rows_clean, found.rows_quarantined) == (5, 2, 3)
     broken = {result.rule.name: result.rows for result in found.rules if result.rows}
-    assert broken == {"holes_range": 2, "colour_set": 2, "malformed_row": 1, "part_required": 1, "made_required": 1}
+    assert broken == {"holes_range": 2, "colour_set": 2, "malformed_row": 1}
     assert [(r.observed, r.passed) for r in found.table_rules] == [(seen, passed) for _, seen, passed in TABLE_RULES]
     assert not found.passed
 
