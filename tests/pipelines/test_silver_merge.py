@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts import Contract
+from pipelines.quarantine import Quarantine
 from pipelines.table_assets import silver_asset
 from pipelines.winner import newcomer_wins
 from tests.pipelines import toys
-from tests.pipelines.roads import COLUMNS, NEXT, Road, again, failure, unchanged
+from tests.pipelines.roads import COLUMNS, DAY, NEXT, Road, again, contract_check, failure, unchanged
 from tests.pipelines.toys import number, text, whole
 
 Row = tuple[str, int, float | None]
@@ -45,6 +46,29 @@ def test_a_batch_replaces_what_it_corrects_and_keeps_the_rest(each_road: Callabl
     assert toy.run(toy.bronze, silver).success
     assert state(toy) == [("brick", 8, 2.5), ("plate", 2, 1), ("tile", 1, 1)]
     assert [row["_source_row"] for row in toy.rows("quarantine")] == [4]
+
+
+def test_a_batch_of_which_no_row_is_clean_is_judged_once(each_road: Callable[..., Road]) -> None:
+    toy = each_road(silver={"quality": []})
+    silver = silver_asset(toy.contract)(unchanged)
+    toy.land(csv([("brick", 4, 2.5)]))
+    assert toy.run(toy.bronze, silver).success
+    toy.land(csv([("bad", 0, 1)]), day=NEXT)
+    assert toy.run(toy.bronze, silver).success
+    before = toy.version("silver")
+    assert contract_check(toy.run(toy.bronze, silver)).metadata["nothing_new"].value
+    assert (toy.version("silver"), state(toy), len(toy.rows("quarantine"))) == (before, [("brick", 4, 2.5)], 1)
+
+
+def test_merged_rows_are_found_by_their_record_ids(road: Callable[..., Road]) -> None:
+    toy = road()
+    silver = silver_asset(toy.contract)(unchanged)
+    for day, rows in ((DAY, [("brick", 4, 2.5), ("plate", 2, 1)]), (NEXT, [("brick", 8, 2.5), ("tile", 1, 1)])):
+        toy.land(csv(rows), day=day)
+        assert toy.run(toy.bronze, silver).success
+    here = Quarantine.of(toy.platform, toy.contract.table)
+    found = here.places([row["_record_id"] for row in toy.rows("bronze")])
+    assert sorted(found.values()) == [(DAY, "clean"), (DAY, "unjudged"), (NEXT, "clean"), (NEXT, "clean")]
 
 
 def test_a_late_row_does_not_replace_a_newer_one(each_road: Callable[..., Road]) -> None:
