@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipelines.decisions import InEffect
 
 #: Rows that are judged at once; memory holds about so many.
-SLICE_ROWS = 4_000_000
+SLICE_ROWS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)

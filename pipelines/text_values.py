@@ -33,6 +33,12 @@ _GRAMMARS = {
 }
 
 
+#: What most dates and instants look like, digit for digit: a text of such a shape is seen to be in the grammar sooner.
+SHAPES = {
+    "date": ("0000-00-00",),
+    "timestamp": ("0000-00-00T00:00:00Z", "0000-00-00 00:00:00", "0000-00-00T00:00:00", "0000-00-00"),
+}
+
 #: Where an engine's own cast lets through just what the grammar does, reading a text twice would be for nothing.
 EXACT: Mapping[Kind, tuple[str, ...]] = {"embedded": ("int", "bigint"), "spark": ()}
 
@@ -65,6 +71,16 @@ def grammar(column: ContractColumn) -> str:
     return rf"^{_AROUND}({words}){_AROUND}\z"
 
 
+def _is_in_grammar(text: Column, column: ContractColumn) -> Column:
+    from pyspark.sql import functions as F
+
+    found = text.rlike(grammar(column))
+    shapes = [shape for shape in SHAPES.get(column.type, ()) if not (column.timezone and shape.endswith("Z"))]
+    if not shapes:
+        return found
+    return F.translate(text, "0123456789", "0" * 10).isin(*shapes) & (text >= "1") | found
+
+
 def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Reading:
     """The text as the column's type; the engine that computes it may be named, which is faster and gives the same."""
     from pyspark.sql import functions as F
@@ -74,7 +90,7 @@ def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Re
     if engine and column.type in EXACT[engine]:
         value = text.try_cast(column.type)
     else:
-        value = F.when(text.rlike(grammar(column)), F.trim(text, F.lit(SPACE)).try_cast(column.type))
+        value = F.when(_is_in_grammar(text, column), F.trim(text, F.lit(SPACE)).try_cast(column.type))
     if column.type in ("double", "float") and column.non_finite == "refused":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)  # 1e400 is infinite
     if not column.timezone:
