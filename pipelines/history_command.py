@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.resources import Platform
     from pipelines.tables import TableId, TableVersion
 
+#: What a column needs to be read; a table that needs more than the terminal has is shown on end.
+COLUMN_WIDTH = 12
 tables_app = typer.Typer(invoke_without_command=True)
 Name = Annotated[str, typer.Argument(metavar="TABLE", help="zone/domain/table, as `goldpath tables` lists it.")]
 
@@ -202,9 +204,15 @@ def _show_rows(at: TableVersion, rows: pa.Table) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=str(at), title_justify="left", header_style="bold")
-    for name in rows.column_names:
-        table.add_column(name)
-    for row in rows.to_pylist():
-        table.add_row(*["-" if value is None else str(value) for value in row.values()])
-    Console().print(table)
+    console, table = Console(), Table(title=str(at), title_justify="left", header_style="bold")
+    shown = [["-" if value is None else str(value) for value in row.values()] for row in rows.to_pylist()]
+    if len(rows.column_names) * COLUMN_WIDTH <= console.width:
+        for name in rows.column_names:
+            table.add_column(name)
+        for values in shown:
+            table.add_row(*values)
+    else:  # on end, so that names and values can be read
+        table.add_column("column")
+        for values in zip(rows.column_names, *shown[: console.width // (2 * COLUMN_WIDTH)], strict=True):
+            table.add_row(*values)
+    console.print(table)
