@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pipelines import time_travel
 from pipelines.contracts import Contract
@@ -76,10 +77,16 @@ def compact(platform: Platform, *, told: Mapping[str, str]) -> list[Upkept]:
 
 
 def _spared_files(house: Lakehouse, at: TableVersion) -> int:
-    """How many files fewer a version would have with the small ones of each partition merged."""
+    """How many files fewer a version would have with the small ones of each partition merged.
+
+    None where a partition's folder has other letters than ASCII, as Spark writes them: delta-rs spells such a file in
+    another way than the log, and would leave it beside the merged one.
+    """
     import pyarrow as pa
 
     actions = pa.table(house.delta(at.table, at.version).get_add_actions(flatten=True))
+    if not all(unquote(path).isascii() for path in actions["path"].to_pylist()):
+        return 0
     columns = [name for name in actions.column_names if name.startswith("partition.")]
     small = Counter(
         tuple(action[name] for name in columns)

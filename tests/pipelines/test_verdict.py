@@ -348,11 +348,11 @@ NUMERALS = st.text(st.sampled_from("0123456789+- \t\n\r\f\v.eEx_\u00a0\u0665\uff
 @given(texts=st.lists(NUMERALS, min_size=50, max_size=50))
 @pytest.mark.parametrize("kind", text_values.EXACT["embedded"])
 def test_a_cast_that_is_taken_as_it_is_lets_through_what_the_grammar_does(
-    engine: Engine, kind: str, texts: list[str]
+    sail: Engine, kind: str, texts: list[str]
 ) -> None:
     column = Column("holes", kind, "Holes.")
     slow, fast = text_values.read(F.col("text"), column), text_values.read(F.col("text"), column, "embedded")
-    rows = engine.session.createDataFrame(pa.table({"text": texts}))
+    rows = sail.session.createDataFrame(pa.table({"text": texts}))
     rows = rows.select(slow.value.alias("slow"), fast.value.alias("fast")).toArrow()
     assert rows["slow"].to_pylist() == rows["fast"].to_pylist()
 
