@@ -67,7 +67,12 @@ def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
     return RepoConfig(
         project=PROJECT,
         provider="local",
-        registry={"registry_type": "file", "path": str(folder / "registry.db"), "cache_ttl_seconds": 0},
+        registry={
+            "registry_type": "file",
+            "registry_store_type": "feature_repo.registry.ReplacedFileRegistryStore",
+            "path": str(folder / "registry.db"),
+            "cache_ttl_seconds": 0,
+        },
         online_store=online,
         offline_store={"type": "feature_repo.offline_store.LakehouseOfflineStore"},
         entity_key_serialization_version=3,

@@ -88,7 +88,7 @@ class OnlineFeatures:
         try:
             opened, response = self._ask(rows)
         except UNREADABLE:
-            # Feast writes its registry in place, so whoever reads at that moment sees a part of it.
+            # What was opened may be older than what the registry says by now.
             self._opened = None
             opened, response = self._ask_again(rows)
         columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
