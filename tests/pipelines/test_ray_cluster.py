@@ -67,6 +67,14 @@ def _seen(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return json.loads(done.stdout.rpartition("SEEN")[2])
 
 
+def _listening(member: psutil.Process) -> set[str]:
+    """Where a process listens; nowhere, if it has ended since it was listed."""
+    try:
+        return {c.laddr.ip for c in member.net_connections() if c.status == psutil.CONN_LISTEN}
+    except psutil.NoSuchProcess:
+        return set()
+
+
 @pytest.fixture(autouse=True)
 def no_session_left(tmp_path: Path) -> Iterator[None]:
     yield
@@ -112,8 +120,7 @@ def test_head_is_found_outlives_its_visitors_and_ends_with_all_it_started(head: 
     assert (seen["origin"], seen["address"]) == ("running", head.address)
     assert ray_cluster.running(settings) == head.address
     members = head.server.members()
-    listening = {c.laddr.ip for p in members for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
-    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert {ip for member in members for ip in _listening(member)} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 
     (tmp_path / "other-token").write_text("0" * 64, encoding="utf-8")
     stranger = _in_a_process(
