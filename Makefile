@@ -43,7 +43,7 @@ lint: $(READY) ## Format, lint, types, definitions, infrastructure files
 	ruff format --check .
 	ruff check .
 	ty check --quiet
-	python -m pipelines.env_example --check
+	python -m pipelines.commands.env_example --check
 	python infra/validate.py
 	@export DAGSTER_DISABLE_TELEMETRY=yes DAGSTER_HOME="$$(mktemp -d)"; trap 'rm -r "$$DAGSTER_HOME"' EXIT; \
 	echo 'telemetry: {enabled: false}' > "$$DAGSTER_HOME/dagster.yaml"; \

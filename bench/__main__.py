@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import dagster_home, ray_cluster
 from pipelines import settings as settings_module
+from pipelines.machine import ray_cluster
+from pipelines.orchestration import dagster_home
 
 PARTS = {
     "road": "seconds by stage of the last demo",

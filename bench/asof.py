@@ -19,7 +19,7 @@ def measure(settings: Settings) -> list[Row]:
     import pyarrow.parquet as pq
 
     from feature_repo.asof import FeatureRows, as_of_join
-    from pipelines.engine import Engine
+    from pipelines.engine.session import Engine
 
     random = np.random.default_rng(7)
     second = np.datetime64("2013-01-01T00:00:00", "us")

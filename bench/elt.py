@@ -23,12 +23,12 @@ import dagster as dg
 from bench.elt_peer import TABLES
 from bench.pairs import Row, seconds
 from bench.scaled import declared, materialized
-from pipelines.pins import Pins
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
+from pipelines.provenance.pins import Pins
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
 from pipelines.tables import TableId
-from pipelines.upkeep import compact, vacuum
+from pipelines.upkeep.maintenance import compact, vacuum
 
 PROJECT = Path(__file__).parent.parent
 HOUSE = PROJECT / ".tools/lakebench"

@@ -15,7 +15,7 @@ from typing import Any
 from bench.pairs import seconds
 from bench.scaled import COLUMNS, NUMBERS, Scaled
 from pipelines import settings as settings_module
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
 from pipelines.tables import PARTITION
 
 PEERS = ("bare", "polars", "dlt", "gx")

@@ -17,9 +17,9 @@ import dagster as dg
 
 from bench.pairs import Row, seconds
 from bench.scaled import declared, materialized
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset, silver_asset
 
 BASE, MERGES, ROWS, ENDS = 1_000_000, 200, 500, 20
 COLUMNS = {"id": "string", "at": "integer", "value": "number"}

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from bench.pairs import Row
-from pipelines import ray_cluster
+from pipelines.machine import ray_cluster
 from pipelines.settings import Settings
 
 REFERENCE = {"auc": 0.714, "average_precision": 0.476, "log_loss": 0.482}
@@ -35,7 +35,7 @@ def _training_set(settings: Settings) -> tuple[str, int]:
     """Ingests the whole year and builds its training set."""
     from assets.flights import arrivals
     from pipelines.definitions import all_contracts, defs
-    from pipelines.resources import Platform
+    from pipelines.governed.platform import Platform
     from pipelines.tables import TableId
 
     platform = Platform(settings, all_contracts)

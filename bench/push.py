@@ -22,8 +22,8 @@ from typing import Any
 import httpx
 
 from bench.pairs import Row, percentile
-from pipelines import ports
-from pipelines.child_process import ChildProcess
+from pipelines.machine import ports
+from pipelines.machine.child_process import ChildProcess
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK, CLIENTS = 6, 400, 8

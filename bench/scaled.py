@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute
 import yaml
 
-from pipelines.bronze_run import INGEST
-from pipelines.contracts import Contract, load
-from pipelines.governed import PLATFORM, RECOMPUTE
-from pipelines.ingestion import RESCUED, schema
-from pipelines.landing import Delivery
-from pipelines.resources import Platform
-from pipelines.staging import Append
-from pipelines.table_assets import silver_asset
+from pipelines.contracts.model import Contract, load
+from pipelines.governed.asset import PLATFORM, RECOMPUTE
+from pipelines.governed.platform import Platform
+from pipelines.lakehouse.staging import Append
+from pipelines.landing.reading import RESCUED, schema
+from pipelines.landing.zone import Delivery
+from pipelines.medallion.bronze import INGEST
+from pipelines.medallion.decorators import silver_asset
 from pipelines.tables import PARTITION, TableId
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.pairs import Row, percentile
-from pipelines import ray_cluster
+from pipelines.machine import ray_cluster
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50

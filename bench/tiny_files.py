@@ -15,11 +15,11 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from pipelines import contracts
-from pipelines.governed import PLATFORM
-from pipelines.resources import Platform
+from pipelines.contracts import model
+from pipelines.governed.asset import PLATFORM
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset
 
 #: A day's folder holds this many files.
 FILES_PER_DAY = 50_000
@@ -79,7 +79,7 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
     """Seconds of the first run and of one with nothing new, the peak of memory in MiB, and what the table became."""
     path = folder / "bronze_tiny.yaml"
     path.write_text(yaml.safe_dump(CONTRACT), encoding="utf-8")
-    contract = contracts.load(path)
+    contract = model.load(path)
     platform = Platform(Settings(home=folder, profile="test"), lambda: {contract.table: contract})
     for number in range(files):
         day = folder / "landing" / "bench" / "tiny" / f"dt=day-{number // FILES_PER_DAY:04d}"

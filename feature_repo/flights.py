@@ -10,7 +10,7 @@ from pathlib import Path
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import FeastType, Float64, Int32, Int64, String
 
-from pipelines.contracts import Contract, load_folder
+from pipelines.contracts.model import Contract, load_folder
 
 CONTRACTS = Path(__file__).parent.parent / "assets" / "flights" / "contracts"
 TIMESTAMP = "event_timestamp"

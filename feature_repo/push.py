@@ -12,7 +12,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
 from feature_repo.store import open_store, sqlite_file, writing
 from pipelines.errors import NotFoundError
-from pipelines.push import OnlineMove, Values
+from pipelines.medallion.push_source import OnlineMove, Values
 from pipelines.settings import Settings
 
 TIMESTAMP = "event_timestamp"

@@ -1,5 +1,5 @@
 """`python -m pipelines` is `goldpath`."""
 
-from pipelines.cli import app
+from pipelines.commands.app import app
 
 app()

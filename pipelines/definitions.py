@@ -11,14 +11,14 @@ from types import ModuleType
 import dagster as dg
 
 import assets
-from pipelines import governed
-from pipelines.contracts import Contract
+from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
-from pipelines.jobs import JOBS
-from pipelines.push import PushSource
-from pipelines.resources import platform_resource
-from pipelines.schedules import SCHEDULES
-from pipelines.sensors import SENSORS
+from pipelines.governed import asset as governed
+from pipelines.governed.platform import platform_resource
+from pipelines.medallion.push_source import PushSource
+from pipelines.orchestration.jobs import JOBS
+from pipelines.orchestration.new_deliveries import SENSORS
+from pipelines.orchestration.schedules import SCHEDULES
 from pipelines.tables import TableId
 
 

@@ -17,6 +17,8 @@ from pydantic_settings import SettingsError as MalformedValue
 from pipelines.errors import SettingsError
 
 PREFIX = "GOLDPATH_"
+#: The folder that holds the rooms, `infra/`, `workspace.yaml` and the lock file.
+PROJECT = Path(__file__).resolve().parent.parent
 
 #: Nothing here phones home, and without a network each attempt would cost seconds.
 QUIET = {

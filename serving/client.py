@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from pipelines import ports
+from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving import access
 from serving.errors import RequestError, ServiceUnavailable

@@ -14,7 +14,7 @@ class ServedModel(BaseModel):
 
     name: str = Field(min_length=1)
     version: int = Field(ge=1)
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="pipelines.model_files.digest of the folder")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="pipelines.models.model_files.digest of the folder")
     folder: Path = Field(description="the model's files; verified against the digest before they are loaded")
     metrics: dict[str, float] = Field(default_factory=dict, description="measured when it was accepted")
 

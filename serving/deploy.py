@@ -20,9 +20,9 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines import ray_cluster
 from pipelines.errors import GoldpathError, NotFoundError, SettingsError
-from pipelines.registry import RegisteredModel
+from pipelines.machine import ray_cluster
+from pipelines.models.registry import RegisteredModel
 from pipelines.settings import Settings
 from serving import client, models
 from serving.config import ServedModel, ServiceConfig

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines import model_files
+from pipelines.models import model_files
 from pipelines.settings import Settings
 from ray_jobs.model import TabularModel
 from serving.config import ServedModel

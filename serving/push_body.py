@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.push import EVENT_ID, RECEIVED_AT
+from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
 from serving.errors import RequestError
 
 MAX_EVENTS = 1_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SettingsError
-from pipelines.push import EVENT_ID, RECEIVED_AT
+from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
 
 #: Ids that are remembered; a million take about 250 MB. Older ones are forgotten by whole segments.
 MAX_IDS = 500_000

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError
-from pipelines.event_check import check
-from pipelines.push import OnlineMove, PushSource, Values
+from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
+from pipelines.verdict.event import check
 from serving.grouped import Grouped
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import uvicorn
 
-from pipelines import ports
-from pipelines.landing import Landing
-from pipelines.landing_store import open_store
-from pipelines.push import PushSource
+from pipelines.landing.stores import open_store
+from pipelines.landing.zone import Landing
+from pipelines.machine import ports
+from pipelines.medallion.push_source import PushSource
 from pipelines.settings import Settings
 from serving import access, push_http
 from serving.push_log import PushLog

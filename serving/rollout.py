@@ -11,7 +11,7 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from pipelines import ports
+from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving import app
 from serving.config import ServiceConfig

@@ -13,12 +13,13 @@ from typing import Protocol, get_args
 import dagster as dg
 import pytest
 
-from pipelines import ray_cluster, settings
-from pipelines.engine import Engine, Kind
+from pipelines import settings
+from pipelines.engine.jars import ensure_jars
+from pipelines.engine.session import Engine, Kind
 from pipelines.errors import EngineError
-from pipelines.governed import PLATFORM
-from pipelines.jars import ensure_jars
-from pipelines.resources import Platform
+from pipelines.governed.asset import PLATFORM
+from pipelines.governed.platform import Platform
+from pipelines.machine import ray_cluster
 from pipelines.settings import Settings
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from pipelines.errors import NotFoundError
-from pipelines.landing import Landing, digest
+from pipelines.landing.zone import Landing, digest
 from pipelines.sources.sql import SqlSnapshot
 
 DOMAIN = "flights"

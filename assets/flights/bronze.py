@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assets.flights.partitions import DAILY
 from assets.flights.tables import contract
-from pipelines.table_assets import bronze_asset
+from pipelines.medallion.decorators import bronze_asset
 
 flights = bronze_asset(contract("bronze/flights"), partitions=DAILY)
 weather = bronze_asset(contract("bronze/weather"), partitions=DAILY)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.flights.tables import CONTRACTS, FEATURE_TABLES, OWNER, contract, cost_tags
-from pipelines.automation import when_inputs_are_good
-from pipelines.governed import GovernedRun, Written, governed_asset
-from pipelines.lineage import Dataset
-from pipelines.table_assets import gold_asset
+from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.lineage.events import Dataset
+from pipelines.medallion.decorators import gold_asset
+from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID, TableId
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.flights.tables import contract
-from pipelines.automation import when_inputs_are_good
-from pipelines.rolling import TICK, back, clipped, mean, since_ever, tick_end, ticks
-from pipelines.table_assets import gold_asset
+from pipelines.features.rolling import TICK, back, clipped, mean, since_ever, tick_end, ticks
+from pipelines.medallion.decorators import gold_asset
+from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID
 
 if TYPE_CHECKING:

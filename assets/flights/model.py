@@ -11,13 +11,13 @@ import dagster as dg
 
 from assets.flights.features import ONLINE, SERVICE
 from assets.flights.tables import OWNER, cost_tags
-from pipelines import model_steps
-from pipelines.governed import Check, GovernedRun, Written, governed_asset
+from pipelines.governed.asset import Check, GovernedRun, Written, governed_asset
+from pipelines.models import train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.registry import RegisteredModel
+    from pipelines.models.registry import RegisteredModel
     from pipelines.settings import Settings
     from ray_jobs.recipe import Recipe
 
@@ -75,7 +75,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     """
     from ray_jobs.challenge import challenge
 
-    yield model_steps.train(
+    yield train.train(
         run, challenge, recipe(config), model=MODEL, question=QUESTION, limits=LIMITS,
         service=SERVICE, fine_tune=config.mode is Mode.FINE_TUNE,
     )  # fmt: skip
@@ -92,7 +92,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
 )
 def registered(run: GovernedRun) -> Iterator[Written]:
     """The registered model, champion if it passed the gate. Grain: one version per trained challenger."""
-    yield model_steps.register(run, MODEL, trained_by=TRAINING)
+    yield train.register(run, MODEL, trained_by=TRAINING)
 
 
 @governed_asset(
@@ -106,7 +106,7 @@ def registered(run: GovernedRun) -> Iterator[Written]:
 )
 def served(run: GovernedRun) -> Iterator[Written]:
     """The champion behind the prediction service on Ray Serve, named by version and digest. Grain: one deployment."""
-    yield model_steps.serve(run, MODEL, deploy=_deploy)
+    yield train.serve(run, MODEL, deploy=_deploy)
 
 
 def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:

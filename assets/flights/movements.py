@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from assets.flights.gold import ARRIVAL_CLIP, DEPARTURE_CLIP, TURNAROUND_MINUTES, UNKNOWN_DURATION_MINUTES
 from assets.flights.tables import contract
-from pipelines.push import OnlineMove, Values, push_source
-from pipelines.table_assets import bronze_asset, silver_asset
+from pipelines.medallion.decorators import bronze_asset, silver_asset
+from pipelines.medallion.push_source import OnlineMove, Values, push_source
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

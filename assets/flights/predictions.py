@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.flights.tables import contract
-from pipelines.landing_assets import landing_asset
+from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
+from pipelines.medallion.landing_assets import landing_asset
 from pipelines.sources.logs import LogFiles
-from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

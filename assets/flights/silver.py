@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from assets.flights.partitions import DAILY
 from assets.flights.tables import contract
-from pipelines.table_assets import silver_asset
+from pipelines.medallion.decorators import silver_asset
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

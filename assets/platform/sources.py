@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.platform.upkeep import TAGS
-from pipelines import unknown_sources
-from pipelines.governed import GovernedRun, Written, governed_asset
-from pipelines.lineage import Dataset
+from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.lineage.events import Dataset
+from pipelines.medallion import unknown_sources
 
 KEY = ("ops", "platform", "sources")
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-from pipelines import pins, pruning, upkeep
-from pipelines.governed import GovernedRun, Work, Written, governed_asset
-from pipelines.upkeep_asset import told, written
+from pipelines.governed.asset import GovernedRun, Work, Written, governed_asset
+from pipelines.provenance import pins
+from pipelines.upkeep import maintenance, records
+from pipelines.upkeep.asset import told, written
 
 TAGS = {
     "cost_centre": "cc-1000",
@@ -32,7 +33,7 @@ def retention(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that lost rows.
     """
-    yield written(run, upkeep.retain(run.platform, told=told(run)))
+    yield written(run, maintenance.retain(run.platform, told=told(run)))
 
 
 @_step("compaction", after="retention")
@@ -41,7 +42,7 @@ def compaction(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that was compacted.
     """
-    yield written(run, upkeep.compact(run.platform, told=told(run)))
+    yield written(run, maintenance.compact(run.platform, told=told(run)))
 
 
 @_step("vacuum", after="compaction")
@@ -50,7 +51,7 @@ def vacuum(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that lost files.
     """
-    yield written(run, upkeep.vacuum(run.platform, pins.pinned(run.platform), told=told(run)))
+    yield written(run, maintenance.vacuum(run.platform, pins.pinned(run.platform), told=told(run)))
 
 
 @_step("pruning", after="vacuum")
@@ -61,6 +62,6 @@ def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table or folder that lost files.
     """
-    done = pruning.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
-    done += filter(None, (pruning.quality_results(run.platform), pruning.run_events(run.context.instance)))
+    done = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
+    done += filter(None, (records.quality_results(run.platform), records.run_events(run.context.instance)))
     yield written(run, done)

@@ -15,16 +15,15 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from pipelines import settings
-from pipelines.contracts import COST_TAGS
-from pipelines.costs import COSTS
+from pipelines.contracts.model import COST_TAGS
+from pipelines.cost.focus import COSTS
 from pipelines.definitions import all_contracts, asset_modules, daily_tables, defs, governed_assets
 from pipelines.errors import DefinitionError
-from pipelines.governed import GovernedRun, Written, governed_asset
-from pipelines.lineage import Dataset
-from pipelines.policy import DATA_CLASSES
-from pipelines.resources import Platform
-from pipelines.settings import Settings
+from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.platform import Platform
+from pipelines.lineage.events import Dataset
+from pipelines.policy.rules import DATA_CLASSES
+from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 from tests.pipelines import toys
@@ -225,7 +224,7 @@ def loaded() -> list[tuple[float, set[str]]]:
     found = []
     for _ in range(3):
         printed = subprocess.run(
-            [sys.executable, "-c", MEASURE], cwd=Path(settings.__file__).parent.parent, env=variables,
+            [sys.executable, "-c", MEASURE], cwd=PROJECT, env=variables,
             check=True, capture_output=True, text=True,
         ).stdout.splitlines()  # fmt: skip
         found.append((float(printed[0]), set(printed[1].split())))

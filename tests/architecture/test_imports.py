@@ -60,7 +60,7 @@ def _imports(node: ast.AST, importer: str, when: str) -> Iterator[Import]:
             yield from (Import(importer, alias.name, when, child.lineno) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             module = "." * child.level + (child.module or "")
-            # `from pipelines import costs` names a module, `from pipelines.costs import Usage` a part of one.
+            # `from pipelines import costs` names a module, `from pipelines.cost.focus import Usage` a part of one.
             yield from (Import(importer, _module(module, alias.name), when, child.lineno) for alias in child.names)
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _imports(child, importer, "inside a function" if when == "loading" else when)
@@ -123,9 +123,9 @@ def test_there_is_something_to_walk(imports: list[Import]) -> None:
 @pytest.mark.parametrize(
     ("importer", "source"),
     [
-        ("pipelines.costs", "from assets.flights import gold"),
-        ("pipelines.costs", "def f():\n    import serving.app"),
-        ("pipelines.cli", "from serving import deploy"),
+        ("pipelines.cost.focus", "from assets.flights import gold"),
+        ("pipelines.cost.focus", "def f():\n    import serving.app"),
+        ("pipelines.commands.app", "from serving import deploy"),
         ("pipelines.definitions", "import ray_jobs.train"),
         ("assets.flights.model", "from ray_jobs.train import train"),
         ("assets.flights.model", "class A:\n    from serving import app"),
@@ -133,9 +133,9 @@ def test_there_is_something_to_walk(imports: list[Import]) -> None:
         ("serving.app", "from ray_jobs import train"),
         ("serving.app", "def f():\n    from ray_jobs.train import train"),
         ("feature_repo.store", "try:\n    import serving\nexcept ImportError:\n    pass"),
-        ("infra.validate", "import pipelines.contracts"),
+        ("infra.validate", "import pipelines.contracts.model"),
         ("assets.flights.gold", "from . import silver"),
-        ("pipelines.costs", "def f():\n    from tests.conftest import engine"),
+        ("pipelines.cost.focus", "def f():\n    from tests.conftest import engine"),
         ("serving.app", "import bench"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str
         ("assets.flights.model", "def f():\n    from ray_jobs.train import train"),
         ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.recipe import Recipe"),
         ("pipelines.definitions", "import assets"),
-        ("pipelines.demo", "def f():\n    from assets.flights import arrivals"),
+        ("pipelines.demo.run", "def f():\n    from assets.flights import arrivals"),
         ("serving.models", "from ray_jobs.model import TabularModel"),
         ("infra.validate", "from infra.checks import policy"),
     ],

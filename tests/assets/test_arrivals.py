@@ -14,7 +14,7 @@ import pytest
 
 from assets.flights.arrivals import Arrivals, land, source_file
 from pipelines.errors import LandingError
-from pipelines.landing import Landing
+from pipelines.landing.zone import Landing
 
 DAY = date(2013, 11, 3)
 

@@ -24,11 +24,11 @@ from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.push import OnlineMover
 from feature_repo.store import materialize as move_store
 from feature_repo.store import open_store
-from pipelines.event_check import check
-from pipelines.push import OnlineMove
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
+from pipelines.medallion.push_source import OnlineMove
 from pipelines.settings import Settings
 from pipelines.tables import RECORD_ID, TableId
+from pipelines.verdict.event import check
 from tests.conftest import Materialize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:feast")

@@ -11,10 +11,10 @@ import pytest
 
 from assets.flights.silver import flights_with_instants
 from assets.flights.tables import contract
-from pipelines import verdict
-from pipelines.engine import Engine
-from pipelines.ingestion import RESCUED
+from pipelines.engine.session import Engine
+from pipelines.landing.reading import RESCUED
 from pipelines.tables import TableId
+from pipelines.verdict import verdict
 
 SILVER = contract("silver/flights")
 BRONZE = [column.name for column in contract("bronze/flights").columns]

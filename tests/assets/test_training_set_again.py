@@ -12,11 +12,12 @@ import pytest
 
 from assets.flights import bronze, features, gold, silver
 from assets.flights.arrivals import land
-from pipelines import rebuild, upkeep
-from pipelines.content_digest import content_digest
-from pipelines.pins import Pins
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
+from pipelines.lakehouse.content_digest import content_digest
+from pipelines.provenance import rebuild
+from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
+from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
 
 TRAINING_SET = TableId("gold", "flights", "training_set")
@@ -69,6 +70,6 @@ def test_it_is_made_again_after_upkeep_too(grown: tuple[Platform, list[TableVers
     platform, made = grown
     request = rebuild.of_version(platform, made[0])
     pinned = Pins(dict.fromkeys([made[0], *request.inputs.values()], frozenset({"a model"})))
-    upkeep.compact(platform, told={})
-    assert upkeep.vacuum(platform, pinned, told={}, keep=timedelta(0))
+    maintenance.compact(platform, told={})
+    assert maintenance.vacuum(platform, pinned, told={}, keep=timedelta(0))
     assert rebuild.rebuild(platform, request).same_content

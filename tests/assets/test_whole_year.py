@@ -12,7 +12,7 @@ import pytest
 
 from assets.flights import bronze, silver
 from assets.flights.arrivals import land
-from pipelines.resources import Platform
+from pipelines.governed.platform import Platform
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import ports
+from pipelines.machine import ports
 
 PROJECT = Path(__file__).parent.parent.parent
 ENGINE = ("GOLDPATH_ENGINE", "GOLDPATH_JARS_DIR")

@@ -14,10 +14,10 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.governed import PLATFORM
-from pipelines.resources import Platform
+from pipelines.governed.asset import PLATFORM
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset
 from tests.pipelines import toys
 
 MIB = 2**20

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from pipelines import dagster_home, settings
-from pipelines.demo import QUIET_LOG, RANGE_END, RANGE_START
+from pipelines import settings
+from pipelines.demo.run import QUIET_LOG, RANGE_END, RANGE_START
+from pipelines.orchestration import dagster_home
 
 
 def main(days: int) -> None:
@@ -16,7 +17,7 @@ def main(days: int) -> None:
     dagster_home.prepare(found)
     from assets.flights import arrivals
     from pipelines.definitions import defs
-    from pipelines.resources import shared
+    from pipelines.governed.platform import shared
 
     platform = shared()
     start = date(2013, 1, 1)

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.embedded_lakehouse import EmbeddedLakehouse
-from pipelines.landing_store import FolderStore
-from pipelines.ledger import Ledger
-from pipelines.lineage import LineageLog
+from pipelines.lakehouse.embedded import EmbeddedLakehouse
+from pipelines.landing.ledger import Ledger
+from pipelines.landing.stores import FolderStore
+from pipelines.lineage.events import LineageLog
 from pipelines.tables import TableId
 from tests.end_to_end.two_roads import Ingestion
 
@@ -64,7 +64,7 @@ def _steps(kill: Kill) -> None:
     """Wraps what a run writes with; a file of Parquet is finished when it gets its footer."""
     import pyarrow.parquet as pq
 
-    from pipelines.derived_from import DerivedFrom
+    from pipelines.medallion.derived_from import DerivedFrom
 
     def zone(_: Any, table: TableId, *rest: Any) -> str:
         return table.zone

@@ -19,16 +19,16 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from pipelines import ports
-from pipelines.contracts import Contract
-from pipelines.engine import Engine
-from pipelines.landing_assets import landing_asset
-from pipelines.resources import Platform
+from pipelines.contracts.model import Contract
+from pipelines.engine.session import Engine
+from pipelines.governed.platform import Platform
+from pipelines.machine import ports
+from pipelines.medallion.decorators import bronze_asset
+from pipelines.medallion.landing_assets import landing_asset
 from pipelines.retrying import Backoff
 from pipelines.settings import Settings
 from pipelines.sources.rest import RestPages
 from pipelines.sources.sql import SqlCursor
-from pipelines.table_assets import bronze_asset
 from tests.conftest import Materialize
 from tests.pipelines import toys
 from tests.pipelines.toys import text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.doctor import PROJECT
+from pipelines.commands.examination import PROJECT
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FIRST = [

@@ -17,11 +17,11 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
-from pipelines.engine import Engine
-from pipelines.jars import DELTA_JARS
-from pipelines.resources import Platform
+from pipelines.engine.jars import DELTA_JARS
+from pipelines.engine.session import Engine
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import gold_asset, silver_asset
 from pipelines.settings import Settings
-from pipelines.table_assets import gold_asset, silver_asset
 from tests.conftest import Materialize, jars_dir
 from tests.pipelines.roads import DAYS, Road, builder, unchanged
 from tests.servers import spark_cluster

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import SecretStr
 
-from pipelines import decisions
-from pipelines.contracts import Contract
-from pipelines.governed import PLATFORM
-from pipelines.landing_assets import landing_asset
-from pipelines.quarantine import Quarantine
-from pipelines.resources import Platform
+from pipelines.contracts.model import Contract
+from pipelines.governed.asset import PLATFORM
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
+from pipelines.medallion.landing_assets import landing_asset
+from pipelines.quarantine import decisions
+from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
 from pipelines.sources.sql import SqlCursor
-from pipelines.table_assets import bronze_asset, gold_asset, silver_asset
 from pipelines.tables import TableId
 from tests.pipelines import toys
 
@@ -171,7 +171,7 @@ class Ingestion:
 
     def seen(self) -> dict[str, tuple[int, str, str]]:
         """What every table holds: how many rows, their digest, and the digest of their values alone."""
-        from pipelines.content_digest import content_digest
+        from pipelines.lakehouse.content_digest import content_digest
 
         house, found = self.platform.lakehouse, {}
         for name in TABLES:

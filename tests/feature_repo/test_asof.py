@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.asof import FeatureRows, as_of_join
-from pipelines.engine import Engine
+from pipelines.engine.session import Engine
 
 BEGIN = datetime(2013, 3, 10, 6, 59, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")

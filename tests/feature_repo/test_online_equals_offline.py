@@ -13,7 +13,7 @@ import pytest
 
 from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.store import PAST_FILE, historical, materialize, open_store
-from pipelines.engine import Engine
+from pipelines.engine.session import Engine
 from pipelines.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:feast")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import settings
-from pipelines.engine import Engine
+from pipelines.engine.session import Engine
 from tests.conftest import Materialize
 from tests.pipelines.roads import Road, builder
 

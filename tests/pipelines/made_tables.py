@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.contracts import Contract
-from pipelines.engine import Engine
-from pipelines.resources import Platform
+from pipelines.contracts.model import Contract
+from pipelines.engine.session import Engine
+from pipelines.governed.platform import Platform
+from pipelines.lakehouse.staging import Append, Overwrite
 from pipelines.settings import Settings
-from pipelines.staging import Append, Overwrite
 from pipelines.tables import PARTITION, TableId, TableVersion
 
 BRONZE = TableId("bronze", "toys", "blocks")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.contracts import Contract
-from pipelines.decisions import recorded
-from pipelines.engine import Engine
-from pipelines.quarantine import Quarantine
-from pipelines.replays import Which, replay
-from pipelines.resources import Platform
+from pipelines.contracts.model import Contract
+from pipelines.engine.session import Engine
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset, silver_asset
+from pipelines.orchestration.replays import Which, replay
+from pipelines.quarantine.decisions import recorded
+from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset, silver_asset
 from pipelines.tables import TableId
 from tests.pipelines import toys
 from tests.pipelines.toys import number, text, whole
@@ -73,11 +73,11 @@ class Bench:
 
     def agree(self, columns: Sequence[dict[str, Any]], **more: Any) -> None:
         """Another version of the silver contract; as after a deployment, no asset is declared yet."""
-        from pipelines import governed
+        from pipelines.governed import asset
 
         table = TableId("silver", "toys", self.name)
         for zone in ("silver", "quarantine"):
-            governed._declared.pop(dg.AssetKey([zone, "toys", self.name]), None)
+            asset._declared.pop(dg.AssetKey([zone, "toys", self.name]), None)
         made: Contract = toys.contract(
             self.folder, str(table), columns, nullTokens=["NA", ""], winner="_ingest_id desc", **more
         )

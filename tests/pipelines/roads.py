@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines import governed
-from pipelines.contracts import Contract
-from pipelines.engine import Engine
-from pipelines.resources import Platform
+from pipelines.contracts.model import Contract
+from pipelines.engine.session import Engine
+from pipelines.governed import asset
+from pipelines.governed.platform import Platform
+from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.settings import Settings
-from pipelines.table_assets import bronze_asset, silver_asset
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 from tests.pipelines import toys
@@ -114,7 +114,7 @@ def again(
 ) -> Callable[..., dg.AssetsDefinition]:
     """The decorator of the same table once more, as after an edit of the code or the contract."""
     for zone in ("silver", "quarantine"):
-        governed._declared.pop(dg.AssetKey([zone, "toys", toy.name]), None)
+        asset._declared.pop(dg.AssetKey([zone, "toys", toy.name]), None)
     return silver_asset(contract or toy.contract, partitions=partitions)
 
 

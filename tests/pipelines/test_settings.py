@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines import env_example, settings
+from pipelines import settings
+from pipelines.commands import env_example
 from pipelines.errors import SettingsError
 from pipelines.settings import PREFIX, QUIET, Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.contracts import Contract, load
+from pipelines.contracts.model import Contract, load
 
 TAGS = {
     "cost_centre": "cc-7",

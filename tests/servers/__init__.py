@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.child_process import ChildProcess
 from pipelines.errors import EngineError
-from pipelines.ports import wait_open
+from pipelines.machine.child_process import ChildProcess
+from pipelines.machine.ports import wait_open
 
 TOOLS = Path(__file__).parents[2] / ".tools"
 START_SECONDS = 90

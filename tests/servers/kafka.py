@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.child_process import ChildProcess
+from pipelines.engine.jars import run_ivy
+from pipelines.engine.java import find_java
 from pipelines.errors import EngineError
-from pipelines.jars import run_ivy
-from pipelines.java import find_java
-from pipelines.ports import LOOPBACK, free_port
+from pipelines.machine.child_process import ChildProcess
+from pipelines.machine.ports import LOOPBACK, free_port
 from tests.servers import TOOLS, listening, missing
 
 COORDINATES = (("org.apache.kafka", "kafka_2.13", "4.1.0"), ("org.slf4j", "slf4j-simple", "1.7.36"))

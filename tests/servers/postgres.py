@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from pipelines.ports import LOOPBACK, free_port
+from pipelines.machine.ports import LOOPBACK, free_port
 
 USER = "shop"
 BINARIES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")

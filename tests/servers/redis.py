@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.child_process import ChildProcess
-from pipelines.ports import LOOPBACK, free_port
+from pipelines.machine.child_process import ChildProcess
+from pipelines.machine.ports import LOOPBACK, free_port
 from tests.servers import listening, missing
 
 

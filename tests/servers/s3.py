@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipelines.child_process import ChildProcess
-from pipelines.ports import LOOPBACK, free_port
+from pipelines.machine.child_process import ChildProcess
+from pipelines.machine.ports import LOOPBACK, free_port
 from tests.servers import TOOLS, listening, missing
 
 #: Where Go's own archive is unpacked to, whether the PATH names it or not.

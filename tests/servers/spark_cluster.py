@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.child_process import ChildProcess
-from pipelines.java import find_java
-from pipelines.ports import LOOPBACK, free_port
-from pipelines.spark_server import DELTA_CONF
+from pipelines.engine.java import find_java
+from pipelines.engine.spark import DELTA_CONF
+from pipelines.machine.child_process import ChildProcess
+from pipelines.machine.ports import LOOPBACK, free_port
 from tests.servers import listening
 
 WORKERS = 2

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 
 from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.store import Materialized, materialize
-from pipelines import model_files, ports
-from pipelines.engine import Engine
+from pipelines.engine.session import Engine
+from pipelines.machine import ports
+from pipelines.models import model_files
 from pipelines.settings import Settings
 from ray_jobs.calibration import Calibration
 from ray_jobs.encoding import Encoder
@@ -148,7 +149,7 @@ def deployed(
     make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]
 ) -> Iterator[tuple[Settings, Endpoint]]:
     """The first model, deployed on a Ray cluster of this machine."""
-    from pipelines import ray_cluster
+    from pipelines.machine import ray_cluster
     from serving import deploy
 
     settings = make_settings()

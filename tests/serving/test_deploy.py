@@ -14,8 +14,8 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from pipelines import ports
 from pipelines.errors import ModelError
+from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving import access, client, deploy, log
 from serving.errors import DeploymentError, FeatureStoreUnavailable, RequestError, ServiceUnavailable

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines import ports
-from pipelines.doctor import PROJECT
-from pipelines.landing import Landing
+from pipelines.commands.examination import PROJECT
+from pipelines.landing.zone import Landing
+from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving import access
 from serving.features import OnlineFeatures

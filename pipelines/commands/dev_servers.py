@@ -1,0 +1,296 @@
+"""`goldpath dev`: every server of the platform on this machine, until Ctrl-C; then none of them.
+
+Ray, Dagster (web pages, daemon and one code server) and MLflow each run in a session of their own, and end with it.
+What was deployed last is served again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.errors import EngineError
+from pipelines.lineage.events import LineageLog
+from pipelines.machine import ports, ray_cluster
+from pipelines.machine.child_process import ChildProcess
+from pipelines.orchestration import dagster_home
+from pipelines.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DAGSTER_PORT = 3000
+MLFLOW_PORT = 5000
+START_SECONDS = 180.0
+LOOK_SECONDS = 0.5
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class DevPorts:
+    """The loopback ports of the servers; Ray's is any free one if None. Serving's is GOLDPATH_SERVING_PORT."""
+
+    dagster: int = DAGSTER_PORT
+    mlflow: int = MLFLOW_PORT
+    ray: int | None = None
+    ray_dashboard: int = 8265
+
+
+@dataclass(slots=True)
+class Server:
+    """A server that was started here, or that ran already (`child` is None)."""
+
+    name: str
+    address: str
+    note: str = ""
+    child: ChildProcess | None = None
+
+
+def run(
+    settings: Settings,
+    *,
+    console: Console,
+    redeploy: Callable[[Settings], str | None],
+    at: DevPorts | None = None,
+    ray_dashboard: Literal["off", "on"] = "off",
+) -> None:
+    """Starts everything, shows where it is, and reports asset runs until SIGINT or SIGTERM.
+
+    Args:
+        settings: Whose home folder is served.
+        console: Where to print.
+        redeploy: Serves again what was last deployed, and returns its address; None if nothing was.
+        at: Ports.
+        ray_dashboard: Whether Ray's own pages run too; they take about 700 MB.
+
+    Raises:
+        SettingsError: if a port is taken.
+        EngineError: if a server does not come up, or ends.
+    """
+    at = at or DevPorts()
+    with Interrupts.installed() as interrupts, contextlib.ExitStack() as stack:
+        start = _Start(settings, console, interrupts, stack)
+        try:
+            servers = start.servers(at, ray_dashboard)
+            servers.append(_serve(settings, redeploy, console))
+            interrupts.install()  # `ray.init` takes SIGTERM for itself
+            _show(settings, servers, console)
+            _watch(settings, servers, console)
+        except (KeyboardInterrupt, SystemExit):
+            console.print("\nStopping …")
+        finally:
+            interrupts.ignore()
+    console.print("Stopped; nothing is left running.")
+
+
+@dataclass(slots=True)
+class Interrupts:
+    """SIGINT and SIGTERM, both as KeyboardInterrupt; held back while a child starts, so that none is lost sight of."""
+
+    _holding: bool = False
+    _pending: bool = False
+
+    @classmethod
+    @contextlib.contextmanager
+    def installed(cls) -> Iterator[Interrupts]:
+        interrupts = cls()
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        interrupts.install()
+        try:
+            yield interrupts
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def install(self) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._receive)
+
+    def ignore(self) -> None:
+        """From here on a second Ctrl-C does not keep the servers from being stopped."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._pending:
+            raise KeyboardInterrupt
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._holding:
+            raise KeyboardInterrupt
+        self._pending = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Starts the servers; what was started stands on the stack before the next one starts."""
+
+    settings: Settings
+    console: Console
+    interrupts: Interrupts
+    stack: contextlib.ExitStack
+
+    def servers(self, at: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
+        settings = self.settings
+        remote_mlflow = settings.mlflow.startswith(("http://", "https://"))
+        running = settings.ray_address or ray_cluster.running(settings)
+        ports.require_free(at.dagster, what="Dagster", option="--port")
+        if not remote_mlflow:
+            ports.require_free(at.mlflow, what="MLflow", option="--mlflow-port")
+        if not running:
+            ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
+        os.environ["GOLDPATH_HOME"] = str(settings.root)
+        dagster_home.prepare(settings)
+        ray_cluster.prepare_environment(settings)
+        servers = [self._launch(lambda: _dagster(settings, at.dagster))]
+        if remote_mlflow:
+            servers.append(Server("MLflow", settings.mlflow))
+        else:
+            servers.append(self._launch(lambda: _mlflow(settings, at.mlflow)))
+        if running:
+            servers.append(Server("Ray", running, "ran already; stays when this ends"))
+        else:
+            servers += self._ray(at, ray_dashboard)
+        for server in servers:
+            if server.child and server.address.startswith("http://"):
+                self.console.print(f"Waiting for {server.name} …")
+                _await_answer(server)
+        problem = _load_problem(servers[0].address)
+        if problem:
+            self.console.print(f"[red]The assets do not load:[/] {problem}", highlight=False)
+        return servers
+
+    def _launch(self, start: Callable[[], Server]) -> Server:
+        with self.interrupts.held():
+            server = start()
+            if server.child:
+                ask_with = signal.SIGINT if server.name == "Dagster" else signal.SIGTERM
+                self.stack.callback(server.child.stop, ask_with=ask_with)
+        return server
+
+    def _ray(self, at: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
+        self.console.print("Starting Ray …")
+        head = ray_cluster.start_head(self.settings, dashboard=dashboard, port=at.ray, dashboard_port=at.ray_dashboard)
+        self.stack.callback(head.stop)
+        servers = [Server("Ray", head.address, f"token in {ray_cluster.token_file(self.settings)}", head.server)]
+        if head.dashboard_port:
+            pages = f"http://{ports.LOOPBACK}:{head.dashboard_port}"
+            servers.append(Server("Ray dashboard", pages, "asks for that token"))
+        return servers
+
+
+def _dagster(settings: Settings, port: int) -> Server:
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")]
+    command += ["--host", ports.LOOPBACK, "--port", str(port)]
+    child = ChildProcess.start("Dagster", command, log=settings.root / "logs" / "dagster.log", cwd=PROJECT)
+    return Server("Dagster", f"http://{ports.LOOPBACK}:{port}", "assets, runs, checks, lineage", child)
+
+
+def _mlflow(settings: Settings, port: int) -> Server:
+    (settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow, "--workers", "1"]
+    command += ["--host", ports.LOOPBACK, "--port", str(port)]
+    command += ["--artifacts-destination", (settings.root / "mlflow" / "artifacts").as_uri()]
+    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    child = ChildProcess.start("MLflow", command, log=settings.root / "logs" / "mlflow.log", cwd=PROJECT, env=env)
+    return Server("MLflow", f"http://{ports.LOOPBACK}:{port}", "experiments, models, registry", child)
+
+
+def _await_answer(server: Server) -> None:
+    import httpx
+
+    assert server.child is not None
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(server.address, timeout=5).is_success:
+                return
+        _require_alive(server)
+        if time.monotonic() > deadline:
+            raise EngineError(
+                object=f"{server.name} at {server.address}",
+                observed=f"no answer in {START_SECONDS:.0f} s",
+                expected="HTTP 200",
+                next_step=f"read {server.child.log}, which ends with:\n{server.child.log_tail()}",
+            )
+        time.sleep(0.2)
+
+
+def _load_problem(dagster: str) -> str | None:
+    """What keeps Dagster from loading the assets; None once they are loaded."""
+    import httpx
+
+    query = """{ workspaceOrError { ... on Workspace { locationEntries {
+        loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=START_SECONDS).json()
+        entries = answer["data"]["workspaceOrError"]["locationEntries"]
+        if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
+            return next(filter(None, (entry["locationOrLoadError"].get("message") for entry in entries)), None)
+        time.sleep(0.2)
+    return f"no answer in {START_SECONDS:.0f} s"
+
+
+def _require_alive(server: Server) -> None:
+    if server.child and server.child.exit_code is not None:
+        raise EngineError(
+            object=f"{server.name} at {server.address}",
+            observed=f"it ended with code {server.child.exit_code}",
+            expected="a server that runs until it is stopped",
+            next_step=f"read {server.child.log}, which ends with:\n{server.child.log_tail()}",
+        )
+
+
+def _serve(settings: Settings, redeploy: Callable[[Settings], str | None], console: Console) -> Server:
+    console.print("Bringing back what was last deployed …")
+    url = redeploy(settings)
+    if url is None:
+        return Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")
+    kept = settings.root / "serving" / "token"
+    return Server("Predictions", url, f"token in {'GOLDPATH_SERVING_TOKEN' if settings.serving_token else kept}")
+
+
+def _show(settings: Settings, servers: list[Server], console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for server in servers:
+        table.add_row(f"[bold]{server.name}[/]", server.address, server.note)
+    console.print(table)
+    console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
+
+
+def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
+    """Prints a line for each asset run that ends; raises EngineError if a server does."""
+    marks = {"COMPLETE": "[green]done[/]", "FAIL": "[red]failed[/]"}
+    path = LineageLog(settings).path
+    offset = path.stat().st_size if path.exists() else 0
+    while True:
+        time.sleep(LOOK_SECONDS)
+        for server in servers:
+            _require_alive(server)
+        if not path.exists():
+            continue
+        with path.open("rb") as events:
+            events.seek(offset)
+            new, end, _unfinished = events.read().rpartition(b"\n")
+        offset += len(new) + len(end)
+        for line in new.splitlines():
+            event = json.loads(line)
+            if event["eventType"] in marks:
+                console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

@@ -1,0 +1,139 @@
+"""`goldpath landing`: what has landed and was not taken, and a first contract for what nobody has described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+
+if TYPE_CHECKING:
+    from pipelines.governed.platform import Platform
+
+app = typer.Typer(help="What has landed, and what was not taken.", no_args_is_help=True)
+Source = Annotated[str, typer.Argument(metavar="DOMAIN/SOURCE", help="As below the landing root: flights/weather.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Deliveries that were refused, with the reason, and those that no run has looked at; sources without a contract.
+
+    Example: `goldpath landing list`
+    """
+    with errors_shown(), opened_platform() as platform:
+        rows = open_deliveries(platform)
+        if as_json:
+            print_json(rows)
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("delivery", "state", "observed", "expected"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(row["delivery"], row["state"], row["observed"], row["expected"])
+        Console().print(table if rows else "Everything that has landed was taken.")
+
+
+def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
+    """What is there and not taken. Grain: one entry per delivery, or per source that no contract describes."""
+    from pipelines.landing.edge import fresh
+    from pipelines.medallion.unknown_sources import unknown_sources
+
+    found = []
+    for table, contract in sorted(platform.contracts.items()):
+        if table.zone != "bronze":
+            continue
+        ledger = platform.ledger(table)
+        for record in ledger.records(fate="refused"):
+            if platform.landing.now(record.delivery) is not None:
+                words = {"observed": record.observed or "", "expected": record.expected or ""}
+                found.append({"delivery": record.delivery.uri, "state": f"refused: {record.code}", **words})
+        landed = platform.landing.deliveries(table.domain, table.table)
+        refused = {entry["delivery"] for entry in found}
+        found += [
+            {"delivery": d.uri, "state": "not looked at", "observed": "", "expected": ""}
+            for d in fresh(ledger, contract, landed)
+            if d.uri not in refused
+        ]
+    for domain in platform.landing.domains():
+        for source in unknown_sources(platform.landing, domain, platform.contracts):
+            words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
+            found.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
+        for uri in platform.landing.strays(domain):
+            words = {"observed": "it lies in no interval", "expected": "DOMAIN/SOURCE/dt=INTERVAL/NAME"}
+            found.append({"delivery": uri, "state": "misplaced", **words})
+    return found
+
+
+@app.command()
+def retry(source: Source) -> None:
+    """Lets refused deliveries of a source be looked at again by its next run. What was taken stays taken.
+
+    Example: `goldpath landing retry flights/weather`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.tables import TableId
+
+        table = TableId.parse(f"bronze/{source}")
+        count = platform.ledger(table).forget_refused()
+        typer.echo(f"{count} refused deliveries of {source} will be looked at again: materialize {table}")
+
+
+@app.command()
+def propose(
+    source: Source,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="The domain's contracts folder: write them there, and Python files that are not there yet."),
+    ] = None,
+) -> None:
+    """Contracts for bronze and silver, from what the newest delivery of a source shows, and the code to declare them.
+
+    What cannot be known stands there as `unknown`, and has to be said before the contracts load.
+
+    Example: `goldpath landing propose shop/payments --folder assets/shop/contracts`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.landing import proposal
+
+        domain, _, name = source.partition("/")
+        found = proposal.sample(platform.landing, domain, name)
+        like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
+        texts = proposal.render(proposal.documents(domain, name, found, like))
+        columns = list(found.columns)
+        lines = {"bronze.py": proposal.bronze_lines(name), "silver.py": proposal.silver_lines(name, columns)}
+        if folder is None:
+            for file, text in (texts | lines).items():
+                typer.echo(f"# {file}\n{text}")
+            return
+        _new(folder, texts)
+        modules = proposal.modules(domain, name, columns)
+        there = {file for file in modules if (folder.parent / file).exists()}
+        _new(folder.parent, {file: text for file, text in modules.items() if file not in there})
+        for file in sorted(there & lines.keys()):
+            typer.echo(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
+        unknown = sorted(file for file, text in texts.items() if "unknown" in text)
+        if unknown:
+            typer.echo(f"say what stands as `unknown` in {', '.join(unknown)}; then `make lint`")
+
+
+def _new(folder: Path, texts: dict[str, str]) -> None:
+    """Writes files that are not there, all or none."""
+    from pipelines.errors import SettingsError
+
+    for file in texts:
+        if (folder / file).exists():
+            raise SettingsError(
+                object=f"{folder / file}",
+                observed="it is there",
+                expected="no file of that name: what somebody wrote is not overwritten",
+                next_step="propose into another folder, or move the file away",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {folder / file}")

@@ -1,0 +1,36 @@
+"""`goldpath push`: the server that takes events as they happen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.invocation import errors_shown, prepared_settings
+
+PORT = 8098
+
+
+def push(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port.")] = PORT,
+    segment_seconds: Annotated[float, typer.Option(min=0.1, help="Events are in landing after this long.")] = 60.0,
+    waiting_mb: Annotated[float, typer.Option(min=0.001, help="More than this not in landing: 503.")] = 256.0,
+) -> None:
+    """Takes events by HTTP on this machine alone, until Ctrl-C: durable first, then in the online features, then
+    acknowledged. The token is the prediction service's. To send one:
+    `curl -H "Authorization: Bearer $(cat .goldpath/serving/token)" -H "Idempotency-Key: 7f3a" -d @event.json
+    http://127.0.0.1:8098/v1/events/flights/movements`
+
+    Example: `goldpath push --port 8098`
+    """
+    with errors_shown():
+        settings = prepared_settings()
+        from pipelines.definitions import push_sources
+        from serving.push_server import serve
+        from serving.push_service import PushLimits
+
+        sources = push_sources()
+        for domain, source in sources:
+            typer.echo(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{domain}/{source}")
+        limits = PushLimits(waiting_bytes=int(waiting_mb * 2**20), segment_seconds=segment_seconds)
+        serve(settings, sources, port=port, limits=limits)

@@ -1,0 +1,5 @@
+"""What did a run use, and what does that cost?
+
+May import `lakehouse`, `lineage` and what stands before them.
+A new resource is measured in `metering` and priced in `prices`.
+"""

@@ -1,0 +1,77 @@
+"""The lakehouse of Apache Spark: Spark computes and writes Parquet, delta-spark commits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.lakehouse.base import Lakehouse
+from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.tables import TableId, TableVersion
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class SparkLakehouse(Lakehouse):
+    """Spark computes and writes Parquet; delta-spark commits it."""
+
+    def commit(
+        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
+    ) -> TableVersion:
+        df = self._frame(staged, *[str(file.path) for file in staged.files])
+        if isinstance(write, Merge):
+            return self._merge(table, df, write, metadata)
+        writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
+        if staged.partition_by:
+            writer = writer.partitionBy(*staged.partition_by)
+        if isinstance(write, Append):
+            if self.batch(table, write.app) >= write.batch:
+                return self.current(table)
+            writer = writer.mode("append").option("txnAppId", write.app).option("txnVersion", write.batch)
+            writer = writer.option("mergeSchema", True)
+        elif write.partitions is None or self.version(table) is None:
+            writer = writer.mode("overwrite").option("overwriteSchema", True)
+            if write.app:
+                writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
+        else:
+            values = ", ".join(map(_literal, write.partitions))
+            writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
+            writer = writer.option("mergeSchema", True)
+        writer.save(str(self.path(table)))
+        return self.current(table)
+
+    def _merge(self, table: TableId, df: DataFrame, write: Merge, metadata: Mapping[str, str]) -> TableVersion:
+        if self.batch(table, write.app) >= write.batch:
+            return self.current(table)
+        if self.version(table) is None:
+            import pyarrow as pa
+            from pyspark.sql.pandas.types import to_arrow_schema
+
+            self.create(table, pa.schema(to_arrow_schema(df.schema, timezone="UTC")))
+        prefix = "spark.databricks.delta."
+        conf = {
+            f"{prefix}write.txnAppId": write.app,
+            f"{prefix}write.txnVersion": str(write.batch),
+            f"{prefix}commitInfo.userMetadata": json.dumps(dict(metadata)),
+        }
+        view = f"_merged_{table.source_name}"
+        df.createOrReplaceTempView(view)
+        try:
+            for name, value in conf.items():
+                self.session.conf.set(name, value)
+            self.session.sql(
+                f"MERGE INTO delta.`{self.path(table)}` AS old USING {view} AS new ON {write.matches} "
+                f"WHEN MATCHED AND ({write.newcomer_wins}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            ).collect()
+        finally:
+            for name in conf:
+                self.session.conf.unset(name)
+            self.session.catalog.dropTempView(view)
+        return self.current(table)
+
+
+def _literal(text: str) -> str:
+    """The text as Spark SQL writes it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,194 @@
+"""Lineage: an OpenLineage event when an asset run starts, completes and fails.
+
+Events always go to `<home>/lineage/events.jsonl`, from which Goldpath answers its own questions, and also to an
+OpenLineage HTTP endpoint where one is set. Job and dataset names are asset keys, in the namespace `goldpath`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from openlineage.client.transport import Transport
+
+    from pipelines.lineage.column_lineage import ColumnLineage
+
+NAMESPACE = "goldpath"
+PRODUCER = "https://goldpath.example/producer"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column as lineage shows it."""
+
+    name: str
+    type: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Something that a run read or wrote: a table, landed files, a model, a deployment."""
+
+    name: str
+    version: str | None = None
+    owner: str | None = None
+    fields: tuple[Field, ...] = ()
+    columns: ColumnLineage | None = None
+    rows: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """One asset's part of a Dagster run."""
+
+    asset: str
+    dagster_run_id: str
+    attempt: int
+    tags: Mapping[str, str]
+    owner: str
+
+    @property
+    def run_id(self) -> str:
+        """A UUID of its own, since one Dagster run holds many asset runs."""
+        return str(uuid.uuid5(uuid.UUID(self.dagster_run_id), f"{self.asset}#{self.attempt}"))
+
+
+class LineageLog:
+    """Where lineage events go to and are read from."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.root / "lineage" / "events.jsonl"
+        self._settings = settings
+        self._opened: list[Transport] | None = None
+
+    def start(self, run: RunIdentity, inputs: Sequence[Dataset]) -> None:
+        self._emit("START", run, inputs, [], None)
+
+    def complete(self, run: RunIdentity, inputs: Sequence[Dataset], outputs: Sequence[Dataset]) -> None:
+        self._emit("COMPLETE", run, inputs, outputs, None)
+
+    def fail(self, run: RunIdentity, inputs: Sequence[Dataset], error: BaseException) -> None:
+        self._emit("FAIL", run, inputs, [], error)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Every event, oldest first. A line that a killed process left unfinished is passed over."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as lines:
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+
+    def producer_of(self, name: str, version: str | None = None) -> dict[str, Any] | None:
+        """The last COMPLETE event that wrote the dataset (in that version)."""
+        found = None
+        for event in self.events():
+            if event["eventType"] == "COMPLETE":
+                for output in event.get("outputs", []):
+                    if output["name"] == name and version in (None, version_of(output)):
+                        found = event
+        return found
+
+    def _emit(
+        self,
+        state: str,
+        run: RunIdentity,
+        inputs: Sequence[Dataset],
+        outputs: Sequence[Dataset],
+        error: BaseException | None,
+    ) -> None:
+        from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+        from openlineage.client.generated import ownership_job
+
+        owners = [ownership_job.Owner(run.owner, "MAINTAINER")]
+        event = RunEvent(
+            eventTime=datetime.now(UTC).isoformat(),
+            eventType=RunState[state],
+            run=Run(run.run_id, _run_facets(run, error)),
+            job=Job(NAMESPACE, run.asset, {"ownership": ownership_job.OwnershipJobFacet(owners=owners)}),
+            inputs=[InputDataset(NAMESPACE, d.name, facets=_dataset_facets(d)) for d in inputs],
+            outputs=[
+                OutputDataset(NAMESPACE, d.name, facets=_dataset_facets(d), outputFacets=_output_facets(d))
+                for d in outputs
+            ],
+            producer=PRODUCER,
+        )
+        for transport in self._transports():
+            transport.emit(event)
+
+    def _transports(self) -> list[Transport]:
+        if self._opened is None:
+            from openlineage.client.transport.file import FileConfig, FileTransport
+
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = [FileTransport(FileConfig(log_file_path=str(self.path), append=True))]
+            if self._settings.lineage_url:
+                self._opened.append(_http(self._settings))
+        return self._opened
+
+
+def version_of(dataset: Mapping[str, Any]) -> str | None:
+    """The version in a dataset of an event."""
+    return dataset.get("facets", {}).get("version", {}).get("datasetVersion")
+
+
+def _http(settings: Settings) -> Transport:
+    from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport
+
+    config = HttpConfig(url=settings.lineage_url or "")
+    if settings.lineage_api_key:
+        config.auth = ApiKeyTokenProvider({"apiKey": settings.lineage_api_key.get_secret_value()})
+    return HttpTransport(config)
+
+
+def _run_facets(run: RunIdentity, error: BaseException | None) -> dict[str, Any]:
+    from openlineage.client.generated import error_message_run, parent_run, tags_run
+
+    facets: dict[str, Any] = {
+        "parent": parent_run.ParentRunFacet(
+            run=parent_run.Run(run.dagster_run_id), job=parent_run.Job(NAMESPACE, "dagster")
+        ),
+        "tags": tags_run.TagsRunFacet([tags_run.TagsRunFacetFields(k, v, "GOLDPATH") for k, v in run.tags.items()]),
+    }
+    if error is not None:
+        facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(f"{type(error).__name__}: {error}", "PYTHON")
+    return facets
+
+
+def _dataset_facets(dataset: Dataset) -> dict[str, Any]:
+    from openlineage.client.generated import dataset_version_dataset, ownership_dataset, schema_dataset
+
+    facets: dict[str, Any] = {}
+    if dataset.version is not None:
+        facets["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(dataset.version)
+    if dataset.owner:
+        owners = [ownership_dataset.Owner(dataset.owner, "MAINTAINER")]
+        facets["ownership"] = ownership_dataset.OwnershipDatasetFacet(owners=owners)
+    if dataset.fields:
+        fields = [schema_dataset.SchemaDatasetFacetFields(f.name, f.type, f.description) for f in dataset.fields]
+        facets["schema"] = schema_dataset.SchemaDatasetFacet(fields=fields)
+    if dataset.columns is not None:
+        from pipelines.lineage.column_lineage import to_openlineage
+
+        facets["columnLineage"] = to_openlineage(dataset.columns, NAMESPACE)
+    return facets
+
+
+def _output_facets(dataset: Dataset) -> dict[str, Any]:
+    from openlineage.client.generated import output_statistics_output_dataset as statistics
+
+    if dataset.rows is None and dataset.bytes is None:
+        return {}
+    facet = statistics.OutputStatisticsOutputDatasetFacet(rowCount=dataset.rows, size=dataset.bytes)
+    return {"outputStatistics": facet}

@@ -1,0 +1,207 @@
+"""Where the value of a Spark Connect expression comes from, and which columns a select list puts out.
+
+`_EXPRESSIONS` says which function reads which kind of expression; the value of any other kind is unknown. Names mean
+what the analyzer takes them to mean: the column of that name, qualifier and plan in the input, then what a join or a
+projection hid from view, then an earlier alias, then an enclosing query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipelines.lineage.plan_columns import (
+    AGGREGATION,
+    IDENTITY,
+    TRANSFORMATION,
+    Column,
+    Columns,
+    Origin,
+    Scope,
+    combine,
+    one,
+    unknown,
+)
+from pipelines.lineage.sql_expression import parse_expression, parse_identifier
+
+if TYPE_CHECKING:
+    from pipelines.lineage.plan_walk import PlanWalk
+
+#: Spark 4.2's aggregate functions (`pyspark.sql.functions`, section "Aggregate Functions", and their SQL names).
+_AGGREGATES = frozenset(
+    """any any_value approx_count_distinct approx_percentile array_agg avg bit_and bit_or bit_xor bitmap_and_agg
+    bitmap_construct_agg bitmap_or_agg bool_and bool_or collect_list collect_set corr count count_distinct count_if
+    count_min_sketch covar_pop covar_samp every first first_value grouping grouping_id histogram_numeric hll_sketch_agg
+    hll_union_agg kll_merge_agg_bigint kll_merge_agg_double kll_merge_agg_float kll_sketch_agg_bigint
+    kll_sketch_agg_double kll_sketch_agg_float kurtosis last last_value listagg listagg_distinct max max_by mean median
+    min min_by mode percentile percentile_approx percentile_cont percentile_disc product regr_avgx regr_avgy regr_count
+    regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy schema_of_variant_agg skewness some std stddev
+    stddev_pop stddev_samp string_agg string_agg_distinct sum sum_distinct theta_intersection_agg theta_sketch_agg
+    theta_union_agg try_avg try_sum tuple_intersection_agg_double tuple_intersection_agg_integer
+    tuple_sketch_agg_double tuple_sketch_agg_integer tuple_union_agg_double tuple_union_agg_integer var_pop var_samp
+    variance""".split()
+)
+_GENERATORS = frozenset(
+    "explode explode_outer inline inline_outer json_tuple posexplode posexplode_outer stack variant_explode".split()
+)
+#: `pyspark.util.PythonEvalType` of functions that make one value of a group.
+_AGGREGATING_UDFS = frozenset([202, 203, 217, 252, 253, 254])
+
+
+def origin_of(walk: PlanWalk, expression: Any, scope: Scope) -> Origin:
+    """Where the value of an `Expression` comes from."""
+    kind = expression.WhichOneof("expr_type")
+    read = _EXPRESSIONS.get(kind)
+    return read(walk, getattr(expression, kind), scope) if read else unknown(f"expression `{kind}` is not read yet")
+
+
+def origins_of(walk: PlanWalk, expressions: Iterable[Any], scope: Scope) -> list[Origin]:
+    return [origin_of(walk, expression, scope) for expression in expressions]
+
+
+def resolve(walk: PlanWalk, attribute: Any, scope: Scope) -> tuple[Column, bool]:
+    """The column that an attribute means, and whether it is a field inside of it."""
+    parts = parse_identifier(attribute.unparsed_identifier)
+    owner = walk.scopes.get(attribute.plan_id) if attribute.HasField("plan_id") else None
+    for reach in (scope, *reversed(walk.outer)):
+        for columns in reach.levels():
+            found, inside = (owner.columns if owner else columns).match(parts)
+            if owner:
+                keys = {column.key for column in found}
+                found = [column for column in columns if column.key in keys]
+            if found:
+                return one(found, attribute.unparsed_identifier), inside
+    return one([], attribute.unparsed_identifier), False
+
+
+def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
+    """The columns of `*`, `alias.*`, `struct.*` and `df["*"]`."""
+    if star.HasField("plan_id"):
+        owner = walk.scopes[star.plan_id].columns if star.plan_id in walk.scopes else ()
+        reach = {column.key: column for column in (*scope.hidden, *scope.columns)}
+        return [reach.get(column.key, one([], column.name)) for column in owner]
+    if not star.HasField("unparsed_target") or star.unparsed_target == "*":
+        return list(scope.columns)
+    target = parse_identifier(star.unparsed_target.removesuffix(".*"))
+    folded = tuple(part.casefold() for part in target)
+    if found := [column for column in scope.columns if column.qualifier[-len(folded) :] == folded]:
+        return found
+    struct = one(scope.columns.match(target)[0], star.unparsed_target)
+    return [Column("", combine([struct.origin], TRANSFORMATION), many=True)]
+
+
+def outputs(walk: PlanWalk, expressions: Iterable[Any], scope: Scope, node: Any) -> Columns:
+    """The columns of a select list; later expressions can use the aliases of earlier ones."""
+    columns: list[Column] = []
+    scope = replace(scope, earlier=columns)
+    for expression in expressions:
+        columns += _output(walk, expression, scope)
+    if walk.outer or all(column.name for column in columns):
+        return Columns(columns)
+    names = walk.names(node)
+    spare = len(names) - len(columns)
+    if spare < 0 or (spare and sum(column.many for column in columns) != 1):
+        return Columns(Column(name, unknown("a select list of several `*` was not read")) for name in names)
+    wide = [c for column in columns for c in [column] * (1 + spare if column.many else 1)]
+    return Columns(
+        column if column.name else Column(name, column.origin) for name, column in zip(names, wide, strict=True)
+    )
+
+
+def _output(walk: PlanWalk, expression: Any, scope: Scope) -> list[Column]:
+    kind = expression.WhichOneof("expr_type")
+    if kind == "expression_string" and (parsed := parse_expression(expression.expression_string.expression)):
+        return _output(walk, parsed, scope)
+    if kind == "unresolved_star":
+        return _star_columns(walk, expression.unresolved_star, scope)
+    if kind == "unresolved_attribute":
+        column, inside = resolve(walk, expression.unresolved_attribute, scope)
+        if not inside:
+            name = parse_identifier(expression.unresolved_attribute.unparsed_identifier)[-1]
+            return [replace(column, name=name)]
+    origin = origin_of(walk, expression, scope)
+    if kind == "alias":
+        return [Column(name, origin) for name in expression.alias.name]
+    name = expression.unresolved_function.function_name.casefold()
+    return [Column("", origin, many=name in _GENERATORS or kind in ("unresolved_regex", "expression_string"))]
+
+
+def _attribute(walk: PlanWalk, attribute: Any, scope: Scope) -> Origin:
+    column, inside = resolve(walk, attribute, scope)
+    return combine([column.origin], TRANSFORMATION) if inside else column.origin
+
+
+def _function(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
+    name = function.function_name.casefold()
+    arguments = [a for a in function.arguments if name != "count" or not a.HasField("unresolved_star")]
+    found = combine(origins_of(walk, arguments, scope), AGGREGATION if name in _AGGREGATES else TRANSFORMATION)
+    if name in _GENERATORS:
+        walk.affect([found], "join")
+    return found
+
+
+def _udf(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
+    aggregates = function.python_udf.eval_type in _AGGREGATING_UDFS or function.java_udf.aggregate
+    return combine(origins_of(walk, function.arguments, scope), AGGREGATION if aggregates else TRANSFORMATION)
+
+
+def _window(walk: PlanWalk, window: Any, scope: Scope) -> Origin:
+    order = [order.child for order in window.order_spec]
+    walk.affect(origins_of(walk, [*window.partition_spec, *order], scope), "window")
+    return combine([origin_of(walk, window.window_function, scope)], AGGREGATION)
+
+
+def _star(walk: PlanWalk, star: Any, scope: Scope) -> Origin:
+    return combine(column.origin for column in _star_columns(walk, star, scope))
+
+
+def _string(walk: PlanWalk, text: Any, scope: Scope) -> Origin:
+    if parsed := parse_expression(text.expression):
+        return origin_of(walk, parsed, scope)
+    not_read = unknown(f"SQL `{text.expression}` is not read yet")
+    walk.affect([not_read], "filter")
+    return not_read
+
+
+def _subquery(walk: PlanWalk, subquery: Any, scope: Scope) -> Origin:
+    reference = walk.references.get(subquery.plan_id)
+    if reference is None or subquery.subquery_type == subquery.SUBQUERY_TYPE_TABLE_ARG:
+        return unknown("a subquery was not found")
+    walk.outer.append(scope)
+    inner = walk.relation(reference).columns
+    walk.outer.pop()
+    tested = origins_of(walk, subquery.in_subquery_values, scope)
+    return Origin() if subquery.subquery_type == subquery.SUBQUERY_TYPE_EXISTS else combine([*inner.origins(), *tested])
+
+
+def _inside(*fields: str, step: int = IDENTITY) -> Callable[[PlanWalk, Any, Scope], Origin]:
+    """Reads an expression that is computed from the expressions in those of its fields."""
+
+    def read(walk: PlanWalk, expression: Any, scope: Scope) -> Origin:
+        set_fields = [getattr(expression, name) for name in fields if expression.HasField(name)]
+        return combine(origins_of(walk, set_fields, scope), step)
+
+    return read
+
+
+_EXPRESSIONS: Mapping[str, Callable[[PlanWalk, Any, Scope], Origin]] = {
+    "literal": lambda *_: Origin(),
+    "unresolved_named_lambda_variable": lambda *_: Origin(),
+    "unresolved_attribute": _attribute,
+    "unresolved_function": _function,
+    "call_function": _function,
+    "common_inline_user_defined_function": _udf,
+    "window": _window,
+    "unresolved_star": _star,
+    "expression_string": _string,
+    "subquery_expression": _subquery,
+    "alias": _inside("expr"),
+    "sort_order": _inside("child"),
+    "named_argument_expression": _inside("value"),
+    "lambda_function": _inside("function"),
+    "direct_shuffle_partition_id": _inside("child"),
+    "cast": _inside("expr", step=TRANSFORMATION),
+    "unresolved_extract_value": _inside("child", "extraction", step=TRANSFORMATION),
+    "update_fields": _inside("struct_expression", "value_expression", step=TRANSFORMATION),
+}

@@ -1,0 +1,184 @@
+"""The model registry: MLflow, entered only with a run record, and read only by name, version and digest."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ModelError, NotFoundError
+from pipelines.models import model_files
+from pipelines.models.run_record import RunRecord
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+MODEL_FOLDER = "model"
+EVIDENCE_FOLDER = "evidence"
+#: MLflow's codes for a model, a version or an alias that is not there.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """One version of a model; the digest is what it is, name and version are how people speak of it."""
+
+    name: str
+    version: int
+    digest: str
+    run_id: str
+    metrics: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version} ({self.digest[:12]})"
+
+
+class Registry:
+    """MLflow's tracking server and registry of one home folder or server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: MlflowClient | None = None
+
+    @property
+    def client(self) -> MlflowClient:
+        if self._client is None:
+            from mlflow import MlflowClient
+
+            (self._settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+            self._client = MlflowClient(self._settings.mlflow)
+        return self._client
+
+    def log_run(
+        self,
+        *,
+        experiment: str,
+        model: Path,
+        record: RunRecord,
+        metrics: Mapping[str, float],
+        history: Mapping[str, list[float]],
+        evidence: Path,
+        tags: Mapping[str, str],
+    ) -> str:
+        """Tracks one finished training run with its model, its record and its plots; returns the MLflow run id."""
+        import time
+
+        from mlflow.entities import Metric, Param, RunTag
+
+        client = self.client
+        run = client.create_run(self._experiment(experiment), run_name=record.dagster_run_id[:8])
+        run_id, now = run.info.run_id, int(time.time() * 1000)
+        points = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
+        for name, values in history.items():
+            points += [Metric(name, float(value), now, step) for step, value in enumerate(values)]
+        params = [Param(name, str(value)[:500]) for name, value in record.hyperparameters.items()]
+        marks = [RunTag(name, value) for name, value in tags.items()]
+        client.log_batch(run_id, metrics=points, params=params, tags=marks)
+        client.log_artifacts(run_id, str(model), MODEL_FOLDER)
+        client.log_artifacts(run_id, str(evidence), EVIDENCE_FOLDER)
+        client.set_terminated(run_id)
+        return run_id
+
+    def register(self, name: str, *, run_id: str, tags: Mapping[str, str]) -> RegisteredModel:
+        """Makes a tracked run's model a version of `name`; registering a run again returns the version it became.
+
+        Raises:
+            ModelError: if the run has no complete run record, or its files are not those that the record names.
+        """
+        import mlflow.exceptions
+
+        folder = self.download_run(run_id)
+        record = RunRecord.read(folder.parent / EVIDENCE_FOLDER)
+        if record.artifacts != model_files.checksums(folder):
+            raise ModelError(
+                object=f"model of run {run_id}",
+                observed="its files are not those of its run record",
+                expected="the files that were trained",
+                next_step="train it again; do not register these files",
+            )
+        with contextlib.suppress(mlflow.exceptions.MlflowException):
+            self.client.create_registered_model(name)
+        for version in self.client.search_model_versions(f"name='{name}'"):
+            if version.run_id == run_id:
+                return self._model(version)
+        digest = model_files.digest(folder)
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+        created = self.client.create_model_version(name, source, run_id, tags={"digest": digest, **tags})
+        return self._model(created)
+
+    def promote(self, model: RegisteredModel) -> None:
+        """Makes this version the champion."""
+        self.client.set_registered_model_alias(model.name, CHAMPION, str(model.version))
+
+    def champion(self, name: str) -> RegisteredModel | None:
+        """The version that serves now, or None before the first."""
+        import mlflow.exceptions
+
+        try:
+            return self._model(self.client.get_model_version_by_alias(name, CHAMPION))
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise  # a registry that does not answer is no registry without a champion
+            return None
+
+    def versions(self, name: str) -> list[RegisteredModel]:
+        """Every registered version, oldest first."""
+        found = [self._model(version) for version in self.client.search_model_versions(f"name='{name}'")]
+        return sorted(found, key=lambda model: model.version)
+
+    def version(self, name: str, version: int) -> RegisteredModel:
+        """One version; raises NotFoundError."""
+        import mlflow.exceptions
+
+        try:
+            return self._model(self.client.get_model_version(name, str(version)))
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise NotFoundError(
+                object=f"model {name}@{version}",
+                observed=str(error),
+                expected="a registered version",
+                next_step="materialize the model's asset first",
+            ) from None
+
+    def download(self, model: RegisteredModel) -> Path:
+        """The model's files on this machine, verified against its digest; raises ModelError if they differ."""
+        folder = self.download_run(model.run_id)
+        model_files.verify(folder, model.digest)
+        return folder
+
+    def record(self, model: RegisteredModel) -> RunRecord:
+        """The run record of a registered version."""
+        return RunRecord.read(self.download_run(model.run_id).parent / EVIDENCE_FOLDER)
+
+    def download_run(self, run_id: str) -> Path:
+        """The model files of a run, copied below `<home>/models`; whoever uses them verifies them."""
+        target = self._settings.root / "models" / run_id
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for folder in (MODEL_FOLDER, EVIDENCE_FOLDER):
+            self.client.download_artifacts(run_id, folder, str(target))
+        return target / MODEL_FOLDER
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None
+        if not self._settings.mlflow_uri:
+            location = (self._settings.root / "mlflow" / "artifacts" / name).as_uri()
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def _model(self, version: ModelVersion) -> RegisteredModel:
+        run_id = version.run_id or ""
+        run = self.client.get_run(run_id)
+        metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("gate_")}
+        digest = version.tags.get("digest", "")
+        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics)

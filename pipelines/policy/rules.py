@@ -1,0 +1,74 @@
+"""What an asset must be before it may run: owned, tagged, and not less protected than what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.contracts.model import COST_TAGS
+from pipelines.errors import DefinitionError
+
+#: From open to closed; an asset's class is at least that of everything that it reads.
+DATA_CLASSES = ("public", "internal", "confidential", "restricted")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a run may start, and the rules that were asked."""
+
+    asset: str
+    allowed: bool
+    rules: tuple[str, ...]
+
+
+def require_tags(asset: str, *, owner: str, tags: Mapping[str, str]) -> None:
+    """Definition-time: an asset without an owner or one of the cost tags does not load.
+
+    Raises:
+        DefinitionError: naming the asset and the tag.
+    """
+    if not owner:
+        raise DefinitionError(
+            object=f"asset {asset}",
+            observed="it has no owner",
+            expected="a team that answers for it",
+            next_step="name the team in the contract (team.name) or in the decorator (owner=…)",
+        )
+    for tag in COST_TAGS:
+        if not tags.get(tag):
+            raise DefinitionError(
+                object=f"asset {asset}",
+                observed=f"tag {tag!r} is {tags.get(tag)!r}",
+                expected=f"a value for each of {', '.join(COST_TAGS)}",
+                next_step=f"set {tag!r} in the contract's customProperties.tags, or in the decorator's tags",
+            )
+    if tags["data_class"] not in DATA_CLASSES:
+        raise DefinitionError(
+            object=f"asset {asset}",
+            observed=f"tag 'data_class' is {tags['data_class']!r}",
+            expected=f"one of {', '.join(DATA_CLASSES)}",
+            next_step="correct the tag",
+        )
+
+
+def decide(asset: str, *, tags: Mapping[str, str], input_classes: Mapping[str, str]) -> Decision:
+    """Run-time: may this run start?
+
+    Args:
+        asset: The asset's key, slash-joined.
+        tags: Its cost tags.
+        input_classes: Data class of every table that it reads, by table name.
+
+    Raises:
+        DefinitionError: if an input is more protected than the asset itself.
+    """
+    for name, data_class in input_classes.items():
+        if DATA_CLASSES.index(data_class) > DATA_CLASSES.index(tags["data_class"]):
+            raise DefinitionError(
+                object=f"asset {asset}",
+                observed=f"its data class is {tags['data_class']!r}, and it reads {name}, which is {data_class!r}",
+                expected=f"at least {data_class!r}",
+                next_step="raise the asset's data_class, or read a table with the protected columns left out",
+            )
+    rules: Sequence[str] = ("owner_and_cost_tags", "data_class_not_lowered")
+    return Decision(asset, allowed=True, rules=tuple(rules))

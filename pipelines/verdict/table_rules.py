@@ -1,0 +1,173 @@
+"""Table rules as figures about a new version's clean rows: aggregates of one pass, and a pass for each whole SELECT."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.contracts.model import Contract, Distribution, TableRule
+from pipelines.errors import ContractError
+from pipelines.verdict import row_rules
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+#: A share of zero has no logarithm; the population stability index (PSI) takes it for this.
+SMALLEST_SHARE = 1e-4
+#: What a distribution counts beside its bins.
+_OTHERS, _ALL = "others", "all"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRuleResult:
+    """What a table rule observed; a distribution keeps its shares, for the next version to be compared with."""
+
+    rule: TableRule
+    observed: float | None
+    shares: tuple[float, ...] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """No figure, as of no rows, is no proof of anything."""
+        return self.observed is not None and not math.isnan(self.observed) and self.rule.bounds.hold(self.observed)
+
+
+def measure(
+    clean: DataFrame, contract: Contract, *, rows: int, now: datetime, previous: Mapping[str, Sequence[float]]
+) -> tuple[TableRuleResult, ...]:
+    """What each table rule observes.
+
+    Args:
+        clean: The rows that are to be published.
+        rows: How many they are.
+        now: The platform's time, UTC, that freshness is measured against.
+        previous: Shares by rule name, of the version before.
+
+    Raises:
+        ContractError: naming the rule and its SQL, if the engine cannot compute it.
+    """
+    columns = {name: column for rule in contract.table_rules for name, column in _columns(rule).items()}
+    found: dict[str, Any] = {}
+    if columns:
+        with _naming(clean, [(rule, _columns(rule)) for rule in contract.table_rules], contract):
+            found = clean.agg(*[column.alias(name) for name, column in columns.items()]).collect()[0].asDict()
+    results = []
+    for rule in contract.table_rules:
+        shares = None
+        if rule.kind == "query":
+            observed = _answer(clean, rule, contract)
+        elif rule.kind == "distribution" and rule.argument:
+            shares = _shares(rule.argument, rule, found)
+            expected = rule.argument.shares or previous.get(rule.name)
+            observed = psi(shares, expected or shares) if shares else None
+        elif rule.kind == "freshness":
+            latest = found[rule.name]
+            observed = None if latest is None else now.timestamp() - latest
+        else:
+            observed = float(rows) if _counts_rows(rule) else found[rule.name]
+        results.append(TableRuleResult(rule, observed, shares))
+    return tuple(results)
+
+
+def psi(observed: Sequence[float], expected: Sequence[float]) -> float:
+    """The population stability index of two distributions over the same bins: 0 where equal, above 0.2 a shift.
+
+    PSI = sum over bins of (observed - expected) * ln(observed / expected).
+    """
+    pairs = [(max(a, SMALLEST_SHARE), max(b, SMALLEST_SHARE)) for a, b in zip(observed, expected, strict=True)]
+    return sum((a - b) * math.log(a / b) for a, b in pairs)
+
+
+@contextlib.contextmanager
+def sql_errors_named(rows: DataFrame, contract: Contract) -> Iterator[None]:
+    """Where the engine fails at a row rule's SQL, says at which rule, and what is wrong with it.
+
+    Raises:
+        ContractError: naming the rule and its SQL. An error of another cause passes.
+    """
+    rules = [rule for rule in contract.row_rules if rule.kind == "expression"]
+    with _naming(rows, [(rule, {rule.name: row_rules.count_broken(rule, contract)}) for rule in rules], contract):
+        yield
+
+
+@contextlib.contextmanager
+def _naming(rows: DataFrame, rules: Sequence[tuple[Any, Mapping[str, Column]]], contract: Contract) -> Iterator[None]:
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException:
+        for rule, columns in rules:
+            try:
+                if columns:
+                    rows.agg(*[column.alias(name) for name, column in columns.items()]).collect()
+            except PySparkException as error:
+                raise _wrong(rule.name, getattr(rule, "expression", rule.argument), contract, error) from None
+        raise
+
+
+def _wrong(name: str, sql: Any, contract: Contract, error: Exception) -> ContractError:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return ContractError(
+        object=f"contract {contract.path.name}, rule {name}, SQL {sql!r}",
+        observed=first if len(first) <= 400 else f"{first[:397]}...",
+        expected="SQL that the engine can compute over the table's columns",
+        next_step=f"correct the rule in {contract.path}",
+    )
+
+
+def _counts_rows(rule: TableRule) -> bool:
+    return rule.expression == "count(1)"
+
+
+def _columns(rule: TableRule) -> dict[str, Column]:
+    """The aggregates that a rule needs, by name."""
+    from pyspark.sql import functions as F
+
+    if rule.kind == "query" or _counts_rows(rule):
+        return {}
+    if rule.kind == "distribution" and rule.argument:
+        return {f"{rule.name} {bin}": counted for bin, counted in _bins(rule.argument).items()}
+    return {rule.name: F.expr(rule.expression).cast("double")}
+
+
+def _bins(spread: Distribution) -> dict[str, Column]:
+    """How many values lie in each bin; categories have one more, for all others."""
+    from pyspark.sql import functions as F
+
+    value = F.col(spread.column)
+    if spread.by == "categories":
+        text = value.cast("string")
+        counts = {str(n): F.count_if(text == F.lit(category)) for n, category in enumerate(spread.bins)}
+        return counts | {_OTHERS: F.count_if(~text.isin(*spread.bins)), _ALL: F.count(value)}
+    lows, highs = [None, *spread.bins], [*spread.bins, None]
+    counts = {}
+    for n, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        above = F.lit(True) if low is None else value >= F.lit(low)
+        counts[str(n)] = F.count_if(above & (value.isNotNull() if high is None else value < F.lit(high)))
+    return counts | {_ALL: F.count(value)}
+
+
+def _shares(spread: Distribution, rule: TableRule, found: Mapping[str, Any]) -> tuple[float, ...] | None:
+    total = found[f"{rule.name} {_ALL}"]
+    return tuple(found[f"{rule.name} {bin}"] / total for bin in _bins(spread) if bin != _ALL) if total else None
+
+
+def _answer(clean: DataFrame, rule: TableRule, contract: Contract) -> float | None:
+    """The first value of the rule's SELECT."""
+    from pyspark.errors import PySparkException
+
+    view, session = f"version_{uuid.uuid4().hex}", clean.sparkSession
+    clean.createOrReplaceTempView(view)
+    try:
+        rows = session.sql(rule.expression.replace("{table}", view)).limit(1).collect()
+        return None if not rows or rows[0][0] is None else float(rows[0][0])
+    except (PySparkException, TypeError, ValueError) as error:
+        raise _wrong(rule.name, rule.expression, contract, error) from None
+    finally:
+        session.catalog.dropTempView(view)

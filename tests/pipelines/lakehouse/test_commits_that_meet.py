@@ -1,0 +1,131 @@
+"""Writers that no lock holds apart, as those of several machines: of two commits that meet one is a conflict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipelines.engine.session import Engine
+from pipelines.errors import CommitConflict
+from pipelines.lakehouse.embedded import EmbeddedLakehouse
+from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.landing.ledger import Ledger
+from pipelines.landing.zone import Delivery
+from pipelines.tables import PARTITION, TableId
+
+TABLE = TableId("silver", "toys", "blocks")
+SCHEMA = pa.schema([("part", pa.string()), ("holes", pa.int64()), (PARTITION, pa.string())])
+WRITERS = 3
+Writer = Callable[[EmbeddedLakehouse, int], Append | Merge | Overwrite]
+
+
+def no_engine() -> Engine:
+    raise AssertionError("these writers stage Arrow alone")
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> list[EmbeddedLakehouse]:
+    """One lakehouse as several machines see it, each with locks of its own."""
+    root = str(tmp_path / "lakehouse")
+    return [EmbeddedLakehouse(root=root, engine=no_engine, locks=tmp_path / f"locks_{n}") for n in range(WRITERS)]
+
+
+def staged(house: EmbeddedLakehouse, rows: Sequence[tuple[str, int]], day: str = "2013-01-01") -> Staged:
+    table = pa.table({"part": [r[0] for r in rows], "holes": [r[1] for r in rows], PARTITION: [day] * len(rows)})
+    parts = [(Delivery("a.csv", day, 1, 1), table.cast(SCHEMA).to_batches())]
+    return house.stage_arrow(TABLE, parts, lambda delivery, error: None, schema=SCHEMA)
+
+
+def rows_of(house: EmbeddedLakehouse) -> list[tuple[str, int]]:
+    found = house.arrow(house.current(TABLE)).to_pylist()
+    return sorted((row["part"], row["holes"]) for row in found)
+
+
+def meet(houses: list[EmbeddedLakehouse], work: Callable[[int, EmbeddedLakehouse], None]) -> int:
+    """Each house works at the same moment, and again after a conflict; how many conflicts there were."""
+    conflicts = []
+    barrier = threading.Barrier(len(houses))
+
+    def one(number: int) -> None:
+        barrier.wait()
+        while True:
+            try:
+                return work(number, houses[number])
+            except CommitConflict as conflict:
+                conflicts.append(conflict)
+
+    with ThreadPoolExecutor(len(houses)) as pool:
+        list(pool.map(one, range(len(houses))))
+    return len(conflicts)
+
+
+def test_a_batch_is_appended_by_one_of_all_that_have_it(houses: list[EmbeddedLakehouse]) -> None:
+    conflicts = 0
+    for batch in range(12):
+
+        def append(number: int, house: EmbeddedLakehouse, batch: int = batch) -> None:
+            house.commit(TABLE, staged(house, [(f"part {batch}", batch)]), Append("ingest", batch), metadata={})
+
+        conflicts += meet(houses, append)
+    assert rows_of(houses[0]) == sorted((f"part {batch}", batch) for batch in range(12))
+    assert houses[0].batch(TABLE, "ingest") == 11
+    assert conflicts > 0
+
+
+@pytest.mark.parametrize("partitions", [("2013-01-01",), None], ids=["a day", "the whole table"])
+def test_of_replacements_that_meet_one_stays_whole(
+    houses: list[EmbeddedLakehouse], tmp_path: Path, partitions: tuple[str, ...] | None
+) -> None:
+    """Also of a table that has no rows yet, where a replacement removes no file that the other could miss."""
+    conflicts = 0
+    for time in range(8):
+        table = TableId("silver", "toys", f"blocks_{time}")
+
+        def replace(number: int, house: EmbeddedLakehouse, table: TableId = table) -> None:
+            rows = staged(house, [(f"a {number}", 1), (f"b {number}", 1)])
+            house.commit(table, rows, Overwrite(partitions), metadata={})
+
+        conflicts += meet(houses, replace)
+        found = houses[0].arrow(houses[0].current(table))["part"].to_pylist()
+        assert sorted(found) in [[f"a {number}", f"b {number}"] for number in range(WRITERS)]
+    assert conflicts > 0
+
+
+def test_a_batch_is_merged_by_one_of_all_that_have_it(houses: list[EmbeddedLakehouse]) -> None:
+    conflicts = 0
+    for batch in range(6):
+        merge = Merge(("part",), "true", "merged", batch)
+
+        def one(number: int, house: EmbeddedLakehouse, batch: int = batch, merge: Merge = merge) -> None:
+            rows = [("brick", batch), (f"part {batch}", batch)]
+            clean = staged(house, rows).where(PARTITION, "2013-01-01").select(["part", "holes"])
+            house.commit(TABLE, clean, merge, metadata={})
+
+        conflicts += meet(houses, one)
+    assert rows_of(houses[0]) == sorted([("brick", 5), *((f"part {batch}", batch) for batch in range(6))])
+    assert conflicts > 0
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path / "ledger.db")
+    yield made
+    made._connection.close()
+
+
+def test_of_two_that_plan_a_batch_the_second_is_told(ledger: Ledger) -> None:
+    """Else files that it planned would count as taken with a batch that another one commits without them."""
+    other = Ledger(ledger.path)
+    mine, theirs = (Delivery(f"{n}.csv", "2013-01-01", 1, 1, f"sha {n}", f"prefix {n}") for n in range(2))
+    assert (ledger.pending(committed=-1), other.pending(committed=-1)) == (None, None)
+    first = ledger.plan([mine], committed=-1, judged_by="contract")
+    with pytest.raises(CommitConflict, match="batch 0 of 1 files was planned by another writer"):
+        other.plan([theirs], committed=-1, judged_by="contract")
+    assert other.pending(committed=-1) == first
+    assert other.plan([theirs], committed=0, judged_by="contract").number == 1
+    other._connection.close()

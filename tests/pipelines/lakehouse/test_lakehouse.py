@@ -1,0 +1,332 @@
+"""Stage, audit, commit: the same on both engines, and each reads what the other wrote."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.engine.session import Engine
+from pipelines.errors import LandingError, NotFoundError
+from pipelines.lakehouse.base import Lakehouse
+from pipelines.lakehouse.embedded import EmbeddedLakehouse
+from pipelines.lakehouse.spark import SparkLakehouse
+from pipelines.lakehouse.staging import Append, Overwrite, Staged
+from pipelines.landing.zone import Delivery
+from pipelines.settings import PROJECT
+from pipelines.tables import PARTITION, TableId, TableVersion
+
+TABLE, QUARANTINE = TableId("silver", "toys", "blocks"), TableId("quarantine", "toys", "blocks")
+REASON = pa.struct([("code", pa.string()), ("value", pa.string())])
+SCHEMA = pa.schema(
+    [("id", pa.string()), ("small", pa.int32()), ("big", pa.int64()), ("weight", pa.float64()), ("light", pa.float32()),
+     ("good", pa.bool_()), ("made", pa.date32()), ("sold", pa.timestamp("us", "UTC")), ("reasons", pa.list_(REASON)),
+     (PARTITION, pa.string())]
+)  # fmt: skip
+Row = dict[str, Any]
+
+
+def row(name: str, day: str = "2013-01-01", **values: Any) -> Row:
+    return dict.fromkeys(SCHEMA.names) | {"id": name, PARTITION: day} | values
+
+
+#: Values at the edges of their types, and nulls.
+EDGES = [
+    row("brick", small=2**31 - 1, big=2**63 - 1, weight=1 / 3, light=0.25, good=True, made=date(2013, 3, 10),
+        sold=datetime(2013, 3, 10, 7, 0, 0, 1, UTC), reasons=[{"code": "a", "value": None}, {"code": "b", "value": "1"}]),
+    row("größe ✓ 'x' \\ \"y\"\n2", small=-(2**31), big=-(2**63), weight=5e-324, light=-0.0, good=False, made=date(1582, 10, 15),
+        sold=datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), reasons=[]),
+    row("", weight=math.inf, light=-math.inf, day="2013-01-02", made=date(9999, 12, 31), sold=datetime(2262, 4, 11, tzinfo=UTC)),
+    row("nothing", day="2013-01-02"),
+]  # fmt: skip
+
+
+def contents(table: pa.Table) -> list[Row]:
+    names = sorted(table.column_names)
+    return sorted(table.select(names).to_pylist(), key=repr)
+
+
+def expected(rows: Iterable[Row]) -> list[Row]:
+    return sorted((dict(sorted(row.items())) for row in rows), key=repr)
+
+
+def stage(
+    house: Lakehouse,
+    rows: list[Row],
+    *,
+    table: TableId = TABLE,
+    by: tuple[str, ...] = (PARTITION,),
+    schema: pa.Schema = SCHEMA,
+) -> Staged:
+    frame = house.session.createDataFrame(pa.Table.from_pylist(rows or [row("none")], schema=schema))
+    frame = frame if rows else frame.limit(0)
+    return house.stage(table, frame, partition_by=by)
+
+
+def publish(house: Lakehouse, rows: list[Row], write: Append | Overwrite, **more: Any) -> TableVersion:
+    return house.commit(TABLE, stage(house, rows, **more), write, metadata={"run_id": "r"})
+
+
+def read(house: Lakehouse, at: TableVersion | None = None) -> list[Row]:
+    return contents(house.read(at or house.current(TABLE)).toArrow())
+
+
+def ids(rows: list[Row]) -> list[str]:
+    return sorted(row["id"] for row in rows)
+
+
+@pytest.fixture
+def embedded(sail: Engine, tmp_path: Path) -> EmbeddedLakehouse:
+    return EmbeddedLakehouse(root=str(tmp_path / "tables"), engine=lambda: sail, locks=tmp_path / "locks")
+
+
+@pytest.fixture
+def house(each_engine: Engine, tmp_path: Path) -> Lakehouse:
+    """An empty lakehouse, on both engines in turn."""
+    kind = EmbeddedLakehouse if each_engine.kind == "embedded" else SparkLakehouse
+    return kind(root=str(tmp_path / "tables"), engine=lambda: each_engine, locks=tmp_path / "locks")
+
+
+def test_nothing_is_visible_before_the_commit(house: Lakehouse) -> None:
+    assert house.version(TABLE) is None
+    with pytest.raises(NotFoundError, match="silver/toys/blocks.*materialize"):
+        house.current(TABLE)
+    staged = stage(house, EDGES)
+    assert house.version(TABLE) is None
+    assert contents(house.read_staged(staged).toArrow()) == expected(EDGES)
+    at = house.commit(TABLE, staged, Overwrite(), metadata={})
+    before = house.rows(at)
+    stage(house, [row("later")])
+    assert (house.current(TABLE), house.rows(at), before) == (at, len(EDGES), len(EDGES))
+
+
+def test_a_batch_is_appended_once_whatever_its_rows(house: Lakehouse) -> None:
+    assert house.batch(TABLE, "ingest") == -1
+    first = publish(house, [row("a")], Append("ingest", 0))
+    assert publish(house, [row("a")], Append("ingest", 0)) == first
+    second = publish(house, [row("b", "2013-01-02")], Append("ingest", 1))
+    assert second.version == first.version + 1
+    assert publish(house, [row("c")], Append("ingest", 0)) == second
+    assert (ids(read(house)), ids(read(house, first))) == (["a", "b"], ["a"])
+    assert house.batch(TABLE, "ingest") == 1
+    empty = publish(house, [], Append("ingest", 2))
+    assert (ids(read(house, empty)), house.batch(TABLE, "ingest")) == (["a", "b"], 2)
+
+
+def test_only_the_given_partitions_are_replaced(house: Lakehouse) -> None:
+    days = [f"2013-01-0{day}" for day in range(1, 5)]
+    first = publish(house, [row(f"{day} old", day) for day in days], Overwrite())
+    second = publish(house, [row("new", days[1])], Overwrite((days[1], days[2])))
+    assert ids(read(house)) == [f"{days[0]} old", f"{days[3]} old", "new"]
+    assert house.partition_values(second, PARTITION) == {days[0], days[1], days[3]}
+    emptied = publish(house, [], Overwrite((days[1],)))
+    assert ids(read(house)) == [f"{days[0]} old", f"{days[3]} old"]
+    assert ids(read(house, first)) == [f"{day} old" for day in days]
+    assert publish(house, [row("all")], Overwrite()).version > emptied.version
+    assert ids(read(house)) == ["all"]
+    publish(house, [], Overwrite())
+    assert read(house) == []
+
+
+def test_clean_and_quarantined_rows_are_parts_of_what_was_staged_once(house: Lakehouse) -> None:
+    schema = SCHEMA.append(pa.field("_verdict", pa.string()))
+    rows = [row("a") | {"_verdict": "clean"}, row("b", "2013-01-02") | {"_verdict": "clean"}]
+    rows += [row("c") | {"_verdict": "quarantine"}]
+    staged = stage(house, rows, by=("_verdict", PARTITION), schema=schema)
+    good, bad = staged.where("_verdict", "clean"), staged.where("_verdict", "quarantine")
+    assert (staged.rows, good.rows, bad.rows) == (3, 2, 1)
+    assert good.bytes + bad.bytes == staged.bytes
+    at_bad = house.commit(QUARANTINE, bad.select(["id", "small", PARTITION]), Overwrite(), metadata={})
+    at = house.commit(TABLE, good.select(["id", PARTITION]), Overwrite(), metadata={})
+    assert house.read(at).columns == ["id", PARTITION]
+    assert ids(read(house, at)) == ["a", "b"]
+    assert read(house, at_bad) == [{PARTITION: "2013-01-01", "id": "c", "small": None}]
+    nothing = staged.where("_verdict", "unheard of").select(["id", PARTITION])
+    assert house.rows(house.commit(QUARANTINE, nothing, Overwrite(), metadata={})) == 0
+
+
+def test_a_table_may_have_no_partitions(house: Lakehouse) -> None:
+    at = publish(house, EDGES, Overwrite(), by=())
+    assert read(house, at) == expected(EDGES)
+    publish(house, [row("b")], Overwrite(), by=())
+    assert ids(read(house)) == ["b"]
+    assert house.rows(at) == len(EDGES)
+
+
+def test_arrow_reads_what_the_engine_reads(house: Lakehouse) -> None:
+    at = publish(house, EDGES, Overwrite())
+    assert contents(house.arrow(at)) == read(house, at) == expected(EDGES)
+    assert house.arrow(at, columns=["id"]).column_names == ["id"]
+    assert len(house.files(at)) == 2
+    assert house.bytes(at) == sum(Path(file.removeprefix("file://")).stat().st_size for file in house.files(at))
+
+
+@pytest.mark.spark
+def test_each_engine_reads_and_continues_what_the_other_wrote(sail: Engine, spark: Engine, tmp_path: Path) -> None:
+    root, locks = str(tmp_path / "tables"), tmp_path / "locks"
+    sail_house: Lakehouse = EmbeddedLakehouse(root=root, engine=lambda: sail, locks=locks)
+    spark_house: Lakehouse = SparkLakehouse(root=root, engine=lambda: spark, locks=locks)
+    for writer, reader, first in ((sail_house, spark_house, 0), (spark_house, sail_house, 10)):
+        publish(writer, EDGES, Overwrite())
+        assert read(reader) == read(writer) == expected(EDGES)
+        publish(reader, [row("theirs")], Overwrite(("2013-01-01",)))
+        assert read(writer) == read(reader) == expected([row("theirs"), *EDGES[2:]])
+        publish(writer, [row("batch")], Append("ingest", first))
+        assert publish(reader, [row("batch")], Append("ingest", first)) == writer.current(TABLE)
+        publish(reader, [row("next")], Append("ingest", first + 1))
+        assert ids(read(writer)) == ids(read(reader)) == sorted(["theirs", "batch", "next", "", "nothing"])
+
+
+def test_a_day_brings_the_columns_that_the_contract_gained(house: Lakehouse) -> None:
+    publish(house, [row("a"), row("b", "2013-01-02")], Overwrite())
+    wider = pa.schema([*SCHEMA, ("colour", pa.string())])
+    publish(house, [row("a", colour="red")], Overwrite(("2013-01-01",)), schema=wider)
+    assert read(house) == expected([row("a", colour="red"), row("b", "2013-01-02", colour=None)])
+    publish(house, [row("b", "2013-01-02", colour="blue")], Overwrite(("2013-01-02",)), schema=wider)
+    assert read(house) == expected([row("a", colour="red"), row("b", "2013-01-02", colour="blue")])
+
+
+def test_a_contract_that_gains_and_loses_columns_replaces_the_table(embedded: EmbeddedLakehouse) -> None:
+    publish(embedded, [row("a", small=1)], Overwrite(), by=())
+    wider = pa.schema([SCHEMA.field("id"), ("colour", pa.string())])
+    at = publish(embedded, [{"id": "b", "colour": "red"}], Overwrite(), by=(), schema=wider)
+    assert embedded.read(at).columns == ["id", "colour"]
+    assert read(embedded, at) == [{"colour": "red", "id": "b"}]
+    assert read(embedded, TableVersion(TABLE, at.version - 1)) == expected([row("a", small=1)])
+
+
+TEXTS = (
+    "2013-01-01T10:00", "2013-1-1", "a b", "50%", "x/y", "größe", "a=b", "'quoted'", "back\\slash", "+1", "007", "1e3",
+)  # fmt: skip
+
+
+def test_any_text_is_a_partition(house: Lakehouse) -> None:
+    publish(house, [row(f"row {text}", text) for text in TEXTS], Overwrite())
+    assert house.partition_values(house.current(TABLE), PARTITION) == set(TEXTS)
+    assert {r["id"]: r[PARTITION] for r in read(house)} == {f"row {text}": text for text in TEXTS}
+    publish(house, [row(f"new {text}", text) for text in TEXTS[1:]], Overwrite(TEXTS[1:]))
+    assert {r["id"]: r[PARTITION] for r in read(house)} == {
+        f"{'new' if text in TEXTS[1:] else 'row'} {text}": text for text in TEXTS
+    }
+
+
+def none_left(delivery: Delivery, error: LandingError) -> None:
+    raise error
+
+
+def batches(rows: list[Row]) -> list[pa.RecordBatch]:
+    return pa.Table.from_pylist(rows, schema=SCHEMA).to_batches(max_chunksize=2)
+
+
+def test_batches_are_staged_as_they_come(embedded: EmbeddedLakehouse) -> None:
+    days = {"2013-01-01": EDGES[:2], "2013-01-02": EDGES[2:], "2013-01-03": []}
+    parts = [(Delivery(f"{day}.csv", day, 1, 1), batches(rows)) for day, rows in days.items()]
+    staged = embedded.stage_arrow(TABLE, parts, none_left, schema=SCHEMA)
+    assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
+    at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
+    assert read(embedded, at) == expected(EDGES)
+
+
+def test_an_empty_table_is_created_once(embedded: EmbeddedLakehouse) -> None:
+    embedded.create(TABLE, SCHEMA, partition_by=[PARTITION])
+    at = embedded.current(TABLE)
+    assert (embedded.rows(at), read(embedded)) == (0, [])
+    publish(embedded, [row("a")], Append("ingest", 0))
+    embedded.create(TABLE, SCHEMA, partition_by=[PARTITION])
+    assert ids(read(embedded)) == ["a"]
+
+
+def test_records_of_the_platform_add_columns_as_they_come(embedded: EmbeddedLakehouse) -> None:
+    embedded.record(TABLE, pa.table({"run": ["1"], "cost": [0.5]}))
+    at = embedded.record(TABLE, pa.table({"run": ["2"], "cost": [0.25], "region": ["north"]}))
+    assert contents(embedded.arrow(at)) == [
+        {"cost": 0.25, "region": "north", "run": "2"}, {"cost": 0.5, "region": None, "run": "1"},
+    ]  # fmt: skip
+
+
+def test_a_commit_says_which_run_made_it(embedded: EmbeddedLakehouse) -> None:
+    from deltalake import DeltaTable
+
+    publish(embedded, [row("a")], Overwrite())
+    assert DeltaTable(str(embedded.path(TABLE))).history(1)[0]["run_id"] == "r"
+
+
+#: Holds the table, stages rows for it and is killed before it commits.
+KILLED = """
+import sys, time
+from pathlib import Path
+import pyarrow as pa
+from pipelines.lakehouse.embedded import EmbeddedLakehouse
+from pipelines.landing.zone import Delivery
+from pipelines.tables import PARTITION, TableId
+house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))
+table, schema = TableId("silver", "toys", "blocks"), pa.schema([("id", pa.string()), (PARTITION, pa.string())])
+with house.writing(table):
+    batch = pa.RecordBatch.from_pylist([{"id": "a", PARTITION: "d"}], schema=schema)
+    staged = house.stage_arrow(table, [(Delivery("d.csv", "d", 1, 1), [batch])], print, schema=schema)
+    print(staged.folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holding(embedded: EmbeddedLakehouse) -> Iterable[Callable[[], tuple[subprocess.Popen[str], Path]]]:
+    """Starts another writer of the table; gives its process and its staging folder."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        command = [sys.executable, "-c", KILLED, str(embedded.root), str(embedded.locks)]
+        repository = PROJECT
+        process = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_one_writer_at_a_time_holds_a_table(
+    embedded: EmbeddedLakehouse, holding: Callable[[], tuple[subprocess.Popen[str], Path]]
+) -> None:
+    process, staged = holding()
+    lock = embedded.locks / f"{TABLE.source_name}.lock"
+    with lock.open("w") as handle, pytest.raises(BlockingIOError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with embedded.writing(QUARANTINE):
+        assert any(staged.rglob("*.parquet"))
+    assert process.poll() is None
+
+
+def test_what_a_killed_writer_left_staged_is_cleared_and_was_never_seen(
+    embedded: EmbeddedLakehouse, holding: Callable[[], tuple[subprocess.Popen[str], Path]]
+) -> None:
+    process, staged = holding()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert any(staged.rglob("*.parquet"))
+    assert embedded.version(TABLE) is None
+    with embedded.writing(TABLE):
+        assert not staged.exists()
+        publish(embedded, [row("a")], Overwrite())
+    assert ids(read(embedded)) == ["a"]
+    assert not list((embedded.root / "_staging").glob("*"))
+
+
+def test_what_a_failing_writer_staged_is_cleared(embedded: EmbeddedLakehouse) -> None:
+    with pytest.raises(ZeroDivisionError), embedded.writing(TABLE):  # noqa: PT012
+        staged = stage(embedded, [row("a")])
+        1 / 0  # noqa: B018
+    assert not staged.folder.exists()
+    assert embedded.version(TABLE) is None

@@ -1,0 +1,293 @@
+"""Tables as they were: every commit is listed, every instant has its version, and a version can be made again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.commands.examination import PROJECT
+from pipelines.engine.session import Engine
+from pipelines.errors import NotFoundError
+from pipelines.governed.platform import Platform
+from pipelines.lakehouse import time_travel
+from pipelines.lakehouse.content_digest import content_digest
+from pipelines.medallion.decorators import gold_asset
+from pipelines.provenance import rebuild
+from pipelines.provenance.pins import Pins
+from pipelines.tables import TableId, TableVersion
+from pipelines.upkeep import maintenance
+from tests.conftest import Materialize
+from tests.pipelines import toys
+from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
+from tests.pipelines.toys import number, text
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NOW = timedelta(0)
+COLUMNS = [text("part", primaryKey=True, primaryKeyPosition=1, required=True), number("weight")]
+_names = itertools.count()
+
+
+@pytest.fixture
+def platform(engine: Engine, tmp_path: Path) -> Platform:
+    return platform_on(engine, tmp_path / "home")
+
+
+def test_the_history_says_when_which_run_wrote_how_many_rows_from_what(platform: Platform) -> None:
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    source = append(platform, BRONZE, "a")
+    write(platform, SILVER, [block("a"), block("b")], inputs={"blocks": source, "in more": source})
+    newest = write(platform, SILVER, [block("a")], inputs={"blocks": source})
+    listed = time_travel.history(platform.lakehouse, SILVER, limit=2)
+    assert [entry["version"] for entry in listed] == [newest.version, newest.version - 1]
+    assert [(entry["operation"], entry["rows"]) for entry in listed] == [("WRITE", 1), ("WRITE", 2)]
+    assert {(entry["run_id"], entry["asset"]) for entry in listed} == {(f"run of {SILVER}", str(SILVER))}
+    assert listed[1]["inputs"] == {"blocks": str(source), "in more": str(source)}
+    first, last = (datetime.fromisoformat(listed[number]["committed_at"]) for number in (1, 0))
+    assert begun <= first <= last <= datetime.now(UTC)
+
+
+def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform) -> None:
+    house, before = platform.lakehouse, datetime.now(UTC) - timedelta(seconds=1)
+    versions, instants = [], []
+    for name in ("a", "b", "c"):
+        versions.append(write(platform, SILVER, [block(name)]))
+        time.sleep(0.01)  # commits are told apart by milliseconds
+        instants.append(datetime.now(UTC))
+        time.sleep(0.01)
+    assert [house.at(SILVER, instant) for instant in instants] == versions
+    assert parts(platform, house.at(SILVER, instants[1])) == ["b"]
+    assert house.at(SILVER, time_travel.commits(house, SILVER)[0].committed_at) == versions[2]
+    with pytest.raises(NotFoundError, match=r"as of .*the first version that its log holds is 0"):
+        house.at(SILVER, before)
+    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed.*tables history"):
+        house.at(SILVER, instants[1])
+    with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed"):
+        house.arrow(versions[1])
+    assert parts(platform, house.at(SILVER, datetime.now(UTC))) == ["c"]
+
+
+def test_what_upkeep_leaves_was_made_by_the_write_before_it(platform: Platform) -> None:
+    house, source = platform.lakehouse, append(platform, BRONZE, *"abcdefghij")
+    made = write(platform, SILVER, [block("a")], inputs={"blocks": source})
+    maintenance.compact(platform, told={})
+    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    assert (
+        time_travel.made_by(time_travel.commits(house, SILVER), house.current(SILVER))
+        == time_travel.commits(house, SILVER)[house.current(SILVER).version - made.version]
+    )
+    written = time_travel.made_by(time_travel.commits(house, BRONZE), house.current(BRONZE))
+    assert written is not None
+    assert (written.at, house.current(BRONZE).version > source.version) == (source, True)
+
+
+def test_a_version_that_never_was_is_named(platform: Platform) -> None:
+    at = write(platform, SILVER, [block("a")])
+    with pytest.raises(NotFoundError, match=rf"{SILVER}@{at.version + 7}: its log does not hold it"):
+        platform.lakehouse.arrow(TableVersion(SILVER, at.version + 7))
+    with pytest.raises(NotFoundError, match="zone/domain/table@N"):
+        TableVersion.parse("silver/toys/blocks")
+    assert TableVersion.parse(str(at)) == at
+
+
+def table(**columns: list[Any]) -> pa.Table:
+    return pa.table(columns)
+
+
+def test_a_digest_is_of_the_rows_and_not_of_their_order_or_files() -> None:
+    rows = table(a=[1.0, None, 0.5], b=["x", "", None], c=[[{"k": None}], None, []])
+    turned = rows.take([2, 0, 1])
+    assert content_digest(rows) == content_digest(turned) == content_digest(pa.concat_tables([rows[:1], rows[1:]]))
+    assert content_digest(rows) == content_digest(rows.select(["c", "a", "b"]))
+    assert content_digest(rows, order="as stored") != content_digest(turned, order="as stored")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": [0.0]}, {"a": [-0.0]}),
+        ({"a": [0.1 + 0.2]}, {"a": [0.3]}),
+        ({"a": [None]}, {"a": [0.0]}),
+        ({"a": ["", None]}, {"a": [None, None]}),
+        ({"a": ["ab", "c"]}, {"a": ["a", "bc"]}),
+        ({"a": ["x"], "b": ["y"]}, {"a": ["y"], "b": ["x"]}),
+        ({"a": [1, 1, 2]}, {"a": [1, 2, 2]}),
+        ({"a": [1, 1]}, {"a": [1]}),
+        ({"a": [True]}, {"a": [False]}),
+        ({"a": [[1, 2]]}, {"a": [[2, 1]]}),
+        ({"a": [1]}, {"b": [1]}),
+    ],
+)
+def test_a_digest_tells_any_bit_from_another(one: dict[str, Any], other: dict[str, Any]) -> None:
+    kinds = {"a": pa.float64()} if one == {"a": [None]} else {}
+    schema = pa.schema([(name, kinds[name]) for name in kinds]) if kinds else None
+    assert content_digest(pa.table(one, schema=schema)) != content_digest(table(**other))
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A gold table over silver blocks, of a name of its own."""
+
+    platform: Platform
+    table: TableId
+    contract: Path
+    asset: dg.AssetsDefinition
+    materialize: Materialize
+
+    def run(self) -> TableVersion:
+        self.materialize(self.platform, [self.asset])
+        return self.platform.lakehouse.current(self.table)
+
+    def again(self, at: TableVersion, **more: Any) -> rebuild.Rebuilt:
+        return rebuild.rebuild(self.platform, rebuild.of_version(self.platform, at), **more)
+
+
+def shares(blocks: DataFrame) -> DataFrame:
+    """Each block's share of all weight."""
+    return blocks.selectExpr("part", "weight / sum(weight) over () as weight")
+
+
+@pytest.fixture
+def derived(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[[], Derived]:
+    def build() -> Derived:
+        name = f"gold/toys/shares_{next(_names)}"
+        contract = toys.contract(tmp_path, name, COLUMNS)
+        asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
+        platform = platform_on(each_engine, tmp_path / "home", contract)
+        return Derived(platform, contract.table, contract.path, asset, materialize)
+
+    return build
+
+
+def test_a_version_is_made_again_bit_for_bit_after_newer_data_came(
+    derived: Callable[[], Derived], tmp_path: Path
+) -> None:
+    toy, house = (made := derived()), made.platform.lakehouse
+    write(toy.platform, SILVER, [block(f"{n}", n / 7) for n in range(1, 50)] + [block("unknown", None)])
+    first = toy.run()
+    write(toy.platform, SILVER, [block(f"{n}", n / 3) for n in range(1, 60)])
+    second = toy.run()
+    output = tmp_path / "rebuilt.parquet"
+    found = toy.again(first, output=output)
+    assert (found.same_content, found.rows, found.rebuilt_rows) == (True, 50, 50)
+    assert found.digest == found.rebuilt_digest == content_digest(house.arrow(first))
+    assert content_digest(pq.read_table(output)) == found.digest
+    assert toy.again(second).same_content
+    assert toy.again(second).digest != found.digest
+
+
+def test_a_transform_that_changed_since_is_found_out(derived: Callable[[], Derived], tmp_path: Path) -> None:
+    toy = derived()
+    write(toy.platform, SILVER, [block("a", 1.0), block("b", 3.0)])
+    at, request = toy.run(), rebuild.of_version(toy.platform, toy.platform.lakehouse.current(toy.table))
+    tampered = toy.platform.lakehouse.arrow(at).to_pylist()
+    write(
+        toy.platform, toy.table, [row | {"weight": row["weight"] + 2**-53} for row in tampered], by=(),
+        schema=toy.platform.lakehouse.arrow(at).schema,
+    )  # fmt: skip
+    found = rebuild.rebuild(toy.platform, rebuild.Request(toy.platform.lakehouse.current(toy.table), request.inputs))
+    assert (found.same_content, found.rows, found.rebuilt_rows) == (False, 2, 2)
+
+
+def test_inputs_that_are_gone_are_named(derived: Callable[[], Derived]) -> None:
+    toy = derived()
+    used = write(toy.platform, SILVER, [block("a")])
+    at = toy.run()
+    write(toy.platform, SILVER, [block("b")])
+    maintenance.vacuum(toy.platform, Pins(), told={}, keep=NOW)
+    with pytest.raises(NotFoundError, match=f"inputs of {at}: gone: {used}"):
+        toy.again(at)
+
+
+def test_only_what_a_run_derived_is_made_again(derived: Callable[[], Derived]) -> None:
+    toy = derived()
+    at = write(toy.platform, SILVER, [block("a")])
+    with pytest.raises(NotFoundError, match="no gold asset of that name"):
+        rebuild.rebuild(toy.platform, rebuild.of_version(toy.platform, at))
+    toy.platform.lakehouse.record(toy.table, pa.table({"part": ["by hand"]}))
+    with pytest.raises(NotFoundError, match="its commit names none"):
+        toy.again(toy.platform.lakehouse.current(toy.table))
+
+
+#: `goldpath` in a project that has one more gold table, whose contract is the first argument.
+GOLDPATH = """
+import sys
+from pathlib import Path
+from pipelines.commands.app import app
+from pipelines.contracts.model import load
+from pipelines.medallion.decorators import gold_asset
+from tests.pipelines.lakehouse.test_time_travel import shares
+gold_asset(load(Path(sys.argv.pop(1))), inputs={"blocks": "silver/toys/blocks"})(shares)
+app()
+"""
+
+
+@pytest.fixture
+def goldpath(
+    engine: Engine, tmp_path: Path, materialize: Materialize
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command on a home that has a gold table in two versions, `{gold}`, and its input."""
+    contract = toys.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
+    asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
+    platform = platform_on(engine, tmp_path / "home", contract)
+    for weight in (1.0, 3.0):
+        write(platform, SILVER, [block("brick", weight), block("plate", 1.0)])
+        materialize(platform, [asset])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "DAGSTER_"))}
+        kept |= {"PYTHONPATH": str(PROJECT), "GOLDPATH_HOME": str(tmp_path / "home"), "COLUMNS": "150", "NO_COLOR": "1"}
+        words = [argument.format(gold=contract.table) for argument in arguments]
+        command = [sys.executable, "-c", GOLDPATH, str(contract.path), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=kept, cwd=tmp_path)
+
+    return run
+
+
+def test_goldpath_shows_a_table_and_its_past(goldpath: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    listed = json.loads(goldpath("tables", "history", "{gold}", "--json").stdout)
+    assert [(entry["operation"], entry["rows"]) for entry in listed[:2]] == [("WRITE", 2), ("WRITE", 2)]
+    newest, before = listed[0]["version"], listed[1]["version"]
+    shown = goldpath("tables", "history", "{gold}", "--limit", "1")
+    assert f"{SILVER}@" in shown.stdout
+    now = json.loads(goldpath("tables", "show", "{gold}", "--json").stdout)
+    assert (now["version"], sorted(row["weight"] for row in now["rows"])) == (newest, [0.25, 0.75])
+    for option, value in (("--version", str(before)), ("--as-of", listed[1]["committed_at"])):
+        then = json.loads(goldpath("tables", "show", "{gold}", option, value, "--limit", "1", "--json").stdout)
+        assert (then["version"], [row["weight"] for row in then["rows"]]) == (before, [0.5])
+    assert "brick" in goldpath("tables", "show", "{gold}").stdout
+    assert "the first version that its log holds" in goldpath(
+        "tables", "show", "{gold}", "--as-of", "2001-01-01T00:00:00+00:00"
+    ).stderr.replace("\n", " ")
+    assert "with its offset" in goldpath("tables", "show", "{gold}", "--as-of", "2001-01-01").stderr
+
+
+def test_goldpath_makes_a_version_again(
+    goldpath: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    [_, before] = json.loads(goldpath("tables", "history", "{gold}", "--limit", "2", "--json").stdout)
+    shown = goldpath("rebuild", f"{{gold}}@{before['version']}", "--output", "again.parquet")
+    assert shown.returncode == 0, shown.stderr
+    assert "the same content, bit for bit" in shown.stdout
+    assert sorted(pq.read_table(tmp_path / "again.parquet")["weight"].to_pylist()) == [0.5, 0.5]
+    found = json.loads(goldpath("rebuild", f"{{gold}}@{before['version']}", "--json").stdout)
+    assert (found["same_content"], found["inputs"]) == (True, before["inputs"])
+    refused = goldpath("rebuild")
+    assert (refused.returncode, "not exactly one thing" in refused.stderr) == (1, True)
+    assert "no such version" in goldpath("rebuild", "--model", "toys.model", "--version", "1").stderr

@@ -1,0 +1,259 @@
+"""What may pass the edge: complete files, each content once; what was planned is taken exactly once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.contracts.model import Contract
+from pipelines.errors import LandingError
+from pipelines.landing.edge import Edge
+from pipelines.landing.ledger import Batch, Ledger
+from pipelines.landing.zone import MANIFEST, Landing, Manifest
+from tests.pipelines import toys
+from tests.pipelines.toys import text
+
+DAY, NEXT = "2013-01-01", "2013-01-02"
+
+
+class Source:
+    """One source of a contract's making, with its landing folder and its ledger."""
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self.contract = toys.contract(folder, "bronze/toys/blocks", [text("a")], **more)
+        self.landing = Landing(folder / "landing")
+        self.path = folder / "ledger.db"
+        self.seen: list[tuple[str, str, str]] = []
+
+    def land(self, name: str, content: bytes = b"a\n1\n", day: str = DAY, **more: Any) -> Path:
+        uri = self.landing.deliver(domain="toys", source="blocks", interval=day, name=name, content=content, **more)
+        return Path(self.landing.root) / uri
+
+    def run(
+        self, committed: int = -1, days: Collection[str] | None = None, contract: Contract | None = None
+    ) -> Batch | None:
+        """One run's next batch, with a ledger that was opened anew."""
+        edge = Edge(self.landing, Ledger(self.path), contract or self.contract)
+        batch = edge.next_batch(days, committed=committed)
+        self.seen = [(Path(finding.subject).name, finding.code, finding.treatment) for finding in edge.findings]
+        return batch
+
+    def refuse(self, batch: Batch, name: str, code: str) -> None:
+        edge = Edge(self.landing, Ledger(self.path), self.contract)
+        [delivery] = [d for d in batch.deliveries if Path(d.uri).name == name]
+        error = LandingError(
+            object=name, observed="it is broken", expected="a whole one", next_step="mend it", code=code
+        )
+        edge.leaving([])(delivery, error)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
+
+
+def taken(batch: Batch | None) -> list[str]:
+    return [Path(delivery.uri).name for delivery in batch.deliveries] if batch else []
+
+
+def test_a_batch_names_its_files_and_their_checksums(source: Source) -> None:
+    source.land("a.csv")
+    batch = source.run()
+    assert batch is not None
+    assert (batch.number, batch.ingest_id, taken(batch)) == (0, "00000000", ["a.csv"])
+    assert batch.deliveries[0].sha256 == source.landing.checksum(batch.deliveries[0])
+    assert Ledger(source.path).batches() == [batch]
+
+
+def test_what_was_committed_is_not_planned_again(source: Source) -> None:
+    source.land("a.csv")
+    source.run()
+    assert source.run(committed=0) is None
+    source.land("b.csv", b"new")
+    second = source.run(committed=0)
+    assert (second and second.number, taken(second)) == (1, ["b.csv"])
+
+
+def test_a_planned_batch_survives_a_crash_and_is_taken_as_it_was_planned(source: Source) -> None:
+    source.land("a.csv")
+    planned = source.run()
+    source.land("b.csv", b"arrived after the crash")
+    assert source.run() == planned
+    assert taken(source.run(committed=0)) == ["b.csv"]
+
+
+def test_a_crash_before_the_ledgers_tables_were_made_loses_nothing(source: Source) -> None:
+    source.path.touch()
+    source.land("a.csv")
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_the_same_bytes_under_another_name_are_a_duplicate(source: Source) -> None:
+    source.land("a.csv")
+    source.land("a_again.csv")
+    source.land("b.csv", b"other")
+    assert taken(source.run()) == ["a.csv", "b.csv"]
+    assert source.seen == [("a_again.csv", "duplicate", "skipped")]
+    source.land("a_later.csv", day=NEXT)
+    assert source.run(committed=0) is None
+    assert source.seen == [("a_later.csv", "duplicate", "skipped")]
+    assert source.run(committed=0) is None
+    assert source.seen == []
+
+
+def test_a_snapshot_may_come_back_to_an_earlier_state(tmp_path: Path) -> None:
+    source = Source(tmp_path, delivery="snapshot")
+    days = ["2013-01-01", "2013-01-02", "2013-01-03"]
+    for number, (day, content) in enumerate(zip(days, (b"a\n1\n", b"a\n2\n", b"a\n1\n"), strict=True)):
+        source.land("all.csv", content, day)
+        batch = source.run(committed=number - 1)
+        assert batch is not None
+        assert [delivery.interval for delivery in batch.deliveries] == [day]
+    prefixes = {delivery.prefix for batch in Ledger(source.path).batches() for delivery in batch.deliveries}
+    assert len(prefixes) == 3
+
+
+def test_two_extractions_may_bring_the_same_bytes(source: Source) -> None:
+    for sequence in (1, 2):
+        source.land("log.csv", manifest=Manifest.of(b"a\n1\n", sequence=sequence))
+    batch = source.run()
+    assert taken(batch) == ["00000001-log.csv", "00000002-log.csv"]
+    assert batch
+    assert len({delivery.prefix for delivery in batch.deliveries}) == 2
+
+
+def test_a_file_that_changed_after_it_was_taken_is_refused_and_the_others_are_taken(source: Source) -> None:
+    path = source.land("a.csv", b"first")
+    source.run()
+    path.write_bytes(b"changed")
+    source.land("b.csv", b"b")
+    assert taken(source.run(committed=0)) == ["b.csv"]
+    assert source.seen == [("a.csv", "changed", "refused")]
+    [record] = Ledger(source.path).records(fate="refused")
+    assert "its content changed after it was taken" in str(record.observed)
+
+
+def test_a_file_that_was_only_touched_is_taken_once(source: Source) -> None:
+    path = source.land("a.csv")
+    source.run()
+    os.utime(path, (1, 1))
+    assert source.run(committed=0) is None
+    assert source.seen == []
+
+
+def test_only_days_that_were_asked_for_are_planned(source: Source) -> None:
+    source.land("a.csv")
+    source.land("b.csv", b"other", day=NEXT)
+    assert taken(source.run(days=[NEXT])) == ["b.csv"]
+    assert taken(source.run(committed=0)) == ["a.csv"]
+
+
+def test_a_file_is_left_until_all_the_bytes_of_its_manifest_are_there(source: Source) -> None:
+    whole = b"a\n" + b"1\n" * 100
+    path = source.land("a.csv", whole, manifest=Manifest.of(whole, rows=100))
+    path.write_bytes(whole[:50])
+    source.land("b.csv", b"b")
+    assert taken(source.run()) == ["b.csv"]
+    assert source.seen == [("a.csv", "incomplete", "waiting")]
+    path.write_bytes(whole)
+    assert taken(source.run(committed=0)) == ["a.csv"]
+
+
+def test_bytes_that_are_not_those_of_the_manifest_are_refused(source: Source) -> None:
+    path = source.land("a.csv", b"a\n1\n", manifest=Manifest.of(b"a\n1\n"))
+    path.write_bytes(b"a\n2\n")
+    assert source.run() is None
+    assert source.seen == [("a.csv", "checksum", "refused")]
+
+
+def test_a_manifest_that_cannot_be_read_keeps_its_file_waiting(source: Source) -> None:
+    path = source.land("a.csv")
+    manifest = path.with_name(path.name + MANIFEST)
+    manifest.write_text('{"bytes": 4, "sha', encoding="utf-8")
+    assert source.run() is None
+    assert source.seen == [("a.csv", "manifest", "waiting")]
+    manifest.unlink()
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_a_contract_may_ask_for_manifests(tmp_path: Path) -> None:
+    source = Source(tmp_path, manifest="required")
+    source.land("a.csv", b"first")
+    source.land("b.csv", manifest=Manifest.of(b"a\n1\n"))
+    assert taken(source.run()) == ["b.csv"]
+    assert source.seen == [("a.csv", "no_manifest", "waiting")]
+
+
+def test_a_file_that_somebody_may_still_write_to_is_left_until_it_settles(tmp_path: Path) -> None:
+    source = Source(tmp_path, settleSeconds=3600)
+    path = source.land("a.csv")
+    assert source.run() is None
+    assert source.seen == [("a.csv", "settling", "waiting")]
+    os.utime(path, (0, time.time() - 4000))
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_a_clock_ahead_of_ours_is_noticed_and_loses_nothing(source: Source) -> None:
+    path = source.land("a.csv")
+    os.utime(path, (0, time.time() + 7200))
+    assert taken(source.run()) == ["a.csv"]
+    assert source.seen == [("a.csv", "clock_skew", "taken")]
+
+
+def test_a_refused_file_is_looked_at_again_once_it_or_the_contract_changed(source: Source, tmp_path: Path) -> None:
+    path = source.land("a.csv")
+    source.land("b.csv", b"b")
+    batch = source.run()
+    assert batch is not None
+    source.refuse(batch, "a.csv", "truncated")
+    assert taken(source.run()) == ["b.csv"]
+    assert source.run(committed=0) is None
+    wider = toys.contract(tmp_path, "bronze/toys/blocks", [text("a"), text("b")])
+    again = source.run(committed=0, contract=wider)
+    assert (taken(again), again and again.number) == (["a.csv"], 1)
+    assert again is not None
+    source.refuse(again, "a.csv", "truncated")
+    path.write_bytes(b"a\n3\n")
+    assert taken(source.run(committed=0)) == ["a.csv"]
+
+
+def test_a_refused_file_is_looked_at_again_when_somebody_asks(source: Source) -> None:
+    source.land("a.csv")
+    batch = source.run()
+    assert batch is not None
+    source.refuse(batch, "a.csv", "truncated")
+    assert source.run() is None
+    assert Ledger(source.path).forget_refused() == 1
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_a_file_that_changed_while_it_was_read_goes_back_and_is_taken_later(source: Source) -> None:
+    source.land("a.csv")
+    batch = source.run()
+    assert batch is not None
+    source.refuse(batch, "a.csv", "growing")
+    assert Ledger(source.path).records() == []
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_a_file_that_vanished_is_no_delivery(source: Source) -> None:
+    path = source.land("a.csv")
+    found = source.landing.deliveries("toys", "blocks")
+    path.unlink()
+    edge = Edge(source.landing, Ledger(source.path), source.contract)
+    assert [edge._judge(delivery) for delivery in found] == [None]
+
+
+def test_a_batch_is_bounded_and_the_next_one_goes_on(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.landing.edge.BATCH_FILES", 2)
+    for number in range(5):
+        source.land(f"{number}.csv", str(number).encode())
+    sizes = []
+    while (batch := source.run(committed=len(sizes) - 1)) is not None:
+        sizes.append(len(batch.deliveries))
+    assert sizes == [2, 2, 1]

@@ -1,0 +1,154 @@
+"""Deliveries land whole and once, with what their source says of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import LandingError
+from pipelines.landing.zone import MANIFEST, Landing, Manifest, digest
+
+DAY = "2013-01-01"
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path / "landing")
+
+
+def land(landing: Landing, name: str, content: bytes = b"a\n1\n", day: str = DAY, **more: Any) -> Path:
+    """Where the file lies now."""
+    return Path(landing.root) / landing.deliver(
+        domain="toys", source="blocks", interval=day, name=name, content=content, **more
+    )
+
+
+def names(landing: Landing, days: list[str] | None = None) -> list[str]:
+    return [Path(delivery.uri).name for delivery in landing.deliveries("toys", "blocks", days)]
+
+
+def test_a_delivery_is_listed_with_its_day_and_size(landing: Landing) -> None:
+    land(landing, "b.csv", b"12345")
+    land(landing, "a.csv", b"123", day="2013-01-02")
+    found = landing.deliveries("toys", "blocks")
+    assert [(d.uri, d.interval, d.bytes) for d in found] == [
+        ("toys/blocks/dt=2013-01-01/b.csv", "2013-01-01", 5),
+        ("toys/blocks/dt=2013-01-02/a.csv", "2013-01-02", 3),
+    ]
+    with landing.open(found[0]) as stream:
+        assert stream.read() == b"12345"
+    assert names(landing, ["2013-01-02"]) == ["a.csv"]
+    assert landing.deliveries("toys", "balls") == []
+
+
+def test_whoever_looks_while_a_file_is_delivered_sees_all_of_it_or_nothing(landing: Landing) -> None:
+    content = os.urandom(1 << 20)
+    delivering = threading.Thread(target=lambda: [land(landing, f"{n:02d}.bin", content) for n in range(30)])
+    delivering.start()
+    seen = set()
+    while delivering.is_alive():
+        seen |= {delivery.bytes for delivery in landing.deliveries("toys", "blocks")}
+    assert len(names(landing)) == 30
+    assert seen <= {1 << 20}
+
+
+def test_names_of_incomplete_files_are_left_alone(landing: Landing) -> None:
+    folder = land(landing, "whole.csv").parent
+    for name in (".part.csv.4711", "_SUCCESS", ".hidden"):
+        (folder / name).write_bytes(b"half")
+    (folder / "folder.csv").mkdir()
+    assert names(landing) == ["whole.csv"]
+
+
+def test_links_are_left_alone(landing: Landing, tmp_path: Path) -> None:
+    folder = land(landing, "whole.csv").parent
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "passwords.csv").write_bytes(b"a\n1\n")
+    (folder / "link.csv").symlink_to(secret / "passwords.csv")
+    (folder.parent / "dt=2013-01-02").symlink_to(secret, target_is_directory=True)
+    assert names(landing) == ["whole.csv"]
+    assert landing.links("toys", "blocks") == ["toys/blocks/dt=2013-01-01/link.csv"]
+
+
+def test_a_file_where_a_day_should_be_is_left_alone(landing: Landing) -> None:
+    folder = land(landing, "whole.csv").parent
+    (folder.parent / "dt=2013-01-02").write_bytes(b"no folder")
+    assert names(landing) == ["whole.csv"]
+
+
+def test_the_same_bytes_again_change_nothing(landing: Landing) -> None:
+    first = land(landing, "a.csv").stat()
+    second = land(landing, "a.csv").stat()
+    assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
+
+
+def test_other_bytes_under_a_name_that_landed_are_refused(landing: Landing) -> None:
+    path = land(landing, "a.csv", b"first")
+    with pytest.raises(LandingError, match=r"dt=2013-01-01/a\.csv.*under another name"):
+        land(landing, "a.csv", b"second")
+    assert path.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("name", [".a.csv", "_a.csv", "../a.csv", "day/a.csv", "", f"a.csv{MANIFEST}"])
+def test_a_name_that_could_not_be_found_again_is_refused(landing: Landing, name: str) -> None:
+    with pytest.raises(LandingError, match="a file name"):
+        land(landing, name)
+    assert not Path(landing.root).exists()
+
+
+def test_a_manifest_lies_beside_its_delivery_and_is_none_itself(landing: Landing) -> None:
+    manifest = Manifest.of(b"a\n1\n", rows=1, attributes={"language": "en"})
+    land(landing, "a.csv", manifest=manifest)
+    [delivery] = landing.deliveries("toys", "blocks")
+    assert landing.manifest(delivery) == manifest
+    assert names(landing) == ["a.csv"]
+
+
+def test_a_file_is_never_seen_before_its_manifest(landing: Landing) -> None:
+    content = os.urandom(1 << 16)
+    manifest = Manifest.of(content, rows=1)
+    delivering = threading.Thread(
+        target=lambda: [land(landing, f"{n:03d}.bin", content, manifest=manifest) for n in range(200)]
+    )
+    delivering.start()
+    while delivering.is_alive():
+        assert all(landing.manifest(delivery) == manifest for delivery in landing.deliveries("toys", "blocks"))
+    assert len(names(landing)) == 200
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"bytes": 1}', '{"sha256": null}'])
+def test_a_manifest_that_is_none_is_named(landing: Landing, text: str) -> None:
+    path = land(landing, "a.csv")
+    path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
+    [delivery] = landing.deliveries("toys", "blocks")
+    with pytest.raises(LandingError, match=r"a\.csv\.manifest\.json.*ask the source for it again"):
+        landing.manifest(delivery)
+
+
+def test_an_extraction_goes_on_where_the_newest_complete_delivery_left_off(landing: Landing) -> None:
+    assert landing.position("toys", "blocks") is None
+    for sequence, day in ((1, "2013-01-02"), (2, "2013-01-01")):
+        content = f"a\n{sequence}\n".encode()
+        manifest = Manifest.of(content, sequence=sequence, position={"id": 10 * sequence})
+        land(landing, "rows.csv", content, day, manifest=manifest)
+    assert landing.position("toys", "blocks") == (2, {"id": 20})
+    assert names(landing) == ["00000002-rows.csv", "00000001-rows.csv"]
+
+
+def test_a_manifest_whose_file_never_came_moves_no_position(landing: Landing) -> None:
+    path = land(landing, "rows.csv", manifest=Manifest.of(b"a\n1\n", sequence=1, position={"id": 1}))
+    path.with_name(f"00000002-rows.csv{MANIFEST}").write_text('{"bytes": 1, "sha256": "", "sequence": 2}')
+    assert landing.position("toys", "blocks") == (1, {"id": 1})
+
+
+def test_a_file_is_landed_from_a_file(landing: Landing, tmp_path: Path) -> None:
+    spooled = tmp_path / "spooled"
+    spooled.write_bytes(os.urandom(3 << 20))
+    landed = landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)
+    assert landing.checksum(landing.deliveries("toys", "blocks")[0]) == digest(spooled)
+    assert landed == landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines.errors import SettingsError
+from pipelines.machine import ports
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that this process listens on."""
+    listener = socket.create_server((ports.LOOPBACK, 0))
+    with listener:
+        yield listener.getsockname()[1]
+
+
+def test_port_that_something_listens_on_is_not_free(taken: int) -> None:
+    assert not ports.is_free(taken)
+    assert ports.is_free(ports.free_port())
+
+
+def test_refusal_names_who_holds_the_port_and_the_option_that_moves_it(taken: int) -> None:
+    with pytest.raises(SettingsError) as caught:
+        ports.require_free(taken, what="MLflow", option="--mlflow-port")
+    assert caught.value.object == f"port {taken} for MLflow"
+    assert f"(pid {os.getpid()})" in caught.value.observed
+    assert "--mlflow-port" in caught.value.next_step
+
+
+def test_waiting_tells_whether_something_accepts_connections(taken: int) -> None:
+    assert ports.wait_open(taken, seconds=1)
+    assert not ports.wait_open(ports.free_port(), seconds=0.2)

@@ -1,0 +1,102 @@
+"""A source that lands without a contract: noticed, described by its files, and taken where tables may evolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from pipelines.commands import landing
+from pipelines.contracts.model import load
+from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.landing import proposal
+from pipelines.lineage.events import Dataset
+from pipelines.medallion import unknown_sources
+from pipelines.tables import TableId
+from tests.pipelines.roads import DAY, Road
+from tests.pipelines.toys import TAGS
+
+CSV = b"id;holes;weight;made_on;made_at;ok;note\n1;4;2.5;2013-01-01;2013-01-01T05:00:00Z;true;a\n2;;1;2013-01-02;2013-01-01 05:00;false;NA\n"
+
+
+def look(toy: Road) -> dg.AssetCheckEvaluation:
+    key = ("ops", "toys", f"sources_{toy.name}")
+
+    def work(run: GovernedRun) -> Iterator[Written]:
+        """Looks at sources. Grain: none."""
+        found = unknown_sources.treat(run)
+        check = unknown_sources.check_result(found, list(key))
+        yield Written(Dataset("/".join(key), rows=len(found)), {}, check)
+
+    asset = governed_asset(
+        key=key, kind="ops", owner="toy-data", tags=TAGS, kinds=(), check=unknown_sources.CHECK
+    )(work)  # fmt: skip
+    [check] = toy.run(asset).get_asset_check_evaluations()
+    return check
+
+
+@pytest.mark.parametrize(
+    ("mode", "severity", "rows"),
+    [
+        ("freeze", dg.AssetCheckSeverity.ERROR, None),
+        ("discard_row", dg.AssetCheckSeverity.WARN, None),
+        ("discard_value", dg.AssetCheckSeverity.WARN, None),
+        ("evolve", dg.AssetCheckSeverity.WARN, 2),
+    ],
+)
+def test_a_source_without_contract_is_treated_as_its_domain_declares(
+    road: Callable[..., Road], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
+) -> None:
+    toy = road(drift={"tables": mode})
+    toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
+    check = look(toy)
+    assert (check.passed, check.severity) == (False, severity)
+    assert "toys/strange" in str(check.description)
+    table = TableId("bronze", "toys", "strange")
+    version = toy.platform.lakehouse.version(table)
+    assert (version is None) == (rows is None)
+    if rows:
+        found = toy.platform.lakehouse.arrow(toy.platform.lakehouse.current(table)).to_pylist()
+        assert sorted((row["id"], row["note"], row["_source_row"]) for row in found) == [("1", "a", 2), ("2", "NA", 3)]
+
+
+def test_a_described_source_is_in_order(road: Callable[..., Road]) -> None:
+    toy = road()
+    toy.land("part,holes,weight\n")
+    assert unknown_sources.unknown_sources(toy.platform.landing, "toys", toy.platform.contracts) == []
+
+
+def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
+    road: Callable[..., Road], tmp_path: Path
+) -> None:
+    toy = road()
+    toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
+    found = proposal.sample(toy.platform.landing, "toys", "strange")
+    texts = proposal.render(proposal.documents("toys", "strange", found, toy.contract))
+    assert set(texts) == {"bronze_strange.yaml", "silver_strange.yaml"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    bronze, silver = (load(tmp_path / name) for name in texts)
+    assert (bronze.delimiter, bronze.owner, bronze.table) == (";", "toy-data", TableId("bronze", "toys", "strange"))
+    assert {column.name: column.type for column in silver.columns} == {
+        "id": "bigint", "holes": "bigint", "weight": "double", "made_on": "date", "made_at": "timestamp",
+        "ok": "boolean", "note": "string",
+    }  # fmt: skip
+    assert silver.key_columns == ["id"]
+    assert yaml.safe_load(texts["silver_strange.yaml"])["status"] == "draft"
+
+
+def test_what_was_not_taken_is_listed_with_its_reason(road: Callable[..., Road]) -> None:
+    toy = road()
+    toy.land("part,holes,weight\nbrick,4,2.5\n")
+    toy.land("", name="empty.csv")
+    assert toy.run(toy.bronze).success
+    toy.land("part,holes,weight\nplate,1,1\n", name="new.csv")
+    toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
+    rows = landing.open_deliveries(toy.platform)
+    assert [(Path(row["delivery"]).name, row["state"]) for row in rows] == [
+        ("empty.csv", "refused: no_header"), ("new.csv", "not looked at"), ("strange", "unknown source"),
+    ]  # fmt: skip

@@ -1,0 +1,193 @@
+"""MLflow, entered only with a complete run record and left only with the bytes that were registered."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from pipelines.errors import ModelError, NotFoundError
+from pipelines.machine import ports
+from pipelines.models import model_files, run_record
+from pipelines.models.registry import EVIDENCE_FOLDER, MODEL_FOLDER, RegisteredModel, Registry
+from pipelines.models.run_record import RECORD_FILE, RunRecord
+from pipelines.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
+
+Track = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A registry of its own; each test registers under a name of its own."""
+    return Registry(Settings(home=tmp_path_factory.mktemp("home"), profile="test"))
+
+
+@pytest.fixture
+def name() -> str:
+    return f"toys.model_{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def track(registry: Registry, name: str, tmp_path_factory: pytest.TempPathFactory) -> Track:
+    """Tracks a run of a model with the given weights; `change` may spoil its folder first."""
+
+    def run(weights: bytes, *, change: Callable[[Path], object] = lambda folder: None) -> str:
+        folder = tmp_path_factory.mktemp("run")
+        model, evidence = folder / "model", folder / "evidence"
+        model.mkdir()
+        evidence.mkdir()
+        (model / "model.safetensors").write_bytes(weights)
+        (model / "model.json").write_text("{}", encoding="utf-8")
+        record = RunRecord(
+            created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
+            dataset_versions={"gold/toys/training_set": 3}, hyperparameters={"layers": [8], "rate": 0.1},
+            environment={"python": "3"}, base_model=None, base_image=None, accelerator="cpu",
+            artifacts=model_files.checksums(model), dagster_run_id=str(uuid.uuid4()),
+        )  # fmt: skip
+        record.write(evidence)
+        change(folder)
+        return registry.log_run(
+            experiment=name,
+            model=model,
+            record=record,
+            metrics={"gate_auc": 0.7, "baseline_auc": 0.6},
+            history={"train_loss": [0.5, 0.4]},
+            evidence=evidence,
+            tags={"cost_centre": "cc-7"},
+        )
+
+    return run
+
+
+def test_a_tracked_run_keeps_its_metrics_parameters_and_history(registry: Registry, track: Track) -> None:
+    run_id = track(b"w")
+    run = registry.client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"gate_auc": 0.7, "baseline_auc": 0.6, "train_loss": 0.4}
+    assert run.data.params == {"layers": "[8]", "rate": "0.1"}
+    assert run.data.tags["cost_centre"] == "cc-7"
+    history = registry.client.get_metric_history(run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 0.4)]
+
+
+def test_versions_count_up_and_each_is_its_digest(registry: Registry, track: Track, name: str) -> None:
+    first = registry.register(name, run_id=track(b"1"), tags={"gate": "passed"})
+    second = registry.register(name, run_id=track(b"2"), tags={"gate": "failed"})
+    assert (first.name, first.version, second.version) == (name, 1, 2)
+    assert first.digest != second.digest
+    assert first.metrics == {"gate_auc": 0.7}
+    assert registry.version(name, 1) == first
+    assert registry.versions(name) == [first, second]
+
+
+def test_registering_a_run_again_returns_the_version_that_it_became(
+    registry: Registry, track: Track, name: str
+) -> None:
+    run_id = track(b"1")
+    first = registry.register(name, run_id=run_id, tags={})
+    registry.register(name, run_id=track(b"2"), tags={})
+    assert registry.register(name, run_id=run_id, tags={}) == first
+    assert [model.version for model in registry.versions(name)] == [1, 2]
+
+
+def test_what_is_downloaded_is_what_was_registered(registry: Registry, track: Track, name: str) -> None:
+    model = registry.register(name, run_id=track(b"weights"), tags={})
+    folder = registry.download(model)
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert model_files.digest(folder) == model.digest
+    assert registry.record(model).dataset_versions == {"gold/toys/training_set": 3}
+
+
+def test_the_first_champion_is_promoted_and_the_next_replaces_it(registry: Registry, track: Track, name: str) -> None:
+    first = registry.register(name, run_id=track(b"1"), tags={})
+    assert registry.champion(name) is None
+    registry.promote(first)
+    assert registry.champion(name) == first
+    second = registry.register(name, run_id=track(b"2"), tags={})
+    assert registry.champion(name) == first
+    registry.promote(second)
+    assert registry.champion(name) == second
+
+
+def test_a_model_nobody_registered_has_no_champion_and_no_version(registry: Registry, name: str) -> None:
+    assert registry.champion(name) is None
+    with pytest.raises(NotFoundError, match=f"{name}@7"):
+        registry.version(name, 7)
+    assert registry.versions(name) == []
+
+
+def test_a_model_without_a_record_is_not_registered(registry: Registry, track: Track, name: str) -> None:
+    run_id = track(
+        b"1", change=lambda folder: (folder / "evidence" / RECORD_FILE).rename(folder / "evidence" / "x.json")
+    )
+    with pytest.raises(ModelError, match="no complete run record"):
+        registry.register(name, run_id=run_id, tags={})
+    assert registry.client.search_model_versions(f"name='{name}'") == []
+
+
+def test_an_incomplete_record_is_no_record(registry: Registry, track: Track, name: str) -> None:
+    def forget(folder: Path) -> None:
+        path = folder / "evidence" / RECORD_FILE
+        document = json.loads(path.read_text(encoding="utf-8"))
+        del document["dataset_versions"]
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    with pytest.raises(ModelError, match="dataset_versions"):
+        registry.register(name, run_id=track(b"1", change=forget), tags={})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "model" / "model.safetensors").write_bytes(b"other"),
+        lambda folder: (folder / "model" / "extra.json").write_text("{}", encoding="utf-8"),
+        lambda folder: (folder / "model" / "model.json").unlink(),
+    ],
+    ids=["changed", "added", "removed"],
+)
+def test_files_that_are_not_those_of_the_record_are_not_registered(
+    registry: Registry, track: Track, name: str, change: Callable[[Path], object]
+) -> None:
+    with pytest.raises(ModelError, match="not those of its run record"):
+        registry.register(name, run_id=track(b"1", change=change), tags={})
+    assert registry.client.search_model_versions(f"name='{name}'") == []
+
+
+def test_files_that_changed_in_the_store_are_not_used(registry: Registry, track: Track, name: str) -> None:
+    model = registry.register(name, run_id=track(b"1"), tags={})
+    stored = Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / MODEL_FOLDER
+    (stored / "model.safetensors").write_bytes(b"tampered")
+    with pytest.raises(ModelError, match="as it was registered"):
+        registry.download(model)
+
+
+def test_a_damaged_record_in_the_store_is_not_read(registry: Registry, track: Track, name: str) -> None:
+    model = registry.register(name, run_id=track(b"1"), tags={})
+    stored = (
+        Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / EVIDENCE_FOLDER
+    )
+    (stored / RECORD_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match="no complete run record"):
+        registry.record(model)
+
+
+def test_a_registry_that_does_not_answer_is_not_an_empty_one(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    settings = Settings(home=tmp_path, profile="test", mlflow_uri=f"http://127.0.0.1:{ports.free_port()}")
+    unreachable = Registry(settings)
+    with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
+        unreachable.champion(name)
+    with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
+        unreachable.version(name, 1)
+
+
+def test_a_model_says_what_it_is() -> None:
+    assert str(RegisteredModel("toys.model", 3, "0123456789abcdef", "run", {})) == "toys.model@3 (0123456789ab)"

@@ -1,0 +1,143 @@
+"""Events stored in one transaction a batch are the events that Dagster's own SQLite storage would hold."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import AssetKey, DagsterEventType
+
+from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-21")
+ALL = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-01-20"}
+BLOCKS, BOXES = AssetKey(["silver", "blocks"]), AssetKey(["silver", "boxes"])
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec(key, partitions_def=DAYS, tags={"project": "blocks"}) for key in (BLOCKS, BOXES)],
+    check_specs=[dg.AssetCheckSpec("contract", asset=BLOCKS, blocking=True)],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def tables() -> Iterator[dg.MaterializeResult[None]]:
+    check = dg.AssetCheckResult(passed=True, metadata={"rows": 7})
+    yield dg.MaterializeResult(BLOCKS, metadata={"rows": 7}, check_results=[check], data_version=dg.DataVersion("3"))
+    yield dg.MaterializeResult(BOXES)
+
+
+@dg.asset(deps=[BOXES])
+def broken() -> None:
+    raise ValueError("no such box")
+
+
+@pytest.fixture
+def instances(tmp_path: Path) -> Iterator[dict[str, dg.DagsterInstance]]:
+    """One instance with the batched storage, one with Dagster's own."""
+    with ExitStack() as stack:
+        made = {}
+        for name in ("batched", "stock"):
+            folder = tmp_path / name
+            folder.mkdir()
+            storage = {
+                "module": BatchedSqliteEventLogStorage.__module__,
+                "class": BatchedSqliteEventLogStorage.__name__,
+                "config": {"base_dir": str(folder / "history")},
+            }
+            overrides: dict[str, Any] = {"telemetry": {"enabled": False}}
+            overrides |= {"event_log_storage": storage} if name == "batched" else {}
+            made[name] = stack.enter_context(dg.DagsterInstance.local_temp(str(folder), overrides=overrides))
+        yield made
+
+
+def materialize(instance: dg.DagsterInstance) -> str:
+    result = dg.materialize([tables, broken], instance=instance, tags=ALL, raise_on_error=False)
+    assert not result.success
+    return result.run_id
+
+
+def told(entry: dg.EventLogEntry) -> tuple[Any, ...]:
+    """What an event says, without when and in which process."""
+    event = entry.dagster_event
+    if event is None:
+        return ("log", entry.user_message)
+    metadata = getattr(event.event_specific_data, "metadata", None)
+    key = event.asset_key.to_user_string() if event.asset_key else None
+    return (event.event_type_value, event.step_key, key, event.partition, str(metadata) if key else None)
+
+
+def test_a_run_over_many_days_leaves_the_same_events(
+    instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {"stock": materialize(instances["stock"])}
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    runs["batched"] = materialize(instances["batched"])
+    assert isinstance(instances["batched"].event_log_storage, BatchedSqliteEventLogStorage)
+    events = {name: [told(entry) for entry in instances[name].all_logs(runs[name])] for name in runs}
+    noise = ("ENGINE_EVENT", "LOGS_CAPTURED")
+    kept = {name: [event for event in events[name] if event[0] not in noise] for name in runs}
+    assert kept["batched"] == kept["stock"]
+    assert sum(event[0] == "ASSET_MATERIALIZATION" for event in kept["batched"]) == 2 * 20
+
+
+def test_what_is_asked_across_runs_has_the_same_answer(
+    instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(instance: dg.DagsterInstance) -> dict[str, Any]:
+        run = materialize(instance)
+        latest = instance.get_latest_materialization_event(BLOCKS)
+        checks = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(BLOCKS, "contract"), limit=100
+        )
+        failed = instance.fetch_run_status_changes(DagsterEventType.RUN_FAILURE, limit=10).records
+        assert latest is not None
+        return {
+            "days": {key: instance.get_materialized_partitions(key) for key in (BLOCKS, BOXES)},
+            "latest": told(latest),
+            "versions": instance.get_latest_storage_id_by_partition(
+                BLOCKS, DagsterEventType.ASSET_MATERIALIZATION
+            ).keys(),
+            "checks": [(check.status, check.partition, check.run_id == run) for check in checks],
+            "failed": len(failed),
+            "keys": sorted(instance.get_asset_keys()),
+        }
+
+    stock = answers(instances["stock"])
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    assert answers(instances["batched"]) == stock
+    assert len(stock["days"][BLOCKS]) == 20
+    assert stock["checks"]
+
+
+def test_of_a_batch_that_fails_nothing_is_kept(
+    instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, target = instances["stock"], instances["batched"].event_log_storage
+    run = materialize(source)
+    events = [entry for entry in source.all_logs(run) if entry.is_dagster_event]
+    index = next(tmp_path.glob("batched/**/index.db"))
+    with closing(sqlite3.connect(index)) as connection, connection:
+        # The disk is full, for one event in the middle.
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON event_logs WHEN NEW.partition = '2013-01-13' "
+            "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+    with pytest.raises(Exception, match="disk is full"):
+        target.store_event_batch(events)
+    assert target.get_logs_for_run(run) == []
+    assert target.get_materialized_partitions(BLOCKS) == set()
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("DROP TRIGGER full")
+    target.store_event_batch(events)
+    assert [told(entry) for entry in target.get_logs_for_run(run)] == [told(entry) for entry in events]
+    assert len(target.get_materialized_partitions(BLOCKS)) == 20
+
+
+def test_single_events_are_stored_as_before(instances: dict[str, dg.DagsterInstance]) -> None:
+    run = materialize(instances["batched"])
+    assert len(instances["batched"].get_materialized_partitions(BOXES)) == 20
+    assert instances["batched"].all_logs(run, of_type=DagsterEventType.RUN_FAILURE)

@@ -1,0 +1,48 @@
+"""What an asset must be before it may load, and before it may run."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.contracts.model import COST_TAGS
+from pipelines.errors import DefinitionError
+from pipelines.policy import rules
+from tests.pipelines.toys import TAGS
+
+
+def test_an_owned_asset_with_all_tags_may_load() -> None:
+    rules.require_tags("gold/toys/blocks", owner="toy-data", tags=TAGS)
+
+
+@pytest.mark.parametrize("tag", COST_TAGS)
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_tag_is_named_with_its_asset(tag: str, value: str | None) -> None:
+    tags = {name: text for name, text in TAGS.items() if name != tag} | ({} if value is None else {tag: value})
+    with pytest.raises(DefinitionError, match=f"asset gold/toys/blocks: tag '{tag}' is {value!r}"):
+        rules.require_tags("gold/toys/blocks", owner="toy-data", tags=tags)
+
+
+def test_a_missing_owner_is_named_with_its_asset() -> None:
+    with pytest.raises(DefinitionError, match="asset gold/toys/blocks: it has no owner"):
+        rules.require_tags("gold/toys/blocks", owner="", tags=TAGS)
+
+
+def test_an_unknown_data_class_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(DefinitionError, match="'secret'.*public, internal, confidential, restricted"):
+        rules.require_tags("gold/toys/blocks", owner="toy-data", tags=TAGS | {"data_class": "secret"})
+
+
+@pytest.mark.parametrize("own", rules.DATA_CLASSES)
+@pytest.mark.parametrize("read", rules.DATA_CLASSES)
+def test_an_asset_is_at_least_as_protected_as_what_it_reads(own: str, read: str) -> None:
+    tags, classes = TAGS | {"data_class": own}, {"silver/toys/blocks": read, "silver/toys/balls": "public"}
+    if rules.DATA_CLASSES.index(own) >= rules.DATA_CLASSES.index(read):
+        assert rules.decide("gold/toys/blocks", tags=tags, input_classes=classes).allowed
+        return
+    with pytest.raises(DefinitionError, match=f"{own}.*reads silver/toys/blocks, which is '{read}'"):
+        rules.decide("gold/toys/blocks", tags=tags, input_classes=classes)
+
+
+def test_a_decision_names_the_rules_that_were_asked() -> None:
+    decision = rules.decide("gold/toys/blocks", tags=TAGS, input_classes={})
+    assert (decision.asset, decision.rules) == ("gold/toys/blocks", ("owner_and_cost_tags", "data_class_not_lowered"))
