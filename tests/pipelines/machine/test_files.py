@@ -1,0 +1,44 @@
+"""Files are replaced whole, and a secret is made once."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from pipelines.machine import files
+
+
+@pytest.mark.parametrize("survives", ["process", "power"])
+@pytest.mark.parametrize(("content", "read"), [("né\n", "né\n"), (b"\x00\xff", None)])
+def test_a_file_has_its_new_content_and_nothing_else_is_left(
+    tmp_path: Path, survives: files.Durability, content: str | bytes, read: str | None
+) -> None:
+    path = tmp_path / "folder" / "note"
+    files.replace(path, "old")
+    files.replace(path, content, survives=survives)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert read is None or path.read_text(encoding="utf-8") == read
+    assert [entry.name for entry in path.parent.iterdir()] == ["note"]
+
+
+def test_an_error_while_writing_leaves_the_old_content_and_no_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    files.replace(path, "old")
+    with pytest.raises(IsADirectoryError), files.replacing(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        tmp_path.write_text("an error", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_many_that_make_a_secret_at_once_all_get_the_same_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "keys" / "token", count()
+    with ThreadPoolExecutor(8) as threads:
+        secrets = list(threads.map(lambda _: files.secret(path, lambda: f"secret {next(numbers)}"), range(32)))
+    assert len(set(secrets)) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]

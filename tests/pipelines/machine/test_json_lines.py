@@ -1,0 +1,29 @@
+"""A log is read line by line, and a torn line costs that line alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.machine import json_lines
+
+
+def test_a_log_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert list(json_lines.read(tmp_path / "none.jsonl")) == []
+
+
+@pytest.mark.parametrize("torn", [b'{"n": 2', b"\xff\xfe", b"2", b"[]", b"", b'{"n": 2}{"n": 3}'])
+def test_the_record_behind_a_torn_line_is_read(tmp_path: Path, torn: bytes) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"n": 1}\n' + torn + b'\n{"n": 4}\n')
+    assert [record["n"] for record in json_lines.read(log)] == [1, 4]
+
+
+def test_a_reader_goes_on_behind_the_last_whole_line(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"n": 1}\n{"n": 2')
+    [(offset, first)] = json_lines.read_from(log, 0)
+    with log.open("ab") as end:
+        end.write(b'2}\n{"n": 3}\n')
+    assert [first, *(record for _, record in json_lines.read_from(log, offset))] == [{"n": 1}, {"n": 22}, {"n": 3}]
