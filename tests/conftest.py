@@ -17,7 +17,7 @@ from pipelines import settings
 from pipelines.engine.jars import ensure_jars
 from pipelines.engine.session import Engine, Kind
 from pipelines.errors import EngineError
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.machine import ray_cluster
 from pipelines.settings import Settings

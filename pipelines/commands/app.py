@@ -186,9 +186,9 @@ def cost_report(
     Example: `goldpath cost report --by cost_centre`
     """
     with errors_shown(), opened_platform() as platform:
-        from pipelines.cost import focus
+        from pipelines.cost import focus, report
 
-        rows = focus.report(platform.lakehouse.arrow(platform.lakehouse.current(focus.COSTS)), by=by)
+        rows = report.report(platform.lakehouse.arrow(platform.lakehouse.current(focus.COSTS)), by=by)
         if as_json:
             print_json(rows)
         else:

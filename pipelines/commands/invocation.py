@@ -73,9 +73,9 @@ def prepared_settings() -> Settings:
 @contextlib.contextmanager
 def opened_platform() -> Iterator[Platform]:
     prepared_settings()
-    from pipelines.governed.platform import shared
+    from pipelines.definitions import shared_platform
 
-    platform = shared()
+    platform = shared_platform()
     try:
         yield platform
     finally:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cost import focus
+from pipelines.cost import focus, report
 from pipelines.governed.platform import Platform
 from pipelines.models.evidence import read_gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
@@ -40,7 +40,7 @@ def collect(platform: Platform, story: Story) -> dict[str, Any]:
         "model": _model(platform),
         "replay": _replay(platform, story),
         "prediction": _prediction(platform, story),
-        "cost_by_workload_class": focus.report(here, by="workload_class"),
+        "cost_by_workload_class": report.report(here, by="workload_class"),
         "cost_total": sum(here["BilledCost"].to_pylist()),
         "currency": here["BillingCurrency"][0].as_py(),
         "peak_memory_mb": round((story.usage.peak_memory_bytes if story.usage else 0) / 2**20),

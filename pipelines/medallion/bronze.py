@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append
 from pipelines.landing import arrivals, ledger_recovery, reading
 from pipelines.landing.edge import Edge

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import dagster as dg
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import Declaration, declare
+from pipelines.governed.asset import declare
+from pipelines.governed.declaration import Declaration
 from pipelines.landing import arrivals
 from pipelines.medallion.bronze import bronze_work
 from pipelines.medallion.gold import Derivation, derivations, gold_work

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
 from pipelines.medallion.judging import (

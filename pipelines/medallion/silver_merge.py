@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DefinitionError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST

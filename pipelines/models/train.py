@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.errors import ModelError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset, version_of
 from pipelines.machine import ray_cluster

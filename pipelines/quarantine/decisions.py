@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import SettingsError
 from pipelines.lakehouse.base import text
-from pipelines.landing.reading import MALFORMED, RESCUED
-from pipelines.tables import RECORD_ID, TableId, TableVersion
-from pipelines.verdict.row_rules import DECISION
+from pipelines.tables import DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
 from pipelines.verdict.verdict import DECIDED_AT, DECIDED_BY
 
 if TYPE_CHECKING:

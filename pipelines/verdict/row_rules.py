@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.contracts.patterns import portable
-from pipelines.landing.reading import RESCUED
-from pipelines.tables import RECORD_ID
+from pipelines.tables import DECISION, RECORD_ID, RESCUED
 from pipelines.verdict.text_values import SPACE
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 REASONS = "_reasons"
 ERRORS = "_errors"
 BROKEN = "_broken"
-DECISION = "_decision"
 PLACE = "_place"
 SPELLING = "_spelling"
 REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"

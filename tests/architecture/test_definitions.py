@@ -19,7 +19,8 @@ from pipelines.contracts.model import COST_TAGS
 from pipelines.cost.focus import COSTS
 from pipelines.definitions import all_contracts, asset_modules, daily_tables, defs, governed_assets
 from pipelines.errors import DefinitionError
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
 from pipelines.policy.rules import DATA_CLASSES

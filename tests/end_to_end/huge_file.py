@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
 from pipelines.settings import Settings

@@ -21,7 +21,7 @@ import dagster as dg
 from pydantic import SecretStr
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
 from pipelines.medallion.landing_assets import landing_asset

@@ -18,7 +18,8 @@ import pytest
 from pipelines.cost.focus import COSTS
 from pipelines.engine.session import Engine
 from pipelines.errors import CommitConflict, FullDiskError, LandingError, ModelError, TransientError
-from pipelines.governed.asset import Check, GovernedRun, Work, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import Check, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import NAMESPACE, Dataset
 from pipelines.settings import Settings

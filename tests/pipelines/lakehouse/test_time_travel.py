@@ -230,7 +230,7 @@ GOLDPATH = """
 import sys
 from pathlib import Path
 from pipelines.commands.app import app
-from pipelines.contracts.model import load
+from pipelines.contracts.load import load
 from pipelines.medallion.decorators import gold_asset
 from tests.pipelines.lakehouse.test_time_travel import shares
 gold_asset(load(Path(sys.argv.pop(1))), inputs={"blocks": "silver/toys/blocks"})(shares)

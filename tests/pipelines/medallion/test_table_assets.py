@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing.arrivals import FINDINGS
 from pipelines.landing.edge import Edge
 from pipelines.lineage.events import Dataset

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from pipelines.commands import landing
-from pipelines.contracts.model import load
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.contracts.load import load
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing import proposal
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources

@@ -14,6 +14,7 @@ from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse import time_travel
+from pipelines.orchestration import event_pruning
 from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.provenance.pins import Pins
 from pipelines.tables import TableVersion
@@ -112,11 +113,11 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def test_events_of_old_runs_go_and_what_dagster_knows_of_assets_stays(instance: dg.DagsterInstance) -> None:
     run_id = dg.materialize([bricks], instance=instance).run_id
-    assert records.run_events(instance) is None
+    assert event_pruning.run_events(instance) is None
     assert instance.all_logs(run_id)
     later = dg.Definitions(assets=[bricks], jobs=[dg.define_asset_job("later")]).resolve_job_def("later")
     started = instance.create_run_for_job(later)
-    done = records.run_events(instance, keep=NOW)
+    done = event_pruning.run_events(instance, keep=NOW)
     assert done is not None
     assert done.bytes_freed > 0
     assert instance.all_logs(run_id) == []
@@ -132,4 +133,4 @@ def test_events_of_old_runs_go_and_what_dagster_knows_of_assets_stays(instance: 
 def test_where_dagster_keeps_events_elsewhere_nothing_is_removed() -> None:
     with dg.DagsterInstance.ephemeral() as elsewhere:
         dg.materialize([bricks], instance=elsewhere)
-        assert records.run_events(elsewhere, keep=NOW) is None
+        assert event_pruning.run_events(elsewhere, keep=NOW) is None
