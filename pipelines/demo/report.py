@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cost import focus, report
+from pipelines.demo.story import Story
 from pipelines.governed.platform import Platform
+from pipelines.machine import files
 from pipelines.models.evidence import read_gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.provenance import chain
@@ -19,7 +21,6 @@ from pipelines.tables import TableId
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.demo.run import Story
 
 MODEL = "flights.arrival_delay"
 TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -173,13 +174,10 @@ def write(folder: Path, facts: Mapping[str, Any]) -> Path:
     """Writes `report.json` and `report.html`; each replaces the last one whole."""
     import jinja2
 
-    folder.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**facts)
     for name, text in (("report.json", json.dumps(facts, indent=1, default=str)), ("report.html", page)):
-        temporary = folder / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        files.replace(folder / name, text)
     return folder / "report.html"
 
 

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from pipelines import clock
 from pipelines.cost import metering
+from pipelines.demo.story import Story
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import Platform
 from pipelines.orchestration.jobs import FINE_TUNE
@@ -40,18 +40,6 @@ REPLAY_DAYS = 7
 REPLAY_HOURS = (5, 12, 17)
 HORIZON = timedelta(hours=2)
 ASKED_WINDOW = timedelta(hours=1)
-
-
-@dataclass(slots=True)
-class Story:
-    """What the demo did, for its report."""
-
-    through: date
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[tuple[str, Any]] = field(default_factory=list)
-    arrivals: list[Any] = field(default_factory=list)
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    usage: metering.Usage | None = None
 
 
 def run(settings: Settings, *, through: date, days: int | None, keep_serving: bool) -> Path:

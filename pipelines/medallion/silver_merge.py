@@ -19,6 +19,7 @@ from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
 from pipelines.medallion.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
+from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
 from pipelines.verdict import verdict, winner
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.lakehouse.staging import Staged
-    from pipelines.medallion.silver_days import SilverTable
     from pipelines.quarantine.decisions import InEffect
 
 #: The app transaction's name begins so.
