@@ -47,9 +47,9 @@ def _request(platform: Platform, table_version: str | None, model: str | None, v
     from pipelines.tables import TableVersion
 
     if table_version and not model and version is None:
-        return again.of_version(platform, TableVersion.parse(table_version))
+        return again.request_for_version(platform, TableVersion.parse(table_version))
     if model and version is not None and not table_version:
-        return again.of_model(platform, model, version)
+        return again.request_for_model(platform, model, version)
     raise SettingsError(
         object="goldpath rebuild",
         observed="not exactly one thing to rebuild",

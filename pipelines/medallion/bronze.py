@@ -33,7 +33,7 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
             edge.links(run.partitions)
             while (batch := edge.next_batch(run.partitions, committed=house.batch(table, INGEST))) is not None:
                 size = sum(delivery.bytes for delivery in batch.deliveries)
-                run.reads(Dataset("/".join(source), batch.ingest_id, contract.owner, bytes=size))
+                run.record_input(Dataset("/".join(source), batch.ingest_id, contract.owner, bytes=size))
                 parts = ((d, reading.read(landing, contract, batch, d, edge.drifted)) for d in batch.deliveries)
                 left: list[Delivery] = []
                 staged = house.stage_arrow(table, parts, edge.leaving(left), schema=reading.schema(contract))

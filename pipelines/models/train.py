@@ -199,7 +199,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
         "gate": words,
         "mlflow_run": challenger.run_id,
     }
-    run.reads(Dataset("/".join(trained_by), run_id))
+    run.record_input(Dataset("/".join(trained_by), run_id))
     dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)
     return Written(dataset, metadata, check)
 
@@ -221,7 +221,7 @@ def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, Registere
             next_step="materialize the registered model; its gate check says what it lacks",
         )
     url = deploy(settings, champion, registry.download(champion))
-    run.reads(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
+    run.record_input(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
     metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
     return Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)
 

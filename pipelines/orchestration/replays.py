@@ -19,7 +19,7 @@ import dagster as dg
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.quarantine import decisions
-from pipelines.quarantine.table import Quarantine, some
+from pipelines.quarantine.table import Quarantine, first_names
 from pipelines.tables import TableId
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _chosen(here: Quarantine, which: Which, days: Sequence[str] | None) -> dict[
     unknown = [name for name in which.partitions if days is None or name not in set(days)]
     if unknown:
         raise NotFoundError(
-            object=f"partition {some(unknown)} of {here.silver}",
+            object=f"partition {first_names(unknown)} of {here.silver}",
             observed="the asset has no partitions: it is replaced whole"
             if days is None
             else "no partition of the asset",

@@ -48,7 +48,7 @@ def test_each_version_is_made_again_bit_for_bit(grown: tuple[Platform, list[Tabl
     platform, made = grown
     digests = []
     for at in made:
-        found = rebuild.rebuild(platform, rebuild.of_version(platform, at), output=tmp_path / "again.parquet")
+        found = rebuild.rebuild(platform, rebuild.request_for_version(platform, at), output=tmp_path / "again.parquet")
         assert (found.same_content, found.rows) == (True, platform.lakehouse.snapshot(at).rows)
         assert content_digest(pq.read_table(tmp_path / "again.parquet")) == found.digest
         digests.append(found.digest)
@@ -57,7 +57,7 @@ def test_each_version_is_made_again_bit_for_bit(grown: tuple[Platform, list[Tabl
 
 def test_the_inputs_are_those_of_then(grown: tuple[Platform, list[TableVersion]]) -> None:
     platform, made = grown
-    first, last = (rebuild.of_version(platform, at).inputs for at in (made[0], made[-1]))
+    first, last = (rebuild.request_for_version(platform, at).inputs for at in (made[0], made[-1]))
     assert set(first) == {"departures"} | set(features.FEATURE_TABLES)
     assert all(_older(first, last))
 
@@ -68,8 +68,8 @@ def _older(first: Mapping[str, TableVersion], last: Mapping[str, TableVersion]) 
 
 def test_it_is_made_again_after_upkeep_too(grown: tuple[Platform, list[TableVersion]]) -> None:
     platform, made = grown
-    request = rebuild.of_version(platform, made[0])
+    request = rebuild.request_for_version(platform, made[0])
     pinned = Pins(dict.fromkeys([made[0], *request.inputs.values()], frozenset({"a model"})))
-    maintenance.compact(platform, told={})
-    assert maintenance.vacuum(platform, pinned, told={}, keep=timedelta(0))
+    maintenance.compact(platform, commit_metadata={})
+    assert maintenance.vacuum(platform, pinned, commit_metadata={}, keep=timedelta(0))
     assert rebuild.rebuild(platform, request).same_content

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from pipelines.engine.session import Engine
-from pipelines.features.rolling import TICK, TICK_SECONDS, back, clipped, mean, since_ever, tick_end, ticks
+from pipelines.features.rolling import TICK, TICK_SECONDS, all_so_far, clipped, last_hours, mean, tick_end, ticks
 from pipelines.tables import RECORD_ID
 
 BEGIN = datetime(2013, 3, 9, 20, tzinfo=UTC)
@@ -76,7 +76,7 @@ def rolled(engine: Engine) -> Callable[[list[Event]], pa.Table]:
         counted = F.when(F.col("delay").isNotNull(), 1).otherwise(0)
         sums = {"n": F.lit(1), "counted": counted, "total": F.coalesce(clipped("delay", -15, 180), F.lit(0.0))}
         known = ticks(frame, keys=["airport"], known_at="known_at", sums=sums)
-        hour, three, ever = back(["airport"], 1), back(["airport"], 3), since_ever(["airport"])
+        hour, three, ever = last_hours(["airport"], 1), last_hours(["airport"], 3), all_so_far(["airport"])
         return known.select(
             "airport", TICK, "n", RECORD_ID, tick_end().alias("known_at"),
             F.sum("n").over(ever).alias("n_ever"),

@@ -299,7 +299,7 @@ def test_an_input_is_read_as_of_the_start_of_the_run(platform: Platform, make: M
 def test_what_else_was_read_is_an_input_too(platform: Platform, make: Make, materialize: Materialize) -> None:
     def load(run: GovernedRun) -> Iterator[Written]:
         """Reads a file that is no table. Grain: none."""
-        run.reads(Dataset("landing/toys/parts", "00000003", bytes=2048))
+        run.record_input(Dataset("landing/toys/parts", "00000003", bytes=2048))
         yield Written(Dataset(run.declaration.name, "v1"))
 
     name, asset = make(load)

@@ -75,7 +75,7 @@ def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform)
     assert time_travel.at(house, SILVER, time_travel.commits(house, SILVER)[0].committed_at) == versions[2]
     with pytest.raises(NotFoundError, match=r"as of .*the first version that its log holds is 0"):
         time_travel.at(house, SILVER, before)
-    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    maintenance.vacuum(platform, Pins(), commit_metadata={}, keep=NOW)
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed.*tables history"):
         time_travel.at(house, SILVER, instants[1])
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed"):
@@ -86,8 +86,8 @@ def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform)
 def test_what_upkeep_leaves_was_made_by_the_write_before_it(platform: Platform) -> None:
     house, source = platform.lakehouse, append(platform, BRONZE, *"abcdefghij")
     made = write(platform, SILVER, [block("a")], inputs={"blocks": source})
-    maintenance.compact(platform, told={})
-    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    maintenance.compact(platform, commit_metadata={})
+    maintenance.vacuum(platform, Pins(), commit_metadata={}, keep=NOW)
     assert (
         time_travel.made_by(time_travel.commits(house, SILVER), house.current(SILVER))
         == time_travel.commits(house, SILVER)[house.current(SILVER).version - made.version]
@@ -155,7 +155,7 @@ class Derived:
         return self.platform.lakehouse.current(self.table)
 
     def again(self, at: TableVersion, **more: Any) -> rebuild.Rebuilt:
-        return rebuild.rebuild(self.platform, rebuild.of_version(self.platform, at), **more)
+        return rebuild.rebuild(self.platform, rebuild.request_for_version(self.platform, at), **more)
 
 
 def shares(blocks: DataFrame) -> DataFrame:
@@ -195,7 +195,7 @@ def test_a_version_is_made_again_bit_for_bit_after_newer_data_came(
 def test_a_transform_that_changed_since_is_found_out(derived: Callable[[], Derived], tmp_path: Path) -> None:
     toy = derived()
     write(toy.platform, SILVER, [block("a", 1.0), block("b", 3.0)])
-    at, request = toy.run(), rebuild.of_version(toy.platform, toy.platform.lakehouse.current(toy.table))
+    at, request = toy.run(), rebuild.request_for_version(toy.platform, toy.platform.lakehouse.current(toy.table))
     tampered = toy.platform.lakehouse.snapshot(at).arrow().to_pylist()
     write(
         toy.platform, toy.table, [row | {"weight": row["weight"] + 2**-53} for row in tampered], by=(),
@@ -210,7 +210,7 @@ def test_inputs_that_are_gone_are_named(derived: Callable[[], Derived]) -> None:
     used = write(toy.platform, SILVER, [block("a")])
     at = toy.run()
     write(toy.platform, SILVER, [block("b")])
-    maintenance.vacuum(toy.platform, Pins(), told={}, keep=NOW)
+    maintenance.vacuum(toy.platform, Pins(), commit_metadata={}, keep=NOW)
     with pytest.raises(NotFoundError, match=f"inputs of {at}: gone: {used}"):
         toy.again(at)
 
@@ -219,7 +219,7 @@ def test_only_what_a_run_derived_is_made_again(derived: Callable[[], Derived]) -
     toy = derived()
     at = write(toy.platform, SILVER, [block("a")])
     with pytest.raises(NotFoundError, match="no gold asset of that name"):
-        rebuild.rebuild(toy.platform, rebuild.of_version(toy.platform, at))
+        rebuild.rebuild(toy.platform, rebuild.request_for_version(toy.platform, at))
     toy.platform.lakehouse.record(toy.table, pa.table({"part": ["by hand"]}))
     with pytest.raises(NotFoundError, match="its commit names none"):
         toy.again(toy.platform.lakehouse.current(toy.table))

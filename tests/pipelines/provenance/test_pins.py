@@ -89,10 +89,10 @@ class Factory:
 
     def maintain(self) -> None:
         """All upkeep, as if everything were long ago."""
-        maintenance.retain(self.platform, told={})
-        maintenance.compact(self.platform, told={})
+        maintenance.retain(self.platform, commit_metadata={})
+        maintenance.compact(self.platform, commit_metadata={})
         found = pins.pinned(self.platform)
-        maintenance.vacuum(self.platform, found, told={}, keep=NOW)
+        maintenance.vacuum(self.platform, found, commit_metadata={}, keep=NOW)
         records.checkpoint_and_clean(self.platform, found, keep=NOW)
 
 
@@ -119,13 +119,13 @@ def factory(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Fa
 def test_a_model_pins_its_training_set_and_everything_that_it_was_made_from(factory: Factory) -> None:
     first = factory.run(day="2013-01-01", names=("a", "b"))
     second = factory.run(day="2013-01-02", names=("c",))
-    assert pins.pinned(factory.platform).named_by == {}
+    assert pins.pinned(factory.platform).pinned_by == {}
     register(factory.platform, factory.folder, first[factory.gold], first[SILVER])
     found = pins.pinned(factory.platform)
-    assert found.named_by == dict.fromkeys(first.values(), frozenset({f"{MODEL}@1"}))
+    assert found.pinned_by == dict.fromkeys(first.values(), frozenset({f"{MODEL}@1"}))
     register(factory.platform, factory.folder, second[factory.gold])
     found = pins.pinned(factory.platform)
-    assert {at for at, names in found.named_by.items() if f"{MODEL}@2" in names} == set(second.values())
+    assert {at for at, names in found.pinned_by.items() if f"{MODEL}@2" in names} == set(second.values())
     assert found.versions(SILVER) == [first[SILVER].version, second[SILVER].version]
 
 
@@ -146,7 +146,7 @@ def test_pinned_versions_read_fully_after_retention_compaction_vacuum_and_log_cl
     assert parts(factory.platform, house.current(BRONZE)) == ["new"]
     assert not any(time_travel.is_readable(house, lost[table]) for table in (SILVER, factory.gold))
     assert not time_travel.is_readable(house, newest[SILVER])
-    found = rebuild.rebuild(factory.platform, rebuild.of_model(factory.platform, MODEL, 1))
+    found = rebuild.rebuild(factory.platform, rebuild.request_for_model(factory.platform, MODEL, 1))
     assert (found.same_content, found.rows, found.request.at) == (True, 11, pinned[factory.gold])
     assert found.request.code_version == "0123"
     assert pins.pinned(factory.platform).versions(BRONZE) == [pinned[BRONZE].version]
@@ -155,7 +155,7 @@ def test_pinned_versions_read_fully_after_retention_compaction_vacuum_and_log_cl
 def test_a_training_set_of_a_version_that_upkeep_made_is_pinned_with_its_inputs(factory: Factory) -> None:
     made = factory.run(day="2013-01-01", names=("a",))
     factory.run(day="2013-01-02", names=("b",))
-    maintenance.vacuum(factory.platform, pins.Pins(), told={}, keep=NOW)
+    maintenance.vacuum(factory.platform, pins.Pins(), commit_metadata={}, keep=NOW)
     at = factory.platform.lakehouse.current(factory.gold)
     assert at.version > made[factory.gold].version + 1
     register(factory.platform, factory.folder, at)
@@ -178,19 +178,19 @@ def test_what_the_online_store_was_filled_from_last_is_pinned(embedded: Platform
         embedded.lineage.complete(run, [embedded.dataset(at)], [Dataset("features/toys/online", "2013")])
     run = RunIdentity("silver/toys/blocks", str(uuid.uuid4()), 0, {}, "toy-data")
     embedded.lineage.complete(run, [Dataset("landing/toys/blocks", "1")], [embedded.dataset(versions[2])])
-    assert pins.pinned(embedded).named_by == {versions[1]: frozenset({"features/toys/online"})}
+    assert pins.pinned(embedded).pinned_by == {versions[1]: frozenset({"features/toys/online"})}
 
 
 def test_a_model_of_tables_that_are_not_here_pins_nothing_that_is(embedded: Platform, tmp_path: Path) -> None:
     write(embedded, SILVER, [block("a")])
     register(embedded, tmp_path, TableVersion(TableId("gold", "toys", "elsewhere"), 3))
-    [at] = pins.pinned(embedded).named_by
-    maintenance.vacuum(embedded, pins.pinned(embedded), told={}, keep=NOW)
+    [at] = pins.pinned(embedded).pinned_by
+    maintenance.vacuum(embedded, pins.pinned(embedded), commit_metadata={}, keep=NOW)
     assert str(at) == "gold/toys/elsewhere@3"
     with pytest.raises(NotFoundError, match="training set of toys.model@1"):
-        rebuild.of_model(embedded, MODEL, 1)
+        rebuild.request_for_model(embedded, MODEL, 1)
     with pytest.raises(NotFoundError, match="no such version"):
-        rebuild.of_model(embedded, MODEL, 2)
+        rebuild.request_for_model(embedded, MODEL, 2)
 
 
 def test_without_a_readable_record_nobody_says_what_may_go(embedded: Platform, tmp_path: Path) -> None:

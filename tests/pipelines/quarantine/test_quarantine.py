@@ -148,7 +148,7 @@ def test_a_discarded_row_stays_in_quarantine_and_is_not_open(each_bench: Bench) 
         "ann",
         ["discarded", "holes_range"],
     )
-    assert row["_decided_at"] == each_bench.quarantine.decided.by_record[plate].decided_at
+    assert row["_decided_at"] == each_bench.quarantine.in_effect.by_record[plate].decided_at
     assert "holes_range" not in {entry["reason"] for entry in each_bench.quarantine.reasons()}
     assert each_bench.quarantine.states() == {"open": 3, "corrected": 0, "discarded": 1}
     assert each_bench.balanced()

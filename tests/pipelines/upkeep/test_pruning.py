@@ -61,7 +61,7 @@ def test_a_pinned_version_that_upkeep_made_keeps_the_commit_that_names_its_input
     source = append(embedded, BRONZE, "a")
     for count in range(25):
         write(embedded, SILVER, [block(f"{count}")], inputs={"blocks": source})
-    maintenance.vacuum(embedded, Pins(), told={}, keep=NOW)
+    maintenance.vacuum(embedded, Pins(), commit_metadata={}, keep=NOW)
     pinned = embedded.lakehouse.current(SILVER)
     write(embedded, SILVER, [block("newest")], inputs={"blocks": source})
     records.checkpoint_and_clean(embedded, Pins({pinned: frozenset({"toys.model@1"})}), keep=NOW)

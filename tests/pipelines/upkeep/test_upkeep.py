@@ -60,17 +60,17 @@ def files_on_disk(platform: Platform, at: TableVersion) -> set[str]:
 def test_many_small_files_become_one_for_each_partition_and_the_rows_stay(platform: Platform) -> None:
     append(platform, BRONZE, *TEN)
     before = append(platform, BRONZE, "other", day="2013-01-02")
-    [done] = maintenance.compact(platform, told=TOLD)
+    [done] = maintenance.compact(platform, commit_metadata=TOLD)
     assert (done.name, done.files_before, done.files_after, done.rows_deleted) == (str(BRONZE), 11, 2, 0)
     assert parts(platform, platform.lakehouse.current(BRONZE)) == parts(platform, before) == sorted([*TEN, "other"])
     newest = time_travel.commits(platform.lakehouse, BRONZE)[0]
     assert (newest.operation, newest.run_id, newest.asset) == ("OPTIMIZE", TOLD["run_id"], TOLD["asset"])
-    assert maintenance.compact(platform, told=TOLD) == []
+    assert maintenance.compact(platform, commit_metadata=TOLD) == []
 
 
 def test_writers_go_on_after_compaction_as_before_it(platform: Platform) -> None:
     append(platform, BRONZE, *TEN)
-    maintenance.compact(platform, told=TOLD)
+    maintenance.compact(platform, commit_metadata=TOLD)
     assert platform.lakehouse.batch(BRONZE, "test") == 9
     append(platform, BRONZE, "more", day="2013-01-02")
     replaced = write(platform, BRONZE, [block("new")], Overwrite(("2013-01-01",)))
@@ -80,16 +80,16 @@ def test_writers_go_on_after_compaction_as_before_it(platform: Platform) -> None
 @pytest.mark.parametrize("value", ["2013-01-01T10:00", "a b", "50%", "x/y", "größe", "'q'", "+1"])
 def test_a_partition_of_any_text_is_compacted_and_then_replaced(embedded: Platform, value: str) -> None:
     append(embedded, BRONZE, *TEN, day=value)
-    merged = [(done.files_before, done.files_after) for done in maintenance.compact(embedded, told=TOLD)]
+    merged = [(done.files_before, done.files_after) for done in maintenance.compact(embedded, commit_metadata=TOLD)]
     assert merged == ([(10, 1)] if value.isascii() or embedded.settings.engine == "embedded" else [])
-    maintenance.vacuum(embedded, Pins(), told=TOLD, keep=NOW)
+    maintenance.vacuum(embedded, Pins(), commit_metadata=TOLD, keep=NOW)
     assert parts(embedded, embedded.lakehouse.current(BRONZE)) == sorted(TEN)
     assert parts(embedded, write(embedded, BRONZE, [block("new", day=value)], Overwrite((value,)))) == ["new"]
 
 
 def test_a_table_of_few_files_is_left_alone(embedded: Platform) -> None:
     before = append(embedded, BRONZE, *TEN[: maintenance.SPARED_FILES])
-    assert maintenance.compact(embedded, told=TOLD) == []
+    assert maintenance.compact(embedded, commit_metadata=TOLD) == []
     assert embedded.lakehouse.current(BRONZE) == before
 
 
@@ -97,7 +97,7 @@ def test_rows_lie_in_the_order_of_the_cluster_columns(each_engine: Engine, tmp_p
     platform = platform_on(each_engine, tmp_path / "home", contract(tmp_path, cluster=["weight"]))
     for count in range(10):
         write(platform, SILVER, [block("x", (7.0 * count) % 10)], Append("test", count), by=())
-    [done] = maintenance.compact(platform, told=TOLD)
+    [done] = maintenance.compact(platform, commit_metadata=TOLD)
     assert (done.files_after, done.words) == (1, "ordered by weight")
     weights = platform.lakehouse.snapshot(SILVER).arrow()["weight"].to_pylist()
     assert weights == sorted(weights) == [float(weight) for weight in range(10)]
@@ -119,8 +119,8 @@ def test_costs_are_recorded_while_their_table_is_compacted(embedded: Platform) -
     recorder.start()
     compacted = 0
     while recorder.is_alive():
-        compacted += len(maintenance.compact(embedded, told=TOLD))
-        assert maintenance.vacuum(embedded, Pins(), told=TOLD) == []
+        compacted += len(maintenance.compact(embedded, commit_metadata=TOLD))
+        assert maintenance.vacuum(embedded, Pins(), commit_metadata=TOLD) == []
     recorder.join()
     assert compacted
     found = embedded.lakehouse.snapshot(COSTS).arrow()["part"].to_pylist()
@@ -135,7 +135,7 @@ def test_days_past_the_retention_are_deleted_from_bronze_and_silver(platform: Pl
     clock.move(
         platform.settings, datetime(2013, 7, 1, 18, tzinfo=UTC)
     )  # a year of 365.25 days after noon of 2012-07-01
-    done = maintenance.retain(platform, told=TOLD)
+    done = maintenance.retain(platform, commit_metadata=TOLD)
     assert [(part.name, part.files_before, part.files_after, part.rows_deleted) for part in done] == [
         (str(BRONZE), 3, 2, 1), (str(SILVER), 3, 2, 1),
     ]  # fmt: skip
@@ -143,16 +143,16 @@ def test_days_past_the_retention_are_deleted_from_bronze_and_silver(platform: Pl
         at = platform.lakehouse.current(table)
         assert parts(platform, at) == ["new", "on the day"]
         assert parts(platform, TableVersion(table, at.version - 1)) == ["new", "old", "on the day"]
-    assert maintenance.retain(platform, told=TOLD) == []
+    assert maintenance.retain(platform, commit_metadata=TOLD) == []
 
 
 def test_the_newest_snapshot_stays_however_old(each_engine: Engine, tmp_path: Path) -> None:
     platform = platform_on(each_engine, tmp_path / "home", contract(tmp_path, "bronze", delivery="snapshot"))
     append(platform, BRONZE, "older", day="2009-01-01")
     append(platform, BRONZE, "newest", day="2010-01-01")
-    [done] = maintenance.retain(platform, told=TOLD)
+    [done] = maintenance.retain(platform, commit_metadata=TOLD)
     assert (done.rows_deleted, parts(platform, platform.lakehouse.current(BRONZE))) == (1, ["newest"])
-    assert maintenance.retain(platform, told=TOLD) == []
+    assert maintenance.retain(platform, commit_metadata=TOLD) == []
 
 
 def test_a_quarantine_without_days_loses_rows_by_when_they_were_ingested(platform: Platform) -> None:
@@ -160,7 +160,7 @@ def test_a_quarantine_without_days_loses_rows_by_when_they_were_ingested(platfor
     now = datetime.now(UTC)
     rows = [{"part": "old", INGESTED_AT: now - timedelta(days=366)}, {"part": "new", INGESTED_AT: now}]
     write(platform, QUARANTINE, [*rows, {"part": "unknown", INGESTED_AT: None}], by=(), schema=schema)
-    [done] = maintenance.retain(platform, told=TOLD)
+    [done] = maintenance.retain(platform, commit_metadata=TOLD)
     assert done.rows_deleted == 1
     assert parts(platform, platform.lakehouse.current(QUARANTINE)) == ["new", "unknown"]
 
@@ -168,7 +168,7 @@ def test_a_quarantine_without_days_loses_rows_by_when_they_were_ingested(platfor
 def test_tables_without_retention_lose_nothing(embedded: Platform) -> None:
     embedded.lakehouse.record(COSTS, pa.table({"part": ["x"], PARTITION: ["1999-01-01"]}))
     write(embedded, SILVER, [block("follows bronze", day="1999-01-01")], by=())
-    assert maintenance.retain(embedded, told=TOLD) == []
+    assert maintenance.retain(embedded, commit_metadata=TOLD) == []
 
 
 def test_vacuum_keeps_the_newest_and_the_pinned_version_and_frees_the_rest(platform: Platform) -> None:
@@ -178,21 +178,21 @@ def test_vacuum_keeps_the_newest_and_the_pinned_version_and_frees_the_rest(platf
     litter = platform.lakehouse.path(SILVER) / f"{PARTITION}=2013-01-01" / "litter.parquet"
     litter.write_bytes(b"of a killed run")
     pins = Pins({pinned: frozenset({"toys.model@1"})})
-    [done] = maintenance.vacuum(platform, pins, told=TOLD, keep=NOW)
+    [done] = maintenance.vacuum(platform, pins, commit_metadata=TOLD, keep=NOW)
     assert (done.files_before, done.files_after, done.words) == (5, 2, f"kept for models: {pinned.version}")
     assert done.bytes_freed > len("of a killed run")
     assert not litter.exists()
     assert parts(platform, pinned) == ["pinned"]
     assert parts(platform, platform.lakehouse.current(SILVER)) == ["newest"]
     assert len(platform.lakehouse.snapshot(lost).missing_files()) == 2
-    assert maintenance.vacuum(platform, pins, told=TOLD, keep=NOW) == []
+    assert maintenance.vacuum(platform, pins, commit_metadata=TOLD, keep=NOW) == []
 
 
 def test_vacuum_keeps_what_was_replaced_or_left_behind_a_short_while_ago(platform: Platform) -> None:
     before = write(platform, SILVER, [block("before")])
     write(platform, SILVER, [block("newest")])
     (platform.lakehouse.path(SILVER) / "staged by a writer.parquet").write_bytes(b"x")
-    assert maintenance.vacuum(platform, Pins(), told=TOLD) == []
+    assert maintenance.vacuum(platform, Pins(), commit_metadata=TOLD) == []
     assert parts(platform, before) == ["before"]
 
 
@@ -213,8 +213,8 @@ def test_tables_keep_their_log_whoever_writes_them(platform: Platform) -> None:
 
 def test_upkeep_waits_for_a_writer_and_loses_none_of_its_rows(embedded: Platform) -> None:
     append(embedded, BRONZE, *TEN)
-    done: list[maintenance.Upkept] = []
-    keeper = threading.Thread(target=lambda: done.extend(maintenance.compact(embedded, told=TOLD)))
+    done: list[maintenance.UpkeepResult] = []
+    keeper = threading.Thread(target=lambda: done.extend(maintenance.compact(embedded, commit_metadata=TOLD)))
     house = embedded.lakehouse
     frame = house.session.createDataFrame(pa.Table.from_pylist([block("late")], schema=SCHEMA))
     with house.writing(BRONZE):
@@ -235,7 +235,7 @@ from pathlib import Path
 from pipelines.settings import Settings
 from pipelines.upkeep import maintenance
 from pipelines.governed.platform import Platform
-maintenance.compact(Platform(Settings(home=Path(sys.argv[1]), profile="test"), dict), told={})
+maintenance.compact(Platform(Settings(home=Path(sys.argv[1]), profile="test"), dict), commit_metadata={})
 """
 
 
@@ -255,9 +255,9 @@ def test_killed_in_compaction_a_table_reads_as_before_and_the_litter_is_found(em
     assert files_on_disk(embedded, before) > committed
     assert embedded.lakehouse.current(BRONZE) == before
     assert parts(embedded, before) == sorted(2 * [row["part"] for row in days])
-    [done] = maintenance.vacuum(embedded, Pins(), told=TOLD, keep=NOW)
+    [done] = maintenance.vacuum(embedded, Pins(), commit_metadata=TOLD, keep=NOW)
     assert done.files_after == len(committed) == 800
-    [done] = maintenance.compact(embedded, told=TOLD)
+    [done] = maintenance.compact(embedded, commit_metadata=TOLD)
     assert (done.files_before, done.files_after) == (800, 400)
     assert parts(embedded, embedded.lakehouse.current(BRONZE)) == sorted(2 * [row["part"] for row in days])
 
