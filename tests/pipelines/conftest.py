@@ -11,19 +11,21 @@ import pytest
 from pipelines import settings
 from pipelines.engine.session import Engine
 from tests.conftest import Materialize
-from tests.pipelines.roads import Road, builder
+from tests.pipelines.toy_pipeline import ToyPipeline, pipeline_builder
 
 for name, value in settings.QUIET.items():
     os.environ.setdefault(name, value)
 
 
 @pytest.fixture
-def road(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
+def make_pipeline(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., ToyPipeline]:
     """Makes sources with their tables, on the engine of the suite."""
-    return builder(engine, tmp_path, materialize)
+    return pipeline_builder(engine, tmp_path, materialize)
 
 
 @pytest.fixture
-def each_road(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
+def make_pipeline_each_engine(
+    each_engine: Engine, tmp_path: Path, materialize: Materialize
+) -> Callable[..., ToyPipeline]:
     """Makes sources with their tables, on both engines in turn."""
-    return builder(each_engine, tmp_path, materialize)
+    return pipeline_builder(each_engine, tmp_path, materialize)

@@ -15,8 +15,8 @@ from pipelines.definitions import all_contracts
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.settings import PROJECT
 from pipelines.tables import TableId
-from tests.pipelines import toys
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
 
 FOLDER = PROJECT / "assets" / "flights" / "contracts"
 Change = Callable[[dict[str, Any]], Any]
@@ -25,13 +25,13 @@ Change = Callable[[dict[str, Any]], Any]
 def good() -> dict[str, Any]:
     foreign = {"type": "foreignKey", "to": "silver.toys.makers.name"}
     foreign["customProperties"] = [{"property": "severity", "value": "warning"}, {"property": "reason", "value": "new"}]  # type: ignore[assignment]
-    return toys.document(
+    return toy_contracts.document(
         "silver/toys/blocks",
         [
             text("part", primaryKey=True, primaryKeyPosition=2, required=True),
             text("box", primaryKey=True, primaryKeyPosition=1, required=True),
             number("weight", logicalTypeOptions={"minimum": 0}, customProperties=[{"property": "unit", "value": "g"}]),
-            whole("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}, transformSourceObjects=["n_holes"]),
+            integer("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}, transformSourceObjects=["n_holes"]),
             text("colour", enum=[{"value": "red"}, {"value": "blue"}], classification="internal"),
             text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
             text("maker", relationships=[foreign]),
@@ -56,7 +56,7 @@ def custom(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_rules_follow_from_the_file(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, good()))
+    contract = load(toy_contracts.write(tmp_path, good()))
     makers = TableId("silver", "toys", "makers")
     assert contract.row_rules == (
         RowRule("part_required", "required", "part", "error"),
@@ -86,12 +86,12 @@ def test_rules_follow_from_the_file(tmp_path: Path) -> None:
 
 
 def test_everything_else_follows_from_the_file_too(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, good()))
+    contract = load(toy_contracts.write(tmp_path, good()))
     assert (contract.table, contract.owner, contract.grain) == (
         TableId("silver", "toys", "blocks"), "toy-data", "One row per toy.",
     )  # fmt: skip
     assert contract.key_columns == ["box", "part"]
-    assert contract.tags == toys.TAGS
+    assert contract.tags == toy_contracts.TAGS
     assert (contract.freshness_seconds, contract.retention_seconds) == (86_400, 31_557_600)
     assert (contract.null_tokens, contract.winner) == (("", "NA"), "weight desc, code")
     assert contract.drift == {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"}
@@ -102,18 +102,20 @@ def test_everything_else_follows_from_the_file_too(tmp_path: Path) -> None:
 
 
 def test_a_type_that_only_discards_the_value_is_a_warning(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [whole("holes")], drift={"data_type": "discard_value"})
+    contract = toy_contracts.contract(
+        tmp_path, "silver/toys/blocks", [integer("holes")], drift={"data_type": "discard_value"}
+    )
     assert [(rule.name, rule.severity) for rule in contract.row_rules] == [("holes_type", "warning")]
 
 
 def test_every_bronze_column_is_text_and_without_rules(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", [whole("holes"), number("weight")])
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [integer("holes"), number("weight")])
     assert [column.type for column in contract.columns] == ["string", "string"]
     assert (contract.row_rules, contract.format) == ((), "csv")
 
 
 def test_an_unknown_column_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, good()))
+    contract = load(toy_contracts.write(tmp_path, good()))
     with pytest.raises(NotFoundError, match="part, box, weight"):
         contract.column("price")
 
@@ -128,7 +130,7 @@ def goldpath(name: str, **implementation: Any) -> dict[str, Any]:
 def test_rules_of_every_kind_follow_from_a_column(tmp_path: Path) -> None:
     zone = [{"property": "timezone", "value": "America/New_York"}]
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": zone}
-    contract = toys.contract(
+    contract = toy_contracts.contract(
         tmp_path,
         "silver/toys/blocks",
         [
@@ -156,9 +158,9 @@ def test_rules_of_every_kind_follow_from_a_column(tmp_path: Path) -> None:
 def test_table_rules_of_every_kind_follow_from_quality(tmp_path: Path) -> None:
     nulls = {"name": "few_nulls", "metric": "nullValues", "unit": "percent", "mustBeLessThan": 5, "type": "library"}
     edges = {"column": "holes", "edges": [2, 4], "shares": [0.2, 0.5, 0.3]}
-    document = toys.document(
+    document = toy_contracts.document(
         "silver/toys/blocks",
-        [whole("holes", quality=[nulls, {"type": "text", "description": "Holes are round."}]), text("colour")],
+        [integer("holes", quality=[nulls, {"type": "text", "description": "Holes are round."}]), text("colour")],
         quality=[
             {"name": "half", "type": "sql", "query": "SELECT count(*) FROM ${table}", "mustNotBeBetween": [1, 2]},
             goldpath("spread", distribution={"max_psi": 0.1, **edges}),
@@ -166,7 +168,7 @@ def test_table_rules_of_every_kind_follow_from_quality(tmp_path: Path) -> None:
             goldpath("moved", distribution={"column": "colour", "categories": ["red"], "reference": "previous"}),
         ],
     )
-    contract = load(toys.write(tmp_path, document))
+    contract = load(toy_contracts.write(tmp_path, document))
     half, spread, colours, moved, nulls_rule = contract.table_rules
     assert half == TableRule("half", "SELECT count(*) FROM {table}", Bounds(1, 2, inside=False), "error", kind="query")
     assert spread.argument == Distribution("holes", (2, 4), "edges", (0.2, 0.5, 0.3))
@@ -182,7 +184,7 @@ def test_table_rules_of_every_kind_follow_from_quality(tmp_path: Path) -> None:
 def test_age_is_read_in_minutes_hours_and_days(tmp_path: Path) -> None:
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d"}
     asked = [goldpath(age, freshness={"column": "sold", "max_age": age}) for age in ("30m", "1.5h", "2d")]
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [sold], quality=asked)
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [sold], quality=asked)
     assert [rule.bounds.maximum for rule in contract.table_rules] == [1_800, 5_400, 172_800]
 
 
@@ -202,11 +204,11 @@ def test_bounds_hold_their_limits(
 
 
 def test_variant_columns_come_where_types_evolve_and_nowhere_else(tmp_path: Path) -> None:
-    columns = [whole("holes"), text("part"), number("density", transformLogic="a / b")]
-    evolving = toys.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
+    columns = [integer("holes"), text("part"), number("density", transformLogic="a / b")]
+    evolving = toy_contracts.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
     assert evolving.published_columns == ["holes", "part", "density", "holes__v_string"]
     assert [rule.severity for rule in evolving.row_rules] == ["warning"]
-    assert toys.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
+    assert toy_contracts.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
 
 
 #: What is wrong, where in the file that is, the value seen there, and words of what is allowed.
@@ -410,7 +412,7 @@ def test_an_error_names_file_place_value_and_what_is_allowed(tmp_path: Path, cas
     change, place, value, allowed = WRONG[case]
     document = good()
     change(document)
-    path = toys.write(tmp_path, document)
+    path = toy_contracts.write(tmp_path, document)
     with pytest.raises(ContractError) as caught:
         load(path)
     error = caught.value
@@ -422,7 +424,7 @@ def test_an_error_names_file_place_value_and_what_is_allowed(tmp_path: Path, cas
 
 @pytest.mark.parametrize("content", ["a:\n\t- b", "a: [", "a: b: c"], ids=["tab", "open list", "two colons"])
 def test_unreadable_yaml_names_the_file_and_the_line(tmp_path: Path, content: str) -> None:
-    path = toys.write(tmp_path, content)
+    path = toy_contracts.write(tmp_path, content)
     with pytest.raises(ContractError, match="line") as caught:
         load(path)
     assert str(path) in str(caught.value)
@@ -443,19 +445,19 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "- a list", "only text"])
 def test_a_file_that_describes_nothing_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(ContractError, match="a mapping with version, kind"):
-        load(toys.write(tmp_path, content))
+        load(toy_contracts.write(tmp_path, content))
 
 
 def test_bronze_says_how_files_are_read(tmp_path: Path) -> None:
-    document = toys.document("bronze/toys/blocks", [text("part")])
+    document = toy_contracts.document("bronze/toys/blocks", [text("part")])
     document.pop("servers")
     with pytest.raises(ContractError, match=r"servers\[0\].format: None. Expected one of csv, jsonl"):
-        load(toys.write(tmp_path, document))
+        load(toy_contracts.write(tmp_path, document))
 
 
 def test_two_files_for_one_table_are_refused(tmp_path: Path) -> None:
     for _ in range(2):
-        toys.write(tmp_path, good())
+        toy_contracts.write(tmp_path, good())
     with pytest.raises(ContractError, match="silver/toys/blocks.*no other file describes"):
         load_folder(tmp_path)
 
@@ -476,7 +478,7 @@ def test_a_table_that_no_contract_describes_is_not_found() -> None:
 
 def test_the_documented_example_loads_and_every_property_is_documented(tmp_path: Path) -> None:
     pages = (FOLDER.parent.parent.parent / "docs" / "contracts.md").read_text(encoding="utf-8")
-    contract = load(toys.write(tmp_path, pages.partition("```yaml\n")[2].partition("```")[0]))
+    contract = load(toy_contracts.write(tmp_path, pages.partition("```yaml\n")[2].partition("```")[0]))
     kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
     known = (*reader.TABLE_PROPERTIES, *rules.COLUMN_PROPERTIES)

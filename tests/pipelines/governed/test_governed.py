@@ -25,9 +25,9 @@ from pipelines.lineage.events import NAMESPACE, Dataset
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.focus import MANDATORY
-from tests.pipelines.toys import TAGS, number, text
+from tests.pipelines.toy_contracts import TAGS, number, text
 
 PARTS = TableId("silver", "toys", "parts")
 Make = Callable[..., tuple[str, dg.AssetsDefinition]]
@@ -37,7 +37,7 @@ _names = itertools.count()
 @pytest.fixture
 def platform(engine: Engine, tmp_path: Path) -> Platform:
     """A platform with one published table, `silver/toys/parts`."""
-    contract = toys.contract(tmp_path, str(PARTS), [text("part"), number("weight")])
+    contract = toy_contracts.contract(tmp_path, str(PARTS), [text("part"), number("weight")])
     made = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {PARTS: contract})
     made.engine = engine
     made.lakehouse.record(PARTS, pa.table({"part": ["brick", "plate"], "weight": [2.5, 1.0]}))

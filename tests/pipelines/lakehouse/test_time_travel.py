@@ -31,9 +31,9 @@ from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
-from tests.pipelines.toys import number, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import number, text
+from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -167,7 +167,7 @@ def shares(blocks: DataFrame) -> DataFrame:
 def derived(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[[], Derived]:
     def build() -> Derived:
         name = f"gold/toys/shares_{next(_names)}"
-        contract = toys.contract(tmp_path, name, COLUMNS)
+        contract = toy_contracts.contract(tmp_path, name, COLUMNS)
         asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
         platform = platform_on(each_engine, tmp_path / "home", contract)
         return Derived(platform, contract.table, contract.path, asset, materialize)
@@ -243,7 +243,7 @@ def goldpath(
     engine: Engine, tmp_path: Path, materialize: Materialize
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command on a home that has a gold table in two versions, `{gold}`, and its input."""
-    contract = toys.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
     asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
     platform = platform_on(engine, tmp_path / "home", contract)
     for weight in (1.0, 3.0):

@@ -15,26 +15,28 @@ from pipelines.landing.arrivals import FINDINGS
 from pipelines.landing.edge import Edge
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset, silver_asset
-from tests.pipelines.roads import (
+from tests.pipelines.toy_contracts import TAGS
+from tests.pipelines.toy_pipeline import (
     DAY,
     DAYS,
     NEXT,
-    Road,
-    again,
+    ToyPipeline,
     arrivals_check,
+    as_arrived,
     contract_check,
-    failure,
-    unchanged,
+    failure_message,
+    redeclared_silver,
 )
-from tests.pipelines.toys import TAGS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def test_good_rows_are_published_and_bad_ones_are_kept_with_their_reasons(road: Callable[..., Road]) -> None:
-    toy = road()
-    silver = silver_asset(toy.contract)(unchanged)
+def test_good_rows_are_published_and_bad_ones_are_kept_with_their_reasons(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\nplate,0,1\nNA,1,1\ntile,NA,0.5\nragged\n")
     result = toy.run(toy.bronze, silver)
     assert result.success
@@ -48,9 +50,9 @@ def test_good_rows_are_published_and_bad_ones_are_kept_with_their_reasons(road: 
     }  # fmt: skip
 
 
-def test_a_table_rule_that_fails_leaves_the_version_before_published(road: Callable[..., Road]) -> None:
-    toy = road()
-    silver = silver_asset(toy.contract)(unchanged)
+def test_a_table_rule_that_fails_leaves_the_version_before_published(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     assert toy.run(toy.bronze, silver).success
     before = toy.version("silver"), toy.version("quarantine"), toy.rows("silver")
@@ -59,16 +61,16 @@ def test_a_table_rule_that_fails_leaves_the_version_before_published(road: Calla
     assert not result.success
     check = contract_check(result)
     assert (check.passed, check.description) == (False, "light saw 9000.0")
-    assert "light saw 9000.0" in failure(result)
+    assert "light saw 9000.0" in failure_message(result)
     assert (toy.version("silver"), toy.version("quarantine"), toy.rows("silver")) == before
     assert toy.events("silver") == ["START", "COMPLETE", "START", "FAIL"]
     assert len(toy.rows("bronze")) == 3
 
 
-def test_the_first_version_is_not_published_either(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_the_first_version_is_not_published_either(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nanvil,1,9000\n")
-    assert not toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+    assert not toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived)).success
     assert (toy.version("silver"), toy.version("quarantine")) == (None, None)
 
 
@@ -86,26 +88,28 @@ def drops_one_and_doubles_another(rows: DataFrame) -> DataFrame:
 
 @pytest.mark.parametrize("transform", [drops, doubles, drops_one_and_doubles_another])
 def test_a_transform_that_does_not_keep_every_row_is_refused(
-    road: Callable[..., Road], transform: Callable[[DataFrame], DataFrame]
+    make_pipeline: Callable[..., ToyPipeline], transform: Callable[[DataFrame], DataFrame]
 ) -> None:
-    toy = road()
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\nplate,1,1\n")
     result = toy.run(toy.bronze, silver_asset(toy.contract)(transform))
     assert not result.success
-    assert "no row may vanish or double" in failure(result)
+    assert "no row may vanish or double" in failure_message(result)
     assert toy.version("silver") is None
 
 
-def test_a_transform_that_forgets_a_column_is_refused_by_its_name(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_transform_that_forgets_a_column_is_refused_by_its_name(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     result = toy.run(toy.bronze, silver_asset(toy.contract)(lambda rows: rows.drop("holes")))
-    assert "returns no column holes" in failure(result)
+    assert "returns no column holes" in failure_message(result)
 
 
-def test_a_gold_row_that_breaks_a_rule_is_named_and_nothing_is_published(road: Callable[..., Road]) -> None:
-    toy = road()
-    silver = silver_asset(toy.contract)(unchanged)
+def test_a_gold_row_that_breaks_a_rule_is_named_and_nothing_is_published(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\n")
 
     def negative(rows: DataFrame) -> DataFrame:
@@ -115,15 +119,15 @@ def test_a_gold_row_that_breaks_a_rule_is_named_and_nothing_is_published(road: C
     gold = gold_asset(toy.gold(), inputs={"rows": f"silver/toys/{toy.name}"})(negative)
     result = toy.run(toy.bronze, silver, gold)
     assert not result.success
-    assert "holes_range" in failure(result)
+    assert "holes_range" in failure_message(result)
     checks = {check.asset_key.path[0]: check.passed for check in result.get_asset_check_evaluations()}
     assert checks == {"bronze": True, "silver": True, "gold": False}
     assert toy.version("gold") is None
 
 
-def test_gold_is_a_function_of_its_inputs(road: Callable[..., Road]) -> None:
-    toy = road()
-    silver = silver_asset(toy.contract)(unchanged)
+def test_gold_is_a_function_of_its_inputs(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\nplate,2,1\n")
 
     def heavy(rows: DataFrame) -> DataFrame:
@@ -136,8 +140,10 @@ def test_gold_is_a_function_of_its_inputs(road: Callable[..., Road]) -> None:
     assert toy.parts("gold") == ["brick"]
 
 
-def test_a_batch_that_a_killed_run_had_planned_is_taken_once_and_as_planned(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_batch_that_a_killed_run_had_planned_is_taken_once_and_as_planned(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     landing, ledger = toy.platform.landing, toy.platform.ledger(toy.table("bronze"))
     assert Edge(landing, ledger, toy.platform.contracts[toy.table("bronze")]).next_batch(None, committed=-1)
@@ -151,14 +157,16 @@ def test_a_batch_that_a_killed_run_had_planned_is_taken_once_and_as_planned(road
     assert toy.rows("bronze") == before
 
 
-def test_a_source_that_never_delivered_has_an_empty_table(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_source_that_never_delivered_has_an_empty_table(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     assert toy.run(toy.bronze).success
     assert toy.rows("bronze") == []
 
 
-def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_taken(road: Callable[..., Road]) -> None:
-    toy = road(drift={"columns": "freeze"})
+def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_taken(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline(drift={"columns": "freeze"})
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     toy.land("part,price\nbrick,9\n", name="b.csv")
     result = toy.run(toy.bronze)
@@ -177,8 +185,8 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_taken(road: Ca
     assert arrivals_check(toy.run(toy.bronze)).passed
 
 
-def test_a_delivery_of_refused_files_alone_leaves_an_empty_table(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_delivery_of_refused_files_alone_leaves_an_empty_table(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("")
     assert not arrivals_check(toy.run(toy.bronze)).passed
     assert toy.rows("bronze") == []
@@ -189,10 +197,10 @@ def test_a_delivery_of_refused_files_alone_leaves_an_empty_table(road: Callable[
 
 @pytest.mark.parametrize("delivery", ["increment", "snapshot"])
 def test_a_ledger_that_was_lost_is_made_again_and_nothing_is_taken_twice(
-    road: Callable[..., Road], delivery: str
+    make_pipeline: Callable[..., ToyPipeline], delivery: str
 ) -> None:
-    toy = road(delivery=delivery)
-    silver = silver_asset(toy.contract)(unchanged)
+    toy = make_pipeline(delivery=delivery)
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     assert toy.run(toy.bronze, silver).success
     toy.land("part,holes,weight\nplate,2,1\n", day=NEXT)
@@ -206,8 +214,8 @@ def test_a_ledger_that_was_lost_is_made_again_and_nothing_is_taken_twice(
     assert [row["part"] for row in toy.rows("bronze") if row["_ingest_id"] == "00000002"] == ["tile"]
 
 
-def test_where_columns_evolve_the_table_gets_the_new_one(road: Callable[..., Road]) -> None:
-    toy = road(drift={"columns": "evolve"})
+def test_where_columns_evolve_the_table_gets_the_new_one(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(drift={"columns": "evolve"})
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     assert toy.run(toy.bronze).success
     toy.land("part,holes,weight,price\nplate,1,1,9\n", name="b.csv")
@@ -216,12 +224,12 @@ def test_where_columns_evolve_the_table_gets_the_new_one(road: Callable[..., Roa
     assert "column_drift" in str(check.description)
     prices = {row["part"]: row["price"] for row in toy.rows("bronze")}
     assert prices == {"brick": None, "plate": "9"}
-    assert toy.run(silver_asset(toy.contract)(unchanged)).success
+    assert toy.run(silver_asset(toy.contract)(as_arrived)).success
 
 
-def test_a_run_replaces_its_days_and_no_others(road: Callable[..., Road]) -> None:
-    toy = road(partitions=DAYS)
-    silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
+def test_a_run_replaces_its_days_and_no_others(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(partitions=DAYS)
+    silver = silver_asset(toy.contract, partitions=DAYS)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n", day=DAY)
     toy.land("part,holes,weight\nplate,2,1\nworse,0,1\n", day=NEXT)
     assert toy.run(toy.bronze, silver, start=DAY, end=NEXT).success
@@ -235,18 +243,18 @@ def test_a_run_replaces_its_days_and_no_others(road: Callable[..., Road]) -> Non
     ]  # fmt: skip
 
 
-def test_increments_are_all_read_and_snapshots_only_the_newest(road: Callable[..., Road]) -> None:
-    increments, snapshots = road(), road(delivery="snapshot")
+def test_increments_are_all_read_and_snapshots_only_the_newest(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    increments, snapshots = make_pipeline(), make_pipeline(delivery="snapshot")
     for toy in (increments, snapshots):
         toy.land("part,holes,weight\nbrick,4,2.5\n", day=DAY)
         toy.land("part,holes,weight\nplate,2,1\n", day=NEXT)
-        assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+        assert toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived)).success
     assert (sorted(increments.parts("silver")), snapshots.parts("silver")) == (["brick", "plate"], ["plate"])
 
 
-def test_what_a_snapshot_lacks_is_gone_and_may_come_back(road: Callable[..., Road]) -> None:
-    toy = road(delivery="snapshot")
-    silver = silver_asset(toy.contract)(unchanged)
+def test_what_a_snapshot_lacks_is_gone_and_may_come_back(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(delivery="snapshot")
+    silver = silver_asset(toy.contract)(as_arrived)
     both, one = "part,holes,weight\nbrick,4,2.5\nplate,2,1\n", "part,holes,weight\nbrick,4,2.5\n"
     seen = []
     for day, content in (("2013-01-01", both), ("2013-01-02", one), ("2013-01-03", both)):
@@ -256,9 +264,9 @@ def test_what_a_snapshot_lacks_is_gone_and_may_come_back(road: Callable[..., Roa
     assert seen == [["brick", "plate"], ["brick"], ["brick", "plate"]]
 
 
-def test_a_snapshot_without_rows_empties_the_table(road: Callable[..., Road]) -> None:
-    toy = road(delivery="snapshot", silver={"quality": []})
-    silver = silver_asset(toy.contract)(unchanged)
+def test_a_snapshot_without_rows_empties_the_table(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(delivery="snapshot", silver={"quality": []})
+    silver = silver_asset(toy.contract)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\n", day=DAY)
     assert toy.run(toy.bronze, silver).success
     toy.land("part,holes,weight\n", day=NEXT)
@@ -266,9 +274,9 @@ def test_a_snapshot_without_rows_empties_the_table(road: Callable[..., Road]) ->
     assert toy.rows("silver") == []
 
 
-def test_a_run_with_nothing_new_publishes_nothing(road: Callable[..., Road]) -> None:
-    toy = road(partitions=DAYS)
-    silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
+def test_a_run_with_nothing_new_publishes_nothing(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(partitions=DAYS)
+    silver = silver_asset(toy.contract, partitions=DAYS)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
     assert toy.run(toy.bronze, silver, start=DAY, end=NEXT).success
     before = [(toy.version(zone), toy.rows(zone)) for zone in ("bronze", "silver", "quarantine")]
@@ -281,9 +289,9 @@ def test_a_run_with_nothing_new_publishes_nothing(road: Callable[..., Road]) -> 
     assert sorted(toy.parts("silver")) == ["brick", "plate"]
 
 
-def test_upkeep_is_nothing_new_and_other_rows_are(road: Callable[..., Road]) -> None:
-    toy = road(partitions=DAYS)
-    silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
+def test_upkeep_is_nothing_new_and_other_rows_are(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(partitions=DAYS)
+    silver = silver_asset(toy.contract, partitions=DAYS)(as_arrived)
     toy.land("part,holes,weight\nbrick,4,2.5\nplate,1,1\n")
     assert toy.run(toy.bronze, silver, start=DAY).success
     table = toy.platform.lakehouse.snapshot(toy.table("silver")).delta
@@ -296,28 +304,28 @@ def test_upkeep_is_nothing_new_and_other_rows_are(road: Callable[..., Road]) -> 
     assert sorted(toy.parts("silver")) == ["brick", "plate"]
 
 
-def test_another_transform_derives_the_days_anew(road: Callable[..., Road]) -> None:
-    toy = road(partitions=DAYS)
+def test_another_transform_derives_the_days_anew(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(partitions=DAYS)
     toy.land("part,holes,weight\nbrick,4,2.5\n")
-    assert toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(unchanged), start=DAY).success
+    assert toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(as_arrived), start=DAY).success
 
     def doubled(rows: DataFrame) -> DataFrame:
         """Twice the holes."""
         return rows.withColumn("holes", rows.holes * 2)
 
-    assert toy.run(again(toy, DAYS)(doubled), start=DAY).success
+    assert toy.run(redeclared_silver(toy, DAYS)(doubled), start=DAY).success
     assert [row["holes"] for row in toy.rows("silver")] == [8]
 
 
 def test_many_days_are_judged_slice_by_slice_and_published_at_once(
-    road: Callable[..., Road], monkeypatch: pytest.MonkeyPatch
+    make_pipeline: Callable[..., ToyPipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.medallion.silver_days.SLICE_ROWS", 3)
-    toy = road(partitions=DAYS)
+    toy = make_pipeline(partitions=DAYS)
     days = [f"2013-01-0{n}" for n in range(1, 6)]
     for n, day in enumerate(days):
         toy.land(f"part,holes,weight\na{n},1,1\nb{n},0,1\na{n},2,2\n", day=day)
-    result = toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(unchanged), start=days[0], end=days[-1])
+    result = toy.run(toy.bronze, silver_asset(toy.contract, partitions=DAYS)(as_arrived), start=days[0], end=days[-1])
     assert result.success
     metadata = contract_check(result).metadata
     assert [metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")] == [15, 5, 10]
@@ -326,15 +334,15 @@ def test_many_days_are_judged_slice_by_slice_and_published_at_once(
     assert len(toy.rows("quarantine")) == 10
     toy.land("part,holes,weight\nanvil,1,9000\n", day=days[-1], name="b.csv")
     toy.land("part,holes,weight\nplate,1,1\n", day=days[0], name="b.csv")
-    refused = toy.run(toy.bronze, again(toy, DAYS)(unchanged), start=days[0], end=days[-1])
-    assert "light saw 9000.0" in failure(refused)
+    refused = toy.run(toy.bronze, redeclared_silver(toy, DAYS)(as_arrived), start=days[0], end=days[-1])
+    assert "light saw 9000.0" in failure_message(refused)
     assert (toy.version("silver"), toy.version("quarantine")) == before
 
 
-def test_lineage_names_the_source_column_of_each_published_column(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_lineage_names_the_source_column_of_each_published_column(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
-    toy.run(toy.bronze, silver_asset(toy.contract)(unchanged))
+    toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived))
     event = toy.platform.lineage.producer_of(str(toy.table("silver")))
     assert event is not None
     output = next(output for output in event["outputs"] if output["name"] == str(toy.table("silver")))
@@ -343,10 +351,10 @@ def test_lineage_names_the_source_column_of_each_published_column(road: Callable
     assert {output["name"].split("/")[0] for output in event["outputs"]} == {"silver", "quarantine"}
 
 
-def test_a_quarantine_is_as_protected_as_its_table(road: Callable[..., Road]) -> None:
-    toy = road(tags={"data_class": "restricted"})
+def test_a_quarantine_is_as_protected_as_its_table(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(tags={"data_class": "restricted"})
     toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
-    assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+    assert toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived)).success
 
     def leak(run: GovernedRun) -> Iterator[Written]:
         """Reads what was rejected. Grain: none."""
@@ -356,4 +364,4 @@ def test_a_quarantine_is_as_protected_as_its_table(road: Callable[..., Road]) ->
         key=("ops", "toys", toy.name), kind="ops", owner="toy-data", tags=TAGS, kinds=(),
         inputs={"rows": f"quarantine/toys/{toy.name}"},
     )(leak)  # fmt: skip
-    assert "which is 'restricted'" in failure(toy.run(asset))
+    assert "which is 'restricted'" in failure_message(toy.run(asset))

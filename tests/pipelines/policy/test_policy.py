@@ -7,7 +7,7 @@ import pytest
 from pipelines.contracts.model import COST_TAGS
 from pipelines.errors import DefinitionError
 from pipelines.policy import rules
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
 
 
 def test_an_owned_asset_with_all_tags_may_load() -> None:

@@ -28,9 +28,9 @@ from pipelines.settings import Settings
 from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance, records
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
-from tests.pipelines.toys import number, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import number, text
+from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -103,9 +103,9 @@ def known(blocks: DataFrame) -> DataFrame:
 
 @pytest.fixture
 def factory(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Factory:
-    contract = toys.contract(tmp_path, f"gold/toys/known_{uuid.uuid4().hex[:8]}", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, f"gold/toys/known_{uuid.uuid4().hex[:8]}", COLUMNS)
     asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(known)
-    sources = [toys.contract(tmp_path, f"{zone}/toys/blocks", COLUMNS) for zone in ("bronze", "silver")]
+    sources = [toy_contracts.contract(tmp_path, f"{zone}/toys/blocks", COLUMNS) for zone in ("bronze", "silver")]
     platform = platform_on(each_engine, tmp_path / "home", contract, *sources)
     clock.move(platform.settings, datetime(2013, 7, 1, tzinfo=UTC))
 

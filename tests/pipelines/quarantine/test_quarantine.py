@@ -17,8 +17,8 @@ from pipelines.provenance import chain
 from pipelines.quarantine import corrections, decisions
 from pipelines.quarantine.table import overview
 from pipelines.tables import RECORD_ID
-from tests.pipelines.quarantine_toys import COLUMNS, DAY, DAYS, LATER, NEXT, Bench
-from tests.pipelines.toys import text, whole
+from tests.pipelines.toy_contracts import integer, text
+from tests.pipelines.toy_quarantine import COLUMNS, DAY, DAYS, LATER, NEXT, Bench
 
 _names = itertools.count()
 Build = Callable[..., Bench]
@@ -157,7 +157,7 @@ def test_a_discarded_row_stays_in_quarantine_and_is_not_open(each_bench: Bench) 
 def test_a_discarded_row_stays_out_when_the_rule_is_dropped_and_comes_in_when_it_is_reopened(bench: Bench) -> None:
     plate = bench.rejected(3)
     corrections.discard(bench.quarantine, [plate], note="a test")
-    bench.agree([COLUMNS[0], whole("holes"), COLUMNS[2]])
+    bench.agree([COLUMNS[0], integer("holes"), COLUMNS[2]])
     bench.run()
     assert (bench.parts(), bench.codes(plate)) == (["brick"], ["discarded"])
     corrections.reopen(bench.quarantine, [plate], note="it was real")
@@ -192,7 +192,7 @@ def test_reopening_a_corrected_row_judges_it_as_it_arrived(bench: Bench) -> None
 
 
 def test_after_a_contract_was_mended_the_rows_with_that_reason_are_judged_again(bench: Bench) -> None:
-    bench.agree([COLUMNS[0], whole("holes", logicalTypeOptions={"minimum": 0}), text("weight")])
+    bench.agree([COLUMNS[0], integer("holes", logicalTypeOptions={"minimum": 0}), text("weight")])
     result = bench.replay(reason="holes_range", note="flat plates exist")
     assert (result["records"], result["clean"]) == (1, 1)
     assert bench.parts() == ["brick", "plate", "tile"]

@@ -19,7 +19,7 @@ from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.provenance.pins import Pins
 from pipelines.tables import TableVersion
 from pipelines.upkeep import maintenance, records
-from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
+from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 
 NOW = timedelta(0)
 MANY = [f"part {count:02d}" for count in range(25)]

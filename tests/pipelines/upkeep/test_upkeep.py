@@ -28,9 +28,9 @@ from pipelines.settings import PROJECT
 from pipelines.tables import INGESTED_AT, PARTITION, TableVersion
 from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.made_tables import BRONZE, QUARANTINE, SCHEMA, SILVER, append, block, parts, platform_on, write
-from tests.pipelines.toys import number, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import number, text
+from tests.pipelines.toy_tables import BRONZE, QUARANTINE, SCHEMA, SILVER, append, block, parts, platform_on, write
 
 TOLD = {"run_id": "the upkeep run", "asset": "ops/platform/compaction"}
 NOW = timedelta(0)
@@ -38,7 +38,7 @@ TEN = [f"part {count}" for count in range(10)]
 
 
 def contract(folder: Path, zone: str = "silver", **more: object) -> Contract:
-    return toys.contract(folder, f"{zone}/toys/blocks", [text("part"), number("weight")], **more)  # type: ignore[arg-type]
+    return toy_contracts.contract(folder, f"{zone}/toys/blocks", [text("part"), number("weight")], **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from pipelines.engine.session import Engine
 from pipelines.errors import ContractError, VerdictError
 from pipelines.tables import MALFORMED, RESCUED, TableId
 from pipelines.verdict import text_values, verdict
-from tests.pipelines import toys
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
 
 Row = dict[str, Any]
 Judge = Callable[..., list[Row]]
@@ -45,7 +45,7 @@ def blocks(folder: Path, **more: Any) -> Contract:
     properties = [
         text("part", primaryKey=True, primaryKeyPosition=1, required=True),
         {"name": "made", "logicalType": "date", "description": "d", "primaryKey": True, "primaryKeyPosition": 2, "required": True},
-        whole("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}),
+        integer("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}),
         number("weight", logicalTypeOptions={"minimum": 0.5}, transformSourceObjects=["weight"]),
         text("colour", enum=[{"value": "red"}, {"value": "blue"}], customProperties=[{"property": "severity", "value": "warning"}]),
         text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
@@ -53,12 +53,12 @@ def blocks(folder: Path, **more: Any) -> Contract:
         text("shop_name", transformSourceObjects=["shop"], relationships=[reference("silver.toys.makers.shop", "warning")]),
         {"name": "sold", "logicalType": "timestamp", "description": "When."},
         {"name": "boxed", "logicalType": "boolean", "description": "Whether."},
-        whole("edition"),
+        integer("edition"),
         number("weight_per_hole", transformLogic="weight / holes", logicalTypeOptions={"maximum": 5}),
     ]  # fmt: skip
     more.setdefault("quality", [row_rule("heavy_is_red", "weight", "weight < 3 or colour = 'red'", description="why")])
     values: dict[str, Any] = {"nullTokens": ["", "NA"], "winner": "edition desc, code"} | more
-    return toys.contract(folder, "silver/toys/blocks", properties, **values)
+    return toy_contracts.contract(folder, "silver/toys/blocks", properties, **values)
 
 
 def bronze(engine: Engine, rows: Sequence[Row]) -> Any:
@@ -331,7 +331,7 @@ def test_both_engines_take_the_same_texts_for_values(each_engine: Engine, tmp_pa
     texts = TEXTS[case]
     found = {"name": "holes", "logicalType": LOGICAL.get(texts.type, "number"), "physicalType": texts.type}
     found["customProperties"] = [{"property": k, "value": v} for k, v in texts.properties.items()]  # type: ignore[assignment]
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [found])
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [found])
     rows = bronze(each_engine, [{"holes": value} for value in (*texts.taken, *texts.refused)])
     judged = verdict.judge(verdict.typed(rows, contract, each_engine.kind), contract, {}).toArrow().to_pylist()
     judged = sorted(judged, key=lambda row: row["_record_id"])
@@ -359,7 +359,7 @@ def test_a_cast_that_is_taken_as_it_is_lets_through_what_the_grammar_does(
 def clocks(folder: Path, **more: Any) -> Contract:
     zone = [{"property": "timezone", "value": "America/New_York"}]
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": zone}
-    return toys.contract(folder, "silver/toys/blocks", [sold], **more)
+    return toy_contracts.contract(folder, "silver/toys/blocks", [sold], **more)
 
 
 def test_a_time_that_the_clocks_skipped_is_named_and_of_two_equal_ones_the_earlier_is_taken(
@@ -395,11 +395,11 @@ def test_the_summary_notices_keys_that_repeat_in_another_spelling(engine: Engine
 def test_bounds_may_be_exclusive_and_of_dates_and_lengths(each_engine: Engine, tmp_path: Path) -> None:
     made = {"name": "made", "logicalType": "date", "description": "d"}
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d"}
-    contract = toys.contract(
+    contract = toy_contracts.contract(
         tmp_path,
         "silver/toys/blocks",
         [
-            whole("holes", logicalTypeOptions={"exclusiveMinimum": 1, "exclusiveMaximum": 8}),
+            integer("holes", logicalTypeOptions={"exclusiveMinimum": 1, "exclusiveMaximum": 8}),
             made | {"logicalTypeOptions": {"minimum": "2013-01-01", "exclusiveMaximum": "2014-01-01"}},
             sold | {"logicalTypeOptions": {"exclusiveMinimum": "2013-05-06T07:08:09Z"}},
             text("code", logicalTypeOptions={"minLength": 2, "maxLength": 3}),

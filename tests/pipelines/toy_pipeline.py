@@ -17,8 +17,8 @@ from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import number, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,13 +30,13 @@ SOME = {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterO
 LIGHT = {"name": "light", "type": "sql", "query": "max(weight)", "mustBeLessOrEqualTo": 100}
 COLUMNS = [
     text("part", primaryKey=True, primaryKeyPosition=1, required=True),
-    whole("holes", logicalTypeOptions={"minimum": 1}),
+    integer("holes", logicalTypeOptions={"minimum": 1}),
     number("weight"),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class ToyPipeline:
     """One source of a name of its own, with its tables and assets, on a platform of its own."""
 
     platform: Platform
@@ -75,12 +75,12 @@ class Road:
 
     def gold(self, **more: Any) -> Contract:
         """A contract of a table that is derived from the source's silver table."""
-        made = toys.contract(self.folder, f"gold/toys/{self.name}", COLUMNS, **more)
+        made = toy_contracts.contract(self.folder, f"gold/toys/{self.name}", COLUMNS, **more)
         self.platform.contracts[made.table] = made
         return made
 
 
-def builder(engine: Engine, folder: Path, materialize: Materialize) -> Callable[..., Road]:
+def pipeline_builder(engine: Engine, folder: Path, materialize: Materialize) -> Callable[..., ToyPipeline]:
     """Makes roads on an engine; `silver` are properties of the silver contract alone, `more` of both."""
 
     def build(
@@ -89,33 +89,33 @@ def builder(engine: Engine, folder: Path, materialize: Materialize) -> Callable[
         columns: list[dict[str, Any]] = COLUMNS,
         silver: dict[str, Any] | None = None,
         **more: Any,
-    ) -> Road:
+    ) -> ToyPipeline:
         name = f"source_{next(_names)}"
         texts = [text(column["name"]) for column in columns]
-        bronze = toys.contract(folder, f"bronze/toys/{name}", texts, **more)
+        bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", texts, **more)
         typed = {"quality": [SOME, LIGHT], "nullTokens": ["NA"], "winner": "_ingest_id desc"} | (silver or {})
-        contract = toys.contract(folder, f"silver/toys/{name}", columns, **typed, **more)
+        contract = toy_contracts.contract(folder, f"silver/toys/{name}", columns, **typed, **more)
         settings = Settings(home=folder / f"home_{name}", profile="test", engine=engine.kind)
         platform = Platform(settings, lambda: {bronze.table: bronze, contract.table: contract})
         platform.engine = engine
-        return Road(platform, materialize, name, bronze_asset(bronze, partitions=partitions), contract, folder)
+        return ToyPipeline(platform, materialize, name, bronze_asset(bronze, partitions=partitions), contract, folder)
 
     return build
 
 
-def unchanged(rows: DataFrame) -> DataFrame:
+def as_arrived(rows: DataFrame) -> DataFrame:
     """Blocks as they arrived."""
     return rows
 
 
-def again(
-    toy: Road, partitions: dg.PartitionsDefinition[str] | None, contract: Contract | None = None
+def redeclared_silver(
+    toy: ToyPipeline, partitions: dg.PartitionsDefinition[str] | None, contract: Contract | None = None
 ) -> Callable[..., dg.AssetsDefinition]:
     """The decorator of the same table once more, as after an edit of the code or the contract."""
     return silver_asset(contract or toy.contract, partitions=partitions)
 
 
-def failure(result: dg.ExecuteInProcessResult) -> str:
+def failure_message(result: dg.ExecuteInProcessResult) -> str:
     [event] = result.get_step_failure_events()
     return str(event.step_failure_data.error_display_string)
 

@@ -18,8 +18,8 @@ from pipelines.quarantine.decisions import recorded
 from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
 from pipelines.tables import TableId
-from tests.pipelines import toys
-from tests.pipelines.toys import number, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,7 +28,7 @@ DAY, NEXT, LATER = "2013-01-01", "2013-01-02", "2013-01-04"
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-08")
 COLUMNS = [
     text("part", primaryKey=True, primaryKeyPosition=1, required=True),
-    whole("holes", logicalTypeOptions={"minimum": 1}),
+    integer("holes", logicalTypeOptions={"minimum": 1}),
     number("weight"),
 ]
 LANDED = "part,holes,weight\nbrick,4,2.5\nplate,0,1\n,NA,1\ntile,NA,x\nragged\n"
@@ -61,7 +61,7 @@ class Bench:
         name: str,
         partitions: dg.PartitionsDefinition[str] | None = None,
     ) -> Bench:
-        bronze = toys.contract(folder, f"bronze/toys/{name}", [text(c["name"]) for c in COLUMNS])
+        bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", [text(c["name"]) for c in COLUMNS])
         platform = Platform(
             Settings(home=folder / "home", profile="test", engine=engine.kind), lambda: {bronze.table: bronze}
         )
@@ -74,7 +74,7 @@ class Bench:
     def agree(self, columns: Sequence[dict[str, Any]], **more: Any) -> None:
         """Another version of the silver contract; as after a deployment, no asset is declared yet."""
         table = TableId("silver", "toys", self.name)
-        made: Contract = toys.contract(
+        made: Contract = toy_contracts.contract(
             self.folder, str(table), columns, nullTokens=["NA", ""], winner="_ingest_id desc", **more
         )
         self.platform.contracts[table] = made

@@ -85,7 +85,7 @@ def number(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "logicalType": "number", "description": f"The {name}.", **more}
 
 
-def whole(name: str, **more: Any) -> dict[str, Any]:
+def integer(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "logicalType": "integer", "physicalType": "int", "description": f"The {name}.", **more}
 
 
