@@ -1,15 +1,14 @@
-"""A small table with rejected rows, its assets and the contract that can be mended, for tests of what people do next."""
+"""A toy table with rejected rows, for tests of what people do about them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, silver_asset
@@ -19,29 +18,28 @@ from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.pipelines import toy_contracts
-from tests.pipelines.toy_contracts import integer, number, text
+from tests.pipelines.toy_contracts import text
+from tests.pipelines.toy_pipeline import COLUMNS, DAY, as_arrived, land
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-DAY, NEXT, LATER = "2013-01-01", "2013-01-02", "2013-01-04"
-DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-08")
-COLUMNS = [
-    text("part", primaryKey=True, primaryKeyPosition=1, required=True),
-    integer("holes", logicalTypeOptions={"minimum": 1}),
-    number("weight"),
-]
+LATER = "2013-01-04"
+#: Brick is clean. Plate (row 3) has no holes, row 4 lacks its part, tile (row 5) has no number as its weight, and row 6
+#: lacks columns.
 LANDED = "part,holes,weight\nbrick,4,2.5\nplate,0,1\n,NA,1\ntile,NA,x\nragged\n"
 
 
-def unchanged(rows: DataFrame) -> DataFrame:
-    """Blocks as they arrived."""
-    return rows
-
-
 @dataclass(slots=True)
-class Bench:
-    """One table on a platform of its own, in a Dagster of its own."""
+class ToyQuarantine:
+    """A silver table and its quarantine, on a platform and in a Dagster instance of their own.
+
+    Attributes:
+        platform: The platform.
+        name: The table's name.
+        folder: Where contracts are written.
+        partitions: The table's partitions; None for a table without days.
+        instance: The Dagster instance.
+        bronze: The bronze asset.
+        silver: The silver asset, of the newest contract.
+    """
 
     platform: Platform
     name: str
@@ -60,57 +58,57 @@ class Bench:
         *,
         name: str,
         partitions: dg.PartitionsDefinition[str] | None = None,
-    ) -> Bench:
-        bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", [text(c["name"]) for c in COLUMNS])
-        platform = Platform(
-            Settings(home=folder / "home", profile="test", engine=engine.kind), lambda: {bronze.table: bronze}
-        )
+    ) -> ToyQuarantine:
+        """Makes the platform and declares both assets; nothing has landed yet."""
+        columns = [text(column["name"]) for column in COLUMNS]
+        bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", columns)
+        settings = Settings(home=folder / "home", profile="test", engine=engine.kind)
+        platform = Platform(settings, lambda: {bronze.table: bronze})
         platform.engine = engine
-        made = cls(platform, name, folder, partitions, instance)
-        made.bronze = bronze_asset(bronze, partitions=partitions)
-        made.agree(COLUMNS)
-        return made
+        toy = cls(platform, name, folder, partitions, instance)
+        toy.bronze = bronze_asset(bronze, partitions=partitions)
+        toy.change_contract(COLUMNS)
+        return toy
 
-    def agree(self, columns: Sequence[dict[str, Any]], **more: Any) -> None:
-        """Another version of the silver contract; as after a deployment, no asset is declared yet."""
-        table = TableId("silver", "toys", self.name)
-        made: Contract = toy_contracts.contract(
-            self.folder, str(table), columns, nullTokens=["NA", ""], winner="_ingest_id desc", **more
-        )
-        self.platform.contracts[table] = made
-        self.silver = silver_asset(made, partitions=self.partitions)(unchanged)
+    def change_contract(self, columns: Sequence[dict[str, Any]], **more: Any) -> None:
+        """Declares the silver asset with a new contract; `more` as in `toy_contracts.document`."""
+        properties = {"nullTokens": ["NA", ""], "winner": "_ingest_id desc", **more}
+        contract = toy_contracts.contract(self.folder, str(self.table), columns, **properties)
+        self.platform.contracts[self.table] = contract
+        self.silver = silver_asset(contract, partitions=self.partitions)(as_arrived)
 
     @property
     def table(self) -> TableId:
+        """The silver table."""
         return TableId("silver", "toys", self.name)
 
     @property
     def definitions(self) -> dg.Definitions:
+        """A code location with both assets."""
         return dg.Definitions(
             assets=[self.bronze, self.silver], resources={"platform": self.platform}, executor=dg.in_process_executor
         )
 
     @property
     def quarantine(self) -> Quarantine:
+        """The quarantine at its newest version, with the decisions that count now."""
         return Quarantine.of(self.platform, self.table)
 
     def land(self, content: str = LANDED, *, day: str = DAY, name: str = "a.csv") -> None:
-        self.platform.landing.deliver(
-            domain="toys", source=self.name, interval=day, name=name, content=content.encode()
-        )
+        """Lands one delivery of the source."""
+        land(self.platform, self.name, content, day=day, name=name)
 
-    def run(self, start: str | None = None, end: str | None = None) -> None:
-        """An ordinary run of both tables."""
+    def run(self) -> None:
+        """Materializes both tables, over all days if they have days; raises the error of a failed run."""
         tags = {}
         if self.partitions:
-            tags = {
-                "dagster/asset_partition_range_start": start or DAY,
-                "dagster/asset_partition_range_end": end or start or "2013-01-07",
-            }
+            days = self.partitions.get_partition_keys()
+            tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
         resources = {"platform": dg.ResourceDefinition.hardcoded_resource(self.platform)}
         dg.materialize([self.bronze, self.silver], instance=self.instance, resources=resources, tags=tags)
 
     def replay(self, note: str = "again", by: str = "ann", **which: Any) -> dict[str, Any]:
+        """Judges rows again; `which` are the attributes of `Which`."""
         return replay(
             self.platform,
             self.table,
@@ -122,27 +120,38 @@ class Bench:
         )
 
     def rows(self, zone: Any) -> dict[str, dict[str, Any]]:
-        """Row by record id."""
-        house = self.platform.lakehouse
-        rows = house.snapshot(TableId(zone, "toys", self.name)).arrow().to_pylist()
+        """Record id to row, in a zone."""
+        rows = self.platform.lakehouse.snapshot(TableId(zone, "toys", self.name)).arrow().to_pylist()
         return {row["_record_id"]: row for row in rows}
 
     def parts(self) -> list[Any]:
+        """The column `part` of the clean rows, sorted."""
         return sorted(row["part"] for row in self.rows("silver").values())
 
-    def rejected(self, number: int, *, day: str = DAY) -> str:
-        """The record id of the rejected row that stood at `number` in its file of that day."""
+    def record_id(self, number: int, *, day: str = DAY) -> str:
+        """The record id of the row with a number in the file of a day."""
+        place = (number, day)
         rows = self.rows("bronze").values()
-        [found] = [row["_record_id"] for row in rows if (row["_source_row"], row["_partition"]) == (number, day)]
-        return str(found)
+        [record_id] = [row["_record_id"] for row in rows if (row["_source_row"], row["_partition"]) == place]
+        return str(record_id)
 
-    def balanced(self) -> bool:
-        """Whether every row that came in stands in exactly one of both tables."""
-        clean, bad = set(self.rows("silver")), set(self.rows("quarantine"))
-        return not clean & bad and clean | bad == set(self.rows("bronze"))
+    def every_row_is_in_one_table(self) -> bool:
+        """Whether each bronze row is either in silver or in quarantine, and nothing else is there."""
+        clean, rejected = set(self.rows("silver")), set(self.rows("quarantine"))
+        return not clean & rejected and clean | rejected == set(self.rows("bronze"))
 
-    def codes(self, record: str) -> list[str]:
-        return [reason["code"] for reason in self.rows("quarantine")[record]["_reasons"]]
+    def codes(self, record_id: str) -> list[str]:
+        """The reasons of a rejected row."""
+        return [reason["code"] for reason in self.rows("quarantine")[record_id]["_reasons"]]
 
     def acts(self) -> list[tuple[str, str]]:
-        return [(made.act, made.record_id) for made in recorded(self.platform.lakehouse, self.table)]
+        """Every act on record with its record id, oldest first."""
+        return [(decision.act, decision.record_id) for decision in recorded(self.platform.lakehouse, self.table)]
+
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the newest materialization of the quarantine."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(["quarantine", "toys", self.name]))
+        assert event is not None
+        materialization = event.asset_materialization
+        assert materialization is not None
+        return {name: entry.value for name, entry in materialization.metadata.items()}
