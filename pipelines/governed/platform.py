@@ -107,11 +107,11 @@ class Platform:
 
     def note(self, found: Sequence[Finding], *, table: TableId, run_id: str) -> None:
         """Keeps what a run noticed about its deliveries, as rows of the findings table."""
-        from pipelines.landing import arrivals
-        from pipelines.landing.arrivals import FINDINGS
+        from pipelines.medallion import deliveries_check
+        from pipelines.medallion.deliveries_check import FINDINGS
 
         if found:
-            self.lakehouse.record(FINDINGS, arrivals.finding_rows(found, table=table, run_id=run_id))
+            self.lakehouse.record(FINDINGS, deliveries_check.finding_rows(found, table=table, run_id=run_id))
 
     def close(self) -> None:
         """Stops the engine, if it was started."""

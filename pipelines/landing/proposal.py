@@ -13,8 +13,8 @@ from typing import Any
 
 from pipelines.contracts.model import COST_TAGS, UNKNOWN, Contract, Format
 from pipelines.errors import NotFoundError
+from pipelines.landing.formats.base import shown
 from pipelines.landing.formats.opening import lines, unpacked
-from pipelines.landing.formats.piece import shown
 from pipelines.landing.zone import Delivery, Landing
 
 #: Rows that are looked at for types; what comes later and does not fit is what verdicts are for.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError, TransientError
 from pipelines.landing.column_drift import ColumnDrift
-from pipelines.landing.formats.piece import Piece
+from pipelines.landing.formats.base import Piece
 from pipelines.landing.ledger import Batch
 from pipelines.landing.zone import Delivery, Landing
 from pipelines.tables import (
@@ -102,20 +102,20 @@ def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
 def _pieces(
     landing: Landing, contract: Contract, delivery: Delivery, header: Callable[[list[str]], None]
 ) -> Iterator[Piece]:
-    from pipelines.landing.formats import delimited, documents, json_lines, log_lines, opening, parquet
+    from pipelines.landing.formats import csv, document, jsonl, log, opening, parquet
 
     text = functools.partial(opening.opened, landing, contract, delivery)
     match contract.format:
         case "csv":
-            return delimited.read(text, contract, delivery, header)
+            return csv.read(text, contract, delivery, header)
         case "jsonl":
-            return json_lines.read(text, contract, delivery, header)
+            return jsonl.read(text, contract, delivery, header)
         case "log":
-            return log_lines.read(text, contract, delivery, header)
+            return log.read(text, contract, delivery, header)
         case "parquet":
             return parquet.read(landing, contract, delivery, header)
         case _:
-            return documents.read(landing, contract, delivery, header)
+            return document.read(landing, contract, delivery, header)
 
 
 def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) -> pa.RecordBatch:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append
-from pipelines.landing import arrivals, ledger_recovery, reading
+from pipelines.landing import ledger_recovery, reading
 from pipelines.landing.edge import Edge
 from pipelines.landing.zone import Delivery
 from pipelines.lineage.events import Dataset, Field
+from pipelines.medallion import deliveries_check
 from pipelines.medallion.judging import commit_metadata
 from pipelines.tables import PARTITION
 
@@ -47,6 +48,6 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
         fields = tuple(Field(column.name, "string", column.description) for column in contract.columns)
         dataset = Dataset(str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.bytes(at))
         metadata = {"files": files, "rows_in": rows, "rows_clean": rows, "rows_quarantined": 0}
-        yield Written(dataset, metadata, arrivals.check_result(edge, files=files, rows=rows))
+        yield Written(dataset, metadata, deliveries_check.check_result(edge, files=files, rows=rows))
 
     return work

@@ -137,8 +137,8 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
 
 def _line(landing: Landing, delivery: Delivery, row: int) -> str | None:
     """The line of that number in a text file, plain or packed; None where there is none."""
+    from pipelines.landing.formats.base import shown
     from pipelines.landing.formats.opening import lines, unpacked
-    from pipelines.landing.formats.piece import shown
 
     with unpacked(landing, delivery) as stream:
         return next((shown(line) for number, line in lines(stream) if number == row), None)

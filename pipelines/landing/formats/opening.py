@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
-from pipelines.landing.formats.piece import BLOCK_BYTES
+from pipelines.landing.formats.base import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from pipelines.contracts.model import Contract

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipelines.landing.formats.base import Piece
 from pipelines.landing.formats.opening import refuse_repeated, wrong_format
-from pipelines.landing.formats.piece import Piece
 
 if TYPE_CHECKING:
     import pyarrow as pa

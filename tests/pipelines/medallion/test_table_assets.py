@@ -11,10 +11,10 @@ import pytest
 
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
-from pipelines.landing.arrivals import FINDINGS
 from pipelines.landing.edge import Edge
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset, silver_asset
+from pipelines.medallion.deliveries_check import FINDINGS
 from tests.pipelines.roads import (
     DAY,
     DAYS,

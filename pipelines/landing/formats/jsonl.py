@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipelines.landing.formats.base import BLOCK_BYTES, Piece, shown
 from pipelines.landing.formats.opening import lines
-from pipelines.landing.formats.piece import BLOCK_BYTES, Piece, shown
 
 if TYPE_CHECKING:
     from pipelines.contracts.model import Contract

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
+from pipelines.landing.formats.base import BLOCK_BYTES, Piece, broken_lines, shown
 from pipelines.landing.formats.opening import refuse_repeated
-from pipelines.landing.formats.piece import BLOCK_BYTES, Piece, broken_lines, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

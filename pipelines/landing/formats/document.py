@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pipelines.landing.formats.piece import Piece
+from pipelines.landing.formats.base import Piece
 
 if TYPE_CHECKING:
     from pipelines.contracts.model import Contract

@@ -23,7 +23,7 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing import reading
 from pipelines.landing.column_drift import ColumnDrift
-from pipelines.landing.formats.piece import BLOCK_BYTES
+from pipelines.landing.formats.base import BLOCK_BYTES
 from pipelines.landing.ledger import Batch
 from pipelines.landing.zone import Landing, Manifest
 from pipelines.tables import MALFORMED, RESCUED
