@@ -18,7 +18,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from pipelines.errors import GoldpathError
-from pipelines.landing.zone import Landing, Manifest
+from pipelines.landing.delivery import Manifest
+from pipelines.landing.zone import Landing
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT, PushSource
 from serving.errors import PushRefused, RequestError
 from serving.grouped import Grouped

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import CommitConflict, LandingError, NotFoundError
+from pipelines.errors import CommitConflict, NotFoundError
 from pipelines.lakehouse import time_travel
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged, StagedFile, staged
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pipelines.engine.session import Engine
-    from pipelines.landing.zone import Delivery
 
 #: What each table's log is told: old entries go only when upkeep says so, which knows what a model's record names.
 PROPERTIES: dict[str, str | None] = {
@@ -250,18 +249,20 @@ class Lakehouse(ABC):
         self,
         table: TableId,
         parts: Iterable[Part],
-        left: Callable[[Delivery, LandingError], None],
         *,
         schema: pa.Schema,
     ) -> Staged:
-        """Stages the rows of deliveries as they come; one that raises LandingError is left out, and `left` is told.
+        """Stages the rows of parts as they come; a part that raises LandingError is left out as a whole.
 
-        A part's interval is its `_partition`; the schema is the given one with what the batches have beyond it.
+        Args:
+            table: The table that they will belong to.
+            parts: The rows, by the value of the `_partition` column.
+            schema: Columns that the result has in any case; those that the batches have besides are added.
         """
         import pyarrow as pa
 
         stage = ArrowStage(self._staging(table))
-        stage.write(parts, left)
+        stage.write(parts)
         files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
         return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
 

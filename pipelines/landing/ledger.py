@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.errors import CommitConflict, LandingError
-from pipelines.landing.zone import Delivery
+from pipelines.landing.delivery import Delivery
 
 Fate = Literal["batch", "duplicate", "refused"]
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from pipelines.contracts.model import Contract
 from pipelines.lakehouse.base import Lakehouse
+from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import PREFIX_CHARACTERS
 from pipelines.landing.ledger import Ledger, Record
-from pipelines.landing.zone import Delivery, Landing
+from pipelines.landing.zone import Landing
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_URI
 
 

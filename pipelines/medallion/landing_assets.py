@@ -21,7 +21,7 @@ from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, Written
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import Manifest
+from pipelines.landing.delivery import Manifest
 from pipelines.lineage.events import Dataset
 from pipelines.sources.base import Source
 from pipelines.tables import TableId

@@ -1,38 +1,41 @@
-"""Documents: any bytes. A row describes one; the bytes stay in landing, which never changes them."""
+"""Documents: files of any bytes. A row describes one; the bytes stay in landing, where they are never changed."""
 
 from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from pipelines.landing.formats.base import Piece
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import DeliveredFile, Piece, Sample
+from pipelines.landing.zone import Landing
 
-if TYPE_CHECKING:
-    from pipelines.contracts.model import Contract
-    from pipelines.landing.zone import Delivery, Landing
-
-#: What is known of every document; its manifest's attributes come beside it under their own names.
+NAMES_EVERY_COLUMN = False
+#: What is known of every document; the attributes of its manifest are further columns.
 COLUMNS = ("name", "media_type", "bytes", "sha256", "uri")
 
 
-def read(
-    landing: Landing, contract: Contract, delivery: Delivery, header: Callable[[list[str]], None]
-) -> Iterator[Piece]:
+def read(file: DeliveredFile) -> Iterator[Piece]:
     """One row: name, media type, size in bytes, SHA-256, uri below the landing root, and the manifest's attributes."""
     import pyarrow as pa
 
-    manifest = landing.manifest(delivery)
+    delivery = file.delivery
+    manifest = file.landing.manifest(delivery)
     name = PurePosixPath(delivery.uri).name
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    known = dict(zip(COLUMNS, (name, kind, str(delivery.bytes), delivery.sha256, delivery.uri), strict=True))
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    known = dict(zip(COLUMNS, (name, media_type, str(delivery.bytes), delivery.sha256, delivery.uri), strict=True))
     attributes = {key: _text(value) for key, value in (manifest.attributes if manifest else {}).items()}
     values = known | {key: value for key, value in attributes.items() if value is not None}
-    header([key for key in values if key in {column.name for column in contract.columns} or key in attributes])
+    declared = {column.name for column in file.contract.columns}
+    file.header([key for key in values if key in declared or key in attributes])
     columns = {key: pa.array([value], pa.string()) for key, value in values.items()}
     yield Piece(pa.array([1], pa.int64()), columns)
+
+
+def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
+    """None: any file could be a document."""
+    return None
 
 
 def _text(value: object) -> str | None:

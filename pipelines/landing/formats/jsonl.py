@@ -1,44 +1,43 @@
-"""JSON lines: one object a line; numbers keep the text that arrived."""
+"""JSON lines: one object per line; numbers keep the text that arrived."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from pipelines.landing.formats.base import BLOCK_BYTES, Piece, shown
-from pipelines.landing.formats.opening import lines
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, Sample, sample_text, shown
+from pipelines.landing.formats.opening import lines, sampled_lines, text_stream
+from pipelines.landing.zone import Landing
 
-if TYPE_CHECKING:
-    from pipelines.contracts.model import Contract
-    from pipelines.landing.zone import Delivery
-
+#: A line may leave out a column that has no value.
+NAMES_EVERY_COLUMN = False
 LINES_PER_PIECE = 20_000
 
 
-def read(
-    open_stream: Callable[[], Any], contract: Contract, delivery: Delivery, header: Callable[[list[str]], None]
-) -> Iterator[Piece]:
-    """The objects of a file. A line that is no object, or that text cannot hold, is malformed; blank lines are none.
+def read(file: DeliveredFile) -> Iterator[Piece]:
+    """The objects of a file; blank lines are skipped.
 
-    `header` is told each name that the contract does not know when it is first seen.
+    A line is malformed if it is not a JSON object, or holds a NUL or half a character. `file.header` is called with
+    each name that the contract does not know, when it is first seen.
     """
-    known = {column.name for column in contract.columns}
-    told: set[str] = set()
+    known = {column.name for column in file.contract.columns}
     rows: list[int] = []
     records: list[dict[str, Any]] = []
     malformed: dict[int, str] = {}
     size = 0
-    with open_stream() as stream:
+    with text_stream(file) as stream:
         for number, line in lines(stream):
             if not line.strip():
                 continue
             record = _record(line)
             if record is None:
                 malformed[len(rows)] = shown(line)
-            elif not record.keys() <= known and (fresh := record.keys() - known - told):
-                told |= fresh
-                header([name for name in record if name in fresh])
+            elif not record.keys() <= known:
+                new = [name for name in record if name not in known]
+                known.update(new)
+                file.header(new)
             rows.append(number)
             records.append(record or {})
             size += len(line)
@@ -47,6 +46,20 @@ def read(
                 rows, records, malformed, size = [], [], {}, 0
     if rows:
         yield _piece(rows, records, malformed)
+
+
+def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
+    """The first objects of a text whose first line begins one.
+
+    Raises:
+        ValueError: if a line is not JSON although it ends as an object does.
+    """
+    texts = list(sampled_lines(landing, delivery))
+    if not texts or not texts[0].startswith("{"):
+        return None
+    records = [json.loads(text, parse_float=str, parse_int=str) for text in texts if text.endswith("}")]
+    names = dict.fromkeys(name for record in records for name in record)
+    return Sample("jsonl", ",", {name: [sample_text(record.get(name)) for record in records] for name in names})
 
 
 def _piece(rows: list[int], records: list[dict[str, Any]], malformed: dict[int, str]) -> Piece:
@@ -58,12 +71,12 @@ def _piece(rows: list[int], records: list[dict[str, Any]], malformed: dict[int, 
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """A JSON object whose numbers stay the text that arrived; None for no object, half a character or a NUL."""
+    """A JSON object whose numbers stay the text that arrived; None for anything that is not an object of texts."""
     try:
         record = json.loads(line.decode(), parse_float=str, parse_int=str, parse_constant=str)
         if b"\\u" in line:
             text = json.dumps(record, ensure_ascii=False)
-            text.encode()
+            text.encode()  # half a character, as in "\ud800", raises
             if "\\u0000" in text:
                 return None
     except (ValueError, RecursionError):

@@ -12,9 +12,10 @@ import pytest
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
+from pipelines.landing.delivery import MANIFEST, Manifest
 from pipelines.landing.edge import Edge
 from pipelines.landing.ledger import Batch, Ledger
-from pipelines.landing.zone import MANIFEST, Landing, Manifest
+from pipelines.landing.zone import Landing
 from tests.pipelines import toys
 from tests.pipelines.toys import text
 
@@ -49,7 +50,7 @@ class Source:
         error = LandingError(
             object=name, observed="it is broken", expected="a whole one", next_step="mend it", code=code
         )
-        edge.leaving([])(delivery, error)
+        edge.leave_out(delivery, error)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing import reading
 from pipelines.landing.column_drift import ColumnDrift
+from pipelines.landing.delivery import Manifest
 from pipelines.landing.formats.base import BLOCK_BYTES
 from pipelines.landing.ledger import Batch
-from pipelines.landing.zone import Landing, Manifest
+from pipelines.landing.zone import Landing
 from pipelines.tables import MALFORMED, RESCUED
 from tests.pipelines import toys
 from tests.pipelines.toys import number, text, whole
@@ -189,7 +190,7 @@ def test_a_value_in_another_encoding_is_a_malformed_row_and_the_rest_is_read(rea
 
 
 def test_a_header_in_another_encoding_is_refused(read: Read) -> None:
-    with pytest.raises(LandingError, match=r"a header that is no UTF-8.*correct delimiter or encoding"):
+    with pytest.raises(LandingError, match=r"a header that is not UTF-8.*correct delimiter or encoding"):
         read("part,größe\na,1\n".encode("latin-1"))
 
 

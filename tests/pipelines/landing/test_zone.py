@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import LandingError
-from pipelines.landing.zone import MANIFEST, Landing, Manifest, digest
+from pipelines.landing.delivery import MANIFEST, Manifest, digest
+from pipelines.landing.zone import Landing
 
 DAY = "2013-01-01"
 

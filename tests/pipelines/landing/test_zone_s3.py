@@ -14,7 +14,8 @@ import pytest
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, TransientError
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import MANIFEST, Landing, Manifest
+from pipelines.landing.delivery import MANIFEST, Manifest
+from pipelines.landing.zone import Landing
 from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.settings import Settings
 from pipelines.tables import TableId

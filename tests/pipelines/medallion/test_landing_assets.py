@@ -24,7 +24,7 @@ from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, TransientError
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import MANIFEST
+from pipelines.landing.delivery import MANIFEST
 from pipelines.medallion.landing_assets import extract, landing_asset
 from pipelines.retrying import Backoff
 from pipelines.settings import PROJECT, Settings

@@ -112,7 +112,8 @@ KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipelines.landing.zone import Landing, Manifest
+from pipelines.landing.delivery import Manifest
+from pipelines.landing.zone import Landing
 from pipelines.sources.kafka import KafkaTopic
 
 url, name, root = sys.argv[1:]

@@ -12,9 +12,9 @@ import pytest
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing.edge import Edge
+from pipelines.landing.findings import FINDINGS
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset, silver_asset
-from pipelines.medallion.deliveries_check import FINDINGS
 from tests.pipelines.roads import (
     DAY,
     DAYS,
