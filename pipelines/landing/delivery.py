@@ -19,6 +19,8 @@ INTERVAL = "dt="
 MANIFEST = ".manifest.json"
 #: How the name of a numbered delivery begins.
 SEQUENCE = re.compile(r"(\d{8})-")
+#: A record id is the prefix of its delivery, of so many characters, and the number of its row.
+PREFIX_CHARACTERS = 16
 #: Bytes that are read at once for a checksum; each read is one request where a bucket holds the file.
 _READ_BYTES = 1 << 20
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.column_drift import ColumnDrift
-from pipelines.landing.delivery import Delivery, Manifest
+from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest
 from pipelines.landing.findings import Finding, Treatment
 from pipelines.landing.ledger import Batch, Ledger
 from pipelines.landing.zone import Landing
@@ -25,8 +25,6 @@ BATCH_BYTES = 1 << 30
 BATCH_FILES = 10_000
 #: How far a store's clock may be ahead of this machine's before it is reported.
 CLOCK_SKEW_SECONDS = 300
-#: Characters of a record id that stand for its delivery; the row's number follows.
-PREFIX_CHARACTERS = 16
 
 
 def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.base import text
-from pipelines.landing.delivery import Delivery
-from pipelines.landing.edge import PREFIX_CHARACTERS
+from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery
 from pipelines.landing.zone import Landing
 from pipelines.lineage.events import version_of
 from pipelines.models.registry import Registry

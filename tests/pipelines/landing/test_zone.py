@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -122,13 +123,33 @@ def test_a_file_is_never_seen_before_its_manifest(landing: Landing) -> None:
     assert len(names(landing)) == 200
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"bytes": 1}', '{"sha256": null}'])
-def test_a_manifest_that_is_none_is_named(landing: Landing, text: str) -> None:
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "null", "[" * 100_000, '{"bytes": 1}', '{"sha256": null}', '{"bytes": "25", "sha256": "x"}',
+    '{"bytes": null, "sha256": "x"}', '{"bytes": 2.5, "sha256": "x"}', '{"bytes": 1, "sha256": "x", "rows": "2"}',
+    '{"bytes": 1, "sha256": "x", "position": []}',
+], ids=lambda text: text[:40])  # fmt: skip
+def test_a_manifest_that_cannot_be_read_is_named_in_the_error(landing: Landing, text: str) -> None:
     path = land(landing, "a.csv")
     path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
     [delivery] = landing.deliveries("toys", "blocks")
     with pytest.raises(LandingError, match=r"a\.csv\.manifest\.json.*ask the source for it again"):
         landing.manifest(delivery)
+
+
+def test_a_manifest_may_have_members_that_nobody_knows(landing: Landing) -> None:
+    path = land(landing, "a.csv")
+    text = '{"bytes": 4, "sha256": "x", "rows": null, "flag": {"new": [1]}}'
+    path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
+    [delivery] = landing.deliveries("toys", "blocks")
+    assert landing.manifest(delivery) == Manifest(bytes=4, sha256="x")
+
+
+def test_a_landed_manifest_is_a_json_object_with_the_declared_members(landing: Landing) -> None:
+    manifest = Manifest.of(b"a\n1\n", rows=1, position={"id": 7}, attributes={"language": None})
+    path = land(landing, "a.csv", manifest=manifest)
+    record = json.loads(path.with_name(path.name + MANIFEST).read_bytes())
+    assert list(record) == ["bytes", "sha256", "rows", "produced_at", "sequence", "position", "attributes"]
+    assert (record["bytes"], record["position"], record["attributes"]) == (4, {"id": 7}, {"language": None})
 
 
 def test_an_extraction_goes_on_where_the_newest_complete_delivery_left_off(landing: Landing) -> None:
