@@ -27,7 +27,7 @@ _TYPES = {
 }
 
 
-def sample(landing: Landing, domain: str, source: str) -> Sample:
+def newest_sample(landing: Landing, domain: str, source: str) -> Sample:
     """The beginning of the newest delivery of a source, read as the format that it seems to have.
 
     Raises:

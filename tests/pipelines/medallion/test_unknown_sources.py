@@ -75,7 +75,7 @@ def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
 ) -> None:
     toy = road()
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
-    found = proposal.sample(toy.platform.landing, "toys", "strange")
+    found = proposal.newest_sample(toy.platform.landing, "toys", "strange")
     texts = proposal.render(proposal.documents("toys", "strange", found, toy.contract))
     assert set(texts) == {"bronze_strange.yaml", "silver_strange.yaml"}
     for name, text in texts.items():

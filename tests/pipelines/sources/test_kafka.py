@@ -299,7 +299,7 @@ def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one(topic: Callable
     for created in clicks.admin.create_topics([NewTopic(clicks.name, 1, 1)]).values():
         created.result()
     clicks.produce(*[b'{"n": 2}'] * 3)
-    with pytest.raises(LandingError, match="deleted and made anew"):
+    with pytest.raises(LandingError, match="deleted and created again"):
         clicks.extract(file.position)
     [anew] = clicks.extract(file.position, gap="report")
     assert ([record["n"] for record in records([anew])], list(anew.attributes["lost"])) == ([2, 2, 2], ["topic_id"])

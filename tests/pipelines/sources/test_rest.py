@@ -178,7 +178,7 @@ def test_credentials_go_with_each_request_and_into_no_error(
     assert ids(landed.take(SOURCE)) == [[1, 2], [3, 4], [5]]
     assert "s3cr" not in str(landed.position)
     api.token = "another"
-    with pytest.raises(LandingError, match="look at the credentials in GOLDPATH_SOURCES") as caught:
+    with pytest.raises(LandingError, match="check the credentials in GOLDPATH_SOURCES") as caught:
         landed.take(SOURCE)
     assert "s3cr" not in str(caught.value)
 
