@@ -1,4 +1,4 @@
-"""Files as bronze rows: every value as the text that arrived, every row with its place, nothing lost in silence."""
+"""Files as bronze rows: every value as the text that arrived, every row with its place; nothing is dropped."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def read(tmp_path: Path) -> Read:
         contract = toys.contract(
             tmp_path, "bronze/toys/blocks", COLUMNS, format=format, drift={"columns": columns}, **more
         )
-        said = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
-        return [row for part in batches(tmp_path, contract, content, **said) for row in part.to_pylist()]
+        manifest = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
+        return [row for part in batches(tmp_path, contract, content, **manifest) for row in part.to_pylist()]
 
     return run
 
@@ -56,9 +56,9 @@ def read(tmp_path: Path) -> Read:
 def batches(folder: Path, contract: Contract, content: bytes, **more: Any) -> list[pa.RecordBatch]:
     landing = Landing(folder / f"landing_{contract.path.stem}")
     landing.deliver(domain="toys", source="blocks", interval="2013-01-01", name="blocks.txt", content=content, **more)
-    [found] = landing.deliveries("toys", "blocks")
-    digest = landing.checksum(found)
-    delivery = replace(found, sha256=digest, prefix=digest[:16])
+    [delivery] = landing.deliveries("toys", "blocks")
+    digest = landing.checksum(delivery)
+    delivery = replace(delivery, sha256=digest, prefix=digest[:16])
     return list(reading.read(landing, contract, Batch(7, PLANNED.isoformat(), (delivery,)), delivery))
 
 
@@ -71,9 +71,9 @@ def places(rows: Rows) -> list[int]:
 
 
 def malformed(rows: Rows) -> dict[int, str]:
-    """The lines that are no rows, by their place."""
-    found = {row["_source_row"]: json.loads(row[RESCUED] or "{}") for row in rows}
-    return {place: rescued[MALFORMED] for place, rescued in found.items() if MALFORMED in rescued}
+    """The texts of malformed lines by their place."""
+    by_place = {row["_source_row"]: json.loads(row[RESCUED] or "{}") for row in rows}
+    return {place: rescued[MALFORMED] for place, rescued in by_place.items() if MALFORMED in rescued}
 
 
 def test_every_value_is_the_text_that_arrived(read: Read) -> None:
@@ -82,7 +82,7 @@ def test_every_value_is_the_text_that_arrived(read: Read) -> None:
     assert places(rows) == [2, 3]
 
 
-def test_every_row_says_where_it_came_from(tmp_path: Path) -> None:
+def test_every_row_has_its_file_row_batch_and_record_id(tmp_path: Path) -> None:
     contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     [batch] = batches(tmp_path, contract, b"part,holes,weight\na,1,2\nb,1,2\n")
     assert batch.schema == reading.schema(contract)
@@ -93,12 +93,12 @@ def test_every_row_says_where_it_came_from(tmp_path: Path) -> None:
     assert first["_record_id"] != second["_record_id"]
 
 
-def test_one_row_has_one_record_id_whenever_it_is_read(read: Read) -> None:
+def test_a_row_that_is_read_again_has_the_same_record_id(read: Read) -> None:
     content = b"part,holes,weight\na,1,2\nb,1,2\n"
     assert [row["_record_id"] for row in read(content)] == [row["_record_id"] for row in read(content)]
 
 
-def test_a_byte_order_mark_belongs_to_no_name(read: Read) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_name(read: Read) -> None:
     assert values(read("\ufeffpart,holes,weight\na,1,2\n".encode())) == [("a", "1", "2")]
 
 
@@ -107,11 +107,11 @@ def test_quotes_and_newlines_are_part_of_a_value(read: Read) -> None:
     assert values(rows) == [('red, "big"\nand heavy', "1", "2"), ("b", "1", "2")]
 
 
-def test_carriage_returns_end_a_line_and_are_no_value(read: Read) -> None:
+def test_carriage_returns_before_a_line_end_are_not_part_of_a_value(read: Read) -> None:
     assert values(read(b"part,holes,weight\r\na,1,2\r\nb,1,2\r\n")) == [("a", "1", "2"), ("b", "1", "2")]
 
 
-def test_columns_may_come_in_another_order_or_not_at_all(read: Read) -> None:
+def test_columns_in_another_order_are_found_by_name_and_missing_ones_are_null(read: Read) -> None:
     assert values(read(b"weight,part\n2,a\n")) == [("a", None, "2")]
 
 
@@ -121,14 +121,14 @@ def test_a_ragged_line_is_kept_with_its_place(read: Read) -> None:
     assert {row["_source_row"]: row["part"] for row in rows} == {2: "a", 3: None, 4: "b", 5: None, 6: "c"}
 
 
-def test_places_stay_right_in_a_file_of_several_blocks(tmp_path: Path) -> None:
+def test_rows_have_their_places_in_a_file_of_several_blocks(tmp_path: Path) -> None:
     contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     count, ragged = 120_000, {5, 60_000, 119_999}
     lines = [b"only one value" if n in ragged else b"part %06d,1,%s" % (n, b"2" * 80) for n in range(count)]
     assert sum(map(len, lines)) > BLOCK_BYTES
     read = pa.Table.from_batches(batches(tmp_path, contract, b"part,holes,weight\n" + b"\n".join(lines)))
-    found = dict(zip(read["_source_row"].to_pylist(), read["part"].to_pylist(), strict=True))
-    assert found == {n + 2: None if n in ragged else f"part {n:06d}" for n in range(count)}
+    parts = dict(zip(read["_source_row"].to_pylist(), read["part"].to_pylist(), strict=True))
+    assert parts == {n + 2: None if n in ragged else f"part {n:06d}" for n in range(count)}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_blank_lines_before_the_header_lose_nothing(read: Read) -> None:
     assert values(read(b"\n\npart,holes,weight\na,1,2\n")) == [("a", "1", "2")]
 
 
-def test_an_unknown_column_is_kept_beside_the_row(read: Read) -> None:
+def test_values_of_unknown_columns_are_rescued(read: Read) -> None:
     rows = read(b"part,price,holes,weight,shop\na,9,1,2,x\nb,8,1,2,y\n")
     assert values(rows) == [("a", "1", "2"), ("b", "1", "2")]
     assert [json.loads(row[RESCUED]) for row in rows] == [{"price": "9", "shop": "x"}, {"price": "8", "shop": "y"}]
@@ -153,7 +153,7 @@ def test_an_unknown_column_is_refused_where_columns_are_frozen(read: Read) -> No
         read(b"part,price,holes,weight,shop\na,9,1,2,x\n", columns="freeze")
 
 
-def test_a_frozen_contract_refuses_even_a_header_alone(read: Read) -> None:
+def test_a_frozen_contract_refuses_a_file_with_only_a_header(read: Read) -> None:
     with pytest.raises(LandingError, match="price"):
         read(b"part,price\n", columns="freeze")
 
@@ -164,14 +164,14 @@ def test_a_file_without_a_header_is_refused(read: Read, content: bytes, seen: st
         read(content)
 
 
-def test_a_file_with_another_delimiter_is_refused_with_a_guess(read: Read) -> None:
+def test_a_file_with_another_delimiter_is_refused_with_a_hint(read: Read) -> None:
     with pytest.raises(
         LandingError, match=r"without one column of the contract: part;holes;weight; .*delimited by ';'"
     ):
         read(b"part;holes;weight\na;1;2\n")
 
 
-def test_the_contract_names_the_delimiter(read: Read) -> None:
+def test_a_file_is_read_with_the_delimiter_of_the_contract(read: Read) -> None:
     assert values(read(b"part;holes;weight\na,b;1;2\n", delimiter=";")) == [("a,b", "1", "2")]
 
 
@@ -196,12 +196,12 @@ def test_a_header_in_another_encoding_is_refused(read: Read) -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_the_contract_names_the_encoding(read: Read, encoding: str, format: str) -> None:
+def test_a_file_is_read_in_the_encoding_of_the_contract(read: Read, encoding: str, format: str) -> None:
     content = "part,holes,weight\ncafé,1,2\n" if format == "csv" else '{"part": "café", "holes": 1, "weight": 2}\n'
     assert values(read(content.encode(encoding), format=format, encoding=encoding)) == [("café", "1", "2")]
 
 
-def test_a_nul_is_no_text(read: Read) -> None:
+def test_a_row_with_a_nul_is_malformed(read: Read) -> None:
     rows = read(b"part,holes,weight\na\0b,1,2\nc,1,2\n")
     assert malformed(rows) == {2: "a\\x00b,1,2"}
     assert values(rows) == [(None, None, None), ("c", "1", "2")]
@@ -214,7 +214,7 @@ PACKED = [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=Tr
 
 @pytest.mark.parametrize("pack", PACKED, ids=["gzip", "zstd"])
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_packed_files_are_read_whatever_their_name_says(read: Read, pack: Callable[..., bytes], format: str) -> None:
+def test_packed_files_are_unpacked_whatever_their_name(read: Read, pack: Callable[..., bytes], format: str) -> None:
     content = b"part,holes,weight\na,1,2\n" if format == "csv" else b'{"part": "a", "holes": 1, "weight": 2}\n'
     assert values(read(pack(content), format=format)) == [("a", "1", "2")]
 
@@ -222,7 +222,7 @@ def test_packed_files_are_read_whatever_their_name_says(read: Read, pack: Callab
 @pytest.mark.parametrize("pack", PACKED, ids=["gzip", "zstd"])
 @pytest.mark.parametrize("kept", [0.5, 0.99])
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_truncated_archive_is_refused_whole(read: Read, pack: Callable[..., bytes], kept: float, format: str) -> None:
+def test_a_truncated_archive_is_refused(read: Read, pack: Callable[..., bytes], kept: float, format: str) -> None:
     lines = [b"part,holes,weight"] if format == "csv" else []
     lines += [(b"%d,1,2" if format == "csv" else b'{"part": "%d"}') % (n * 7919 % 100_003) for n in range(50_000)]
     packed = pack(b"\n".join(lines))
@@ -230,7 +230,7 @@ def test_a_truncated_archive_is_refused_whole(read: Read, pack: Callable[..., by
         read(packed[: int(len(packed) * kept)], format=format)
 
 
-def test_several_archives_in_one_file_are_one_file(read: Read) -> None:
+def test_several_archives_in_one_file_are_read_as_one(read: Read) -> None:
     packed = gzip.compress(b"part,holes,weight\na,1,2\n") + gzip.compress(b"b,1,2\n")
     assert values(read(packed)) == [("a", "1", "2"), ("b", "1", "2")]
 
@@ -239,12 +239,12 @@ def test_several_archives_in_one_file_are_one_file(read: Read) -> None:
     ("content", "what"),
     [(b"PK\x03\x04workbook", "a ZIP archive or an Excel workbook"), (b"PAR1....PAR1", "a Parquet file")],
 )
-def test_a_wrong_extension_is_seen_through(read: Read, content: bytes, what: str) -> None:
+def test_a_file_that_is_not_text_is_refused_whatever_its_name(read: Read, content: bytes, what: str) -> None:
     with pytest.raises(LandingError, match=f"it is {what}, whatever its name says"):
         read(content)
 
 
-def test_text_where_parquet_should_be_is_refused(read: Read) -> None:
+def test_text_instead_of_parquet_is_refused(read: Read) -> None:
     with pytest.raises(LandingError, match="no Parquet file"):
         read(b"part,holes,weight\na,1,2\n", format="parquet")
 
@@ -260,7 +260,7 @@ def parquet(columns: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_parquet_values_are_given_as_their_text(read: Read) -> None:
+def test_parquet_values_are_read_as_text(read: Read) -> None:
     content = parquet(
         {
             "part": pa.array(["a", None], pa.dictionary(pa.int8(), pa.string())),
@@ -276,22 +276,22 @@ def test_parquet_values_are_given_as_their_text(read: Read) -> None:
     rows = read(content, format="parquet")
     assert values(rows) == [("a", "9007199254740993", "1.50"), (None, None, None)]
     assert places(rows) == [1, 2]
-    found = json.loads(rows[0][RESCUED])
+    rescued = json.loads(rows[0][RESCUED])
     bytes_and_texts = {"name": "ä", "raw": "/w==", "picture": "/w=="}
-    assert found == {"sizes": '["S", null]', "made_at": "2013-01-02 03:04:05.000006Z"} | bytes_and_texts
+    assert rescued == {"sizes": '["S", null]', "made_at": "2013-01-02 03:04:05.000006Z"} | bytes_and_texts
     assert rows[1][RESCUED] is None
 
 
-@pytest.mark.parametrize("said", [1, 3])
-def test_other_rows_than_the_manifest_says_are_refused(read: Read, said: int) -> None:
+@pytest.mark.parametrize("declared", [1, 3])
+def test_a_file_with_another_number_of_rows_than_its_manifest_is_refused(read: Read, declared: int) -> None:
     content = b"part,holes,weight\na,1,2\nragged\n"
     assert len(read(content, rows=2)) == 2
-    with pytest.raises(LandingError, match=rf"2 rows\. Expected {said} rows, as its manifest says"):
-        read(content, rows=said)
+    with pytest.raises(LandingError, match=rf"2 rows\. Expected {declared} rows, as its manifest says"):
+        read(content, rows=declared)
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_line_of_many_mebibytes_is_kept_out_of_memory(read: Read, format: str) -> None:
+def test_a_line_of_many_mebibytes_is_cut_or_refused(read: Read, format: str) -> None:
     long = b"x" * (BLOCK_BYTES * 3)
     if format == "csv":
         with pytest.raises(LandingError, match="straddl"):
@@ -332,7 +332,7 @@ def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) ->
     assert row["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_where_columns_evolve_a_new_one_gets_its_column(tmp_path: Path) -> None:
+def test_where_columns_evolve_a_new_name_becomes_a_column_if_it_can(tmp_path: Path) -> None:
     contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
     [batch] = batches(tmp_path, contract, b"part,holes,weight,price,Part,a b,_x\na,1,2,9,y,z,w\n")
     [row] = batch.to_pylist()
@@ -350,14 +350,14 @@ def test_where_columns_evolve_a_new_one_gets_its_column(tmp_path: Path) -> None:
         ("part,holes,weight", "", ()),
     ],
 )
-def test_a_difference_in_columns_is_named(tmp_path: Path, header: str, words: str, renamed: Any) -> None:
+def test_a_difference_in_columns_is_described(tmp_path: Path, header: str, words: str, renamed: Any) -> None:
     contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     drift = ColumnDrift.between(contract, header.split(","))
     assert (drift.words(), drift.renamed, bool(drift)) == (words, renamed, bool(words))
 
 
 @pytest.mark.parametrize("header", ["part,weight", "part,holes,weight,price"])
-def test_frozen_columns_refuse_new_and_missing_ones(read: Read, header: str) -> None:
+def test_frozen_columns_refuse_new_and_missing_columns(read: Read, header: str) -> None:
     with pytest.raises(LandingError, match="freezes them"):
         read(f"{header}\n".encode(), columns="freeze")
 
@@ -369,7 +369,7 @@ def test_numbers_in_json_keep_their_text(read: Read) -> None:
     assert values(rows) == [("a", "10", "1.50"), (None, "1e-3", "12345678901234567890")]
 
 
-def test_json_constants_and_nothing_are_told_apart(read: Read) -> None:
+def test_json_constants_null_and_empty_text_differ(read: Read) -> None:
     rows = read(b'{"part": true, "holes": null, "weight": NaN}\n{"part": ""}\n', format="jsonl")
     assert values(rows) == [("true", None, "NaN"), ("", None, None)]
 
@@ -380,7 +380,7 @@ def test_nested_json_is_kept_as_json(read: Read) -> None:
     assert rows[0]["holes"] == "[]"
 
 
-def test_a_broken_line_is_kept_with_its_place_and_the_rest_is_read(read: Read) -> None:
+def test_a_line_that_is_not_an_object_is_malformed_and_the_rest_is_read(read: Read) -> None:
     rows = read(b'{"part": "a"}\n\n{"part": "b", \n[1, 2]\n"text"\n17\n{"part": "c"}', format="jsonl")
     assert [(row["_source_row"], row["part"]) for row in rows if row[RESCUED] is None] == [(1, "a"), (7, "c")]
     kept = {place: line.rstrip() for place, line in malformed(rows).items()}
@@ -390,17 +390,17 @@ def test_a_broken_line_is_kept_with_its_place_and_the_rest_is_read(read: Read) -
 @pytest.mark.parametrize(
     "line", [rb'{"part": "\ud800"}', b'{"part": ' + b"[" * 100_000], ids=["half a character", "deep"]
 )
-def test_a_line_that_no_text_column_can_hold_stops_nothing(read: Read, line: bytes) -> None:
+def test_a_line_that_no_text_column_can_hold_is_malformed(read: Read, line: bytes) -> None:
     rows = read(line + b'\n{"part": "b"}\n', format="jsonl")
     assert [row["part"] for row in rows] == [None, "b"]
     assert malformed(rows) == {1: line.decode()}
 
 
-def test_characters_written_as_escapes_are_the_characters(read: Read) -> None:
+def test_escaped_characters_are_read_as_characters(read: Read) -> None:
     assert read(rb'{"part": "caf\u00e9 \ud83d\ude00"}', format="jsonl")[0]["part"] == "café 😀"
 
 
-def test_unknown_names_in_json_are_kept_beside_the_row(read: Read) -> None:
+def test_values_under_unknown_names_in_json_are_rescued(read: Read) -> None:
     rows = read(b'{"part": "a", "price": 9.90, "shop": null}\n{"part": "b"}\n', format="jsonl")
     assert [row[RESCUED] and json.loads(row[RESCUED]) for row in rows] == [{"price": "9.90"}, None]
 
@@ -435,7 +435,7 @@ def test_what_is_written_as_csv_is_read_back(read: Read, rows: list[tuple[str, s
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=8))
-def test_whatever_bytes_arrive_every_line_is_a_row(read: Read, lines: list[bytes]) -> None:
+def test_every_line_of_any_bytes_is_a_row(read: Read, lines: list[bytes]) -> None:
     content = b"\n" + b"\n".join(lines)  # so that its first bytes are no archive's
     rows = read(content, format="jsonl")
     assert places(rows) == [number for number, line in enumerate(lines, start=2) if line.strip()]

@@ -1,4 +1,4 @@
-"""Deliveries land whole and once, with what their source says of them."""
+"""Deliveries land as a whole and once, with their manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def landing(tmp_path: Path) -> Landing:
 
 
 def land(landing: Landing, name: str, content: bytes = b"a\n1\n", day: str = DAY, **more: Any) -> Path:
-    """Where the file lies now."""
+    """Lands a file and returns its path."""
     return Path(landing.root) / landing.deliver(
         domain="toys", source="blocks", interval=day, name=name, content=content, **more
     )
@@ -36,18 +36,18 @@ def names(landing: Landing, days: list[str] | None = None) -> list[str]:
 def test_a_delivery_is_listed_with_its_day_and_size(landing: Landing) -> None:
     land(landing, "b.csv", b"12345")
     land(landing, "a.csv", b"123", day="2013-01-02")
-    found = landing.deliveries("toys", "blocks")
-    assert [(d.uri, d.interval, d.bytes) for d in found] == [
+    deliveries = landing.deliveries("toys", "blocks")
+    assert [(d.uri, d.interval, d.bytes) for d in deliveries] == [
         ("toys/blocks/dt=2013-01-01/b.csv", "2013-01-01", 5),
         ("toys/blocks/dt=2013-01-02/a.csv", "2013-01-02", 3),
     ]
-    with landing.open(found[0]) as stream:
+    with landing.open(deliveries[0]) as stream:
         assert stream.read() == b"12345"
     assert names(landing, ["2013-01-02"]) == ["a.csv"]
     assert landing.deliveries("toys", "balls") == []
 
 
-def test_whoever_looks_while_a_file_is_delivered_sees_all_of_it_or_nothing(landing: Landing) -> None:
+def test_a_reader_sees_a_complete_file_or_none_while_it_is_delivered(landing: Landing) -> None:
     content = os.urandom(1 << 20)
     delivering = threading.Thread(target=lambda: [land(landing, f"{n:02d}.bin", content) for n in range(30)])
     delivering.start()
@@ -58,38 +58,38 @@ def test_whoever_looks_while_a_file_is_delivered_sees_all_of_it_or_nothing(landi
     assert seen <= {1 << 20}
 
 
-def test_names_of_incomplete_files_are_left_alone(landing: Landing) -> None:
-    folder = land(landing, "whole.csv").parent
+def test_files_with_the_names_of_incomplete_ones_are_ignored(landing: Landing) -> None:
+    folder = land(landing, "complete.csv").parent
     for name in (".part.csv.4711", "_SUCCESS", ".hidden"):
         (folder / name).write_bytes(b"half")
     (folder / "folder.csv").mkdir()
-    assert names(landing) == ["whole.csv"]
+    assert names(landing) == ["complete.csv"]
 
 
-def test_links_are_left_alone(landing: Landing, tmp_path: Path) -> None:
-    folder = land(landing, "whole.csv").parent
+def test_links_are_ignored_and_listed(landing: Landing, tmp_path: Path) -> None:
+    folder = land(landing, "complete.csv").parent
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "passwords.csv").write_bytes(b"a\n1\n")
     (folder / "link.csv").symlink_to(secret / "passwords.csv")
     (folder.parent / "dt=2013-01-02").symlink_to(secret, target_is_directory=True)
-    assert names(landing) == ["whole.csv"]
+    assert names(landing) == ["complete.csv"]
     assert landing.links("toys", "blocks") == ["toys/blocks/dt=2013-01-01/link.csv"]
 
 
-def test_a_file_where_a_day_should_be_is_left_alone(landing: Landing) -> None:
-    folder = land(landing, "whole.csv").parent
+def test_a_file_in_the_place_of_a_day_is_ignored(landing: Landing) -> None:
+    folder = land(landing, "complete.csv").parent
     (folder.parent / "dt=2013-01-02").write_bytes(b"no folder")
-    assert names(landing) == ["whole.csv"]
+    assert names(landing) == ["complete.csv"]
 
 
-def test_the_same_bytes_again_change_nothing(landing: Landing) -> None:
+def test_landing_the_same_bytes_again_changes_nothing(landing: Landing) -> None:
     first = land(landing, "a.csv").stat()
     second = land(landing, "a.csv").stat()
     assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
 
 
-def test_other_bytes_under_a_name_that_landed_are_refused(landing: Landing) -> None:
+def test_other_bytes_under_a_landed_name_are_refused(landing: Landing) -> None:
     path = land(landing, "a.csv", b"first")
     with pytest.raises(LandingError, match=r"dt=2013-01-01/a\.csv.*under another name"):
         land(landing, "a.csv", b"second")
@@ -97,13 +97,13 @@ def test_other_bytes_under_a_name_that_landed_are_refused(landing: Landing) -> N
 
 
 @pytest.mark.parametrize("name", [".a.csv", "_a.csv", "../a.csv", "day/a.csv", "", f"a.csv{MANIFEST}"])
-def test_a_name_that_could_not_be_found_again_is_refused(landing: Landing, name: str) -> None:
+def test_a_name_that_readers_ignore_is_refused(landing: Landing, name: str) -> None:
     with pytest.raises(LandingError, match="a file name"):
         land(landing, name)
     assert not Path(landing.root).exists()
 
 
-def test_a_manifest_lies_beside_its_delivery_and_is_none_itself(landing: Landing) -> None:
+def test_a_manifest_is_read_with_its_delivery_and_is_not_a_delivery(landing: Landing) -> None:
     manifest = Manifest.of(b"a\n1\n", rows=1, attributes={"language": "en"})
     land(landing, "a.csv", manifest=manifest)
     [delivery] = landing.deliveries("toys", "blocks")
@@ -136,7 +136,7 @@ def test_a_manifest_that_cannot_be_read_is_named_in_the_error(landing: Landing, 
         landing.manifest(delivery)
 
 
-def test_a_manifest_may_have_members_that_nobody_knows(landing: Landing) -> None:
+def test_unknown_members_of_a_manifest_are_ignored(landing: Landing) -> None:
     path = land(landing, "a.csv")
     text = '{"bytes": 4, "sha256": "x", "rows": null, "flag": {"new": [1]}}'
     path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
@@ -152,7 +152,7 @@ def test_a_landed_manifest_is_a_json_object_with_the_declared_members(landing: L
     assert (record["bytes"], record["position"], record["attributes"]) == (4, {"id": 7}, {"language": None})
 
 
-def test_an_extraction_goes_on_where_the_newest_complete_delivery_left_off(landing: Landing) -> None:
+def test_the_position_is_that_of_the_delivery_with_the_highest_number(landing: Landing) -> None:
     assert landing.position("toys", "blocks") is None
     for sequence, day in ((1, "2013-01-02"), (2, "2013-01-01")):
         content = f"a\n{sequence}\n".encode()
@@ -162,13 +162,13 @@ def test_an_extraction_goes_on_where_the_newest_complete_delivery_left_off(landi
     assert names(landing) == ["00000002-rows.csv", "00000001-rows.csv"]
 
 
-def test_a_manifest_whose_file_never_came_moves_no_position(landing: Landing) -> None:
+def test_a_manifest_without_its_file_does_not_advance_the_position(landing: Landing) -> None:
     path = land(landing, "rows.csv", manifest=Manifest.of(b"a\n1\n", sequence=1, position={"id": 1}))
     path.with_name(f"00000002-rows.csv{MANIFEST}").write_text('{"bytes": 1, "sha256": "", "sequence": 2}')
     assert landing.position("toys", "blocks") == (1, {"id": 1})
 
 
-def test_a_file_is_landed_from_a_file(landing: Landing, tmp_path: Path) -> None:
+def test_a_content_in_a_file_lands_as_it_is(landing: Landing, tmp_path: Path) -> None:
     spooled = tmp_path / "spooled"
     spooled.write_bytes(os.urandom(3 << 20))
     landed = landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)

@@ -1,4 +1,4 @@
-"""The landing zone in a bucket does what the one in a folder does; a table is made from it all the same."""
+"""A landing zone in a bucket does what one in a folder does, and tables are made from it."""
 
 from __future__ import annotations
 
@@ -69,21 +69,21 @@ def names(landing: Landing) -> list[str]:
 def test_a_delivery_is_listed_with_its_day_and_size_and_can_be_read(landing: Landing) -> None:
     assert land(landing, "b.csv", b"12345") == "toys/blocks/dt=2013-01-01/b.csv"
     land(landing, "a b+ü.csv", b"123", day=NEXT)
-    found = landing.deliveries(*BLOCKS)
-    assert [(d.uri, d.interval, d.bytes) for d in found] == [
+    deliveries = landing.deliveries(*BLOCKS)
+    assert [(d.uri, d.interval, d.bytes) for d in deliveries] == [
         ("toys/blocks/dt=2013-01-01/b.csv", DAY, 5),
         ("toys/blocks/dt=2013-01-02/a b+ü.csv", NEXT, 3),
     ]
-    with landing.open(found[0]) as stream:
+    with landing.open(deliveries[0]) as stream:
         assert stream.read(2) == b"12"
         stream.seek(1)
         assert stream.read() == b"2345"
-    assert landing.checksum(found[1]) == hashlib.sha256(b"123").hexdigest()
+    assert landing.checksum(deliveries[1]) == hashlib.sha256(b"123").hexdigest()
     assert [d.interval for d in landing.deliveries(*BLOCKS, [NEXT])] == [NEXT]
     assert (landing.sources("toys"), landing.deliveries("toys", "balls")) == (["blocks"], [])
 
 
-def test_the_same_bytes_again_change_nothing_and_others_are_refused(landing: Landing) -> None:
+def test_landing_the_same_bytes_again_changes_nothing_and_others_are_refused(landing: Landing) -> None:
     land(landing, "a.csv", b"first")
     before = landing.deliveries(*BLOCKS)
     assert land(landing, "a.csv", b"first") == before[0].uri
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_read_lands_nothing(landing: Landing, tmp_path: Pa
     assert landing.deliveries(*BLOCKS) == []
 
 
-def test_whoever_looks_while_files_are_delivered_sees_all_of_each_or_nothing(landing: Landing) -> None:
+def test_a_reader_sees_complete_files_or_none_while_they_are_delivered(landing: Landing) -> None:
     content = os.urandom(6 << 20)
     delivering = threading.Thread(target=lambda: [land(landing, f"{n}.bin", content) for n in range(4)])
     delivering.start()
@@ -123,17 +123,19 @@ def test_whoever_looks_while_files_are_delivered_sees_all_of_each_or_nothing(lan
     assert seen <= {6 << 20}
 
 
-def test_a_manifest_is_kept_beside_its_file_and_is_no_delivery(landing: Landing) -> None:
+def test_a_manifest_is_read_with_its_delivery_and_is_not_a_delivery(landing: Landing) -> None:
     content = b'{"n": 1}\n'
-    said = Manifest.of(content, rows=1, sequence=3, position={"0": 17}, attributes={"newest": "2013-01-01T00:00:00Z"})
-    land(landing, "a.jsonl", content, manifest=said)
+    manifest = Manifest.of(
+        content, rows=1, sequence=3, position={"0": 17}, attributes={"newest": "2013-01-01T00:00:00Z"}
+    )
+    land(landing, "a.jsonl", content, manifest=manifest)
     land(landing, "b.jsonl")
     numbered, other = landing.deliveries(*BLOCKS)
     assert numbered.uri.endswith("/00000003-a.jsonl")
-    assert (landing.manifest(numbered), landing.manifest(other)) == (said, None)
+    assert (landing.manifest(numbered), landing.manifest(other)) == (manifest, None)
 
 
-def test_the_position_is_that_of_the_newest_extraction(landing: Landing) -> None:
+def test_the_position_is_that_of_the_delivery_with_the_highest_number(landing: Landing) -> None:
     assert landing.position(*BLOCKS) is None
     for sequence, day in ((1, NEXT), (2, NEXT), (10, DAY)):
         content = str(sequence).encode()
@@ -142,8 +144,8 @@ def test_the_position_is_that_of_the_newest_extraction(landing: Landing) -> None
     assert landing.position(*BLOCKS) == (10, {"0": 10})
 
 
-def test_a_manifest_without_its_file_is_no_position(landing: Landing) -> None:
-    """What a run leaves that is killed between the two."""
+def test_a_manifest_without_its_file_does_not_advance_the_position(landing: Landing) -> None:
+    """A run that is killed between the two leaves it."""
     landing.store.put(f"toys/blocks/dt={DAY}/00000001-a.jsonl{MANIFEST}", b"{}")
     assert (landing.position(*BLOCKS), names(landing)) == (None, [])
     content = b"{}\n"
@@ -151,7 +153,7 @@ def test_a_manifest_without_its_file_is_no_position(landing: Landing) -> None:
     assert landing.position(*BLOCKS) == (1, {"0": 1})
 
 
-def test_prefixes_of_one_bucket_do_not_see_each_other(server: S3, tmp_path: Path) -> None:
+def test_two_prefixes_of_one_bucket_are_separate(server: S3, tmp_path: Path) -> None:
     one, other = (
         Platform(settings(server, tmp_path, landing_uri=f"s3://{server.bucket}/{tmp_path.name}/{name}"), dict).landing
         for name in ("one", "one-more")
@@ -160,14 +162,14 @@ def test_prefixes_of_one_bucket_do_not_see_each_other(server: S3, tmp_path: Path
     assert (names(one), names(other)) == (["a.csv"], [])
 
 
-def test_a_bucket_that_does_not_exist_is_named(server: S3, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_named_in_the_error(server: S3, tmp_path: Path) -> None:
     nowhere = Platform(settings(server, tmp_path, landing_uri="s3://nowhere/landing"), dict).landing
     with pytest.raises(LandingError, match="s3://nowhere/landing.*GOLDPATH_LANDING_URI") as caught:
         land(nowhere, "a.csv")
     assert server.secret_key not in str(caught.value)
 
 
-def test_an_endpoint_that_does_not_answer_may_be_tried_again(server: S3, tmp_path: Path) -> None:
+def test_an_endpoint_that_does_not_answer_raises_a_transient_error(server: S3, tmp_path: Path) -> None:
     away = Platform(settings(server, tmp_path, landing_s3_endpoint="http://127.0.0.1:1"), dict).landing
     with pytest.raises(TransientError, match="an endpoint that answers") as caught:
         away.deliveries(*BLOCKS)
@@ -186,7 +188,9 @@ def test_wrong_keys_are_refused_and_not_shown(tmp_path: Path, change: str) -> No
             assert not any(key in str(caught.value) for key in ("not-the-key-9876", server.secret_key))
 
 
-def test_a_table_is_made_from_a_bucket(server: S3, engine: Engine, tmp_path: Path, materialize: Materialize) -> None:
+def test_deliveries_in_a_bucket_become_tables(
+    server: S3, engine: Engine, tmp_path: Path, materialize: Materialize
+) -> None:
     columns = [text("part", primaryKey=True, primaryKeyPosition=1, required=True), whole("holes")]
     name = f"blocks_{tmp_path.name}".replace("-", "_").replace("[", "_").replace("]", "_")
     bronze = toys.contract(tmp_path, f"bronze/toys/{name}", [text("part"), text("holes")])
