@@ -97,14 +97,14 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
         seconds.append(round(time.perf_counter() - begun, 1))
     house = platform.lakehouse
     at = house.current(contract.table)
-    assert house.rows(at) == files
+    assert house.snapshot(at).rows == files
     return {
         "files": files,
         "seconds": seconds[0],
         "nothing_new_seconds": seconds[1],
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "batches": len(platform.ledger(contract.table).batches()),
-        "table_files": len(house.files(at)),
+        "table_files": len(house.snapshot(at).files),
     }
 
 

@@ -28,7 +28,7 @@ def cost_report(
     with errors_shown(), opened_platform() as platform:
         from pipelines.cost import focus, report
 
-        rows = report.report(platform.lakehouse.arrow(platform.lakehouse.current(focus.COSTS)), by=by)
+        rows = report.report(platform.lakehouse.snapshot(focus.COSTS).arrow(), by=by)
         if as_json:
             print_json(rows)
         else:

@@ -283,6 +283,7 @@ def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
         time.sleep(LOOK_SECONDS)
         for server in servers:
             _require_alive(server)
-        for offset, event in json_lines.read_from(path, offset):
+        for end, event in json_lines.read_from(path, offset):
+            offset = end
             if event["eventType"] in marks:
                 console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

@@ -74,12 +74,12 @@ def tables_show(
     Example: `goldpath tables show silver/flights/flights --as-of 2026-01-31T06:00:00+00:00 --limit 5`
     """
     with errors_shown(), opened_platform() as platform:
-        from pipelines.lakehouse import time_travel
         from pipelines.tables import TableId
 
         at = _wanted(platform.lakehouse, TableId.parse(table), version, as_of)
-        time_travel.require_readable(platform.lakehouse, at)
-        rows = platform.lakehouse.sample(at, limit)
+        snapshot = platform.lakehouse.snapshot(at)
+        snapshot.require_readable()
+        rows = snapshot.sample(limit)
         if as_json:
             print_json({"table": table, "version": at.version, "rows": rows.to_pylist()})
         else:
@@ -89,6 +89,7 @@ def tables_show(
 def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | None) -> TableVersion:
     from pipelines import clock
     from pipelines.errors import SettingsError
+    from pipelines.lakehouse import time_travel
     from pipelines.tables import TableVersion
 
     if version is not None and as_of is not None:
@@ -96,9 +97,8 @@ def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | 
             object="--version and --as-of", observed="both", expected="one of them", next_step="leave one out"
         )
     if as_of is not None:
-        return house.at(
-            table, clock.instant(as_of, of="--as-of", next_step="`goldpath tables history` shows when what was")
-        )
+        instant = clock.instant(as_of, of="--as-of", next_step="`goldpath tables history` lists the commits")
+        return time_travel.at(house, table, instant)
     return house.current(table) if version is None else TableVersion(table, version)
 
 

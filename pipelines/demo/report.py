@@ -29,7 +29,7 @@ TEMPLATE = Path(__file__).parent / "report.html.j2"
 def collect(platform: Platform, story: Story) -> dict[str, Any]:
     """All figures of the report, as `report.json` holds them."""
     house = platform.lakehouse
-    charged = house.arrow(house.current(focus.COSTS))
+    charged = house.snapshot(focus.COSTS).arrow()
     runs = {result.run_id for _, result in story.runs}
     here = charged.filter([row in runs for row in charged["x_run_id"].to_pylist()])
     return {
@@ -131,7 +131,7 @@ def _replay(platform: Platform, story: Story) -> dict[str, Any]:
     """How good the predictions of the replayed week were, against outcomes that the clock has passed."""
     house = platform.lakehouse
     asked = {answer["prediction_id"] for answer in story.answers}
-    rows = house.arrow(house.current(TableId("gold", "flights", "prediction_outcomes"))).to_pylist()
+    rows = house.snapshot(TableId("gold", "flights", "prediction_outcomes")).arrow().to_pylist()
     now = platform.now()
     known = [r for r in rows if r["prediction_id"] in asked and r["outcome_known_at"] and r["outcome_known_at"] <= now]
     arrived = [r for r in known if r["arrived_late"] is not None]

@@ -97,7 +97,7 @@ class Platform:
             owner=contract.owner if contract else None,
             fields=fields,
             rows=rows,
-            bytes=self.lakehouse.bytes(at),
+            bytes=self.lakehouse.snapshot(at).bytes,
         )
 
     def note_path(self, table: TableId) -> Path:

@@ -42,7 +42,9 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
         at = house.current(table)
         findings.record(house, edge.findings, table=table, run_id=run.run_id)
         fields = tuple(Field(column.name, "string", column.description) for column in contract.columns)
-        dataset = Dataset(str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.bytes(at))
+        dataset = Dataset(
+            str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.snapshot(at).bytes
+        )
         metadata = {"files": files, "rows_in": rows, "rows_clean": rows, "rows_quarantined": 0}
         yield Written(dataset, metadata, deliveries_check.check_result(edge, files=files, rows=rows))
 

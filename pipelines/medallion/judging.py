@@ -11,6 +11,7 @@ from pipelines import tables
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, VerdictError
 from pipelines.governed.declaration import GovernedRun, Written
+from pipelines.lakehouse.staging import gathered
 from pipelines.lineage.events import Dataset, Field
 from pipelines.quality import contract_check, recorded
 from pipelines.quarantine import dagster_metadata
@@ -148,7 +149,7 @@ def judged_in_slices(
 
     house = run.platform.lakehouse
     found = [judge(replace(contract, table_rules=())) for judge in slices]
-    staged = house.gathered([each.staged for each in found])
+    staged = gathered([each.staged for each in found])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     rows = sum(each.verdict.rows_clean for each in found)
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
@@ -180,7 +181,7 @@ def rejects(
             expected="a transform that gives the same rows each time",
             next_step="take what differs from run to run (a random number, the clock) out of the transform",
         )
-    return house.gathered(staged)
+    return gathered(staged)
 
 
 def written(run: GovernedRun, contract: Contract, found: Judged) -> Written:

@@ -42,7 +42,7 @@ class Replacing:
     def work(self) -> Iterator[Written]:
         run, house, contract = self.run, self.house, self.contract
         note = DerivedFrom.of(run.platform, contract.table)
-        rows = house.partition_rows(run.versions["bronze"], PARTITION)
+        rows = house.snapshot(run.versions["bronze"]).partition_rows(PARTITION)
         now = self._digests(rows, note)
         changed = list(now) if run.recomputes or note.version is None else note.changed(now)
         if not changed and note.version is not None:

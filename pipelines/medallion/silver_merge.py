@@ -60,7 +60,7 @@ class Merging:
 
     def work(self) -> Iterator[Written]:
         run, house, contract = self.run, self.house, self.contract
-        newest = house.batch_at(run.versions["bronze"], INGEST)
+        newest = house.snapshot(run.versions["bronze"]).batch(INGEST)
         same = self.note.digests.get("derivation") == self.derivation and not run.recomputes
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"
@@ -82,7 +82,7 @@ class Merging:
         wrote = written(run, contract, replace(merged[-1].found, verdict=whole))
         at, rows = house.current(contract.table), sum(step.good.rows for step in merged)
         wrote.dataset = replace(at_version(wrote.dataset, at, merged[-1].good), rows=rows)
-        held, lost = house.rows(at), whole.rows_clean - rows
+        held, lost = house.snapshot(at).rows, whole.rows_clean - rows
         wrote.metadata |= {"rows_superseded_in_batch": lost, "rows_in_table": held}
         if wrote.check is not None:
             words = [wrote.check.description, f"{lost:,} superseded by a row with the same key" if lost else None]

@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.lakehouse import time_travel
+from pipelines.lakehouse import delta_commits, time_travel
 from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
-from pipelines.upkeep import maintenance
 from pipelines.upkeep.maintenance import KEEP, Upkept
 
 if TYPE_CHECKING:
@@ -37,16 +36,16 @@ def checkpoint_and_clean(platform: Platform, pinned: Pins, *, keep: timedelta = 
     house, done = platform.lakehouse, []
     for table in house.tables():
         with house.writing(table):
-            newest = maintenance.prepared(house, table).version()
+            newest = delta_commits.newest_version(house, table)
             log = house.path(table) / "_delta_log"
             if newest - max(_checkpoints(log), default=0) >= COMMITS_PER_CHECKPOINT:
-                house.delta(table).create_checkpoint()
+                delta_commits.checkpoint(house, table)
             before = _entries(log)
             oldest = _oldest(platform, table, pinned, keep)
             if sum(version < oldest for version, _ in before) < SPARED_ENTRIES:
                 continue
             if oldest not in _checkpoints(log):
-                house.delta(table, oldest).create_checkpoint()
+                delta_commits.checkpoint(house, TableVersion(table, oldest))
             gone = [path for version, path in before if version < oldest]
             freed = _remove(gone)
         words = f"its log begins at version {oldest}"

@@ -175,7 +175,7 @@ class Ingestion:
 
         house, found = self.platform.lakehouse, {}
         for name in TABLES:
-            rows = house.arrow(house.current(TableId.parse(name)))
+            rows = house.snapshot(TableId.parse(name)).arrow()
             rows = rows.select([column for column in rows.column_names if column not in VOLATILE])
             values = rows.select([column for column in rows.column_names if column not in PLACES])
             found[name] = (rows.num_rows, content_digest(rows), content_digest(values))

@@ -124,7 +124,7 @@ class Bench:
     def rows(self, zone: Any) -> dict[str, dict[str, Any]]:
         """Row by record id."""
         house = self.platform.lakehouse
-        rows = house.arrow(house.current(TableId(zone, "toys", self.name))).to_pylist()
+        rows = house.snapshot(TableId(zone, "toys", self.name)).arrow().to_pylist()
         return {row["_record_id"]: row for row in rows}
 
     def parts(self) -> list[Any]:

@@ -56,7 +56,7 @@ class Road:
 
     def rows(self, zone: str) -> list[dict[str, Any]]:
         house = self.platform.lakehouse
-        return sorted(house.arrow(house.current(self.table(zone))).to_pylist(), key=lambda row: row["_record_id"])
+        return sorted(house.snapshot(self.table(zone)).arrow().to_pylist(), key=lambda row: row["_record_id"])
 
     def parts(self, zone: str) -> list[str]:
         return [row["part"] for row in self.rows(zone)]

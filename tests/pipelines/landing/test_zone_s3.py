@@ -206,7 +206,7 @@ def test_deliveries_in_a_bucket_become_tables(
     house = platform.lakehouse
 
     def rows(zone: Any) -> list[dict[str, Any]]:
-        return house.arrow(house.current(TableId(zone, "toys", name))).to_pylist()
+        return house.snapshot(TableId(zone, "toys", name)).arrow().to_pylist()
 
     assert [(row["part"], row["holes"]) for row in rows("silver")] == [("brick", 4)]
     assert (len(rows("bronze")), len(rows("quarantine"))) == (3, 2)

@@ -77,7 +77,7 @@ class Road:
 
     def rows(self, zone: Any) -> list[dict[str, Any]]:
         house = self.platform.lakehouse
-        return house.arrow(house.current(TableId(zone, "toys", self.name))).to_pylist()
+        return house.snapshot(TableId(zone, "toys", self.name)).arrow().to_pylist()
 
     def silver(self) -> list[tuple[str, int]]:
         return sorted((row["id"], row["n"]) for row in self.rows("silver"))

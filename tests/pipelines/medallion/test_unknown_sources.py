@@ -60,7 +60,7 @@ def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
     version = toy.platform.lakehouse.version(table)
     assert (version is None) == (rows is None)
     if rows:
-        bronze = toy.platform.lakehouse.arrow(toy.platform.lakehouse.current(table)).to_pylist()
+        bronze = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
         assert sorted((row["id"], row["note"], row["_source_row"]) for row in bronze) == [("1", "a", 2), ("2", "NA", 3)]
 
 

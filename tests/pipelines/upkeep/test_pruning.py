@@ -51,7 +51,7 @@ def test_a_log_begins_at_the_oldest_pinned_version_and_both_engines_read_from_th
     assert parts(platform, pinned) == MANY[:23]
     assert parts(platform, platform.lakehouse.current(BRONZE)) == MANY
     with pytest.raises(NotFoundError, match=f"{BRONZE}@{pinned.version - 1}: its log does not hold it"):
-        platform.lakehouse.rows(TableVersion(BRONZE, pinned.version - 1))
+        platform.lakehouse.snapshot(TableVersion(BRONZE, pinned.version - 1))
     assert time_travel.commits(platform.lakehouse, BRONZE)[-1].at == pinned
     assert parts(platform, append(platform, BRONZE, "z")) == [*MANY, "z"]
     assert records.checkpoint_and_clean(platform, Pins({pinned: frozenset({"toys.model@1"})}), keep=NOW) == []
