@@ -58,12 +58,12 @@ def _training_set(settings: Settings) -> tuple[str, int]:
 
 def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
     with ray_cluster.connect(settings):
-        from ray_jobs.baseline import fit_baseline
-        from ray_jobs.contest import contest
-        from ray_jobs.dataset import TableVersion, training_rows
-        from ray_jobs.model import TabularModel
-        from ray_jobs.recipe import Window, arrival_delay
-        from ray_jobs.train import train
+        from ray_jobs.core.contest import contest
+        from ray_jobs.core.dataset import TableVersion, training_rows
+        from ray_jobs.tabular.baseline import fit_baseline
+        from ray_jobs.tabular.model import TabularModel
+        from ray_jobs.tabular.recipe import Window, arrival_delay
+        from ray_jobs.tabular.train import train
 
         recipe = arrival_delay()
         test = Window(recipe.gate_window.start, datetime(2014, 1, 1, tzinfo=UTC))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.models.registry import RegisteredModel
     from pipelines.settings import Settings
-    from ray_jobs.recipe import Recipe
+    from ray_jobs.tabular.recipe import Recipe
 
 MODEL = "flights.arrival_delay"
 TRAINING = ("training", "flights", "arrival_delay")
@@ -52,7 +52,7 @@ class TrainConfig(dg.Config):
 
 def recipe(config: TrainConfig) -> Recipe:
     """The recipe of a mode, with the windows that the config changes."""
-    from ray_jobs import recipe as recipes
+    from ray_jobs.tabular import recipe as recipes
 
     base = recipes.arrival_delay_fine_tune() if config.mode is Mode.FINE_TUNE else recipes.arrival_delay()
     return recipes.with_windows(base, config.train_start, config.train_end, config.gate_end)
@@ -73,7 +73,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     Trained on Ray from one version of the training set, from scratch or from the champion's weights, and compared
     with a logistic regression and the champion on flights that none of them was trained on.
     """
-    from ray_jobs.challenge import challenge
+    from ray_jobs.tabular.challenge import challenge
 
     yield train.train(
         run, challenge, recipe(config), model=MODEL, question=QUESTION, limits=LIMITS,

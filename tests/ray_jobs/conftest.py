@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from ray_jobs.dataset import TableVersion
-from ray_jobs.recipe import Difference, Recipe, Window, arrival_delay
+from ray_jobs.core.dataset import TableVersion
+from ray_jobs.tabular.recipe import Difference, Recipe, Window, arrival_delay
 
 NEW_YEAR = datetime(2013, 1, 1, tzinfo=UTC)
 

@@ -21,10 +21,10 @@ from pipelines.engine.session import Engine
 from pipelines.machine import ports
 from pipelines.models import model_files
 from pipelines.settings import Settings
-from ray_jobs.calibration import Calibration
-from ray_jobs.encoding import Encoder
-from ray_jobs.model import Shape, TabularModel, WideAndDeep
-from ray_jobs.recipe import arrival_delay
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.tabular.recipe import arrival_delay
 from serving import access, http
 from serving.config import ServedModel, ServiceConfig
 from serving.service import PredictionService

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ray_jobs.errors import RecipeError
-from ray_jobs.recipe import Recipe, Window, arrival_delay, arrival_delay_fine_tune, with_windows
+from ray_jobs.core.errors import RecipeError
+from ray_jobs.tabular.recipe import Recipe, Window, arrival_delay, arrival_delay_fine_tune, with_windows
 
 
 def test_the_recipes_train_before_they_are_measured() -> None:

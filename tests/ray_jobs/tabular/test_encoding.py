@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import ModelError
-from ray_jobs.dataset import Rows, TableVersion, training_rows
-from ray_jobs.encoding import CLIP, RANK_SPREAD, Encoder, NumericScale
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import Rows, TableVersion, training_rows
+from ray_jobs.tabular.encoding import CLIP, RANK_SPREAD, Encoder, NumericScale
+from ray_jobs.tabular.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

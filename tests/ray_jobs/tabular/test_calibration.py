@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ray_jobs import calibration
-from ray_jobs.calibration import Calibration, sigmoid
-from ray_jobs.errors import MetricError
+from ray_jobs.core.errors import MetricError
+from ray_jobs.tabular import calibration
+from ray_jobs.tabular.calibration import Calibration, sigmoid
 
 
 def _sample(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ray_jobs.errors import MetricError
-from ray_jobs.evaluate import calibration_bins, metrics, roc_curve
+from ray_jobs.core.errors import MetricError
+from ray_jobs.tabular.evaluate import calibration_bins, metrics, roc_curve
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([0.1, 0.4, 0.35, 0.8])

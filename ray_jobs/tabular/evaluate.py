@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.errors import MetricError
-from ray_jobs.model import TabularModel
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.core.errors import MetricError
+from ray_jobs.tabular.model import TabularModel
+from ray_jobs.tabular.recipe import Recipe, Window
 
 #: As in Guo et al. 2017, "On calibration of modern neural networks" (arXiv:1706.04599).
 CALIBRATION_BINS = 15

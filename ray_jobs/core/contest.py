@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.encoding import Columns
-from ray_jobs.evaluate import CalibrationBin, Metrics, RocPoint, calibration_bins, metrics, roc_curve
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.tabular.encoding import Columns
+from ray_jobs.tabular.evaluate import CalibrationBin, Metrics, RocPoint, calibration_bins, metrics, roc_curve
+from ray_jobs.tabular.recipe import Recipe, Window
 
 
 class Contender(Protocol):

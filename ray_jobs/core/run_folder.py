@@ -13,7 +13,7 @@ from typing import Literal
 
 import pyarrow.fs as pafs
 
-from ray_jobs.errors import TrainingError
+from ray_jobs.core.errors import TrainingError
 
 RUN_FILE = "run.json"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from ray_jobs.baseline import fit_baseline
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.tabular.baseline import fit_baseline
+from ray_jobs.tabular.recipe import Recipe
 
 
 def test_the_baseline_orders_flights_better_than_chance(table: TableVersion, recipe: Recipe) -> None:

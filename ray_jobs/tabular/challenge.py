@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray_jobs.baseline import fit_baseline
-from ray_jobs.contest import Contender, Standing, contest
-from ray_jobs.dataset import TableVersion
-from ray_jobs.model import TabularModel
-from ray_jobs.progress import OnEpoch, silent
-from ray_jobs.recipe import Recipe, Window
-from ray_jobs.train import TrainResult, train
+from ray_jobs.core.contest import Contender, Standing, contest
+from ray_jobs.core.dataset import TableVersion
+from ray_jobs.core.progress import OnEpoch, silent
+from ray_jobs.tabular.baseline import fit_baseline
+from ray_jobs.tabular.model import TabularModel
+from ray_jobs.tabular.recipe import Recipe, Window
+from ray_jobs.tabular.train import TrainResult, train
 
 CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
 

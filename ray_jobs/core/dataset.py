@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
-from ray_jobs.errors import DatasetError
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.errors import DatasetError
+from ray_jobs.tabular.recipe import Recipe, Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.errors import RecipeError, TrainingError
-from ray_jobs.model import WEIGHTS_FILE, TabularModel
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.core.errors import RecipeError, TrainingError
+from ray_jobs.tabular.model import WEIGHTS_FILE, TabularModel
+from ray_jobs.tabular.recipe import Recipe, Window
 
 if TYPE_CHECKING:
-    from ray_jobs.loop import Epoch
-    from ray_jobs.train import TrainResult
+    from ray_jobs.tabular.loop import Epoch
+    from ray_jobs.tabular.train import TrainResult
 
 pytestmark = [
     pytest.mark.ray,
@@ -32,7 +32,7 @@ Train = Callable[..., "TrainResult"]
 @pytest.fixture(scope="module")
 def train(cluster: None) -> Train:
     """The training program, imported once the cluster has set what Ray reads while it is imported."""
-    from ray_jobs.train import train
+    from ray_jobs.tabular.train import train
 
     return train
 

@@ -14,16 +14,16 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConf
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from ray_jobs import calibration, run_folder
-from ray_jobs.calibration import Calibration
-from ray_jobs.dataset import TableVersion, training_rows
-from ray_jobs.encoding import Encoder
-from ray_jobs.errors import RecipeError, TrainingError
-from ray_jobs.evaluate import Metrics, evaluate
-from ray_jobs.loop import Epoch, Job, Progress, read_state, train_loop
-from ray_jobs.model import Shape, TabularModel, WideAndDeep
-from ray_jobs.progress import OnEpoch, following, silent
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import TableVersion, training_rows
+from ray_jobs.core.errors import RecipeError, TrainingError
+from ray_jobs.core.progress import OnEpoch, following, silent
+from ray_jobs.tabular import calibration, run_folder
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.evaluate import Metrics, evaluate
+from ray_jobs.tabular.loop import Epoch, Job, Progress, read_state, train_loop
+from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.tabular.recipe import Recipe
 
 CHECKPOINTS_KEPT = 2
 

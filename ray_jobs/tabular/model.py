@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipelines.errors import ModelError
-from ray_jobs.calibration import Calibration
-from ray_jobs.encoding import Columns, Encoded, Encoder
-from ray_jobs.recipe import Recipe
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Columns, Encoded, Encoder
+from ray_jobs.tabular.recipe import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "model.json"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_jobs import run_folder
-from ray_jobs.errors import TrainingError
+from ray_jobs.core import run_folder
+from ray_jobs.core.errors import TrainingError
 
 IDENTITY = {"recipe": "a", "table": "t@1", "base": "none"}
 

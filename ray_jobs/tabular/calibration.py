@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_jobs.errors import MetricError
+from ray_jobs.core.errors import MetricError
 
 MAXIMUM_STEPS = 100
 TOLERANCE = 1e-10

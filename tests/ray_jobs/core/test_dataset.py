@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from ray_jobs.dataset import TableVersion, evaluation_rows, training_rows
-from ray_jobs.errors import DatasetError
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.dataset import TableVersion, evaluation_rows, training_rows
+from ray_jobs.core.errors import DatasetError
+from ray_jobs.tabular.recipe import Recipe, Window
 
 
 def test_the_parts_of_the_train_window_are_disjoint_and_complete(table: TableVersion, recipe: Recipe) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from ray_jobs.errors import RecipeError
+from ray_jobs.core.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ray_jobs.baseline import fit_baseline
-from ray_jobs.contest import contest
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.encoding import Columns
-from ray_jobs.errors import MetricError
-from ray_jobs.evaluate import metrics
-from ray_jobs.recipe import Recipe, Window
+from ray_jobs.core.contest import contest
+from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.core.errors import MetricError
+from ray_jobs.tabular.baseline import fit_baseline
+from ray_jobs.tabular.encoding import Columns
+from ray_jobs.tabular.evaluate import metrics
+from ray_jobs.tabular.recipe import Recipe, Window
 
 
 @dataclass(frozen=True, slots=True)

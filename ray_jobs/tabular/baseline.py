@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from ray_jobs.dataset import TableVersion, evaluation_rows, training_rows
-from ray_jobs.encoding import Columns, Encoded, Encoder
-from ray_jobs.evaluate import Metrics, metrics
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import TableVersion, evaluation_rows, training_rows
+from ray_jobs.tabular.encoding import Columns, Encoded, Encoder
+from ray_jobs.tabular.evaluate import Metrics, metrics
+from ray_jobs.tabular.recipe import Recipe
 
 INVERSE_REGULARIZATION = 0.1
 TOLERANCE = 1e-3

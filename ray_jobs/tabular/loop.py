@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ray_jobs.dataset import Rows, TableVersion, training_rows
-from ray_jobs.encoding import Encoder
-from ray_jobs.errors import TrainingError
-from ray_jobs.model import Shape, WideAndDeep
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import Rows, TableVersion, training_rows
+from ray_jobs.core.errors import TrainingError
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.model import Shape, WideAndDeep
+from ray_jobs.tabular.recipe import Recipe
 
 STATE_FILE = "state.pt"
 WARM_UP_SHARE = 0.2

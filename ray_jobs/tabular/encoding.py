@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ModelError
-from ray_jobs.recipe import Difference, Recipe
+from ray_jobs.tabular.recipe import Difference, Recipe
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any] | None]
 

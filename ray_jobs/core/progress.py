@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.train.v2.api.callback import UserCallback
 
-from ray_jobs.loop import Epoch
+from ray_jobs.tabular.loop import Epoch
 
 POLL_SECONDS = 0.5
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from pipelines.errors import ModelError
-from ray_jobs.calibration import Calibration
-from ray_jobs.dataset import Rows, TableVersion, training_rows
-from ray_jobs.encoding import Encoder
-from ray_jobs.model import CONFIG_FILE, WEIGHTS_FILE, Shape, TabularModel, WideAndDeep
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import Rows, TableVersion, training_rows
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.model import CONFIG_FILE, WEIGHTS_FILE, Shape, TabularModel, WideAndDeep
+from ray_jobs.tabular.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_more_rows_than_fit_at_once_are_all_answered(
     model: TabularModel, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = model.predict_proba(rows.columns)
-    monkeypatch.setattr("ray_jobs.model.ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr("ray_jobs.tabular.model.ROWS_AT_ONCE", 1000)
     assert model.predict_proba(rows.columns) == pytest.approx(together, abs=1e-6)
 
 
