@@ -1,7 +1,7 @@
-"""Epochs as they end, told to the process that waits for the run.
+"""A run's epochs as they end, for the process that waits for the run.
 
-Ray Train's callbacks run on its controller, another process, which Ray always places on the waiting process's machine.
-A file between the two needs no further actor.
+Ray Train calls callbacks in its controller, another process, which Ray always places on the waiting process's machine.
+The controller appends each epoch to a file there, which the waiting process reads.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ray.train.v2.api.callback import UserCallback
-
-from ray_jobs.tabular.loop import Epoch
+from pipelines.machine import json_lines
+from pipelines.models.program import Epoch, OnEpoch
+from ray_jobs.core.ray_train import UserCallback
 
 POLL_SECONDS = 0.5
 
-OnEpoch = Callable[[Epoch], None]
-
 
 class EpochFile(UserCallback):
-    """Appends each reported epoch to a file, one JSON line each."""
+    """Appends each reported epoch to a file, as one JSON line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,37 +32,33 @@ class EpochFile(UserCallback):
             file.write(json.dumps(metrics[0]) + "\n")
 
 
-def silent(epoch: Epoch) -> None:
-    """Listens to no epoch."""
+def ignore(epoch: Epoch) -> None:
+    """Does nothing with an epoch."""
 
 
 @contextlib.contextmanager
 def following(on_epoch: OnEpoch) -> Iterator[EpochFile]:
-    """Calls `on_epoch`, in a thread of its own, for each epoch that the yielded callback is told of.
+    """Yields a callback for Ray Train, and calls `on_epoch` for each epoch that the callback gets.
 
-    An epoch that a restart repeats is told again. All are told before the block is left.
+    `on_epoch` is called in a thread of its own; for an epoch that is repeated after a restart, it is called again. All
+    calls are made before the block is left.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "epochs.jsonl"
-        path.touch()
-        done = threading.Event()
-        follower = threading.Thread(target=_follow, args=(path, on_epoch, done), name="epochs", daemon=True)
+        run_ended = threading.Event()
+        follower = threading.Thread(target=_follow, args=(path, on_epoch, run_ended), name="epochs", daemon=True)
         follower.start()
         try:
             yield EpochFile(path)
         finally:
-            done.set()
+            run_ended.set()
             follower.join()
 
 
-def _follow(path: Path, on_epoch: OnEpoch, done: threading.Event) -> None:
-    with path.open(encoding="utf-8") as file:
-        line = ""
-        ending = False
-        while not ending:
-            ending = done.wait(POLL_SECONDS)
-            while part := file.readline():
-                line += part
-                if line.endswith("\n"):
-                    on_epoch(Epoch(**json.loads(line)))
-                    line = ""
+def _follow(path: Path, on_epoch: OnEpoch, run_ended: threading.Event) -> None:
+    offset, last_look = 0, False
+    while not last_look:
+        last_look = run_ended.wait(POLL_SECONDS)
+        for next_offset, epoch in json_lines.read_from(path, offset):
+            on_epoch(Epoch(**epoch))
+            offset = next_offset

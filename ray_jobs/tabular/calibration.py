@@ -1,16 +1,21 @@
-"""Platt scaling: two numbers that turn a model's logits into probabilities that can be read as frequencies."""
+"""Platt scaling: two numbers turn a model's logits into probabilities that agree with observed frequencies."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 from ray_jobs.core.errors import MetricError
 
 MAXIMUM_STEPS = 100
-TOLERANCE = 1e-10
+#: Of the mean loss's gradient; with it, scale and shift are exact to about 1e-12.
+TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Calibration:
 
 
 def fit(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> Calibration:
-    """Maximum likelihood with Platt's smoothed targets, by Newton's method.
+    """Maximum likelihood with Platt's smoothed targets.
 
     The targets (Platt 1999, "Probabilistic outputs for support vector machines") keep the optimum finite where the
     logits separate the classes.
@@ -35,24 +40,30 @@ def fit(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> Calibration
         labels: [rows], 0 or 1.
 
     Raises:
-        MetricError: if one class is absent, or if Newton's method does not converge.
+        MetricError: if one class is absent, a logit is not finite, or the fit does not converge.
     """
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:
         raise _not_calibrated(f"{positives} positive and {negatives} negative rows", "both classes in the holdout")
+    if not np.isfinite(logits).all():
+        raise _not_calibrated(f"{int((~np.isfinite(logits)).sum())} logits that are not finite", "finite logits")
     targets = np.where(labels > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    inputs = np.stack([logits, np.ones_like(logits)], axis=1)
-    weights = np.array([1.0, 0.0])
-    for _ in range(MAXIMUM_STEPS):
-        p = sigmoid(inputs @ weights)
-        curvature = inputs.T @ (inputs * (p * (1 - p))[:, None]) + 1e-12 * np.eye(2)
-        step = np.linalg.solve(curvature, inputs.T @ (p - targets))
-        # Half of a long step keeps Newton from overshooting where the curve is flat.
-        weights -= step if np.abs(step).max() < 1.0 else step / (2.0 * np.abs(step).max())
-        if np.abs(step).max() < TOLERANCE:
-            return Calibration(float(weights[0]), float(weights[1]))
-    raise _not_calibrated(f"no convergence in {MAXIMUM_STEPS} steps", "finite logits that say something of the labels")
+    # LogisticRegression takes no targets between 0 and 1: each row stands there once for either class, weighted by it.
+    regression = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=TOLERANCE, max_iter=MAXIMUM_STEPS)
+    classes = np.repeat([1, 0], len(logits))
+    weights = np.concatenate([targets, 1 - targets])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        # Equal logits leave scale and shift undetermined. scikit-learn then uses another solver and warns of that.
+        warnings.simplefilter("ignore", LinAlgWarning)
+        try:
+            regression.fit(np.tile(logits, 2)[:, None], classes, sample_weight=weights)
+        except ConvergenceWarning:
+            raise _not_calibrated(
+                f"no convergence in {MAXIMUM_STEPS} steps", "logits that differ between the classes"
+            ) from None
+    return Calibration(float(regression.coef_[0, 0]), float(regression.intercept_[0]))
 
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:

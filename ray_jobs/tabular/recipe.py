@@ -1,4 +1,7 @@
-"""Recipes: a run's configuration is a Python function that returns a complete, frozen `Recipe`."""
+"""The configuration of a training run: a complete, frozen `Recipe`, which a function of the domain returns.
+
+Imports no heavy library, so that a domain can build a recipe anywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,15 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
-from ray_jobs.core.errors import RecipeError
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The instants from `start` (included) to `end` (excluded), both with a time zone."""
-
-    start: datetime
-    end: datetime
-
-    def __post_init__(self) -> None:
-        if self.start.tzinfo is None or self.end.tzinfo is None or self.start >= self.end:
-            raise RecipeError(
-                object="window",
-                observed=f"{self.start.isoformat()} to {self.end.isoformat()}",
-                expected="two instants with a time zone, the start before the end",
-                next_step="give both in UTC",
-            )
-
-    def __str__(self) -> str:
-        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+from pipelines.models.program import RecipeError, Window
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A numeric input that the model computes itself: `minuend - subtrahend`, clipped to [minimum, maximum]."""
+    """A numeric input that the encoder computes: `minuend - subtrahend`, clipped to [minimum, maximum]."""
 
     name: str
     minuend: str
@@ -45,24 +28,34 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a training run, except the table version it reads.
+    """The complete configuration of a training run, except the table version that it reads.
 
     Attributes:
-        label: 0/1 column; rows where it is null are not used.
-        row_key: Column that, after `time_column`, puts the rows into one order.
-        time_column: When the question is asked, UTC; both windows select by it.
+        model_name: Names the model in errors.
+        feature_service: The Feast feature service that the training set was built with.
+        label: Column of 0 and 1; rows where it is null are not used.
+        row_key: Orders the rows that have the same time.
+        time_column: When a prediction is asked for, UTC; both windows select by it.
         known_at_column: When the label was known, UTC; a training row's label is known by the end of the train window.
         numeric: Numeric input columns.
         categorical: Text input columns; each gets an embedding.
         differences: Numeric inputs computed from two columns, in training and in prediction alike.
-        holdout_every_days: Of so many days of the train window the last one is held out: no weight sees it, and
-            calibration is fitted on it. Spread over the window, since its last weeks alone are another season.
-        calibration: "fit" on the held-out days; or "keep" the base model's, where these are so few that one storm
-            decides, and then they only give the epochs' validation loss.
+        train_window: The rows that weights, encoder and calibration are fitted on.
+        gate_window: The rows that the model is measured on; it starts at the end of the train window or later.
+        holdout_every_days: Every n-th day of the train window is held out: no weight is fitted on it. The days are
+            spread over the window because its last weeks alone would be another season.
+        calibration: "fit" on the held-out days; "keep" the base model's where these days are too few to fit it. Then
+            they only give the validation loss.
         minimum_category_count: A category with fewer training rows shares the embedding of unknown ones.
         maximum_embedding_width: An embedding of c categories has min(this, (c + 1) // 2) dimensions.
+        hidden_widths: The widths of the deep part's hidden layers.
+        dropout: Share of hidden units that a training step drops.
+        epochs: Passes over the rows that are not held out.
         batch_size: Rows of one step, all workers together.
         learning_rate: Peak of the one-cycle schedule.
+        weight_decay: AdamW's.
+        seed: Decides first weights, order of rows and dropout.
+        num_workers: Training processes; fewer where the cluster has fewer GPUs.
         max_failures: How many worker failures the run survives.
         checkpoint_interval_epochs: A worker failure loses at most so many epochs.
     """
@@ -101,14 +94,14 @@ class Recipe:
             "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
             "holdout_every_days": (2 <= self.holdout_every_days <= days, "2 or more, within the train window"),
             "numeric": (len(set(names)) == len(names), "no name twice among categorical, numeric and differences"),
-            "max_failures": (self.max_failures > 0, "1 or more: with 0 the first lost worker ends the run"),
+            "max_failures": (self.max_failures > 0, "1 or more: with 0 the first worker failure ends the run"),
             "num_workers": (self.num_workers > 0, "1 or more"),
             "epochs": (self.epochs > 0, "1 or more"),
             "batch_size": (self.batch_size >= self.num_workers, "1 or more per worker"),
             "checkpoint_interval_epochs": (self.checkpoint_interval_epochs > 0, "1 or more"),
         }  # fmt: skip
-        for name, (good, expected) in checks.items():
-            if not good:
+        for name, (valid, expected) in checks.items():
+            if not valid:
                 raise RecipeError(
                     object=f"recipe of {self.model_name}: {name}",
                     observed=str(getattr(self, name)),
@@ -124,85 +117,22 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over every field: two runs with the same one and the same table version do the same."""
+        """sha256 over every field: runs with the same fingerprint and table version do the same."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), default=str).encode()).hexdigest()
 
 
-def arrival_delay() -> Recipe:
-    """Will this flight arrive 15 or more minutes late? Asked two hours before scheduled departure."""
-    return Recipe(
-        model_name="arrival_delay",
-        feature_service="arrival_delay_v1",
-        label="arrived_late",
-        row_key="flight_id",
-        time_column="event_timestamp",
-        known_at_column="outcome_known_at",
-        numeric=(
-            "scheduled_minute",
-            "day_of_week",
-            "scheduled_duration_minutes",
-            *_of("origin_weather", "temp dewp humid wind_speed wind_u wind_v precip pressure visib"),
-            *_of("origin_delays", "dep_delay_mean_1h dep_late_share_1h dep_delay_mean_24h cancelled_24h"),
-            *_of("origin_delays", "overdue overdue_minutes"),
-            *_of("carrier_delays", "arr_delay_mean_3h arr_delay_mean_24h arr_delay_mean_7d arr_late_share_7d"),
-            *_of("destination_delays", "arr_delay_mean_3h arr_delay_mean_24h arr_delay_mean_7d"),
-            *_of("flight_history", "late_share_20 arr_delay_mean_20"),
-            *_of("aircraft_history", "last_dep_delay last_arr_delay"),
-        ),
-        categorical=("carrier", "origin", "dest"),
-        differences=(
-            Difference("turnaround_slack", "departure_minute", "aircraft_history__ready_at_minute", -600.0, 1500.0),
-        ),
-        train_window=Window(datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 10, 1, tzinfo=UTC)),
-        gate_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
-        holdout_every_days=10,
-        calibration="fit",
-        minimum_category_count=50,
-        maximum_embedding_width=4,
-        hidden_widths=(64, 32),
-        dropout=0.4,
-        epochs=20,
-        batch_size=2048,
-        learning_rate=6e-3,
-        weight_decay=0.2,
-        seed=2013,
-        num_workers=2,
-        max_failures=2,
-        checkpoint_interval_epochs=1,
-    )  # fmt: skip
-
-
-def arrival_delay_fine_tune() -> Recipe:
-    """The champion's weights, taken further with the flights of the weeks since."""
-    return dataclasses.replace(
-        arrival_delay(),
-        train_window=Window(datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 10, 25, tzinfo=UTC)),
-        gate_window=Window(datetime(2013, 10, 25, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC)),
-        holdout_every_days=6,
-        calibration="keep",
-        epochs=3,
-        batch_size=512,
-        learning_rate=5e-4,
-    )
-
-
 def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
-    """The recipe over other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
+    """The recipe with other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
 
-    The gate window begins where the train window ends.
+    With another end of the train window, the gate window begins there.
     """
-    train, gate = recipe.train_window, recipe.gate_window
-    changed = Window(_instant(train_start, train.start), _instant(train_end, train.end))
+    gate = recipe.gate_window
+    train = Window(_instant(train_start, recipe.train_window.start), _instant(train_end, recipe.train_window.end))
     return dataclasses.replace(
         recipe,
-        train_window=changed,
-        gate_window=Window(changed.end if train_end else gate.start, _instant(gate_end, gate.end)),
+        train_window=train,
+        gate_window=Window(train.end if train_end else gate.start, _instant(gate_end, gate.end)),
     )
-
-
-def _of(view: str, features: str) -> tuple[str, ...]:
-    """Feast's full feature names."""
-    return tuple(f"{view}__{feature}" for feature in features.split())
 
 
 def _instant(text: str, default: datetime) -> datetime:

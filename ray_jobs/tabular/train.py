@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import ray
-from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.train import Checkpoint
 
-from ray_jobs.core.dataset import TableVersion, training_rows
-from ray_jobs.core.errors import RecipeError, TrainingError
-from ray_jobs.core.progress import OnEpoch, following, silent
-from ray_jobs.tabular import calibration, run_folder
+from pipelines.models.program import Epoch, OnEpoch, RecipeError
+from ray_jobs.core import run_folder
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
+from ray_jobs.core.progress import following, ignore
+from ray_jobs.core.ray_train import UserCallback, run_workers, workers_for
+from ray_jobs.core.worker_state import Progress, read_state
+from ray_jobs.tabular import calibration
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoder
-from ray_jobs.tabular.evaluate import Metrics, evaluate
-from ray_jobs.tabular.loop import Epoch, Job, Progress, read_state, train_loop
-from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
+from ray_jobs.tabular.evaluate import evaluate
+from ray_jobs.tabular.loop import Job, train_loop
+from ray_jobs.tabular.model import CONFIG_FILE, Shape, TabularModel, WideAndDeep
 from ray_jobs.tabular.recipe import Recipe
-
-CHECKPOINTS_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class TrainResult:
 
     Attributes:
         model_dir: Holds the model, as `TabularModel.load` reads it.
-        metrics: On the gate window, after calibration.
+        metrics: On the gate window, after calibration; by name.
         history: One entry per epoch, however often the run was interrupted.
         resumed_after: Number of finished epochs at each restart from a checkpoint; empty for an uninterrupted run.
         rows: Rows that weights were fitted on.
@@ -44,7 +42,7 @@ class TrainResult:
     """
 
     model_dir: Path
-    metrics: Metrics
+    metrics: Mapping[str, float]
     history: tuple[Epoch, ...]
     resumed_after: tuple[int, ...]
     rows: int
@@ -56,60 +54,55 @@ class TrainResult:
 def train(
     recipe: Recipe,
     *,
-    table: TableVersion,
+    table: DatasetVersion,
     storage_path: str,
     run_name: str,
     model_dir: Path,
     base_model_dir: Path | None = None,
     resume: Literal["never", "always"] = "never",
-    on_epoch: OnEpoch = silent,
+    on_epoch: OnEpoch = ignore,
     callbacks: Sequence[UserCallback] = (),
 ) -> TrainResult:
     """Trains a model on the cluster that this process is connected to.
 
     Args:
         recipe: The complete configuration.
-        table: The training set; the recipe's columns by name, one row per `row_key`.
+        table: The training set; it has the recipe's columns, and one row per `row_key`.
         storage_path: Absolute path or URI that all nodes reach, for checkpoints.
-        run_name: Names the run's folder there; unique, since Ray Train silently continues a run whose name it finds.
+        run_name: Name of the run's folder there; a name is used once.
         model_dir: Where the model is written; empty or absent.
-        base_model_dir: A model to fine-tune: its encoder is kept as it is and its weights are the first ones.
+        base_model_dir: A model to fine-tune: training begins with its weights, and its encoder is kept.
         resume: "always" continues the run of this name, which must exist and have the same recipe, table and base.
-        on_epoch: Is told of each epoch as it ends, in this process, in a thread of its own.
-        callbacks: Ray Train's own; they run on its controller, not in this process.
+        on_epoch: Is called after each epoch, in this process, in a thread of its own.
+        callbacks: Ray Train calls them in its controller, another process.
 
     Raises:
-        TrainingError: if there is no cluster for it, if the run's folder exists (or doesn't, to resume), or if more
+        TrainingError: if the cluster is too small, if the run's folder exists (or doesn't, to resume), or if more
             workers failed than the recipe allows.
         RecipeError: if the base model doesn't fit the recipe, or is missing.
         DatasetError: if the table lacks columns, or rows in a window.
         MetricError: if the held-out days or the gate window have only one class.
     """
     started = time.monotonic()
-    workers, use_gpu = _workers(recipe)
+    workers = workers_for(recipe.model_name, recipe.num_workers)
     rows = training_rows(table, recipe, "fit")
     base = _base(base_model_dir, recipe)
     encoder = base.encoder if base else Encoder.fit(rows.columns, recipe)
     shape = base.shape if base else Shape.of(encoder, recipe)
     weights = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()} if base else None
-    job = Job(recipe, table, encoder.to_json(), shape, weights)
-    identity = {"recipe": recipe.fingerprint, "table": str(table), "base": run_folder.digest(base_model_dir)}
+    identity = {"recipe": recipe.fingerprint, "table": str(table), "base": _config_digest(base_model_dir)}
     run_folder.claim(storage_path, run_name, identity, resume=resume)
     with following(on_epoch) as epochs:
-        trainer = TorchTrainer(
+        checkpoint = run_workers(
             train_loop,
-            train_loop_config={"job": job},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-            run_config=RunConfig(
-                name=run_name,
-                storage_path=storage_path,
-                failure_config=FailureConfig(max_failures=recipe.max_failures),
-                checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
-                callbacks=[epochs, *callbacks],
-                logging_config=LoggingConfig(log_level="WARNING"),
-            ),
+            {"job": Job(recipe, table, encoder.to_json(), shape, weights)},
+            run_name=run_name,
+            storage_path=storage_path,
+            workers=workers,
+            max_failures=recipe.max_failures,
+            callbacks=[epochs, *callbacks],
         )
-        network, progress = _finished(trainer, run_name, shape, recipe)
+    network, progress = _trained(checkpoint, shape)
     model = TabularModel(
         encoder=encoder,
         shape=shape,
@@ -119,9 +112,9 @@ def train(
     )
     if recipe.calibration == "fit":
         holdout = training_rows(table, recipe, "holdout")
-        logits = model.logits(encoder.encode(holdout.columns))
-        model.calibration = calibration.fit(logits, holdout.labels.astype(float))
-    metrics = evaluate(model, recipe, table=table, window=recipe.gate_window)
+        model.calibration = calibration.fit(model.logits(encoder.encode(holdout.columns)), holdout.labels.astype(float))
+    gate = evaluation_rows(table, recipe, recipe.gate_window)
+    metrics = evaluate(gate.labels, model.predict_proba(gate.columns)).metrics
     model.save(model_dir)
     return TrainResult(
         model_dir=model_dir,
@@ -129,29 +122,14 @@ def train(
         history=tuple(progress.epochs),
         resumed_after=tuple(progress.resumed_after),
         rows=len(rows),
-        workers=workers,
+        workers=workers.number,
         accelerator=progress.accelerator,
         seconds=time.monotonic() - started,
     )
 
 
-def _workers(recipe: Recipe) -> tuple[int, bool]:
-    """How many, and whether on GPUs: one GPU per worker where the cluster has any, else one CPU."""
-    offered = ray.cluster_resources() if ray.is_initialized() else {}
-    gpus, cpus = int(offered.get("GPU", 0)), int(offered.get("CPU", 0))
-    if gpus:
-        return min(recipe.num_workers, gpus), True
-    if cpus < recipe.num_workers:
-        raise TrainingError(
-            object=f"recipe {recipe.model_name}",
-            observed=f"a cluster with {cpus} CPUs" if offered else "no Ray cluster that this process is connected to",
-            expected=f"{recipe.num_workers} CPUs, one per worker",
-            next_step="connect to a larger cluster, or lower the recipe's num_workers",
-        )
-    return recipe.num_workers, False
-
-
 def _base(folder: Path | None, recipe: Recipe) -> TabularModel | None:
+    """The base model, if the recipe fits it; None to train from scratch."""
     if folder is None:
         if recipe.calibration == "fit":
             return None
@@ -173,25 +151,13 @@ def _base(folder: Path | None, recipe: Recipe) -> TabularModel | None:
     return model
 
 
-def _finished(trainer: TorchTrainer, run_name: str, shape: Shape, recipe: Recipe) -> tuple[WideAndDeep, Progress]:
-    """Runs the trainer to its end and reads its last checkpoint."""
-    try:
-        result = trainer.fit()
-    except TrainingFailedError as error:
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed=str(error).strip(),
-            expected=f"at most {recipe.max_failures} worker failures",
-            next_step='remove the cause, then call train with resume="always": it goes on after the last checkpoint',
-        ) from error
-    if result.checkpoint is None:
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed="it ended without a checkpoint",
-            expected="one after the last epoch",
-            next_step="look into the run's worker logs",
-        )
-    with result.checkpoint.as_directory() as folder:
+def _config_digest(model_dir: Path | None) -> str:
+    """Identifies a base model: the checksum of its configuration, which holds the checksum of its weights."""
+    return hashlib.sha256((model_dir / CONFIG_FILE).read_bytes()).hexdigest() if model_dir else "none"
+
+
+def _trained(checkpoint: Checkpoint, shape: Shape) -> tuple[WideAndDeep, Progress]:
+    with checkpoint.as_directory() as folder:
         state, progress = read_state(Path(folder))
     network = WideAndDeep(shape)
     network.load_state_dict(state["network"])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from assets.flights.recipe import arrival_delay
 from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.store import Materialized, materialize
 from pipelines.engine.session import Engine
@@ -24,7 +25,6 @@ from pipelines.settings import Settings
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoder
 from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
-from ray_jobs.tabular.recipe import arrival_delay
 from serving import access, http
 from serving.config import ServedModel, ServiceConfig
 from serving.service import PredictionService

@@ -1,26 +1,23 @@
-"""All contenders are measured on the same rows."""
+"""Comparing models: each contender is measured on the same rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ray_jobs.core.contest import contest
-from ray_jobs.core.dataset import TableVersion, evaluation_rows
+from ray_jobs.core.dataset import Columns, DatasetVersion, Rows, evaluation_rows
 from ray_jobs.core.errors import MetricError
-from ray_jobs.tabular.baseline import fit_baseline
-from ray_jobs.tabular.encoding import Columns
-from ray_jobs.tabular.evaluate import metrics
-from ray_jobs.tabular.recipe import Recipe, Window
+from ray_jobs.tabular.evaluate import evaluate
+from ray_jobs.tabular.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """Answers every flight with one probability."""
+    """Predicts one probability for every row."""
 
     probability: float
 
@@ -30,25 +27,28 @@ class Always:
         return np.full(len(carriers), self.probability)
 
 
-def test_a_standing_holds_what_its_contender_alone_would_be_measured_as(table: TableVersion, recipe: Recipe) -> None:
-    baseline = fit_baseline(recipe, table=table).baseline
-    window = recipe.gate_window
-    found = contest(recipe, table=table, window=window, contenders={"baseline": baseline, "constant": Always(0.2)})
-    rows = evaluation_rows(table, recipe, window)
-    assert found["baseline"].metrics == metrics(rows.labels, baseline.predict_proba(rows.columns))
-    assert found["constant"].metrics.auc == pytest.approx(0.5)
-    assert {standing.metrics.n for standing in found.values()} == {len(rows)}
-    assert sum(b.n for b in found["baseline"].calibration) == len(rows)
+@dataclass(frozen=True, slots=True)
+class LateInTheEvening:
+    """Predicts a probability that rises with the minute of departure."""
+
+    def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
+        return np.asarray(rows["departure_minute"], dtype=np.float64) / 2880
 
 
-def test_a_contender_without_probabilities_stops_the_contest(table: TableVersion, recipe: Recipe) -> None:
+@pytest.fixture(scope="module")
+def rows(table: DatasetVersion, recipe: Recipe) -> Rows:
+    return evaluation_rows(table, recipe, recipe.gate_window)
+
+
+def test_a_contender_gets_the_evaluation_that_it_gets_alone(rows: Rows) -> None:
+    contenders = {"evening": LateInTheEvening(), "constant": Always(0.2)}
+    evaluations = contest(rows, contenders, measure=evaluate)
+    assert list(evaluations) == ["evening", "constant"]
+    assert evaluations["evening"] == evaluate(rows.labels, LateInTheEvening().predict_proba(rows.columns))
+    assert evaluations["constant"].metrics["auc"] == pytest.approx(0.5)
+    assert {evaluation.metrics["n"] for evaluation in evaluations.values()} == {len(rows)}
+
+
+def test_a_contender_that_predicts_nan_ends_the_contest_with_an_error(rows: Rows) -> None:
     with pytest.raises(MetricError, match="no probability"):
-        contest(recipe, table=table, window=recipe.gate_window, contenders={"broken": Always(float("nan"))})
-
-
-def test_the_baseline_is_the_same_whatever_window_it_is_measured_on(table: TableVersion, recipe: Recipe) -> None:
-    gate = recipe.gate_window
-    shorter = replace(recipe, gate_window=Window(gate.start, gate.start + timedelta(days=2)))
-    rows = evaluation_rows(table, recipe, gate).columns
-    one, other = (fit_baseline(r, table=table).baseline.predict_proba(rows) for r in (recipe, shorter))
-    assert np.array_equal(one, other)
+        contest(rows, {"constant": Always(0.2), "broken": Always(float("nan"))}, measure=evaluate)
