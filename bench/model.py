@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from bench.pairs import Row
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection
 from pipelines.settings import Settings
 
 REFERENCE = {"auc": 0.714, "average_precision": 0.476, "log_loss": 0.482}
@@ -59,7 +59,7 @@ def _training_set(settings: Settings) -> tuple[str, int]:
 
 
 def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
-    with ray_cluster.connect(settings):
+    with ray_connection.connect(settings):
         from assets.flights.recipe import arrival_delay
         from pipelines.models.program import Window
         from ray_jobs.core.contest import Contender, contest

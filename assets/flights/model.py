@@ -12,7 +12,8 @@ import dagster as dg
 from assets.flights.features import ONLINE, SERVICE
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from assets.flights.tables import OWNER, cost_tags
-from pipelines.governed.asset import Check, GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import Check, GovernedRun, Written
 from pipelines.models.register import register
 from pipelines.models.serve import serve
 from pipelines.models.train import train

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from pipelines.errors import ModelError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset, version_of
 from pipelines.models import model_files
 from pipelines.models.evidence import read_gate

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.errors import ModelError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.settings import Settings

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from pipelines.errors import ModelError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record
 from pipelines.models.evidence import Evidence
 from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, TrainingProgram, Window
@@ -141,8 +141,8 @@ def _challenge(
     """Runs the program on a Ray cluster, and meters the cluster and the run's GPUs."""
     settings = run.platform.settings
     training_set = run.versions[TRAINING_SET]
-    with ray_cluster.connect(settings):
-        run.usage.watched |= {pid for pid in [ray_cluster.head_pid(settings)] if pid}
+    with ray_connection.connect(settings):
+        run.usage.watched |= {pid for pid in [ray_head.head_pid(settings)] if pid}
         challenge = program(
             recipe,
             table_uri=str(run.platform.lakehouse.path(training_set.table)),
