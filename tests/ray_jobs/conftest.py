@@ -53,13 +53,13 @@ SCHEMA = pa.schema(
 
 def _row(line: dict[str, str]) -> dict[str, object]:
     departure, arrival = (int(line[name]) // 100 * 60 + int(line[name]) % 100 for name in _SCHEDULE)
-    asked = datetime.fromisoformat(line["time_hour"]) - timedelta(hours=2)
+    prediction_time = datetime.fromisoformat(line["time_hour"]) - timedelta(hours=2)
     late = None if line["arr_delay"] == "NA" else int(float(line["arr_delay"]) >= 15)
     digits = "".join(filter(str.isdigit, line["tailnum"]))
     return {
         "flight_id": "-".join(line[name] for name in ("month", "day", "carrier", "flight", "origin")),
-        "event_timestamp": asked,
-        "outcome_known_at": asked + timedelta(hours=8),
+        "event_timestamp": prediction_time,
+        "outcome_known_at": prediction_time + timedelta(hours=8),
         "arrived_late": late,
         "carrier": line["carrier"],
         "origin": line["origin"],
