@@ -69,7 +69,7 @@ def _bare(folder: Path) -> Any:
     @serve.ingress(app)
     class Bare:
         def __init__(self) -> None:
-            from ray_jobs.model import TabularModel
+            from ray_jobs.tabular.model import TabularModel
 
             self.model = TabularModel.load(folder)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.models import model_files
 from pipelines.settings import Settings
-from ray_jobs.model import TabularModel
+from ray_jobs.tabular.model import TabularModel
 from serving.config import ServedModel
 
 

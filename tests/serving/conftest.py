@@ -15,16 +15,16 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from assets.flights.recipe import arrival_delay
 from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.store import Materialized, materialize
 from pipelines.engine.session import Engine
 from pipelines.machine import ports
 from pipelines.models import model_files
 from pipelines.settings import Settings
-from ray_jobs.calibration import Calibration
-from ray_jobs.encoding import Encoder
-from ray_jobs.model import Shape, TabularModel, WideAndDeep
-from ray_jobs.recipe import arrival_delay
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
 from serving import access, http
 from serving.config import ServedModel, ServiceConfig
 from serving.service import PredictionService

@@ -69,7 +69,7 @@ def _session_logs() -> list[Path]:
 
 
 def test_a_deployed_model_answers_and_is_noted(deployed: Deployed, models: tuple[Path, Path]) -> None:
-    from ray_jobs.model import TabularModel
+    from ray_jobs.tabular.model import TabularModel
 
     settings, endpoint = deployed
     answer = client.ask(settings, [QUESTION])[0]

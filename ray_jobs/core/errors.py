@@ -1,21 +1,17 @@
 """The errors of training and evaluation.
 
     TerminalError (pipelines.errors)
-    ├── RecipeError      a recipe that contradicts itself, or does not fit its base model
+    ├── RecipeError      a recipe that contradicts itself, or does not fit its base model (pipelines.models.program)
     ├── DatasetError     a training set that lacks what the recipe asks for
     ├── MetricError      a metric that has no value: no rows, one class, no probability
     └── TrainingError    a run that could not start, resume or finish
 
-A model that cannot be encoded for or loaded is a `ModelError`.
+A model that cannot be loaded, or rows that it cannot encode, raise `ModelError` (pipelines.errors).
 """
 
 from __future__ import annotations
 
 from pipelines.errors import TerminalError
-
-
-class RecipeError(TerminalError):
-    """A recipe contradicts itself, or does not fit its base model."""
 
 
 class DatasetError(TerminalError):
@@ -27,4 +23,4 @@ class MetricError(TerminalError):
 
 
 class TrainingError(TerminalError):
-    """A run could not start, resume or finish; the workers had their retries already."""
+    """A run could not start, resume or finish; its workers have used up their retries."""

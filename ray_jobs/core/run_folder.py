@@ -1,34 +1,32 @@
-"""A run's folder in the checkpoint storage: never used by two runs, and resumed only by the run that made it.
+"""A run's folder in the checkpoint storage: used by one run, and resumed with the same configuration alone.
 
-Ray Train silently continues a run whose name it finds, whatever its configuration.
+The check is ours because Ray Train continues any run whose folder it finds, whatever its configuration.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import pyarrow.fs as pafs
 
-from ray_jobs.errors import TrainingError
+from ray_jobs.core.errors import TrainingError
 
 RUN_FILE = "run.json"
 
 
 def claim(storage_path: str, run_name: str, identity: Mapping[str, str], *, resume: Literal["never", "always"]) -> None:
-    """Makes the folder and notes what the run is; to resume, proves that the same run goes on.
+    """Creates the folder and writes the run's identity into it; to resume, compares the identity with the one there.
 
     Args:
         storage_path: Absolute path or URI.
         run_name: The folder's name.
-        identity: What must not change between start and resumption, by name.
-        resume: "never" refuses a folder that exists, "always" one that doesn't.
+        identity: What must be the same at start and at resumption, by name.
+        resume: "never" to start a run, in a folder that does not exist; "always" to resume one, in its folder.
 
     Raises:
-        TrainingError: if it is refused.
+        TrainingError: if the folder exists at start or is absent at resumption, or the identity differs.
     """
     files, root = pafs.FileSystem.from_uri(storage_path)
     folder = f"{root}/{run_name}"
@@ -46,17 +44,12 @@ def claim(storage_path: str, run_name: str, identity: Mapping[str, str], *, resu
             stream.write(json.dumps(dict(identity)).encode())
         return
     with files.open_input_stream(f"{folder}/{RUN_FILE}") as stream:
-        noted = json.loads(stream.read())
-    changed = [name for name, value in identity.items() if noted[name] != value]
+        first_identity = json.loads(stream.read())
+    changed = [name for name, value in identity.items() if first_identity[name] != value]
     if changed:
         raise TrainingError(
             object=f"training run {run_name}",
-            observed=f"another {' and '.join(changed)} than when it started",
+            observed=f"another {' and '.join(changed)} than when the run started",
             expected="the same recipe, table version and base model",
             next_step="resume it with those, or start a new run",
         )
-
-
-def digest(model_dir: Path | None) -> str:
-    """Names a base model: the checksum of its configuration, which holds that of its weights."""
-    return hashlib.sha256((model_dir / "model.json").read_bytes()).hexdigest() if model_dir else "none"

@@ -1,4 +1,4 @@
-"""Training on two workers: the same result every time, also when workers are killed, and a better model than none."""
+"""Training on two workers: a better model than chance, and the same one after workers were killed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ray_jobs.dataset import TableVersion, evaluation_rows
-from ray_jobs.errors import RecipeError, TrainingError
-from ray_jobs.model import WEIGHTS_FILE, TabularModel
-from ray_jobs.recipe import Recipe, Window
+from pipelines.models.program import Epoch, RecipeError, Window
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
+from ray_jobs.core.errors import TrainingError
+from ray_jobs.tabular.model import WEIGHTS_FILE, TabularModel
+from ray_jobs.tabular.recipe import Recipe
 
 if TYPE_CHECKING:
-    from ray_jobs.loop import Epoch
-    from ray_jobs.train import TrainResult
+    from ray_jobs.tabular.train import TrainResult
 
 pytestmark = [
     pytest.mark.ray,
@@ -31,8 +31,8 @@ Train = Callable[..., "TrainResult"]
 
 @pytest.fixture(scope="module")
 def train(cluster: None) -> Train:
-    """The training program, imported once the cluster has set what Ray reads while it is imported."""
-    from ray_jobs.train import train
+    """The function under test, imported after the cluster has set what Ray reads while it is imported."""
+    from ray_jobs.tabular.train import train
 
     return train
 
@@ -47,47 +47,49 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Epoch]:
-    """The epochs that the uninterrupted run was heard to finish."""
+def delivered() -> list[Epoch]:
+    """The epochs that the uninterrupted run passes to `on_epoch`."""
     return []
 
 
 @pytest.fixture(scope="module")
-def trained(train: Train, recipe: Recipe, table: TableVersion, storage: Path, told: list[Epoch]) -> TrainResult:
+def trained(train: Train, recipe: Recipe, table: DatasetVersion, storage: Path, delivered: list[Epoch]) -> TrainResult:
     """An uninterrupted run."""
     return train(
         recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "calm-model",
-        on_epoch=told.append,
+        on_epoch=delivered.append,
     )  # fmt: skip
 
 
-def test_training_lowers_the_loss_and_orders_flights_better_than_chance(trained: TrainResult, recipe: Recipe) -> None:
+def test_training_lowers_the_loss_and_orders_rows_better_than_chance(trained: TrainResult, recipe: Recipe) -> None:
     assert [epoch.number for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
     assert trained.history[-1].train_loss < trained.history[0].train_loss
-    assert trained.metrics.auc > 0.6
+    assert trained.metrics["auc"] > 0.6
     assert (trained.workers, trained.resumed_after) == (recipe.num_workers, ())
 
 
-def test_each_epoch_is_told_in_turn(trained: TrainResult, told: list[Epoch]) -> None:
-    assert tuple(told) == trained.history
+def test_each_epoch_is_delivered_in_turn(trained: TrainResult, delivered: list[Epoch]) -> None:
+    assert tuple(delivered) == trained.history
 
 
-def test_the_saved_model_answers_what_was_measured(trained: TrainResult, recipe: Recipe, table: TableVersion) -> None:
+def test_the_saved_model_has_the_metrics_of_the_result(
+    trained: TrainResult, recipe: Recipe, table: DatasetVersion
+) -> None:
     rows = evaluation_rows(table, recipe, recipe.gate_window)
     p = TabularModel.load(trained.model_dir).predict_proba(rows.columns)
-    assert np.mean((p - rows.labels) ** 2) == pytest.approx(trained.metrics.brier)
+    assert np.mean((p - rows.labels) ** 2) == pytest.approx(trained.metrics["brier"])
 
 
-def test_killed_workers_change_nothing_but_the_time(
-    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+def test_a_run_with_killed_workers_ends_with_the_same_weights(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
-    once = replace(recipe, max_failures=1)
+    one_failure = replace(recipe, max_failures=1)
     from tests.ray_jobs.kill_a_worker import KillAWorker
 
     where = {"table": table, "storage_path": str(storage), "run_name": "killed", "model_dir": storage / "killed-model"}
     with pytest.raises(TrainingError, match="resume"):
-        train(once, **where, callbacks=[KillAWorker(2, 4)])
-    resumed = train(once, **where, resume="always")
+        train(one_failure, **where, callbacks=[KillAWorker(2, 4)])
+    resumed = train(one_failure, **where, resume="always")
     assert len(resumed.resumed_after) == 2
     assert all(2 <= epochs <= 5 for epochs in resumed.resumed_after)
     assert _losses(resumed) == _losses(trained)
@@ -96,15 +98,15 @@ def test_killed_workers_change_nothing_but_the_time(
     assert weights[0] == weights[1]
 
 
-def test_a_run_name_is_used_once(
-    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+def test_a_used_run_name_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     with pytest.raises(TrainingError, match="exists"):
         train(recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "again")
 
 
-def test_another_recipe_does_not_resume_a_run(
-    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+def test_resuming_a_run_with_another_recipe_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     with pytest.raises(TrainingError, match="another recipe"):
         train(
@@ -113,8 +115,8 @@ def test_another_recipe_does_not_resume_a_run(
         )  # fmt: skip
 
 
-def test_fine_tuning_goes_on_from_the_base_models_weights_and_encoder(
-    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+def test_fine_tuning_starts_from_the_base_models_weights_and_keeps_its_encoder(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     gate, days = recipe.gate_window, timedelta(days=5)
     tuning = replace(
@@ -138,8 +140,8 @@ def test_fine_tuning_goes_on_from_the_base_models_weights_and_encoder(
     assert (tuned.model_dir / WEIGHTS_FILE).read_bytes() != (trained.model_dir / WEIGHTS_FILE).read_bytes()
 
 
-def test_a_base_model_with_other_inputs_is_refused(
-    train: Train, trained: TrainResult, recipe: Recipe, table: TableVersion, storage: Path
+def test_a_base_model_with_other_inputs_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     fewer = replace(recipe, numeric=("departure_minute", "distance"))
     with pytest.raises(RecipeError, match="tail"):
@@ -149,8 +151,8 @@ def test_a_base_model_with_other_inputs_is_refused(
         )  # fmt: skip
 
 
-def test_more_workers_than_the_cluster_has_are_refused(
-    train: Train, recipe: Recipe, table: TableVersion, storage: Path
+def test_more_workers_than_cpus_raise_an_error(
+    train: Train, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     with pytest.raises(TrainingError, match="CPUs"):
         train(
@@ -159,8 +161,8 @@ def test_more_workers_than_the_cluster_has_are_refused(
         )  # fmt: skip
 
 
-def test_a_calibration_to_keep_needs_a_base_model(
-    train: Train, recipe: Recipe, table: TableVersion, storage: Path
+def test_a_calibration_to_keep_without_a_base_model_raises_an_error(
+    train: Train, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
     with pytest.raises(RecipeError, match="no base model"):
         train(

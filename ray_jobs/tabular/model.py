@@ -1,7 +1,7 @@
 """The model: an encoder, a wide and deep network and a calibration, saved and loaded as one.
 
-A model folder holds `model.safetensors` and `model.json` and nothing else. Each names the other's checksum, so a file
-that was changed, or that belongs to another model, is refused. Nothing in it can run code.
+A model folder holds `model.safetensors` and `model.json` and nothing else. Each file holds the other's checksum, so a
+file that was changed, or that belongs to another model, is refused. Loading a model runs no code from its files.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipelines.errors import ModelError
-from ray_jobs.calibration import Calibration
-from ray_jobs.encoding import Columns, Encoded, Encoder
-from ray_jobs.recipe import Recipe
+from ray_jobs.core.dataset import Columns
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoded, Encoder
+from ray_jobs.tabular.recipe import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "model.json"
@@ -33,7 +34,7 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The network's sizes; `cardinalities` count the id 0."""
+    """The network's sizes; `cardinalities` are the numbers of ids per category, the id 0 included."""
 
     cardinalities: tuple[int, ...]
     numeric_width: int
@@ -59,9 +60,9 @@ class Shape:
 
 
 class WideAndDeep(nn.Module):
-    """A linear model and a small network side by side, which add up (Cheng et al. 2016, arXiv:1606.07792).
+    """The sum of a linear model and a small network (Cheng et al. 2016, arXiv:1606.07792).
 
-    Embeddings of the categories and all numbers feed both: the linear part holds what is additive, so the network
+    Both get the embeddings of the categories and all numbers. The linear part learns what is additive, so the network
     can be small and strongly regularized.
     """
 
@@ -70,7 +71,7 @@ class WideAndDeep(nn.Module):
         widths = [min(shape.maximum_embedding_width, (c + 1) // 2) for c in shape.cardinalities]
         embeddings = [nn.Embedding(c, w) for c, w in zip(shape.cardinalities, widths, strict=True)]
         for embedding in embeddings:
-            # Where no training row has the id 0, it stays neutral.
+            # Zero is neutral: the id 0 keeps it if no training row has that id.
             nn.init.zeros_(embedding.weight[0])
         self.embeddings = nn.ModuleList(embeddings)
         width = shape.numeric_width + sum(widths)
@@ -89,7 +90,7 @@ class WideAndDeep(nn.Module):
 
 
 class TabularModel:
-    """Answers with a probability for raw rows, encoded exactly as in training."""
+    """Predicts a probability for raw rows, which it encodes exactly as in training."""
 
     def __init__(
         self, *, encoder: Encoder, shape: Shape, network: WideAndDeep, calibration: Calibration, label: str
@@ -119,15 +120,15 @@ class TabularModel:
         parts: list[NDArray[np.float32]] = []
         for start in range(0, len(encoded), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            found = self.network(torch.from_numpy(encoded.categories[part]), torch.from_numpy(encoded.numbers[part]))
-            parts.append(found.numpy())
+            logits = self.network(torch.from_numpy(encoded.categories[part]), torch.from_numpy(encoded.numbers[part]))
+            parts.append(logits.numpy())
         return np.concatenate(parts or [np.empty(0, np.float32)]).astype(np.float64)
 
     def save(self, folder: Path) -> None:
-        """Writes the two files into `folder`, which is made; one that holds a file is refused."""
+        """Writes the two files into `folder`, which is created; raises ModelError if it holds a file."""
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise _refused(folder, "it holds files already", "an empty folder", "choose another folder")
+            raise _refused(folder, "it already holds files", "an empty folder", "choose another folder")
         config = {
             "format": FORMAT,
             "label": self.label,
@@ -147,11 +148,11 @@ class TabularModel:
         Raises:
             ModelError: if the folder holds anything but the two files, or if one of them was changed.
         """
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         expected = [CONFIG_FILE, WEIGHTS_FILE]
-        if found != expected or any((folder / name).is_symlink() for name in expected):
+        if names != expected or any((folder / name).is_symlink() for name in expected):
             raise _refused(
-                folder, f"holds {', '.join(found) or 'nothing'}", f"the files {' and '.join(expected)}, and no other",
+                folder, f"holds {', '.join(names) or 'nothing'}", f"the files {' and '.join(expected)}, and no other",
                 "download the model from the registry again; a pickle is never loaded",
             )  # fmt: skip
         try:
@@ -160,7 +161,7 @@ class TabularModel:
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 metadata = file.metadata() or {}
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            _require_untouched(folder, document, metadata)
+            _require_unchanged(folder, document, metadata)
             if config["format"] != FORMAT:
                 raise _refused(folder, f"format {config['format']!r}", FORMAT, "use the release that wrote it")
             shape = Shape.from_json(config["shape"])
@@ -174,15 +175,15 @@ class TabularModel:
             ) from None
 
 
-def _require_untouched(folder: Path, document: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    sums = {
+def _require_unchanged(folder: Path, document: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    checksums = {
         WEIGHTS_FILE: (_file_digest(folder / WEIGHTS_FILE), document["weights_sha256"]),
         CONFIG_FILE: (_config_digest(document["config"]), metadata.get("config_sha256", "none")),
     }
-    for name, (seen, expected) in sums.items():
-        if seen != expected:
+    for name, (observed, expected) in checksums.items():
+        if observed != expected:
             raise _refused(
-                folder / name, f"checksum {seen[:16]}…", f"checksum {expected[:16]}…, as the other file says",
+                folder / name, f"checksum {observed[:16]}…", f"checksum {expected[:16]}…, which the other file holds",
                 "do not use these files: download the model from the registry again",
             )  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""From raw columns to numbers: fitted once on training rows, and the same for a million rows and for one.
+"""Encoding raw columns as numbers: fitted once on training rows; a row's encoding doesn't depend on other rows.
 
 A numeric value becomes three inputs: its standard score, clipped to ±5; its rank among the training rows, scaled to
-the same spread; and 1 where it is missing (the other two are 0 then). The score keeps distances, the rank keeps heavy
-tails from drowning the middle. A category becomes an id; 0 stands for unknown, missing and rare ones.
+the same spread; and 1 if it is missing (the other two are 0 then). The score keeps distances; the rank resolves the
+middle of a distribution with heavy tails. A category becomes an id; 0 stands for unknown, missing and rare ones.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ModelError
-from ray_jobs.recipe import Difference, Recipe
-
-Columns = Mapping[str, Sequence[Any] | NDArray[Any] | None]
+from ray_jobs.core.dataset import Columns
+from ray_jobs.tabular.recipe import Difference, Recipe
 
 CLIP = 5.0
 KNOTS = 101
@@ -39,7 +38,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class NumericScale:
-    """What is known of one numeric input from the training rows: moments, and ranks (0 to 1) at rising knots."""
+    """One numeric input's distribution in the training rows: moments, and ranks (0 to 1) at rising knots."""
 
     name: str
     mean: float
@@ -49,14 +48,14 @@ class NumericScale:
 
     @classmethod
     def fit(cls, name: str, values: NDArray[np.float64]) -> NumericScale:
-        seen = values[~np.isnan(values)]
-        if not len(seen):
+        present = values[~np.isnan(values)]
+        if not len(present):
             return cls(name, 0.0, 1.0, (0.0,), (0.5,))
         levels = np.linspace(0.0, 1.0, KNOTS)
-        knots, place = np.unique(np.quantile(seen, levels), return_inverse=True)
+        knots, place = np.unique(np.quantile(present, levels), return_inverse=True)
         ranks = np.bincount(place, weights=levels) / np.bincount(place)
-        deviation = float(seen.std())
-        return cls(name, float(seen.mean()), deviation or 1.0, tuple(knots.tolist()), tuple(ranks.tolist()))
+        deviation = float(present.std())
+        return cls(name, float(present.mean()), deviation or 1.0, tuple(knots.tolist()), tuple(ranks.tolist()))
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> NumericScale:
@@ -65,7 +64,7 @@ class NumericScale:
 
 
 class Encoder:
-    """Encodes raw columns as they were encoded for training.
+    """Encodes raw columns, the same way in training and in prediction.
 
     Args:
         vocabularies: Per categorical column its known values; a value's id is its position plus 1.
@@ -121,8 +120,7 @@ class Encoder:
         """Encodes rows; no row's result depends on another row.
 
         Args:
-            columns: Equally long sequences by name; None, in a column or instead of one that is missing in all rows,
-                and NaN are missing values. Further columns are ignored.
+            columns: The rows; NaN, too, is a missing value. Columns that are no input are ignored.
 
         Raises:
             ModelError: if an input column is absent, not numeric, infinite, or of another length than the rest.
@@ -142,7 +140,7 @@ class Encoder:
         return Encoded(categories, np.ascontiguousarray(numbers))
 
     def to_json(self) -> dict[str, Any]:
-        """The whole state; numbers survive JSON exactly."""
+        """The complete state; `from_json` gets the same numbers from its JSON text."""
         return {
             "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
             "scales": [asdict(scale) for scale in self.scales],
@@ -162,7 +160,7 @@ class Encoder:
                 object="rows to encode",
                 observed=f"no column {', '.join(absent)}" if absent else f"columns of lengths {sorted(lengths)}",
                 expected=f"columns of one length for {', '.join(self.inputs)}",
-                next_step="give every column; pass None for one that is unknown",
+                next_step="give every column; None for an unknown one",
             )
         return lengths.pop()
 
@@ -179,11 +177,11 @@ def _numeric_values(
     columns: Columns, names: Sequence[str], differences: Sequence[Difference], rows: int = 0
 ) -> NDArray[np.float64]:
     """[inputs, rows]; missing values are NaN."""
-    found = [_numbers(columns, name, rows) for name in names]
+    values = [_numbers(columns, name, rows) for name in names]
     for difference in differences:
         gap = _numbers(columns, difference.minuend, rows) - _numbers(columns, difference.subtrahend, rows)
-        found.append(np.clip(gap, difference.minimum, difference.maximum))
-    return np.stack(found)
+        values.append(np.clip(gap, difference.minimum, difference.maximum))
+    return np.stack(values)
 
 
 def _numbers(columns: Columns, name: str, rows: int) -> NDArray[np.float64]:
@@ -204,5 +202,5 @@ def _not_numeric(name: str, observed: str) -> ModelError:
         object=f"input column {name}",
         observed=observed,
         expected="finite numbers, with None or NaN where one is missing",
-        next_step="correct the feature; nothing is guessed for it",
+        next_step="correct the feature; the model replaces no invalid value",
     )
