@@ -57,7 +57,7 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", a
 def measure(settings: Settings) -> list[Row]:
     from feature_repo.flights import OBJECTS
     from feature_repo.store import open_store
-    from serving import access
+    from serving.door import access
 
     with tempfile.TemporaryDirectory(dir=_made(settings.root)) as folder:
         home = Path(folder)

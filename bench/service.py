@@ -19,7 +19,7 @@ BLOCKS, BLOCK = 10, 50
 
 
 def measure(settings: Settings) -> list[Row]:
-    from serving import client, deploy
+    from serving.predict import client, deploy
 
     if deploy.current(settings) is None:
         return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
@@ -52,7 +52,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:
-    from serving.flight_request import FlightQuestion
+    from serving.predict.flight_request import FlightQuestion
 
     row: dict[str, Any] = dict(FlightQuestion.model_validate(question).columns())
     row |= {name: feature["value"] for name, feature in answer["features"].items()}

@@ -26,8 +26,8 @@ def push(
     with errors_shown():
         settings = prepared_settings()
         from pipelines.definitions import push_sources
-        from serving.push_server import serve
-        from serving.push_service import PushLimits
+        from serving.push.server import serve
+        from serving.push.service import PushLimits
 
         sources = push_sources()
         for domain, source in sources:

@@ -25,12 +25,13 @@ from ray_jobs.calibration import Calibration
 from ray_jobs.encoding import Encoder
 from ray_jobs.model import Shape, TabularModel, WideAndDeep
 from ray_jobs.recipe import arrival_delay
-from serving import access, http
-from serving.config import ServedModel, ServiceConfig
-from serving.service import PredictionService
+from serving.door import access
+from serving.predict import http
+from serving.predict.config import ServedModel, ServiceConfig
+from serving.predict.service import PredictionService
 
 if TYPE_CHECKING:
-    from serving.deploy import Endpoint
+    from serving.predict.deploy import Endpoint
 
 BEGINNING = datetime(2013, 10, 1, tzinfo=UTC)
 NOW = datetime(2013, 11, 1, 7, 15, tzinfo=UTC)
@@ -150,7 +151,7 @@ def deployed(
 ) -> Iterator[tuple[Settings, Endpoint]]:
     """The first model, deployed on a Ray cluster of this machine."""
     from pipelines.machine import ray_connection, ray_environment
-    from serving import deploy
+    from serving.predict import deploy
 
     settings = make_settings()
     fill(settings, NOW)

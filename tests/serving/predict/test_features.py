@@ -12,7 +12,7 @@ from feast.feature_view import FeatureViewState
 from feature_repo.store import open_store
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
-from serving.features import OnlineFeatures
+from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, NULL_FEATURE, Fill, Served, feature_value
 
 SERVICE = "arrival_delay_v1"

@@ -14,8 +14,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import TokenCheck
-from serving.problems import problem
+from serving.door.access import TokenCheck
+from serving.door.problems import problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 #: A batch of 1,000 flights takes 250 kB.

@@ -13,14 +13,15 @@ from pipelines.errors import GoldpathError
 from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
 from pipelines.verdict.event import check
-from serving.grouped import Grouped
+from serving.door.grouped import Grouped
 
 if TYPE_CHECKING:
-    from feature_repo.push import OnlineMover
+    from feature_repo.online_moves import OnlineMover
 
 logger = logging.getLogger(__name__)
 #: What an acknowledgement says of features: `broken` breaks the contract; `pending` is applied as soon as the store is
-#: free; `unavailable` could not be applied; `none` has none to move. The others are those of `feature_repo.push`.
+#: free; `unavailable` could not be applied; `none` has none to move. The others are those of
+#: `feature_repo.online_moves`.
 BROKEN, PENDING, UNAVAILABLE, NONE = "broken", "pending", "unavailable", "none"
 
 
@@ -88,7 +89,7 @@ class OnlinePath:
 
     def _opened(self) -> OnlineMover:
         if self._mover is None:
-            from feature_repo.push import OnlineMover  # takes seconds; events are taken meanwhile
+            from feature_repo.online_moves import OnlineMover  # takes seconds; events are taken meanwhile
 
             self._mover = OnlineMover(self._settings)
         return self._mover

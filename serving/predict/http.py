@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from pipelines.errors import GoldpathError
-from serving.access import TokenCheck
+from serving.door.access import TokenCheck
+from serving.door.guard import MAX_BODY_BYTES, TRACE, BodyTooLarge, Guard
+from serving.door.problems import from_error, from_validation, problem
 from serving.errors import RequestError, ServiceUnavailable
-from serving.flight_request import FlightBatch, FlightQuestion
-from serving.guard import MAX_BODY_BYTES, TRACE, BodyTooLarge, Guard
-from serving.problems import from_error, from_validation, problem
-from serving.service import PredictionService
+from serving.predict.flight_request import FlightBatch, FlightQuestion
+from serving.predict.service import PredictionService
 
 T = TypeVar("T")
 BATCH_PATH = "/v1/predict:batch"

@@ -21,8 +21,8 @@ from pipelines.commands.examination import PROJECT
 from pipelines.landing.zone import Landing
 from pipelines.machine import ports
 from pipelines.settings import Settings
-from serving import access
-from serving.features import OnlineFeatures
+from serving.door import access
+from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, Fill
 
 START_SECONDS = 90.0

@@ -11,10 +11,11 @@ from pipelines.landing.zone import Landing
 from pipelines.machine import ports
 from pipelines.medallion.push_source import PushSource
 from pipelines.settings import Settings
-from serving import access, push_http
-from serving.push_log import PushLog
-from serving.push_online import OnlinePath
-from serving.push_service import PushLimits, Receiver
+from serving.door import access
+from serving.push import http
+from serving.push.log import PushLog
+from serving.push.online import OnlinePath
+from serving.push.service import PushLimits, Receiver
 
 
 def serve(
@@ -29,7 +30,7 @@ def serve(
     limits = limits or PushLimits()
     online = OnlinePath(settings, limits.online_seconds)
     receivers = {name: _open(settings, source, online, limits) for name, source in sources.items()}
-    app = push_http.create(receivers, online, access.TokenCheck(access.token(settings)))
+    app = http.create(receivers, online, access.TokenCheck(access.token(settings)))
     uvicorn.run(app, host=ports.LOOPBACK, port=port, log_level="warning", access_log=False)
 
 

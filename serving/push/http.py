@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from pipelines.errors import GoldpathError
-from serving import push_body
-from serving.access import TokenCheck
+from serving.door.access import TokenCheck
+from serving.door.guard import MAX_BODY_BYTES, BodyTooLarge, Guard
+from serving.door.problems import from_error, problem
 from serving.errors import RequestError
-from serving.guard import MAX_BODY_BYTES, BodyTooLarge, Guard
-from serving.problems import from_error, problem
-from serving.push_online import OnlinePath
-from serving.push_service import EventConflict, Receiver
+from serving.push import body
+from serving.push.online import OnlinePath
+from serving.push.service import EventConflict, Receiver
 
 Receivers = Mapping[tuple[str, str], Receiver]
 
@@ -63,8 +63,8 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
     @app.post("/v1/events/{domain}/{source}", summary="One event, an array or JSON lines; acknowledged once durable.")
     async def push(domain: str, source: str, request: Request) -> JSONResponse:
         found = receiver(domain, source)
-        events = push_body.events(await request.body(), request.headers.get("content-type", ""))
-        key = push_body.idempotency_key(request.headers.get("idempotency-key"))
+        events = body.events(await request.body(), request.headers.get("content-type", ""))
+        key = body.idempotency_key(request.headers.get("idempotency-key"))
         return JSONResponse({"events": await found.accept(events, key)}, 202)
 
     @app.get("/v1/events/{domain}/{source}", summary="How far the source's log is, and what has not landed yet.")
@@ -111,7 +111,7 @@ def _not_served(request: Request, error: Exception) -> JSONResponse:
 
 _STATUS: tuple[tuple[type[GoldpathError], int, str], ...] = (
     (UnknownSource, 404, "unknown_source"),
-    (push_body.TooManyEvents, 413, "too_many_events"),
+    (body.TooManyEvents, 413, "too_many_events"),
     (EventConflict, 409, "id_taken"),
     (RequestError, 400, "bad_event"),
 )

@@ -20,11 +20,11 @@ from typing import Any
 from pipelines.errors import GoldpathError
 from pipelines.landing.zone import Landing, Manifest
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT, PushSource
+from serving.door.grouped import Grouped
+from serving.door.ids import uuid7
 from serving.errors import PushRefused, RequestError
-from serving.grouped import Grouped
-from serving.ids import uuid7
-from serving.push_log import PushLog, Segment, fingerprint
-from serving.push_online import OnlinePath
+from serving.push.log import PushLog, Segment, fingerprint
+from serving.push.online import OnlinePath
 
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = 5.0

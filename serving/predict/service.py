@@ -10,13 +10,13 @@ from typing import Any
 
 from pipelines import clock
 from pipelines.settings import Settings
-from serving import log, models
-from serving.config import ServiceConfig
+from serving.door.guard import Trace
+from serving.door.ids import uuid7
 from serving.errors import RequestError
-from serving.features import FeatureReading, OnlineFeatures
-from serving.flight_request import Column, FlightQuestion
-from serving.guard import Trace
-from serving.ids import uuid7
+from serving.predict import log, models
+from serving.predict.config import ServiceConfig
+from serving.predict.features import FeatureReading, OnlineFeatures
+from serving.predict.flight_request import Column, FlightQuestion
 
 #: The columns of the schedule by which features are looked up.
 ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
@@ -34,7 +34,7 @@ class _Prediction:
 
 
 class PredictionService:
-    """One model over one feature service. For one thread at a time, which `serving.http` sees to.
+    """One model over one feature service. For one thread at a time, which `serving.predict.http` sees to.
 
     Raises:
         ModelError: if the model's files are not those of its digest.

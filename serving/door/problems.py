@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipelines.errors import GoldpathError
-from serving.flight_request import FlightBatch, FlightQuestion
+from serving.predict.flight_request import FlightBatch, FlightQuestion
 
 SHOWN = 80
 MAX_PROBLEMS = 20

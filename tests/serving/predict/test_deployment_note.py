@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.settings import Settings
-from serving import client, deploy
 from serving.errors import ServiceUnavailable
+from serving.predict import client, deploy
 from tests.serving.conftest import QUESTION
 
 

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp
 
 from pipelines import settings as environment
 from pipelines.settings import Settings
-from serving import access, http
-from serving.config import ServiceConfig
-from serving.service import PredictionService
+from serving.door import access
+from serving.predict import http
+from serving.predict.config import ServiceConfig
+from serving.predict.service import PredictionService
 
 
 @serve.ingress()
@@ -40,9 +41,9 @@ class ArrivalDelay:
 
 
 def build(args: ServiceConfig | Mapping[str, Any]) -> serve.Application:
-    """The application for `serve run serving.app:build` and for a RayService, which give the fields of `ServiceConfig`.
+    """The application for `serve run serving.predict.app:build` and for a RayService.
 
-    Settings come from the environment.
+    Both pass the fields of `ServiceConfig`; the settings come from the environment.
     """
     return application(ServiceConfig.model_validate(args), environment.get())
 

@@ -9,7 +9,7 @@ import httpx
 
 from pipelines.machine import ports
 from pipelines.settings import Settings
-from serving import access
+from serving.door import access
 from serving.errors import RequestError, ServiceUnavailable
 
 TIMEOUT_SECONDS = 30.0

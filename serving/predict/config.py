@@ -20,7 +20,7 @@ class ServedModel(BaseModel):
 
 
 class ServiceConfig(BaseModel):
-    """One deployment. The defaults suit a laptop; `serve run serving.app:build` takes the same fields.
+    """One deployment. The defaults suit a laptop; `serve run serving.predict.app:build` takes the same fields.
 
     Attributes:
         threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more

@@ -13,9 +13,9 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from pipelines.machine import ports
 from pipelines.settings import Settings
-from serving import app
-from serving.config import ServiceConfig
 from serving.errors import ServiceUnavailable
+from serving.predict import app
+from serving.predict.config import ServiceConfig
 
 APPLICATION = "arrival-delay"
 START_SECONDS = 180.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.flight_request import FlightQuestion
+from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import QUESTION
 
 

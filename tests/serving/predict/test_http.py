@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pipelines.settings import Settings
-from serving import log
-from serving.flight_request import FlightQuestion
-from serving.guard import MAX_BODY_BYTES
+from serving.door.guard import MAX_BODY_BYTES
+from serving.predict import log
+from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import (
     NOW,
     NULL_FEATURE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import PredictionNotRecorded
-from serving.log import PredictionLog, read
+from serving.predict.log import PredictionLog, read
 
 DAY = date(2013, 11, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipelines.settings import Settings
-from serving.access import TokenCheck, token
+from serving.door.access import TokenCheck, token
 
 
 def test_a_token_is_made_once_and_only_its_owner_may_read_it(make_settings: Callable[[], Settings]) -> None:

@@ -17,14 +17,15 @@ from pydantic import ValidationError
 from pipelines.errors import ModelError
 from pipelines.machine import ports
 from pipelines.settings import Settings
-from serving import access, client, deploy, log
+from serving.door import access
 from serving.errors import DeploymentError, FeatureStoreUnavailable, RequestError, ServiceUnavailable
-from serving.flight_request import FlightQuestion
+from serving.predict import client, deploy, log
+from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import NOW, QUESTION, config_of
 from tests.serving.test_models import tamper
 
 if TYPE_CHECKING:
-    from serving.deploy import Endpoint
+    from serving.predict.deploy import Endpoint
 
 pytestmark = [
     pytest.mark.ray,
@@ -183,7 +184,7 @@ def test_a_killed_replica_loses_no_answer_and_is_replaced(deployed: Deployed) ->
 
 @pytest.mark.slow
 def test_a_replica_that_cannot_predict_replaces_none(deployed: Deployed, models: tuple[Path, Path]) -> None:
-    from serving import rollout
+    from serving.predict import rollout
 
     settings, _ = deployed
     before = client.ask(settings, [QUESTION])[0]["model"]
@@ -211,7 +212,7 @@ def test_a_service_that_does_not_answer_gives_way_to_the_last(deployed: Deployed
 def test_a_config_file_builds_the_same_application(deployed: Deployed, models: tuple[Path, Path]) -> None:
     from ray import serve
 
-    from serving import app
+    from serving.predict import app
 
     fields = config_of(models[0]).model_dump(mode="json")
     assert isinstance(app.build(fields), serve.Application)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.models import model_files
 from pipelines.settings import Settings
 from ray_jobs.model import TabularModel
-from serving.config import ServedModel
+from serving.predict.config import ServedModel
 
 
 def install(settings: Settings, model: ServedModel) -> ServedModel:

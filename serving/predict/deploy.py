@@ -24,10 +24,10 @@ from pipelines.errors import GoldpathError, NotFoundError, SettingsError
 from pipelines.machine import ray_connection
 from pipelines.models.registry import RegisteredModel
 from pipelines.settings import Settings
-from serving import client, models
-from serving.config import ServedModel, ServiceConfig
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
-from serving.service import PredictionService
+from serving.predict import client, models
+from serving.predict.config import ServedModel, ServiceConfig
+from serving.predict.service import PredictionService
 
 READY_SECONDS = 10.0
 
@@ -118,7 +118,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 def _replace(settings: Settings, config: ServiceConfig) -> None:
     """Lets this version take over, or leaves things as they were."""
-    from serving import rollout  # imports Ray, which has to be connected first
+    from serving.predict import rollout  # imports Ray, which has to be connected first
 
     rollout.open_door(settings)
     previous = current(settings) if rollout.serves() else None

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.errors import ModelError
 from pipelines.settings import Settings
-from serving.config import ServedModel
-from serving.models import install, load
+from serving.predict.config import ServedModel
+from serving.predict.models import install, load
 from tests.serving.conftest import config_of
 
 
