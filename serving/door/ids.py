@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time at which they were made."""
+"""Identifiers that sort by the time at which they were generated."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import uuid
 def uuid7() -> uuid.UUID:
     """A UUID of version 7 (RFC 9562, section 5.7).
 
-    Milliseconds since 1970 come first; the 12 bits after them hold the fraction of the millisecond (section 6.2, method
-    3), so that ids of one process sort down to 244 ns. The other 62 bits are random.
+    The first 48 bits are the milliseconds since 1970. The next 12 bits are the fraction of the millisecond (section
+    6.2, method 3), so that the ids of one process sort with a resolution of 244 ns. The other 62 bits are random.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4096 // 1_000_000

@@ -23,9 +23,9 @@ class ArrivalDelay:
     """One replica: the model, the open online store and the HTTP interface."""
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
-        torch.set_num_threads(1)  # one row is too small to share between threads
+        torch.set_num_threads(1)  # one row is too little work for several threads
         self._service = PredictionService(config, settings)
-        self._service.check()  # one that cannot predict must not take over from one that can
+        self._service.check()  # a replica that cannot predict must not replace one that can
         self._token = access.TokenCheck(access.token(settings))
         self._worker = http.Worker()
 
@@ -33,9 +33,9 @@ class ArrivalDelay:
         return http.create(self._service, self._token, self._worker)
 
     async def check_health(self) -> None:
-        """Answers once the working thread has come this far: Serve replaces a replica whose thread hangs.
+        """Returns when the worker thread has done what was asked before; Serve replaces a replica whose thread hangs.
 
-        A feature store that is away is no reason to be replaced; `/readyz` tells about that one.
+        A feature store that does not answer is no reason to replace the replica; `/readyz` reports it.
         """
         await self._worker.run(lambda: None)
 
@@ -56,15 +56,15 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
         ray_actor_options={"num_cpus": config.cpus_per_replica},
         max_ongoing_requests=config.max_ongoing_requests,
         max_queued_requests=config.max_queued_requests,
-        # A new version starts beside the old one, which answers until then, and goes on if the new one fails.
+        # A new version starts beside the old one, which answers meanwhile, and goes on if the new one fails.
         max_surge_percent=100,
         max_constructor_retry_count=2,
-        # The prediction log says more, and Serve prints each line to whoever deployed.
+        # The prediction log holds more, and Serve prints each line of its access log in the process that deploys.
         logging_config=LoggingConfig(enable_access_log=False),
         health_check_period_s=5,
         health_check_timeout_s=30,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=10,
     )(ArrivalDelay)
-    # A replica has another working directory, and no use for the key of the lineage endpoint.
+    # A replica has another working directory, so its home must be absolute; it needs no key of the lineage endpoint.
     return deployment.bind(config, settings.model_copy(update={"home": settings.root, "lineage_api_key": None}))

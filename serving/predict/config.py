@@ -1,4 +1,4 @@
-"""What a deployment of the service is: one model by its digest, and how much of the machine it may take."""
+"""The configuration of a deployment: one model by its digest, and how much of the machine it may take."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ServedModel(BaseModel):
-    """The model that answers: name and version for people, the digest for the machine."""
+    """The model that answers. People name it by name and version; the digest identifies its files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     version: int = Field(ge=1)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="pipelines.models.model_files.digest of the folder")
-    folder: Path = Field(description="the model's files; verified against the digest before they are loaded")
-    metrics: dict[str, float] = Field(default_factory=dict, description="measured when it was accepted")
+    folder: Path = Field(description="the model's files; checked against the digest before they are loaded")
+    metrics: dict[str, float] = Field(default_factory=dict, description="measured before it was registered")
 
 
 class ServiceConfig(BaseModel):
     """One deployment. The defaults suit a laptop; `serve run serving.predict.app:build` takes the same fields.
 
     Attributes:
+        feature_service: The Feast feature service that the model reads.
         threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more
             likely late than not".
-        cpus_per_replica: Slots of the Ray cluster, not a limit: a fraction, so that training finds room beside it.
-        max_ongoing_requests: Requests inside one replica. It computes one at a time; the others wait in its thread's
-            queue, so more would only hide a backlog from the router.
-        max_queued_requests: Requests that wait for a replica; one more is answered with 503 at once.
+        cpus_per_replica: CPU slots of the Ray cluster; not a limit. A fraction leaves slots for training.
+        max_ongoing_requests: Requests inside one replica. It computes one at a time, and the others wait in the queue
+            of its thread; a higher number would only hide a backlog from Serve's router.
+        max_queued_requests: Requests that wait for a replica; a further one is answered with 503 at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

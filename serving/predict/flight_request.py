@@ -1,4 +1,4 @@
-"""The question as an airline would ask it, and the columns that follow from the schedule alone."""
+"""A question in the terms of an airline, and the model's columns that follow from it without a feature store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 MAX_FLIGHTS = 1000
 MIN_DURATION_MINUTES, MAX_DURATION_MINUTES = 20, 1200
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-#: Flights are scheduled, and features were computed, by the clock of the airports of departure.
+#: The time zone of the airports of departure, in which flights are scheduled and features were computed.
 LOCAL = ZoneInfo("America/New_York")
 
 Column = str | int | float | None
 
 
 def _with_offset(value: object) -> datetime:
-    """An instant from ISO 8601 text; without its offset nobody knows which instant is meant."""
+    """The instant of an ISO 8601 text, UTC; refuses a text without offset, which names no instant."""
     if not isinstance(value, str):
         raise ValueError("must be text")
     try:
@@ -91,10 +91,10 @@ class FlightQuestion(BaseModel):
         return f"{day}-{self.carrier}-{self.number}-{self.origin}"
 
     def columns(self) -> dict[str, Column]:
-        """What the schedule says, named and computed as in gold/flights/departures.
+        """The columns of the schedule, named and computed as in gold/flights/departures.
 
-        `scheduled_minute` is the local minute of the day, `day_of_week` local with Monday 0, `departure_minute` minutes
-        since 1970-01-01 UTC.
+        `scheduled_minute` is the local minute of the day, `day_of_week` the local weekday with Monday 0,
+        `departure_minute` the minutes since 1970-01-01 UTC.
         """
         local = self.scheduled_departure.astimezone(LOCAL)
         arrival = self.scheduled_arrival

@@ -1,4 +1,4 @@
-"""The HTTP interface: what can be asked, and what each outcome looks like on the wire."""
+"""The HTTP interface of the prediction service: its operations, and the response to each outcome."""
 
 from __future__ import annotations
 
@@ -10,70 +10,94 @@ from typing import TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from pipelines.errors import GoldpathError
+from serving.door import refusals, tracing
 from serving.door.access import TokenCheck
-from serving.door.guard import MAX_BODY_BYTES, TRACE, BodyTooLarge, Guard
-from serving.door.problems import from_error, from_validation, problem
+from serving.door.guard import Guard
+from serving.door.problems import (
+    BODY_TOO_LARGE,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    ProblemType,
+    from_error,
+    problem,
+    responses,
+)
 from serving.errors import RequestError, ServiceUnavailable
+from serving.predict import invalid_request
 from serving.predict.flight_request import FlightBatch, FlightQuestion
+from serving.predict.invalid_request import INVALID_REQUEST
 from serving.predict.service import PredictionService
 
 T = TypeVar("T")
 BATCH_PATH = "/v1/predict:batch"
 
+UNKNOWN_FLIGHT = ProblemType("unknown_flight", 422, "Nothing is known about the flight")
+NOT_READY = ProblemType("not_ready", 503, "The service is not ready to predict")
+FAILED = ProblemType("failed", 500, "The service failed with an error that its operator has to correct")
+INTERNAL_ERROR = ProblemType("internal_error", 500, "The service has a defect")
+_PREDICTION_REFUSALS = responses(
+    UNAUTHORIZED, BODY_TOO_LARGE, INVALID_REQUEST, UNKNOWN_FLIGHT, FAILED, INTERNAL_ERROR, UNAVAILABLE
+)
+
 
 class Worker:
-    """The one thread in which a service works, so that the event loop is never held up.
+    """The one thread in which a service works, so that the event loop is never blocked.
 
-    A read of the online store waits for its writer, up to seconds with SQLite, and meanwhile health checks must be
-    answered. One thread, since the work is Python's own: two would take turns, and share Feast's connection.
+    A read of the online store waits for its writer, with SQLite up to seconds, and health checks must be answered
+    meanwhile. One thread is enough: the work is Python code, so two would take turns, and they would share Feast's
+    connection.
     """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="prediction")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Runs `work` after everything that was asked before."""
+        """Runs `work` after everything that was passed before."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASGIApp:
-    """The application; everything but `/healthz` and `/readyz` needs the token."""
-    # No docs pages: they load scripts from elsewhere. The schema itself is served.
+    """The application; every operation but `/healthz` and `/readyz` needs the token."""
+    # Without pages of documentation, which load scripts from other sites; the OpenAPI document itself is served.
     app = FastAPI(title="Arrival delay", version="1", docs_url=None, redoc_url=None)
 
     @app.get("/healthz", summary="The process answers.")
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "alive"})
 
-    @app.get("/readyz", summary="The model is verified and loaded, and the online store answers.")
-    async def readyz() -> JSONResponse:
+    @app.get(
+        "/readyz",
+        summary="The model is verified and loaded, and the online store answers.",
+        responses=responses(NOT_READY),
+    )
+    async def readyz(request: Request) -> JSONResponse:
         try:
             await worker.run(service.check)
         except GoldpathError as error:
-            return from_error(503, "not_ready", error)
+            return from_error(NOT_READY, tracing.of(request), error)
         return JSONResponse({"status": "ready"})
 
-    @app.get("/v1/model", summary="Which model answers.")
+    @app.get("/v1/model", summary="Which model answers.", responses=responses(UNAUTHORIZED))
     async def model() -> JSONResponse:
         return JSONResponse(service.describe())
 
-    @app.post("/v1/predict", summary="One flight.")
+    @app.post("/v1/predict", summary="One flight.", responses=_PREDICTION_REFUSALS)
     async def predict(question: FlightQuestion, request: Request) -> Response:
-        answers = await worker.run(lambda: service.answer([question], request.scope[TRACE]))
+        answers = await worker.run(lambda: service.answer([question], tracing.of(request)))
         return _json(answers[0])
 
-    @app.post(BATCH_PATH, summary="Up to 1,000 flights, answered in their order, all or none.")
+    @app.post(
+        BATCH_PATH, summary="Up to 1,000 flights, answered in their order, all or none.", responses=_PREDICTION_REFUSALS
+    )
     async def predict_batch(batch: FlightBatch, request: Request) -> Response:
-        answers = await worker.run(lambda: service.answer(batch.flights, request.scope[TRACE]))
+        answers = await worker.run(lambda: service.answer(batch.flights, tracing.of(request)))
         return _json(f'{{"predictions": [{", ".join(answers)}]}}')
 
+    refusals.handle(app)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BodyTooLarge, _too_large)
-    app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(GoldpathError, _failed)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, token)
@@ -85,36 +109,26 @@ def _json(text: str) -> Response:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return from_validation(error.errors(), FlightBatch if request.url.path == BATCH_PATH else FlightQuestion)
+    body = FlightBatch if request.url.path == BATCH_PATH else FlightQuestion
+    return invalid_request.refusal(error.errors(), body, tracing.of(request))
 
 
-def _too_large(_: Request, error: Exception) -> JSONResponse:
-    return problem(
-        413, "body_too_large", field="body", observed=f"more than {MAX_BODY_BYTES} bytes",
-        expected=f"at most {MAX_BODY_BYTES} bytes", next_step="send several smaller batches",
-    )  # fmt: skip
-
-
-def _not_served(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return problem(
-        error.status_code, error.detail.lower().replace(" ", "_"), observed=f"{request.method} {request.url.path}",
-        expected="an operation of this service", next_step="GET /openapi.json lists them", headers=error.headers,
-    )  # fmt: skip
-
-
-def _failed(_: Request, error: Exception) -> JSONResponse:
+def _failed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GoldpathError)
+    kind = FAILED
     if isinstance(error, RequestError):
-        return from_error(422, "unknown_flight", error)
-    if isinstance(error, ServiceUnavailable):
-        return from_error(503, "unavailable", error)
-    return from_error(500, "failed", error)
+        kind = UNKNOWN_FLIGHT
+    elif isinstance(error, ServiceUnavailable):
+        kind = UNAVAILABLE
+    return from_error(kind, tracing.of(request), error)
 
 
-def _broken(_: Request, error: Exception) -> JSONResponse:
-    """Says no more than that; the exception goes on to the replica's log."""
+def _broken(request: Request, error: Exception) -> JSONResponse:
+    """Names the type of the exception alone; Starlette raises it again, and so it gets into the replica's log."""
     return problem(
-        500, "internal_error", observed=type(error).__name__, expected="an answer",
+        INTERNAL_ERROR,
+        tracing.of(request),
+        observed=type(error).__name__,
+        expected="an answer",
         next_step="read the replica's log for this request id",
-    )  # fmt: skip
+    )

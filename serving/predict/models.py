@@ -1,4 +1,4 @@
-"""Models as serving takes them: kept by digest, verified each time before they are loaded, never a pickle."""
+"""The served models: stored by digest, verified each time before they are loaded, never a pickle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from serving.predict.config import ServedModel
 
 
 def install(settings: Settings, model: ServedModel) -> ServedModel:
-    """Copies a model to `<home>/serving/models/<digest>`: it can be served again, whatever becomes of its source.
+    """Copies a model to `<home>/serving/models/<digest>`, so that it can be served again without its source.
+
+    Returns:
+        The same model in that folder.
 
     Raises:
         ModelError: if the files are not those of the digest, or hold anything but safetensors and JSON.

@@ -1,4 +1,4 @@
-"""The service's application on the Ray cluster that this process is connected to: started, replaced, removed.
+"""Starts, replaces and removes the service's application on the Ray cluster that this process is connected to.
 
 Imported only after `ray_connection.connect`, since Ray reads its environment while it is imported.
 """
@@ -22,8 +22,10 @@ START_SECONDS = 180.0
 REQUEST_SECONDS = 30.0
 
 
-def open_door(settings: Settings) -> None:
-    """Starts Serve's HTTP proxy on the port of the settings, unless it runs: on loopback, but for a cluster of its own.
+def start_proxy(settings: Settings) -> None:
+    """Starts Serve's HTTP proxy on the port of the settings, unless it runs.
+
+    It listens on loopback; in the profile `cluster` on all addresses of its pod.
 
     Raises:
         SettingsError: if another program has the port.
@@ -35,28 +37,28 @@ def open_door(settings: Settings) -> None:
     serve.start(proxy_location="HeadOnly", http_options=options)
 
 
-def serves() -> bool:
-    """Whether some version of the application is in service."""
+def is_serving() -> bool:
+    """Whether a version of the application is in service."""
     return APPLICATION in serve.status().applications
 
 
 def replace(settings: Settings, config: ServiceConfig) -> None:
-    """Runs this version, and returns when only its replicas are left; the old one answers until then.
+    """Starts this version, and returns when only its replicas are left; the old version answers until then.
 
     Raises:
-        ServiceUnavailable: if no replica of it comes up; the old ones go on.
+        ServiceUnavailable: if none of its replicas starts; the old ones go on.
     """
     target = serve.RunTarget(app.application(config, settings), name=APPLICATION, route_prefix="/")
     serve.run_many([target], wait_for_applications_running=False)
     deadline = time.monotonic() + START_SECONDS
     while True:
-        seen = serve.status().applications[APPLICATION]
-        if seen.status == ApplicationStatus.RUNNING:
+        overview = serve.status().applications[APPLICATION]
+        if overview.status == ApplicationStatus.RUNNING:
             return
-        if seen.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
+        if overview.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
             raise ServiceUnavailable(
                 object=f"Serve application {APPLICATION}",
-                observed=f"{seen.status.value}: {_reason(seen)}",
+                observed=f"{overview.status.value}: {_reason(overview)}",
                 expected=f"a running replica within {START_SECONDS:.0f} s",
                 next_step="read the replica's log in Ray's session folder",
             )
@@ -68,8 +70,8 @@ def remove() -> None:
     serve.delete(APPLICATION)
 
 
-def _reason(seen: ApplicationStatusOverview) -> str:
-    """The last line of what Serve says, which is the replica's exception where there was one."""
-    told = " ".join(deployment.message for deployment in seen.deployments.values()) or seen.message
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def _reason(overview: ApplicationStatusOverview) -> str:
+    """The last line of Serve's messages, which is the replica's exception where there was one."""
+    messages = " ".join(deployment.message for deployment in overview.deployments.values()) or overview.message
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
     return lines[-1] if lines else "Serve gives no reason"

@@ -1,4 +1,4 @@
-"""Answers questions: reads features, predicts, records, and only then answers."""
+"""Answers questions: reads the features, predicts, writes the prediction log, and only then returns the answers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import clock
+from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
-from serving.door.guard import Trace
 from serving.door.ids import uuid7
+from serving.door.tracing import Trace
 from serving.errors import RequestError
-from serving.predict import log, models
+from serving.predict import models
 from serving.predict.config import ServiceConfig
 from serving.predict.features import FeatureReading, OnlineFeatures
 from serving.predict.flight_request import Column, FlightQuestion
+from serving.predict.log import PredictionLog
 
-#: The columns of the schedule by which features are looked up.
+#: The columns of the schedule that are keys of features.
 ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
-_NOBODYS_FLIGHT = FlightQuestion.model_validate(
+_PROBE = FlightQuestion.model_validate(
     {"flight": "0Z9999", "origin": "000", "destination": "001", "scheduled_departure": "2000-01-01T00:00:00+00:00"}
 )
 
@@ -34,7 +36,7 @@ class _Prediction:
 
 
 class PredictionService:
-    """One model over one feature service. For one thread at a time, which `serving.predict.http` sees to.
+    """One model with one feature service. For one thread at a time; `serving.predict.http.Worker` is that thread.
 
     Raises:
         ModelError: if the model's files are not those of its digest.
@@ -45,11 +47,11 @@ class PredictionService:
         self._settings = settings
         self._model = models.load(config.model)
         self._features = OnlineFeatures(settings, config.feature_service)
-        self._log = log.PredictionLog(log.folder(settings))
+        self._log = PredictionLog(prediction_log.folder(settings))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
     def describe(self) -> dict[str, Any]:
-        """What is served."""
+        """Which model is served, with which features."""
         return {
             **self._identity,
             "metrics": self._config.model.metrics,
@@ -59,26 +61,26 @@ class PredictionService:
         }
 
     def check(self) -> None:
-        """Goes the way of a prediction, for a flight that nobody flies, without recording it.
+        """Predicts for a flight that does not exist, without recording the prediction.
 
         Raises:
-            FeatureStoreUnavailable: if the online store does not answer or was not filled.
-            ModelError: if the model asks for a column that neither the schedule nor the features have.
+            FeatureStoreUnavailable: if the online store does not answer, or was not filled yet.
+            ModelError: if the model needs a column that neither the schedule nor the features have.
         """
-        self._predict([_NOBODYS_FLIGHT])
+        self._predict([_PROBE])
 
     def answer(self, questions: Sequence[FlightQuestion], trace: Trace) -> list[str]:
-        """Answers as JSON objects, in the order of the questions; each is in the prediction log when this returns.
+        """The answers as JSON texts, in the order of the questions; all are in the prediction log when this returns.
 
         Raises:
-            RequestError: if nothing at all is known about a flight; then none is answered.
+            RequestError: if no feature at all is known of one of the flights; then none is answered.
             FeatureStoreUnavailable: if the online store does not answer.
             PredictionNotRecorded: if the log cannot be written.
         """
         as_of = clock.now(self._settings)
         predictions = self._predict(questions)
         for place, prediction in enumerate(predictions):
-            if not prediction.reading.found:
+            if not prediction.reading.features:
                 raise _unknown_flight(prediction, "flight" if len(questions) == 1 else f"flights.{place}.flight")
         answers = [self._answer(prediction, as_of) for prediction in predictions]
         context = {
@@ -116,7 +118,7 @@ class PredictionService:
             "model": self._identity,
             "features": {
                 name: {"value": feature.value, "timestamp": feature.timestamp}
-                for name, feature in prediction.reading.found.items()
+                for name, feature in prediction.reading.features.items()
             },
             "missing": [asdict(missing) for missing in prediction.reading.missing],
             "as_of": as_of.isoformat(),
@@ -129,5 +131,5 @@ def _unknown_flight(prediction: _Prediction, field: str) -> RequestError:
         object=field,
         observed=f"{question.flight} from {question.origin} to {question.destination}, of which no feature is known",
         expected="a flight of which the carrier, an airport, the number or the aircraft is known",
-        next_step="correct the codes: with none of them known the answer would be a guess",
+        next_step="correct the codes; without any feature the answer would be a guess",
     )

@@ -1,4 +1,4 @@
-"""The body of a push: one JSON object, a JSON array of them, or JSON lines."""
+"""The body of a push request: one JSON object, a JSON array of them, or JSON lines."""
 
 from __future__ import annotations
 
@@ -11,75 +11,79 @@ from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
 from serving.errors import RequestError
 
 MAX_EVENTS = 1_000
-LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+JSON_LINES_TYPES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class TooManyEvents(RequestError):
-    """More events than one request may have."""
+    """One request has more than `MAX_EVENTS` events."""
 
 
 def events(body: bytes, content_type: str) -> list[dict[str, Any]]:
-    """The events of a request.
+    """The events of a request body.
 
     Raises:
-        RequestError: naming the position, from 0 on, of the first one that is no event.
-        TooManyEvents: for more than 1,000.
+        RequestError: if the body is no JSON, or an event is invalid; it names the first by its place, from 0 on.
+        TooManyEvents: if there are more than 1,000.
     """
-    if content_type.partition(";")[0].strip().lower() in LINES:
+    if content_type.partition(";")[0].strip().lower() in JSON_LINES_TYPES:
         lines = [line for line in body.split(b"\n") if line.strip()]
         _require_few(lines)
-        found = [_parsed(line, f"event {place}") for place, line in enumerate(lines)]
+        parsed = [_parsed(line, f"event {place}") for place, line in enumerate(lines)]
     else:
-        parsed = _parsed(body, "body")
-        found = parsed if isinstance(parsed, list) else [parsed]
-        _require_few(found)
-    if not found:
+        value = _parsed(body, "body")
+        parsed = value if isinstance(value, list) else [value]
+        _require_few(parsed)
+    if not parsed:
         raise _refusal("body", "no event", "one JSON object, an array of them, or JSON lines")
-    for place, event in enumerate(found):
+    for place, event in enumerate(parsed):
         _require_event(event, f"event {place}")
-    return found
+    return parsed
 
 
-def idempotency_key(given: str | None) -> str | None:
-    """The header's value; raises RequestError where it is none."""
-    if given is not None and not _ID.fullmatch(given):
-        raise _refusal("Idempotency-Key", repr(given[:80]), "1 to 200 visible ASCII characters")
-    return given
+def idempotency_key(header: str | None) -> str | None:
+    """The value of the header `Idempotency-Key`; raises RequestError if it is not a valid key."""
+    if header is not None and not _ID.fullmatch(header):
+        raise _refusal("Idempotency-Key", repr(header[:80]), "1 to 200 visible ASCII characters")
+    return header
 
 
-def _parsed(text: bytes, what: str) -> Any:
+def _parsed(text: bytes, field: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_no_number)
-        json.dumps(value, allow_nan=False)  # 1e999 is a number to JSON, and infinite to us
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, allow_nan=False)  # refuses 1e999, which is valid JSON and infinite as a float
         return value
     except (ValueError, RecursionError) as error:
-        raise _refusal(what, f"no JSON: {error}", "a JSON object") from None
+        raise _refusal(field, f"no JSON: {error}", "a JSON object") from None
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
-def _require_few(found: Sequence[object]) -> None:
-    if len(found) > MAX_EVENTS:
+def _require_few(events: Sequence[object]) -> None:
+    if len(events) > MAX_EVENTS:
         raise TooManyEvents(
             object="body",
-            observed=f"{len(found)} events",
+            observed=f"{len(events)} events",
             expected=f"at most {MAX_EVENTS}",
             next_step="send several requests",
         )
 
 
-def _require_event(event: Any, what: str) -> None:
+def _require_event(event: Any, field: str) -> None:
     if not isinstance(event, dict):
-        raise _refusal(what, f"a JSON {type(event).__name__}", "a JSON object")
+        raise _refusal(field, f"a JSON {type(event).__name__}", "a JSON object")
     if RECEIVED_AT in event:
-        raise _refusal(f"{what}, {RECEIVED_AT}", repr(event[RECEIVED_AT])[:80], "no such member: the server sets it")
-    name = event.get(EVENT_ID)
-    if EVENT_ID in event and not (isinstance(name, str) and _ID.fullmatch(name)):
-        raise _refusal(f"{what}, {EVENT_ID}", repr(name)[:80], "1 to 200 visible ASCII characters, or no such member")
+        observed = repr(event[RECEIVED_AT])[:80]
+        raise _refusal(f"{field}, {RECEIVED_AT}", observed, "no such member: the server sets it")
+    event_id = event.get(EVENT_ID)
+    if EVENT_ID in event and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
+        observed = repr(event_id)[:80]
+        raise _refusal(f"{field}, {EVENT_ID}", observed, "1 to 200 visible ASCII characters, or no such member")
 
 
-def _refusal(what: str, observed: str, expected: str) -> RequestError:
-    return RequestError(object=what, observed=observed, expected=expected, next_step="correct it; none was taken")
+def _refusal(field: str, observed: str, expected: str) -> RequestError:
+    return RequestError(
+        object=field, observed=observed, expected=expected, next_step="correct it; no event of the request was taken"
+    )

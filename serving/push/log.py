@@ -1,13 +1,14 @@
-"""The log of one pushed source: what was acknowledged is in here, synced to the disk, until landing has it.
+"""The log of one pushed source: an acknowledged event is in it, synced to the disk, until landing has the event.
 
-A log is a folder of segments, `NUMBER-FIRST.log`, each a file of JSON lines whose first line has the position FIRST.
-Only the newest is appended to. When landing has a segment, what stays of it is `NUMBER-FIRST.ids`: the ids of its
-events, by which an event that is sent again is known, also after a restart. One process writes a log at a time.
+A log is a folder of segments, files `NUMBER-FIRST.log` of JSON lines; FIRST is the position of the first line. Lines
+are appended to the newest segment only. When landing has a segment, `NUMBER-FIRST.ids` replaces it. That file holds the
+ids of the segment's events, so that a repeated event is recognized, also after a restart. One process writes a log at a
+time.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
@@ -18,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SettingsError
+from pipelines.machine import files, locks
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
 
-#: Ids that are remembered; a million take about 250 MB. Older ones are forgotten by whole segments.
+#: Number of ids that are remembered; a million take about 250 MB. The oldest are forgotten, a segment at a time.
 MAX_IDS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An event of the log: its position, from 1 on, and what its content was."""
+class LoggedEvent:
+    """An event of the log: its position, from 1 on, and the fingerprint of its content."""
 
     position: int
     fingerprint: bytes
@@ -34,7 +36,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file that is no longer appended to, with lines of the positions `first` to `last`."""
+    """A file with the lines of the positions `first` to `last`."""
 
     number: int
     first: int
@@ -42,17 +44,25 @@ class Segment:
     path: Path
 
     def lines(self) -> list[bytes]:
+        """Its lines without their line ends."""
         return self.path.read_bytes().splitlines()
 
 
 def fingerprint(event: Mapping[str, Any]) -> bytes:
-    """The same for two events that say the same, whenever they came."""
-    said = {name: value for name, value in event.items() if name != RECEIVED_AT}
-    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=12).digest()
+    """A digest of an event's content; the time at which it was received does not count."""
+    content = {name: value for name, value in event.items() if name != RECEIVED_AT}
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).digest()
 
 
 class PushLog:
     """Appends to, seals and forgets the segments of one folder. Its methods are for one thread at a time.
+
+    Attributes:
+        number: Of the newest segment.
+        last: Position of the newest line.
+        sealed: Segments that nothing is appended to and landing does not have yet.
+        events: The remembered events by id.
+        opened_at: When the segment that is appended to was opened, in seconds of `time.monotonic`.
 
     Args:
         folder: Of this log alone.
@@ -64,26 +74,25 @@ class PushLog:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._lock = (folder / "lock").open("w")
+        self._lock = contextlib.ExitStack()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
+            self._lock.enter_context(locks.held(folder / "lock", purpose=f"the push log {folder}", wait_seconds=0))
+        except locks.LockTimeout as error:
             raise SettingsError(
                 object=f"log {folder}",
-                observed="another process has it open",
+                observed=f"another process has it open: {error.observed}",
                 expected="one server for each home folder",
                 next_step="send to that server, or stop it",
             ) from None
         self.number = 0
         self.last = 0
         self.sealed: list[Segment] = []
-        self.seen: dict[str, Seen] = {}
-        self._remembered: list[tuple[Path, list[str]]] = []
+        self.events: dict[str, LoggedEvent] = {}
+        self.opened_at = 0.0
+        self._id_files: list[tuple[Path, list[str]]] = []
         self._file: int | None = None
         self._active: Segment | None = None
         self._size = 0
-        self.begun = 0.0
         for path in sorted(folder.glob("????????-*.*")):
             self._recover(path)
 
@@ -98,15 +107,15 @@ class PushLog:
         return self._size + sum(segment.path.stat().st_size for segment in self.sealed)
 
     def begin_after(self, number: int, last: int) -> None:
-        """Continues behind what landing has of an older log that this folder knows nothing of."""
+        """Continues after a segment number and a position that landing has of an older log, lost with its folder."""
         if last > self.last:
             self.number, self.last = number, last
 
     def append(self, lines: Sequence[bytes]) -> int:
-        """Writes the lines and brings them to the disk; returns the position of the first.
+        """Writes lines and syncs them to the disk; returns the position of the first.
 
         Raises:
-            OSError: if that failed; then none of them is in the log.
+            OSError: if that failed; then none of the lines is in the log.
         """
         if self._file is None:
             self._open()
@@ -117,7 +126,7 @@ class PushLog:
                 raise OSError("only a part was written")
             os.fdatasync(self._file)
         except OSError:
-            # After a failed sync nobody knows what the disk holds; the next append begins a new segment.
+            # After a failed sync it is unknown what the disk holds, so the next append opens a new segment.
             try:
                 os.ftruncate(self._file, self._size)
             finally:
@@ -128,13 +137,14 @@ class PushLog:
         return first
 
     def remember(self, ids: Sequence[str], first: int, fingerprints: Sequence[bytes]) -> None:
-        """Notes the ids of the lines that were appended last."""
-        self.seen |= {
-            name: Seen(first + place, mark) for place, (name, mark) in enumerate(zip(ids, fingerprints, strict=True))
+        """Notes the ids of lines that are in the log from the position `first` on."""
+        self.events |= {
+            event_id: LoggedEvent(first + place, mark)
+            for place, (event_id, mark) in enumerate(zip(ids, fingerprints, strict=True))
         }
 
     def seal(self) -> None:
-        """Ends the segment that is appended to, if it has a line."""
+        """Closes the segment that is appended to; removes it if it has no line."""
         if self._file is None or self._active is None:
             return
         os.close(self._file)
@@ -147,18 +157,18 @@ class PushLog:
         self._size = 0
 
     def forget(self, segment: Segment) -> None:
-        """Drops a segment that landing has, all but its ids."""
+        """Replaces a sealed segment that landing has by the file of its ids."""
         events = [json.loads(line) for line in segment.lines()]
         ids = [event[EVENT_ID] for event in events]
-        kept = segment.path.with_suffix(".ids")
+        id_file = segment.path.with_suffix(".ids")
         records = [[event[EVENT_ID], fingerprint(event).hex()] for event in events]
-        _write(kept, "".join(json.dumps(record) + "\n" for record in records).encode())
+        files.replace(id_file, "".join(json.dumps(record) + "\n" for record in records), survives="power")
         segment.path.unlink()
         self.sealed.remove(segment)
-        self._keep(kept, ids)
+        self._keep(id_file, ids)
 
     def close(self) -> None:
-        """Ends the segment and lets another process have the log."""
+        """Seals the log and releases it for another process."""
         self.seal()
         self._lock.close()
 
@@ -166,43 +176,48 @@ class PushLog:
         self.number += 1
         path = self._folder / f"{self.number:08d}-{self.last + 1:016d}.log"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        _sync_folder(self._folder)
+        files.sync(self._folder)
         self._active = Segment(self.number, self.last + 1, self.last, path)
-        self.begun = time.monotonic()
+        self.opened_at = time.monotonic()
 
     def _recover(self, path: Path) -> None:
-        """Takes up a file of an earlier process; of a torn segment, what was written whole."""
+        """Takes over a file of an earlier process; of a torn segment, its whole lines."""
         number, _, first_text = path.stem.partition("-")
         first = int(first_text)
         if path.suffix == ".ids":
             records = [json.loads(line) for line in path.read_bytes().splitlines()]
-            ids = [name for name, _ in records]
-            path.with_suffix(".log").unlink(missing_ok=True)  # it was killed in between
+            ids = [event_id for event_id, _ in records]
+            path.with_suffix(".log").unlink(missing_ok=True)  # a process that was killed in `forget` left it
             self.remember(ids, first, [bytes.fromhex(mark) for _, mark in records])
             self._keep(path, ids)
         elif path.suffix == ".log" and not path.with_suffix(".ids").exists():
-            events = list(_whole(path))
+            events = list(_whole_events(path))
             if not events:
                 path.unlink()
                 return
-            self.remember([event[EVENT_ID] for event in events], first, [fingerprint(event) for event in events])
-            self.sealed.append(Segment(int(number), first, first + len(events) - 1, path))
             ids = [event[EVENT_ID] for event in events]
+            self.remember(ids, first, [fingerprint(event) for event in events])
+            self.sealed.append(Segment(int(number), first, first + len(events) - 1, path))
         else:
             return
         self.number, self.last = int(number), max(self.last, first + len(ids) - 1)
 
     def _keep(self, path: Path, ids: list[str]) -> None:
-        self._remembered.append((path, ids))
-        while len(self._remembered) > 1 and sum(len(found) for _, found in self._remembered) > MAX_IDS:
-            oldest, names = self._remembered.pop(0)
-            for name in names:
-                self.seen.pop(name, None)
+        """Adds a file of ids, and removes the oldest files while there are more than `MAX_IDS` ids."""
+        self._id_files.append((path, ids))
+        while len(self._id_files) > 1 and sum(len(ids) for _, ids in self._id_files) > MAX_IDS:
+            oldest, forgotten = self._id_files.pop(0)
+            for event_id in forgotten:
+                self.events.pop(event_id, None)
             oldest.unlink()
 
 
-def _whole(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a segment; cuts the file after its last whole line, behind which nothing was acknowledged."""
+def _whole_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a segment up to its first torn line; cuts the file off there.
+
+    `json_lines.read` would go on behind a torn line, but nothing behind one was acknowledged, and each line's number is
+    its position.
+    """
     size = 0
     with path.open("rb") as lines:
         for line in lines:
@@ -218,21 +233,3 @@ def _whole(path: Path) -> Iterator[dict[str, Any]]:
         with path.open("r+b") as torn:
             torn.truncate(size)
             os.fsync(torn.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Pushed events on their way to the online store: checked, gathered, applied by one thread."""
+"""Moves online features by pushed events: checks the events, gathers them, and applies them in one thread."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from feature_repo.online_moves import OnlineMover
 
 logger = logging.getLogger(__name__)
-#: What an acknowledgement says of features: `broken` breaks the contract; `pending` is applied as soon as the store is
-#: free; `unavailable` could not be applied; `none` has none to move. The others are those of
-#: `feature_repo.online_moves`.
+#: The member `online` of an acknowledgement. `broken`: the event breaks its contract. `pending`: it is applied as soon
+#: as the store is free. `unavailable`: it could not be applied. `none`: the source moves no features. The others are
+#: those of `feature_repo.online_moves`.
 BROKEN, PENDING, UNAVAILABLE, NONE = "broken", "pending", "unavailable", "none"
 
 
@@ -29,8 +29,8 @@ class OnlinePath:
     """Moves the online features of one home folder.
 
     Args:
-        settings: Whose store.
-        seconds: How long an acknowledgement waits for the store, which a run may be moving at the moment.
+        settings: Of the home folder.
+        seconds: How long an acknowledgement waits for the store, which a run may be filling.
     """
 
     def __init__(self, settings: Settings, seconds: float) -> None:
@@ -42,41 +42,43 @@ class OnlinePath:
 
     @property
     def depth(self) -> int:
-        """Events that wait."""
+        """Number of events that are not applied yet."""
         return self._grouped.depth
 
     async def move(self, source: PushSource, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """For each event what became of its features: `online`, and `broken` with the rules that it breaks."""
+        """What became of the features of each event: `online`, and `broken` with the rules that the event breaks."""
         if source.online is None:
             return [{"online": NONE}] * len(events)
-        told: list[dict[str, Any]] = []
-        good: list[tuple[OnlineMove, Values]] = []
+        outcomes: list[dict[str, Any]] = []
+        valid: list[tuple[OnlineMove, Values]] = []
         for event in events:
             values, broken = check(event, source.silver)
-            rules = [{"rule": b.code, "column": b.column, "observed": b.observed} for b in broken]
-            told.append({"online": BROKEN, "broken": rules} if rules else {"online": PENDING})
-            if not rules:
-                good.append((source.online, values))
-        if good:
-            future = self._grouped.add(good)
+            if broken:
+                rules = [{"rule": rule.code, "column": rule.column, "observed": rule.observed} for rule in broken]
+                outcomes.append({"online": BROKEN, "broken": rules})
+            else:
+                outcomes.append({"online": PENDING})
+                valid.append((source.online, values))
+        if valid:
+            future = self._grouped.add(valid)
             done, _ = await asyncio.wait([future], timeout=self._seconds)
-            outcomes = iter(future.result() if done else [PENDING] * len(good))
-            told = [each if each["online"] == BROKEN else {"online": next(outcomes)} for each in told]
-        return told
+            moves = iter(future.result() if done else [PENDING] * len(valid))
+            outcomes = [outcome if outcome["online"] == BROKEN else {"online": next(moves)} for outcome in outcomes]
+        return outcomes
 
     async def check(self) -> None:
-        """Returns once what is needed to apply events is loaded."""
+        """Returns when the libraries that apply events are loaded."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._opened)
 
     async def close(self) -> None:
-        """Applies what waits."""
+        """Applies the waiting events, then ends the thread."""
         await self._grouped.finish()
         self._executor.shutdown()
 
     def _apply(self, items: list[tuple[OnlineMove, Values]]) -> list[str]:
         outcomes = [UNAVAILABLE] * len(items)
         for online in dict.fromkeys(online for online, _ in items):
-            places = [place for place, (its, _) in enumerate(items) if its is online]
+            places = [place for place, (move, _) in enumerate(items) if move is online]
             try:
                 moved = self._opened().move(online, [items[place][1] for place in places], clock.now(self._settings))
             except Exception as error:
@@ -89,7 +91,7 @@ class OnlinePath:
 
     def _opened(self) -> OnlineMover:
         if self._mover is None:
-            from feature_repo.online_moves import OnlineMover  # takes seconds; events are taken meanwhile
+            from feature_repo.online_moves import OnlineMover  # takes seconds, in which events are taken already
 
             self._mover = OnlineMover(self._settings)
         return self._mover

@@ -21,10 +21,10 @@ from serving.push.service import PushLimits, Receiver
 def serve(
     settings: Settings, sources: Mapping[tuple[str, str], PushSource], *, port: int, limits: PushLimits | None = None
 ) -> None:
-    """Takes events until SIGINT or SIGTERM; then what was acknowledged goes to landing.
+    """Takes events until SIGINT or SIGTERM, then delivers the acknowledged ones to landing.
 
     Raises:
-        SettingsError: if the port is taken, or another server has the home folder's logs.
+        SettingsError: if the port is taken, or another server has the logs of this home folder open.
     """
     ports.require_free(port, what="the push server", option="--port")
     limits = limits or PushLimits()
@@ -38,7 +38,7 @@ def _open(settings: Settings, source: PushSource, online: OnlinePath, limits: Pu
     domain, name = source.name
     landing = Landing(open_store(settings))
     log = PushLog(settings.root / "push" / domain / name)
-    # The folder may be gone with an old machine: numbers go on behind those that landing has.
+    # The folder may have been lost with an old machine: continue after the positions that landing has.
     if log.last == 0 and (newest := landing.position(domain, name)):
         number, position = newest
         log.begin_after(number, int(position["last"]))

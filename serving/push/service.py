@@ -1,7 +1,7 @@
-"""Takes pushed events: on the disk first, then to the online features, then acknowledged; to landing in good time.
+"""Takes pushed events: syncs them to the log, applies them to the online features, acknowledges them, delivers them.
 
-An event has an id: its own `event_id`, else its place under the request's `Idempotency-Key`, else one that is made
-here. An event that comes again under its id is acknowledged again and kept once.
+An event has an id: its own `event_id`, else the request's `Idempotency-Key` with its place in the request, else one
+that is generated here. An event that is sent again under its id is acknowledged again and kept once.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from serving.errors import PushRefused, RequestError
 from serving.push.log import PushLog, Segment, fingerprint
 from serving.push.online import OnlinePath
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PushLimits:
-    """How much is taken at once, how much may wait, and when it goes to landing.
+    """How much may wait, and when it goes to landing.
 
     Attributes:
-        waiting_events: Events that are not on the disk or not applied yet; beyond it callers are asked to wait.
-        waiting_bytes: Bytes of one source that landing does not have yet; likewise.
-        segment_bytes: A segment of this size goes to landing.
-        segment_seconds: A segment of this age does.
+        waiting_events: Events that are not on the disk or not applied yet; with more, requests are refused for now.
+        waiting_bytes: Bytes of one source that landing does not have yet; with more, requests are refused for now.
+        segment_bytes: A segment of this size is delivered to landing.
+        segment_seconds: A segment of this age is delivered to landing.
         online_seconds: How long an acknowledgement waits for the online store.
     """
 
@@ -51,11 +51,11 @@ class PushLimits:
 
 
 class EventConflict(RequestError):
-    """An id under which another event was taken before."""
+    """Another event was taken under the id of this event."""
 
 
 class Receiver:
-    """One pushed source: its log, and the way from there to landing."""
+    """Takes the events of one pushed source into its log, and delivers them from there to landing."""
 
     def __init__(
         self, source: PushSource, log: PushLog, landing: Landing, online: OnlinePath, limits: PushLimits
@@ -67,25 +67,25 @@ class Receiver:
         self._limits = limits
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="push-log")
         self._commit: Grouped[bytes, int] = Grouped(self._append, self._writer)
-        self._flying: dict[str, tuple[bytes, asyncio.Future[list[int]]]] = {}
+        self._in_flight: dict[str, tuple[bytes, asyncio.Future[list[int]]]] = {}
         self._delivering = asyncio.Lock()
-        self._problem: str | None = None
+        self._landing_problem: str | None = None
 
     async def accept(self, events: Sequence[dict[str, Any]], key: str | None) -> list[dict[str, Any]]:
-        """Acknowledges the events, in their order; each is on the disk when this returns.
+        """The acknowledgements of the events, in their order; every event is on the disk when this returns.
 
         Args:
-            events: As they came; `event_id` and `received_at` are filled in.
+            events: Of one request; `event_id` and `received_at` are filled in.
             key: The request's idempotency key.
 
         Raises:
-            EventConflict: if another event was taken under an id; then none of these is taken.
-            PushRefused: if too much waits, or the disk refuses; the same request may come again.
+            EventConflict: if another event was taken under the id of one of them; then none of them is taken.
+            PushRefused: if too much waits, or the disk cannot be written; the same request may be sent again.
         """
-        arrived = datetime.now(UTC).isoformat()
+        received_at = datetime.now(UTC).isoformat()
         for place, event in enumerate(events):
             event.setdefault(EVENT_ID, f"{key}:{place}" if key else str(uuid7()))
-            event[RECEIVED_AT] = arrived
+            event[RECEIVED_AT] = received_at
         ids = [event[EVENT_ID] for event in events]
         marks = [fingerprint(event) for event in events]
         new = self._new(ids, marks)
@@ -93,38 +93,38 @@ class Receiver:
             self._require_room(len(new))
             lines = [json.dumps(events[place], allow_nan=False).encode() for place in new.values()]
             committed = self._commit.add(lines)
-            names = list(new)
-            self._flying |= {name: (marks[place], committed) for name, place in new.items()}
-            committed.add_done_callback(lambda done: self._settle(names, [marks[new[n]] for n in names], done))
-        for future in dict.fromkeys(self._flying[name][1] for name in ids if name in self._flying):
+            new_marks = {event_id: marks[place] for event_id, place in new.items()}
+            self._in_flight |= {event_id: (mark, committed) for event_id, mark in new_marks.items()}
+            committed.add_done_callback(lambda done: self._settle(new_marks, done))
+        for future in dict.fromkeys(self._in_flight[event_id][1] for event_id in ids if event_id in self._in_flight):
             await _durable(future, self.source)
-        told = await self._online.move(self.source, events)
+        outcomes = await self._online.move(self.source, events)
         return [
             {
-                "event_id": name,
-                "position": self._log.seen[name].position,
-                "duplicate": new.get(name) != place,
-                **each,
+                "event_id": event_id,
+                "position": self._log.events[event_id].position,
+                "duplicate": new.get(event_id) != place,
+                **outcome,
             }
-            for place, (name, each) in enumerate(zip(ids, told, strict=True))
+            for place, (event_id, outcome) in enumerate(zip(ids, outcomes, strict=True))
         ]
 
     def _new(self, ids: Sequence[str], marks: Sequence[bytes]) -> dict[str, int]:
-        """The ids that were not seen before, each with its event's place in the request."""
+        """The ids that the log does not know, each with the place of its event in the request."""
         new: dict[str, int] = {}
-        for place, (name, mark) in enumerate(zip(ids, marks, strict=True)):
-            if name in self._log.seen:
-                before = self._log.seen[name].fingerprint
-            elif name in self._flying:
-                before = self._flying[name][0]
+        for place, (event_id, mark) in enumerate(zip(ids, marks, strict=True)):
+            if event_id in self._log.events:
+                known = self._log.events[event_id].fingerprint
+            elif event_id in self._in_flight:
+                known = self._in_flight[event_id][0]
             else:
-                before = marks[new.setdefault(name, place)]
-            if before != mark:
+                known = marks[new.setdefault(event_id, place)]
+            if known != mark:
                 raise EventConflict(
                     object=f"event {place}",
-                    observed=f"another event was taken as {name!r}",
+                    observed=f"another event was taken as {event_id!r}",
                     expected="an id, or an Idempotency-Key, that stands for one event for ever",
-                    next_step="send the event that was sent first, or this one under a new id",
+                    next_step="send the event that was sent first, or send this one under a new id",
                 )
         return new
 
@@ -134,7 +134,7 @@ class Receiver:
             raise self._refusal(f"{waiting} events wait", f"at most {self._limits.waiting_events}")
         unlanded = self._log.waiting_bytes
         if unlanded >= self._limits.waiting_bytes:
-            why = f"; landing: {self._problem}" if self._problem else ""
+            why = f"; landing: {self._landing_problem}" if self._landing_problem else ""
             raise self._refusal(f"{unlanded} bytes have not landed{why}", f"less than {self._limits.waiting_bytes}")
 
     def _refusal(self, observed: str, expected: str) -> PushRefused:
@@ -143,48 +143,49 @@ class Receiver:
             object=f"source {domain}/{name}",
             observed=observed,
             expected=expected,
-            next_step="send the same events again later, under the same ids",
+            next_step="send the same events again later, with the same ids",
         )
 
     def _append(self, lines: list[bytes]) -> Sequence[int]:
         first = self._log.append(lines)
         return range(first, first + len(lines))
 
-    def _settle(self, names: list[str], marks: list[bytes], done: asyncio.Future[list[int]]) -> None:
+    def _settle(self, marks: Mapping[str, bytes], done: asyncio.Future[list[int]]) -> None:
+        """Remembers the fingerprints of new events by their ids, once their lines are on the disk."""
         if not done.cancelled() and done.exception() is None:
-            self._log.remember(names, done.result()[0], marks)
-        for name in names:
-            del self._flying[name]
+            self._log.remember(list(marks), done.result()[0], list(marks.values()))
+        for event_id in marks:
+            del self._in_flight[event_id]
 
     def status(self) -> dict[str, Any]:
-        """The position of the newest durable event, what has not landed, and why if that failed."""
+        """The position of the newest durable event, the bytes that have not landed, and why landing failed last."""
         return {
             "position": self._log.last,
             "waiting_bytes": self._log.waiting_bytes,
-            "landing_problem": self._problem,
+            "landing_problem": self._landing_problem,
         }
 
     async def replay(self) -> None:
-        """Applies what an earlier process may have acknowledged and not applied; twice does no harm."""
+        """Applies the events that an earlier process may not have applied; to apply an event again changes nothing."""
         for segment in list(self._log.sealed):
             await self._online.move(self.source, [json.loads(line) for line in segment.lines()])
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Brings segments to landing when they are large or old enough, until it is to stop."""
+        """Delivers segments to landing when they are large or old enough, until `stop` is set."""
         while not stop.is_set():
-            await _either(stop, LOOK_SECONDS)
-            old = time.monotonic() - self._log.begun >= self._limits.segment_seconds
+            await _wait(stop, POLL_SECONDS)
+            old = time.monotonic() - self._log.opened_at >= self._limits.segment_seconds
             if self._log.sealed or (self._log.size and (old or self._log.size >= self._limits.segment_bytes)):
                 try:
                     await self.deliver()
                 except (GoldpathError, OSError):
-                    await _either(stop, min(RETRY_SECONDS, self._limits.segment_seconds))
+                    await _wait(stop, min(RETRY_SECONDS, self._limits.segment_seconds))
 
     async def deliver(self) -> list[str]:
-        """Brings everything that is durable to landing now; returns the uris.
+        """Delivers all durable events to landing now; returns the URIs of the new files.
 
         Raises:
-            GoldpathError, OSError: if landing does not take it; then it is tried again later.
+            GoldpathError, OSError: if landing does not take them; `run` tries again later.
         """
         loop = asyncio.get_running_loop()
         uris: list[str] = []
@@ -195,15 +196,15 @@ class Receiver:
                     uris += await asyncio.to_thread(self._land, segment)
                     await loop.run_in_executor(self._writer, self._log.forget, segment)
             except (GoldpathError, OSError) as error:
-                if str(error) != self._problem:
+                if str(error) != self._landing_problem:
                     logger.warning("%s/%s: %s", *self.source.name, error)
-                self._problem = str(error)
+                self._landing_problem = str(error)
                 raise
-            self._problem = None
+            self._landing_problem = None
         return uris
 
     def _land(self, segment: Segment) -> list[str]:
-        """One file for each day of the segment; the same ones each time, so a killed delivery is simply repeated."""
+        """Delivers one file for each day of the segment: the same files each time, so a killed delivery is repeated."""
         domain, name = self.source.name
         days: dict[str, list[bytes]] = {}
         for line in segment.lines():
@@ -221,7 +222,7 @@ class Receiver:
         return uris
 
     async def close(self) -> None:
-        """Delivers what it can, and lets another process have the log."""
+        """Delivers what landing takes, and releases the log for another process."""
         await self._commit.finish()
         try:
             await self.deliver()
@@ -231,12 +232,14 @@ class Receiver:
         self._writer.shutdown()
 
 
-async def _either(stop: asyncio.Event, seconds: float) -> None:
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    """Waits for some seconds, or until `stop` is set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _durable(future: asyncio.Future[list[int]], source: PushSource) -> None:
+    """Returns when the events of a commit are on the disk; raises PushRefused if they could not be written."""
     try:
         await asyncio.shield(future)
     except OSError as error:
@@ -245,12 +248,12 @@ async def _durable(future: asyncio.Future[list[int]], source: PushSource) -> Non
             object=f"log of {domain}/{name}",
             observed=f"{type(error).__name__}: {error.strerror or error}",
             expected="events on the disk before they are acknowledged",
-            next_step="send the same events again; if it stays, see whether the disk is full",
+            next_step="send the same events again; if that fails too, see whether the disk is full",
         ) from error
 
 
 def _day(event: Mapping[str, Any], column: str | None) -> str:
-    """The day that the event declares, if it is one; else the day on which it came."""
+    """The day that the event declares in `column`, if it is a valid one; else the UTC day on which it was received."""
     declared = event.get(column) if column else None
     try:
         return date.fromisoformat(str(declared)).isoformat()

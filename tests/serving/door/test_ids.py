@@ -7,17 +7,17 @@ import time
 from serving.door.ids import uuid7
 
 
-def test_ids_sort_by_the_time_at_which_they_were_made() -> None:
-    made = []
+def test_ids_sort_by_the_time_at_which_they_were_generated() -> None:
+    ids = []
     for _ in range(200):
-        made.append(str(uuid7()))
+        ids.append(str(uuid7()))
         time.sleep(0.00001)
-    assert made == sorted(made)
-    assert len(set(made)) == len(made)
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
 
 
 def test_ids_are_uuids_of_version_7_and_hold_the_time() -> None:
     before = time.time_ns() // 1_000_000
-    made = uuid7()
-    assert (made.version, made.variant) == (7, "specified in RFC 4122")
-    assert before <= made.int >> 80 <= time.time_ns() // 1_000_000
+    generated = uuid7()
+    assert (generated.version, generated.variant) == (7, "specified in RFC 4122")
+    assert before <= generated.int >> 80 <= time.time_ns() // 1_000_000

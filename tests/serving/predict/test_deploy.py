@@ -1,4 +1,4 @@
-"""On Ray Serve: a model replaces another without a gap, a bad one replaces none, and no answer is lost."""
+"""On Ray Serve: a model replaces another without a gap, a model that fails replaces none, and no answer is lost."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from pipelines.errors import ModelError
 from pipelines.machine import ports
+from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door import access
 from serving.errors import DeploymentError, FeatureStoreUnavailable, RequestError, ServiceUnavailable
-from serving.predict import client, deploy, log
+from serving.predict import client, deploy
 from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import NOW, QUESTION, config_of
 from tests.serving.test_models import tamper
@@ -38,14 +39,14 @@ Deployed = tuple[Settings, "Endpoint"]
 
 def _replicas() -> list[psutil.Process]:
     """The replicas of the cluster that this process started."""
-    found = []
+    replicas = []
     for process in psutil.Process().children(recursive=True):
         try:
             if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ServeReplica:arrival-delay"):
-                found.append(process)
+                replicas.append(process)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return replicas
 
 
 def _wait_ready(settings: Settings, seconds: float = 90) -> None:
@@ -90,7 +91,7 @@ def test_the_service_listens_on_loopback_alone(deployed: Deployed) -> None:
     assert {c.laddr.ip for c in here if not c.raddr} == {"127.0.0.1"}
 
 
-def test_the_door_is_closed_without_the_token(deployed: Deployed) -> None:
+def test_requests_without_the_token_are_refused(deployed: Deployed) -> None:
     settings, endpoint = deployed
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         response = httpx.post(f"{endpoint.url}/v1/predict", json=QUESTION, headers=headers, trust_env=False)
@@ -100,15 +101,15 @@ def test_the_door_is_closed_without_the_token(deployed: Deployed) -> None:
         client.ask(wrong, [QUESTION])
 
 
-def test_a_request_has_one_id(deployed: Deployed) -> None:
+def test_the_response_and_the_record_have_one_request_id(deployed: Deployed) -> None:
     settings, _ = deployed
     with client.connection(settings) as caller:
-        own = caller.post("/v1/predict", json=QUESTION)
+        without = caller.post("/v1/predict", json=QUESTION)
         given = caller.post("/v1/predict", json=QUESTION, headers={"x-request-id": "call-9"})
-    assert len(own.headers.get_list("x-request-id")) == 1
+    assert len(without.headers.get_list("x-request-id")) == 1
     assert given.headers.get_list("x-request-id") == ["call-9"]
-    recorded = [record["request_id"] for record in log.read(log.folder(settings))]
-    assert recorded[-2:] == [own.headers["x-request-id"], "call-9"]
+    recorded = [record["request_id"] for record in prediction_log.read(prediction_log.folder(settings))]
+    assert recorded[-2:] == [without.headers["x-request-id"], "call-9"]
 
 
 def test_two_clients_at_once_get_their_own_answers_and_each_is_recorded(deployed: Deployed) -> None:
@@ -118,28 +119,30 @@ def test_two_clients_at_once_get_their_own_answers_and_each_is_recorded(deployed
         parts = callers.map(lambda batch: client.ask(settings, batch), batches)
         answers = [answer for part in parts for answer in part]
     assert [a["flight_id"] for a in answers] == [f"2013-11-01-UA-{n}-EWR" for n in (*range(100, 120), *range(200, 220))]
-    recorded = {record["prediction_id"] for record in log.read(log.folder(settings))}
+    recorded = {record["prediction_id"] for record in prediction_log.read(prediction_log.folder(settings))}
     assert {a["prediction_id"] for a in answers} <= recorded
 
 
-def test_another_model_takes_over_without_a_gap(deployed: Deployed, models: tuple[Path, Path]) -> None:
+def test_a_second_model_replaces_the_first_without_a_failed_request(
+    deployed: Deployed, models: tuple[Path, Path]
+) -> None:
     settings, _ = deployed
-    seen: list[tuple[int, int | None]] = []
+    responses: list[tuple[int, int | None]] = []
     done = threading.Event()
 
     def keep_asking() -> None:
         with client.connection(settings) as caller:
             while not done.is_set():
                 response = caller.post("/v1/predict", json=QUESTION)
-                seen.append((response.status_code, response.json().get("model", {}).get("version")))
+                responses.append((response.status_code, response.json().get("model", {}).get("version")))
 
     with ThreadPoolExecutor(1) as caller:
         asking = caller.submit(keep_asking)
         deploy.deploy(settings, config_of(models[1], version=2))
         done.set()
         asking.result()
-    assert {status for status, _ in seen} == {200}
-    assert [version for _, version in seen] == sorted(version for _, version in seen if version)
+    assert {status for status, _ in responses} == {200}
+    assert [version for _, version in responses] == sorted(version for _, version in responses if version)
     assert client.ask(settings, [QUESTION])[0]["model"]["version"] == 2
 
 
@@ -158,7 +161,7 @@ def test_a_model_with_a_changed_byte_is_refused_and_the_old_one_answers(
     assert (deploy.current(settings), _replicas()) == (noted, serving)
 
 
-def test_a_service_without_features_is_refused_before_anything_is_touched(
+def test_a_deployment_with_an_unknown_feature_service_is_refused_and_the_old_model_answers(
     deployed: Deployed, models: tuple[Path, Path]
 ) -> None:
     settings, _ = deployed
@@ -168,12 +171,12 @@ def test_a_service_without_features_is_refused_before_anything_is_touched(
     assert client.ask(settings, [QUESTION])[0]["model"] == before
 
 
-def test_a_killed_replica_loses_no_answer_and_is_replaced(deployed: Deployed) -> None:
+def test_a_killed_replica_loses_no_answer_and_is_restarted(deployed: Deployed) -> None:
     settings, _ = deployed
     answers = client.ask(settings, [QUESTION] * 5)
     (replica,) = _replicas()
     replica.kill()
-    records = {record["prediction_id"]: record for record in log.read(log.folder(settings))}
+    records = {record["prediction_id"]: record for record in prediction_log.read(prediction_log.folder(settings))}
     for answer in answers:
         assert {name: records[answer["prediction_id"]][name] for name in answer} == answer
     replica.wait(30)
@@ -183,7 +186,9 @@ def test_a_killed_replica_loses_no_answer_and_is_replaced(deployed: Deployed) ->
 
 
 @pytest.mark.slow
-def test_a_replica_that_cannot_predict_replaces_none(deployed: Deployed, models: tuple[Path, Path]) -> None:
+def test_a_replica_that_cannot_predict_does_not_replace_the_old_one(
+    deployed: Deployed, models: tuple[Path, Path]
+) -> None:
     from serving.predict import rollout
 
     settings, _ = deployed
@@ -196,7 +201,7 @@ def test_a_replica_that_cannot_predict_replaces_none(deployed: Deployed, models:
 
 
 @pytest.mark.slow
-def test_a_service_that_does_not_answer_gives_way_to_the_last(deployed: Deployed, models: tuple[Path, Path]) -> None:
+def test_a_deployment_that_does_not_answer_is_undone(deployed: Deployed, models: tuple[Path, Path]) -> None:
     settings, _ = deployed
     before = client.ask(settings, [QUESTION])[0]["model"]
     # Serve keeps the port that it was started with, so nothing answers at this one.
@@ -209,7 +214,7 @@ def test_a_service_that_does_not_answer_gives_way_to_the_last(deployed: Deployed
     assert noted.config.model.version == before["version"]
 
 
-def test_a_config_file_builds_the_same_application(deployed: Deployed, models: tuple[Path, Path]) -> None:
+def test_the_fields_of_a_config_file_build_an_application(deployed: Deployed, models: tuple[Path, Path]) -> None:
     from ray import serve
 
     from serving.predict import app
@@ -220,7 +225,7 @@ def test_a_config_file_builds_the_same_application(deployed: Deployed, models: t
         app.build(fields | {"treshold": 0.4})
 
 
-def test_the_token_is_in_no_log_and_no_file_but_its_own(deployed: Deployed) -> None:
+def test_the_token_is_only_in_its_own_file_and_in_no_log(deployed: Deployed) -> None:
     settings, endpoint = deployed
     token = access.token(settings).get_secret_value()
     kept = settings.root / "serving" / "token"

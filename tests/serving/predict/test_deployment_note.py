@@ -1,4 +1,4 @@
-"""What was deployed is noted, and what is not there is said."""
+"""The note of the last deployment, and errors where there is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.predict import client, deploy
 from tests.serving.conftest import QUESTION
 
 
-def test_nothing_to_bring_back_is_an_error(make_settings: Callable[[], Settings]) -> None:
+def test_redeploying_without_an_earlier_deployment_is_an_error(make_settings: Callable[[], Settings]) -> None:
     settings = make_settings()
     assert deploy.current(settings) is None
     with pytest.raises(NotFoundError, match="nothing was deployed"):
@@ -29,6 +29,6 @@ def test_a_damaged_note_is_an_error_that_names_it(make_settings: Callable[[], Se
         deploy.current(settings)
 
 
-def test_asking_where_nothing_serves_says_so(make_settings: Callable[[], Settings]) -> None:
+def test_asking_where_no_service_runs_names_the_command_that_starts_one(make_settings: Callable[[], Settings]) -> None:
     with pytest.raises(ServiceUnavailable, match="goldpath dev"):
         client.ask(make_settings(), [QUESTION])

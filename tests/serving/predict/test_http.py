@@ -1,4 +1,4 @@
-"""What callers see: the answers of the model, refusals that say what to correct, and nothing without a token."""
+"""What callers get: the answers of the model, refusals that name what to correct, and nothing without a token."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
-from serving.predict import log
 from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import (
     NOW,
@@ -38,6 +38,18 @@ def _json(body: object) -> bytes:
     return json.dumps(body).encode()
 
 
+def _logged(served: Served) -> list[dict[str, Any]]:
+    return list(prediction_log.read(prediction_log.folder(served.settings)))
+
+
+def _refused(response: Any) -> tuple[int, str]:
+    """The status and the code of a refusal, which has to be a problem document."""
+    document = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["status"] == response.status_code
+    return response.status_code, document["type"].removeprefix("urn:goldpath:problem:")
+
+
 def _ask(served: Served, **changes: Any) -> dict[str, Any]:
     response = served.client.post("/v1/predict", json=QUESTION | changes)
     assert response.status_code == 200, response.text
@@ -52,7 +64,7 @@ def _expected(served: Served, answer: dict[str, Any], **changes: Any) -> float:
     return float(served.model.predict_proba({name: [value] for name, value in row.items()})[0])
 
 
-def test_the_answer_is_the_models_for_the_features_that_it_names(served: Served) -> None:
+def test_the_answer_is_the_prediction_of_the_model_for_the_features_in_the_answer(served: Served) -> None:
     answer = _ask(served)
     assert answer["probability"] == _expected(served, answer)
     assert answer["flight_id"] == "2013-11-01-UA-1545-EWR"
@@ -84,7 +96,7 @@ def test_every_feature_of_the_answer_has_its_value_and_time(served: Served) -> N
         ({"destination": "SJU"}, {"destination_delays": "unknown entity", "flight_history": "unknown entity"}),
     ],
 )
-def test_what_is_not_known_is_named_and_reaches_the_model_as_missing(
+def test_a_missing_feature_is_named_and_null_for_the_model(
     served: Served, changes: dict[str, Any], missing: dict[str, str]
 ) -> None:
     answer = _ask(served, **changes)
@@ -93,12 +105,12 @@ def test_what_is_not_known_is_named_and_reaches_the_model_as_missing(
     assert answer["probability"] == _expected(served, answer, **changes)
 
 
-def test_a_flight_of_which_nothing_is_known_is_refused_and_not_recorded(served: Served) -> None:
-    before = len(list(log.read(log.folder(served.settings))))
+def test_a_flight_without_any_feature_is_refused_and_not_recorded(served: Served) -> None:
+    before = len(_logged(served))
     response = served.client.post("/v1/predict", json=NOBODY)
-    assert (response.status_code, response.json()["error"]) == (422, "unknown_flight")
+    assert _refused(response) == (422, "unknown_flight")
     assert "XX1 from AAA to BBB" in response.json()["observed"]
-    assert len(list(log.read(log.folder(served.settings)))) == before
+    assert len(_logged(served)) == before
 
 
 def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Served) -> None:
@@ -134,16 +146,17 @@ def test_a_batch_is_answered_all_or_none(served: Served) -> None:
         ({"delay": 5}, "delay", "an unknown field", "only flight, origin"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_was_seen_and_what_is_allowed(
+def test_a_wrong_field_is_named_with_its_value_and_the_allowed_values(
     served: Served, changes: dict[str, Any], field: str, observed: str, expected: str
 ) -> None:
     response = served.client.post("/v1/predict", json=QUESTION | changes)
-    told = response.json()
-    assert (response.status_code, told["error"], told["field"]) == (422, "invalid_request", field)
-    assert observed in told["observed"]
-    assert expected in told["expected"]
-    assert told["next_step"]
-    assert len(response.text) < 1000
+    document = response.json()
+    assert (*_refused(response), document["field"]) == (422, "invalid_request", field)
+    assert observed in document["observed"]
+    assert expected in document["expected"]
+    assert document["detail"] == f"{field}: {document['observed']}; expected {document['expected']}."
+    assert document["next_step"]
+    assert len(response.text) < 1500
 
 
 @pytest.mark.parametrize("field", ["flight", "origin", "destination", "scheduled_departure"])
@@ -168,12 +181,12 @@ def test_an_absent_field_is_named(served: Served, field: str) -> None:
 )
 def test_a_wrong_body_is_refused(served: Served, path: str, body: bytes, field: str) -> None:
     response = served.client.post(path, content=body, headers={"content-type": "application/json"})
-    assert (response.status_code, response.json()["error"], response.json()["field"]) == (422, "invalid_request", field)
+    assert (*_refused(response), response.json()["field"]) == (422, "invalid_request", field)
 
 
-def test_several_wrong_fields_are_told_at_once(served: Served) -> None:
-    told = served.client.post("/v1/predict", json=QUESTION | {"flight": "?", "origin": "?"}).json()
-    assert [told["field"], *(other["field"] for other in told["also"])] == ["flight", "origin"]
+def test_all_wrong_fields_are_named_at_once(served: Served) -> None:
+    document = served.client.post("/v1/predict", json=QUESTION | {"flight": "?", "origin": "?"}).json()
+    assert [document["field"], *(other["field"] for other in document["also"])] == ["flight", "origin"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -181,7 +194,7 @@ def test_a_body_beyond_the_limit_is_refused(served: Served, chunked: bool) -> No
     part = b" " * (MAX_BODY_BYTES // 4)
     content = iter([part] * 5) if chunked else part * 5
     response = served.client.post("/v1/predict", content=content, headers={"content-type": "application/json"})
-    assert (response.status_code, response.json()["error"]) == (413, "body_too_large")
+    assert _refused(response) == (413, "body_too_large")
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer", "Basic wrong"])
@@ -189,12 +202,13 @@ def test_a_body_beyond_the_limit_is_refused(served: Served, chunked: bool) -> No
     "operation",
     ["POST /v1/predict", "POST /v1/predict:batch", "GET /v1/model", "GET /openapi.json", "GET /unheard-of"],
 )
-def test_nothing_but_health_is_told_without_the_token(served: Served, authorization: str, operation: str) -> None:
+def test_every_operation_but_health_is_refused_without_the_token(
+    served: Served, authorization: str, operation: str
+) -> None:
     method, path = operation.split()
     response = served.client.request(method, path, json=QUESTION, headers={"Authorization": authorization})
-    assert response.status_code == 401
+    assert _refused(response) == (401, "unauthorized")
     assert response.headers["www-authenticate"] == 'Bearer realm="goldpath"'
-    assert response.json()["error"] == "unauthorized"
 
 
 def test_health_needs_no_token(served: Served) -> None:
@@ -209,7 +223,7 @@ def test_the_service_is_not_ready_before_the_store_is_filled(
     settings = make_settings()
     client = client_of(settings, config_of(models[0]))
     assert client.get("/healthz").status_code == 200
-    assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
+    assert _refused(client.get("/readyz")) == (503, "not_ready")
     refused = client.post("/v1/predict", json=QUESTION)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     fill(settings, NOW)
@@ -217,46 +231,59 @@ def test_the_service_is_not_ready_before_the_store_is_filled(
     assert client.post("/v1/predict", json=QUESTION).status_code == 200
 
 
-def test_readiness_is_not_recorded(served: Served) -> None:
-    before = len(list(log.read(log.folder(served.settings))))
+def test_a_readiness_check_is_not_recorded(served: Served) -> None:
+    before = len(_logged(served))
     assert served.client.get("/readyz").status_code == 200
-    assert len(list(log.read(log.folder(served.settings)))) == before
+    assert len(_logged(served)) == before
 
 
 def test_the_model_describes_itself(served: Served) -> None:
-    told = served.client.get("/v1/model").json()
-    assert (told["name"], told["version"], told["digest"]) == ("arrival_delay", 1, served.config.model.digest)
-    assert (told["metrics"], told["feature_service"]) == ({"gate_auc": 0.7}, "arrival_delay_v1")
-    assert told["inputs"] == list(served.model.inputs)
+    described = served.client.get("/v1/model").json()
+    identity = {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
+    assert identity.items() <= described.items()
+    assert (described["metrics"], described["feature_service"]) == ({"gate_auc": 0.7}, "arrival_delay_v1")
+    assert described["inputs"] == list(served.model.inputs)
 
 
-def test_unknown_operations_are_refused_in_the_same_shape(served: Served) -> None:
-    assert served.client.get("/v2").json()["error"] == "not_found"
-    refused = served.client.get("/v1/predict")
-    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+def test_unknown_operations_are_refused_with_a_problem_document(served: Served) -> None:
+    assert _refused(served.client.get("/v2")) == (404, "not_found")
+    wrong_method = served.client.get("/v1/predict")
+    assert (*_refused(wrong_method), wrong_method.headers["allow"]) == (405, "method_not_allowed", "POST")
     assert served.client.get("/docs").status_code == 404
 
 
-def test_the_callers_ids_come_back_and_are_recorded(served: Served) -> None:
+def test_a_refusal_names_its_request(served: Served) -> None:
+    response = served.client.post("/v1/predict", json={}, headers={"x-request-id": "call-8"})
+    assert response.json()["instance"] == "urn:goldpath:request:call-8"
+
+
+def test_the_openapi_document_declares_problem_documents(served: Served) -> None:
+    paths = served.client.get("/openapi.json").json()["paths"]
+    declared = paths["/v1/predict"]["post"]["responses"]
+    assert declared.keys() == {"200", "401", "413", "422", "500", "503"}
+    assert all("application/problem+json" in declared[status]["content"] for status in declared if status != "200")
+
+
+def test_the_ids_of_the_caller_are_returned_and_recorded(served: Served) -> None:
     parent = f"00-{'ab' * 16}-{'cd' * 8}-01"
     headers = {"traceparent": parent, "x-request-id": "call-7"}
     response = served.client.post("/v1/predict", json=QUESTION, headers=headers)
     assert response.headers["traceparent"] == parent
-    record = list(log.read(log.folder(served.settings)))[-1]
+    record = _logged(served)[-1]
     assert (record["request_id"], record["traceparent"]) == ("call-7", parent)
 
 
-def test_ids_that_are_none_are_not_taken_over(served: Served) -> None:
+def test_invalid_ids_of_the_caller_are_replaced(served: Served) -> None:
     headers = {"traceparent": "00-x", "x-request-id": "a b" * 100}
     response = served.client.post("/v1/predict", json=QUESTION, headers=headers)
     assert "traceparent" not in response.headers
-    record = list(log.read(log.folder(served.settings)))[-1]
+    record = _logged(served)[-1]
     assert (len(record["request_id"]), record["traceparent"]) == (36, None)
 
 
 def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -> None:
     answer = _ask(served)
-    record = list(log.read(log.folder(served.settings)))[-1]
+    record = _logged(served)[-1]
     assert {name: record[name] for name in answer} == answer
     assert record["schedule"] == FlightQuestion.model_validate(QUESTION).columns()
     assert record["question"]["scheduled_departure"] == "2013-11-01T09:15:00Z"
@@ -264,34 +291,30 @@ def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -
     assert datetime.fromisoformat(record["answered_at"]).tzinfo is not None
 
 
-def test_what_cannot_be_recorded_is_not_answered(
+def test_a_prediction_that_cannot_be_recorded_is_refused(
     make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
 ) -> None:
     settings = make_settings()
     fill(settings, NOW)
     client = client_of(settings, config_of(models[0]))
-    log.folder(settings).mkdir(parents=True)
-    (log.folder(settings) / f"{NOW.date()}.jsonl").mkdir()
+    prediction_log.folder(settings).mkdir(parents=True)
+    (prediction_log.folder(settings) / f"{NOW.date()}.jsonl").mkdir()
     response = client.post("/v1/predict", json=QUESTION)
-    assert (response.status_code, response.json()["error"]) == (503, "unavailable")
+    assert _refused(response) == (503, "unavailable")
     assert "prediction log" in response.json()["field"]
 
 
-def test_a_defect_of_ours_is_told_in_the_same_shape(
+def test_a_wrong_setting_of_the_service_is_refused_with_a_problem_document(
     make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
 ) -> None:
     settings = make_settings().model_copy(update={"clock": "five o'clock"})
     fill(settings, NOW)
     client = client_of(settings, config_of(models[0]))
     response = client.post("/v1/predict", json=QUESTION)
-    assert (response.status_code, response.json()["error"], response.json()["field"]) == (
-        500,
-        "failed",
-        "GOLDPATH_CLOCK",
-    )
+    assert (*_refused(response), response.json()["field"]) == (500, "failed", "GOLDPATH_CLOCK")
 
 
-def test_questions_at_the_same_time_are_answered_each_for_itself(served: Served) -> None:
+def test_each_of_several_simultaneous_questions_gets_its_own_answer(served: Served) -> None:
     changes = [{"flight": f"UA{number}"} for number in range(1, 41)]
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda change: _ask(served, **change), changes))

@@ -28,7 +28,9 @@ def tamper(file: Path) -> None:
     file.write_bytes(content)
 
 
-def test_an_installed_model_outlives_its_source(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+def test_an_installed_model_loads_after_its_source_is_gone(
+    model: ServedModel, make_settings: Callable[[], Settings]
+) -> None:
     installed = install(make_settings(), model)
     shutil.rmtree(model.folder)
     assert installed.folder.name == model.digest
@@ -36,7 +38,9 @@ def test_an_installed_model_outlives_its_source(model: ServedModel, make_setting
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
-def test_a_changed_byte_is_refused(name: str, model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+def test_a_model_with_a_changed_byte_is_refused(
+    name: str, model: ServedModel, make_settings: Callable[[], Settings]
+) -> None:
     tamper(model.folder / name)
     with pytest.raises(ModelError, match="digest"):
         install(make_settings(), model)
@@ -44,13 +48,13 @@ def test_a_changed_byte_is_refused(name: str, model: ServedModel, make_settings:
         load(model)
 
 
-def test_a_pickle_is_refused(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
+def test_a_model_with_a_pickle_is_refused(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
     (model.folder / "extra.pkl").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match="pickles are never loaded"):
         install(make_settings(), model)
 
 
-def test_a_copy_that_was_changed_is_refused_and_replaced_from_a_good_source(
+def test_a_damaged_copy_is_refused_and_replaced_from_an_intact_source(
     model: ServedModel, make_settings: Callable[[], Settings]
 ) -> None:
     settings = make_settings()
