@@ -131,6 +131,13 @@ def config_of(folder: Path, version: int = 1) -> ServiceConfig:
     return ServiceConfig(model=served)
 
 
+def tamper(file: Path) -> None:
+    """Changes one bit of a file."""
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 1
+    file.write_bytes(content)
+
+
 def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
     """A client, with the token, of a service in this process."""
     token = access.token(settings)

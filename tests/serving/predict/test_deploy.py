@@ -22,8 +22,7 @@ from serving.door import access
 from serving.errors import DeploymentError, FeatureStoreUnavailable, RequestError, ServiceUnavailable
 from serving.predict import client, deploy
 from serving.predict.flight_request import FlightQuestion
-from tests.serving.conftest import NOW, QUESTION, config_of
-from tests.serving.test_models import tamper
+from tests.serving.conftest import NOW, QUESTION, config_of, tamper
 
 if TYPE_CHECKING:
     from serving.predict.deploy import Endpoint

@@ -13,19 +13,12 @@ from pipelines.errors import ModelError
 from pipelines.settings import Settings
 from serving.predict.config import ServedModel
 from serving.predict.models import install, load
-from tests.serving.conftest import config_of
+from tests.serving.conftest import config_of, tamper
 
 
 @pytest.fixture
 def model(models: tuple[Path, Path], tmp_path: Path) -> ServedModel:
     return config_of(Path(shutil.copytree(models[0], tmp_path / "model"))).model
-
-
-def tamper(file: Path) -> None:
-    """Changes one bit."""
-    content = bytearray(file.read_bytes())
-    content[-7] ^= 1
-    file.write_bytes(content)
 
 
 def test_an_installed_model_loads_after_its_source_is_gone(
