@@ -7,7 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.orchestration.runs import FINISHED
 from pipelines.upkeep.maintenance import KEEP, Upkept
 from pipelines.upkeep.records import removed
@@ -18,6 +17,8 @@ def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> Upkep
 
     What Dagster knows of assets, checks and partitions lies in the index beside them and stays, as do the runs.
     """
+    from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage  # loads SQLAlchemy
+
     storage = instance.event_log_storage
     if not isinstance(storage, BatchedSqliteEventLogStorage):  # which does not mind that a run's file is gone
         return None
