@@ -120,8 +120,8 @@ def served(run: GovernedRun) -> Iterator[Written]:
 
 
 def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:
-    from serving.config import ServedModel, ServiceConfig
-    from serving.deploy import deploy
+    from serving.predict.config import ServedModel, ServiceConfig
+    from serving.predict.deploy import deploy
 
     model = ServedModel(
         name=champion.name,
