@@ -23,7 +23,7 @@ from pipelines.lineage.plan_columns import (
     one,
     unknown,
 )
-from pipelines.lineage.sql_expression import parse_expression, parse_identifier
+from pipelines.lineage.plan_sql import parse_expression, parse_identifier
 
 if TYPE_CHECKING:
     from pipelines.lineage.plan_walk import PlanWalk

@@ -22,7 +22,7 @@ from pipelines.lineage.plan_columns import (
     unknown,
 )
 from pipelines.lineage.plan_expressions import origin_of, origins_of, outputs, resolve
-from pipelines.lineage.sql_expression import parse_identifier
+from pipelines.lineage.plan_sql import parse_identifier
 
 
 def _location(path: str) -> PurePosixPath:

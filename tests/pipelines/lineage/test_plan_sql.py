@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.engine.session import Engine
 from pipelines.lineage.column_lineage import column_lineage
-from pipelines.lineage.sql_expression import parse_expression, parse_identifier
+from pipelines.lineage.plan_sql import parse_expression, parse_identifier
 
 READ = [
     "a",
