@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import NotFoundError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
 from pipelines.medallion.judging import Transform, at_version, commit_metadata, judged, shaped, unchanged, written

@@ -18,7 +18,7 @@ def rows(rows):
 DIGEST = """
 from pathlib import Path
 import transform
-from pipelines.contracts.model import load
+from pipelines.contracts.load import load
 from pipelines.medallion.derived_from import code_digest
 print(code_digest(load(Path("assets/flights/contracts/silver_planes.yaml")), transform.rows))
 """
