@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.contracts.model import Contract
 from pipelines.governed.asset import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
     Transform,
