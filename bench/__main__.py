@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import settings as settings_module
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_environment
 from pipelines.orchestration import dagster_home
 
 PARTS = {
+    "startup": "fresh processes: the code location and two commands against importing Dagster alone",
     "road": "seconds by stage of the last demo",
     "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
     "elt": "LakeBench's ELT mode, governed, beside its bare engines",
@@ -37,7 +38,7 @@ def main() -> None:
     chosen = parser.parse_args()
     found = settings_module.get()
     dagster_home.prepare(found)
-    ray_cluster.prepare_environment(found)
+    ray_environment.prepare_environment(found)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("measurement", "ours", "peer", "ours / peer", "note"):
         table.add_column(column, justify="right" if column == "ours / peer" else "left", overflow="fold")

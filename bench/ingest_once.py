@@ -107,7 +107,7 @@ def _dlt(scaled: Scaled, target: Path) -> None:
 
     shutil.rmtree(target, ignore_errors=True)
     house = scaled.platform.lakehouse
-    source = ds.dataset(house.files(house.current(scaled.bronze)), format="parquet")
+    source = ds.dataset(house.snapshot(scaled.bronze).files, format="parquet")
 
     @dlt.resource(
         name="flights", table_format="delta", write_disposition="replace",

@@ -41,7 +41,7 @@ def measure(settings: Settings) -> list[Row]:
                 _land(platform, number, [*fresh, *chance.sample(range(BASE), ROWS // 2)])
                 took.append(seconds(lambda: materialized(platform, instance, assets)))
         first, last = statistics.median(took[:ENDS]), statistics.median(took[-ENDS:])
-        rows = platform.lakehouse.rows(platform.lakehouse.current(contracts[1].table))
+        rows = platform.lakehouse.snapshot(contracts[1].table).rows
         note = f"{rows:,} rows at the end, {ROWS} rows a merge, no upkeep between; aim 1.5"
         return [
             Row(f"merge {MERGES}, last {ENDS} / first {ENDS}", f"{last:.2f} s", f"{first:.2f} s", last / first, note)

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from bench.pairs import Row
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection
 from pipelines.settings import Settings
 
 REFERENCE = {"auc": 0.714, "average_precision": 0.476, "log_loss": 0.482}
@@ -57,7 +57,7 @@ def _training_set(settings: Settings) -> tuple[str, int]:
 
 
 def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
-    with ray_cluster.connect(settings):
+    with ray_connection.connect(settings):
         from ray_jobs.baseline import fit_baseline
         from ray_jobs.contest import contest
         from ray_jobs.dataset import TableVersion, training_rows

@@ -11,15 +11,16 @@ import pyarrow as pa
 import pyarrow.compute
 import yaml
 
-from pipelines.contracts.model import Contract, load
-from pipelines.governed.asset import PLATFORM, RECOMPUTE
+from pipelines.contracts.load import load
+from pipelines.contracts.model import Contract
+from pipelines.governed.declaration import PLATFORM, RECOMPUTE
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.staging import Append
-from pipelines.landing.reading import RESCUED, schema
+from pipelines.landing.reading import schema
 from pipelines.landing.zone import Delivery
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.decorators import silver_asset
-from pipelines.tables import PARTITION, TableId
+from pipelines.tables import PARTITION, RESCUED, TableId
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 FLIGHTS = 336_776

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.pairs import Row, percentile
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50
@@ -25,7 +25,7 @@ def measure(settings: Settings) -> list[Row]:
         return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
     report = json.loads((settings.root / "demo" / "report.json").read_text(encoding="utf-8"))
     question = report["prediction"]["request"]
-    with ray_cluster.connect(settings):
+    with ray_connection.connect(settings):
         from ray import serve
 
         endpoint = deploy.redeploy(settings)

@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from pipelines.contracts import model
-from pipelines.governed.asset import PLATFORM
+from pipelines.contracts import load
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
 from pipelines.settings import Settings
@@ -79,7 +79,7 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
     """Seconds of the first run and of one with nothing new, the peak of memory in MiB, and what the table became."""
     path = folder / "bronze_tiny.yaml"
     path.write_text(yaml.safe_dump(CONTRACT), encoding="utf-8")
-    contract = model.load(path)
+    contract = load.load(path)
     platform = Platform(Settings(home=folder, profile="test"), lambda: {contract.table: contract})
     for number in range(files):
         day = folder / "landing" / "bench" / "tiny" / f"dt=day-{number // FILES_PER_DAY:04d}"
@@ -97,14 +97,14 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
         seconds.append(round(time.perf_counter() - begun, 1))
     house = platform.lakehouse
     at = house.current(contract.table)
-    assert house.rows(at) == files
+    assert house.snapshot(at).rows == files
     return {
         "files": files,
         "seconds": seconds[0],
         "nothing_new_seconds": seconds[1],
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "batches": len(platform.ledger(contract.table).batches()),
-        "table_files": len(house.files(at)),
+        "table_files": len(house.snapshot(at).files),
     }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import FeastType, Float64, Int32, Int64, String
 
-from pipelines.contracts.model import Contract, load_folder
+from pipelines.contracts.load import load_folder
+from pipelines.contracts.model import Contract
 
 CONTRACTS = Path(__file__).parent.parent / "assets" / "flights" / "contracts"
 TIMESTAMP = "event_timestamp"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import SettingsError
+from pipelines.machine import files
 from pipelines.settings import Settings
 
 
@@ -41,10 +42,7 @@ def instant(text: str, *, of: str, next_step: str) -> datetime:
 
 def move(settings: Settings, instant: datetime) -> None:
     """Sets the replay clock of this home folder."""
-    _file(settings).parent.mkdir(parents=True, exist_ok=True)
-    temporary = _file(settings).with_suffix(".tmp")
-    temporary.write_text(instant.astimezone(UTC).isoformat(), encoding="utf-8")
-    temporary.replace(_file(settings))
+    files.replace(_file(settings), instant.astimezone(UTC).isoformat())
 
 
 def _file(settings: Settings) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
@@ -11,13 +12,16 @@ from types import ModuleType
 import dagster as dg
 
 import assets
+from pipelines import settings
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
-from pipelines.governed import asset as governed
-from pipelines.governed.platform import platform_resource
+from pipelines.governed.asset import is_governed
+from pipelines.governed.declaration import PLATFORM
+from pipelines.governed.platform import Platform
 from pipelines.medallion.push_source import PushSource
 from pipelines.orchestration.jobs import JOBS
-from pipelines.orchestration.new_deliveries import SENSORS
+from pipelines.orchestration.new_deliveries import new_deliveries_sensor
+from pipelines.orchestration.replay_job import replay_job
 from pipelines.orchestration.schedules import SCHEDULES
 from pipelines.tables import TableId
 
@@ -45,13 +49,14 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
     """The assets of the modules.
 
     Raises:
-        DefinitionError: for an asset that was not made by one of our decorators.
+        DefinitionError: for an asset that was not made by one of our decorators, or two assets with one key.
     """
     found: dict[int, dg.AssetsDefinition | dg.AssetSpec] = {}
+    declared: dict[dg.AssetKey, dg.AssetsDefinition] = {}
     for module in modules:
         for name, value in vars(module).items():
             if isinstance(value, dg.AssetsDefinition):
-                if not governed.is_governed(value):
+                if not is_governed(value):
                     keys = ", ".join(key.to_user_string() for key in value.keys)
                     raise DefinitionError(
                         object=f"asset {keys} ({module.__name__}.{name})",
@@ -59,6 +64,14 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
                         expected="bronze_asset, silver_asset, gold_asset or governed_asset",
                         next_step="replace @dg.asset with the decorator that fits",
                     )
+                for key in value.keys:
+                    if declared.setdefault(key, value) is not value:
+                        raise DefinitionError(
+                            object=f"asset {key.to_user_string()} ({module.__name__}.{name})",
+                            observed="it is declared twice",
+                            expected="one declaration for each key",
+                            next_step="rename one of them",
+                        )
                 found[id(value)] = value
             elif isinstance(value, list) and value and isinstance(value[0], dg.AssetSpec):
                 found |= {id(spec): spec for spec in value}  # what others own: it has no run to govern
@@ -89,11 +102,25 @@ def daily_tables() -> set[TableId]:
     }
 
 
+@functools.cache
+def shared_platform() -> Platform:
+    """The platform of this process, over the contracts of every domain."""
+    return Platform(settings.get(), all_contracts)
+
+
+def _pushed_tables() -> list[TableId]:
+    return [source.bronze.table for source in push_sources().values()]
+
+
+platform_resource = dg.ResourceDefinition(
+    lambda _: shared_platform(), description="Engine, lakehouse, landing, lineage, cost"
+)
+new_deliveries = new_deliveries_sensor(daily_tables, _pushed_tables)
 defs = dg.Definitions(
     assets=governed_assets(asset_modules()),
-    jobs=JOBS,
+    jobs=[*JOBS, replay_job(lambda: defs)],
     schedules=SCHEDULES,
-    sensors=SENSORS,
-    resources={governed.PLATFORM: platform_resource},
+    sensors=[new_deliveries],
+    resources={PLATFORM: platform_resource},
     executor=dg.in_process_executor,
 )

@@ -65,8 +65,11 @@ class Backoff:
 
     def seconds(self, attempt: int, error: BaseException | None) -> float:
         """How long to wait after attempt number `attempt`, counted from 1, that ended with an error."""
-        highest = min(self.longest_seconds, self.first_seconds * 2 ** (attempt - 1))
-        return max(random.uniform(0, highest), retry_after(error) or 0.0)
+        return max(random.uniform(0, self.highest(attempt)), retry_after(error) or 0.0)
+
+    def highest(self, attempt: int) -> float:
+        """The longest random wait after that attempt, in seconds."""
+        return min(self.longest_seconds, self.first_seconds * 2 ** (attempt - 1))
 
     def _ended(self, state: RetryCallState) -> bool:
         asked = retry_after(_error(state)) or 0.0

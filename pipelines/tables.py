@@ -16,6 +16,11 @@ SOURCE_ROW = "_source_row"
 INGEST_ID = "_ingest_id"
 INGESTED_AT = "_ingested_at"
 PARTITION = "_partition"
+#: JSON text of what arrived and has no column of its own, and within it the line that is not a row of its file.
+RESCUED = "_rescued"
+MALFORMED = "_malformed"
+#: What a person decided about a rejected row.
+DECISION = "_decision"
 #: What every bronze row carries beside the columns of its source.
 BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PARTITION)
 

@@ -21,7 +21,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import GoldpathError, NotFoundError, SettingsError
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection
 from pipelines.models.registry import RegisteredModel
 from pipelines.settings import Settings
 from serving import client, models
@@ -58,7 +58,7 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
     config = config.model_copy(update={"model": models.install(settings, config.model)})
     PredictionService(config, settings).check()
     with _alone(settings):
-        cluster = ray_cluster.connect(settings)
+        cluster = ray_connection.connect(settings)
         try:
             _replace(settings, config)
             endpoint = Endpoint(url=client.url(settings), config=config, deployed_at=datetime.now(UTC))

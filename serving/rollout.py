@@ -1,6 +1,6 @@
 """The service's application on the Ray cluster that this process is connected to: started, replaced, removed.
 
-Imported only after `ray_cluster.connect`, since Ray reads its environment while it is imported.
+Imported only after `ray_connection.connect`, since Ray reads its environment while it is imported.
 """
 
 from __future__ import annotations

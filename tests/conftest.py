@@ -17,9 +17,9 @@ from pipelines import settings
 from pipelines.engine.jars import ensure_jars
 from pipelines.engine.session import Engine, Kind
 from pipelines.errors import EngineError
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_environment
 from pipelines.settings import Settings
 
 
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Spark's tables here are small: most of a JVM's time went into compiling code that then ran once.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     # Ray reads how it is to listen when it is imported, by whichever test comes first.
-    ray_cluster.prepare_environment(settings.get())
+    ray_environment.prepare_environment(settings.get())
 
 
 def jars_dir() -> Path:

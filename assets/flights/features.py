@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.flights.tables import CONTRACTS, FEATURE_TABLES, OWNER, contract, cost_tags
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good

@@ -11,7 +11,8 @@ import dagster as dg
 
 from assets.flights.features import ONLINE, SERVICE
 from assets.flights.tables import OWNER, cost_tags
-from pipelines.governed.asset import Check, GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import Check, GovernedRun, Written
 from pipelines.models import train
 
 if TYPE_CHECKING:

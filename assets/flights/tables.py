@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.contracts.model import load_folder
+from pipelines.contracts.load import load_folder
 
 CONTRACTS = load_folder(Path(__file__).parent / "contracts")
 contract = CONTRACTS.named

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.platform.upkeep import TAGS
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources
 

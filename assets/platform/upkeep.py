@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-from pipelines.governed.asset import GovernedRun, Work, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Work, Written
+from pipelines.orchestration import event_pruning
 from pipelines.provenance import pins
 from pipelines.upkeep import maintenance, records
 from pipelines.upkeep.asset import told, written
@@ -63,5 +65,5 @@ def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
     Grain: one figure row per table or folder that lost files.
     """
     done = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
-    done += filter(None, (records.quality_results(run.platform), records.run_events(run.context.instance)))
+    done += filter(None, (records.quality_results(run.platform), event_pruning.run_events(run.context.instance)))
     yield written(run, done)

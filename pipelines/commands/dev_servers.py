@@ -7,7 +7,6 @@ What was deployed last is served again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import EngineError
 from pipelines.lineage.events import LineageLog
-from pipelines.machine import ports, ray_cluster
+from pipelines.machine import json_lines, ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
 from pipelines.orchestration import dagster_home
 from pipelines.settings import PROJECT, Settings
@@ -147,7 +146,7 @@ class _Start:
     def servers(self, at: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
         settings = self.settings
         remote_mlflow = settings.mlflow.startswith(("http://", "https://"))
-        running = settings.ray_address or ray_cluster.running(settings)
+        running = settings.ray_address or ray_head.running(settings)
         ports.require_free(at.dagster, what="Dagster", option="--port")
         if not remote_mlflow:
             ports.require_free(at.mlflow, what="MLflow", option="--mlflow-port")
@@ -155,7 +154,7 @@ class _Start:
             ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
         os.environ["GOLDPATH_HOME"] = str(settings.root)
         dagster_home.prepare(settings)
-        ray_cluster.prepare_environment(settings)
+        ray_environment.prepare_environment(settings)
         servers = [self._launch(lambda: _dagster(settings, at.dagster))]
         if remote_mlflow:
             servers.append(Server("MLflow", settings.mlflow))
@@ -184,9 +183,9 @@ class _Start:
 
     def _ray(self, at: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
         self.console.print("Starting Ray …")
-        head = ray_cluster.start_head(self.settings, dashboard=dashboard, port=at.ray, dashboard_port=at.ray_dashboard)
+        head = ray_head.start_head(self.settings, dashboard=dashboard, port=at.ray, dashboard_port=at.ray_dashboard)
         self.stack.callback(head.stop)
-        servers = [Server("Ray", head.address, f"token in {ray_cluster.token_file(self.settings)}", head.server)]
+        servers = [Server("Ray", head.address, f"token in {ray_environment.token_file(self.settings)}", head.server)]
         if head.dashboard_port:
             pages = f"http://{ports.LOOPBACK}:{head.dashboard_port}"
             servers.append(Server("Ray dashboard", pages, "asks for that token"))
@@ -284,13 +283,7 @@ def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
         time.sleep(LOOK_SECONDS)
         for server in servers:
             _require_alive(server)
-        if not path.exists():
-            continue
-        with path.open("rb") as events:
-            events.seek(offset)
-            new, end, _unfinished = events.read().rpartition(b"\n")
-        offset += len(new) + len(end)
-        for line in new.splitlines():
-            event = json.loads(line)
+        for end, event in json_lines.read_from(path, offset):
+            offset = end
             if event["eventType"] in marks:
                 console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

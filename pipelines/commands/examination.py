@@ -32,7 +32,7 @@ Status = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Answer:
     """The answer to one question about the machine; `advice` is empty where nothing is to be done."""
 
     name: str
@@ -41,18 +41,18 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings) -> list[Finding]:
+def examine(settings: Settings) -> list[Answer]:
     """Asks every question; never raises for what it finds."""
-    return [finding for question in QUESTIONS for finding in question(settings)]
+    return [answer for question in QUESTIONS for answer in question(settings)]
 
 
-def healthy(findings: list[Finding]) -> bool:
+def healthy(answers: list[Answer]) -> bool:
     """Whether nothing that the demo needs is missing."""
-    return all(finding.status != "fail" for finding in findings)
+    return all(answer.status != "fail" for answer in answers)
 
 
-def show(findings: list[Finding]) -> None:
-    """Prints the findings as a table."""
+def show(answers: list[Answer]) -> None:
+    """Prints the answers as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -60,19 +60,19 @@ def show(findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "what", "observed", "what to do"):
         table.add_column(column, overflow="fold")
-    for finding in findings:
-        table.add_row(marks[finding.status], finding.name, finding.observed, finding.advice)
+    for answer in answers:
+        table.add_row(marks[answer.status], answer.name, answer.observed, answer.advice)
     Console().print(table)
 
 
-def _python(_: Settings) -> Iterator[Finding]:
+def _python(_: Settings) -> Iterator[Answer]:
     version = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] < (3, 13)
-    yield Finding(
+    yield Answer(
         "Python", "ok" if fits else "fail", f"{version} at {sys.executable}", "" if fits else "install 3.11 or 3.12"
     )
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        yield Finding(
+        yield Answer(
             "bytecode",
             "warn",
             "PYTHONDONTWRITEBYTECODE is set: every process compiles every module anew",
@@ -80,13 +80,13 @@ def _python(_: Settings) -> Iterator[Finding]:
         )
 
 
-def _packages(_: Settings) -> Iterator[Finding]:
+def _packages(_: Settings) -> Iterator[Answer]:
     wrong = lock_differences(PROJECT / "requirements.lock")
     if wrong:
         shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        yield Finding("packages", "fail", f"not as in requirements.lock: {shown}", "make setup")
+        yield Answer("packages", "fail", f"not as in requirements.lock: {shown}", "make setup")
     else:
-        yield Finding("packages", "ok", "as in requirements.lock")
+        yield Answer("packages", "ok", "as in requirements.lock")
 
 
 def lock_differences(lock: Path) -> list[str]:
@@ -110,52 +110,52 @@ def lock_differences(lock: Path) -> list[str]:
     return wrong
 
 
-def _java(settings: Settings) -> Iterator[Finding]:
+def _java(settings: Settings) -> Iterator[Answer]:
     from pipelines.engine.jars import ensure_jars
     from pipelines.engine.java import find_java
 
     lacking: Status = "fail" if settings.engine == "spark" and not settings.spark_remote else "warn"
     try:
         java = find_java()
-        yield Finding("Java", "ok", f"Java {java.version} at {java.binary} (for the spark engine)")
+        yield Answer("Java", "ok", f"Java {java.version} at {java.binary} (for the spark engine)")
     except GoldpathError as error:
-        yield Finding("Java", lacking, error.observed, error.next_step)
+        yield Answer("Java", lacking, error.observed, error.next_step)
     try:
         jars = ensure_jars(settings.root, jars_dir=settings.jars_dir)
-        yield Finding("Delta JARs", "ok", f"{len(jars)} intact in {jars[0].parent} (for the spark engine)")
+        yield Answer("Delta JARs", "ok", f"{len(jars)} intact in {jars[0].parent} (for the spark engine)")
     except GoldpathError as error:
-        yield Finding("Delta JARs", lacking, error.observed, error.next_step)
+        yield Answer("Delta JARs", lacking, error.observed, error.next_step)
 
 
-def _browser(_: Settings) -> Iterator[Finding]:
+def _browser(_: Settings) -> Iterator[Answer]:
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     driver = shutil.which("chromedriver")
     if browser and driver:
-        yield Finding("Chromium", "ok", f"{browser}, {driver} (for the browser tests)")
+        yield Answer("Chromium", "ok", f"{browser}, {driver} (for the browser tests)")
     else:
         missing = " and ".join(name for name, found in (("chromium", browser), ("chromedriver", driver)) if not found)
-        yield Finding(
+        yield Answer(
             "Chromium", "warn", f"no {missing}", "apt-get install chromium chromium-driver (browser tests only)"
         )
 
 
-def _servers(settings: Settings) -> Iterator[Finding]:
+def _servers(settings: Settings) -> Iterator[Answer]:
     from pipelines.commands import dev_servers
-    from pipelines.machine import ray_cluster
+    from pipelines.machine import ray_head
 
-    address = settings.ray_address or ray_cluster.running(settings)
-    yield Finding("Ray", "ok", f"running at {address}" if address else "not running; started when needed")
+    address = settings.ray_address or ray_head.running(settings)
+    yield Answer("Ray", "ok", f"running at {address}" if address else "not running; started when needed")
     serving = _answers(settings.serving_port)
-    yield Finding("serving", "ok", f"answers on port {settings.serving_port}" if serving else "not running")
+    yield Answer("serving", "ok", f"answers on port {settings.serving_port}" if serving else "not running")
     wanted = {"Dagster": dev_servers.DAGSTER_PORT, "MLflow": dev_servers.MLFLOW_PORT}
     if not address:
         wanted["serving"] = settings.serving_port
     for name, port in wanted.items():
         if ports.is_free(port):
-            yield Finding(f"port {port}", "ok", f"free for {name}")
+            yield Answer(f"port {port}", "ok", f"free for {name}")
         else:
             who = ports.holder(port) or "another program"
-            yield Finding(
+            yield Answer(
                 f"port {port}", "warn", f"{who} listens on it", f"fine if that is {name}; else goldpath dev --help"
             )
 
@@ -168,20 +168,20 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _room(settings: Settings) -> Iterator[Finding]:
+def _room(settings: Settings) -> Iterator[Answer]:
     import psutil
 
     root = settings.root
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     disk = shutil.disk_usage(there).free / GIB
     memory = psutil.virtual_memory().available / GIB
-    yield Finding(
+    yield Answer(
         "disk",
         "ok" if disk >= NEEDED_DISK_GIB else "fail",
         f"{disk:.1f} GiB free at {there}",
         "" if disk >= NEEDED_DISK_GIB else f"free {NEEDED_DISK_GIB} GiB, or set GOLDPATH_HOME to another disk",
     )
-    yield Finding(
+    yield Answer(
         "memory",
         "ok" if memory >= NEEDED_MEMORY_GIB else "warn",
         f"{memory:.1f} GiB available, {os.cpu_count()} CPUs",
@@ -191,7 +191,7 @@ def _room(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _gpu(_: Settings) -> Iterator[Finding]:
+def _gpu(_: Settings) -> Iterator[Answer]:
     tool = shutil.which("nvidia-smi")
     names: list[str] = []
     if tool:
@@ -202,42 +202,42 @@ def _gpu(_: Settings) -> Iterator[Finding]:
     build = metadata.version("torch")
     cuda = [d.metadata["Name"] for d in metadata.distributions() if re.match(r"nvidia[-_]cuda[-_]runtime", _name(d))]
     if names and not cuda and "+cu" not in build:
-        yield Finding("GPU", "warn", f"{names[0]}, but torch {build} brings no CUDA runtime", "make setup")
+        yield Answer("GPU", "warn", f"{names[0]}, but torch {build} brings no CUDA runtime", "make setup")
     else:
-        yield Finding("GPU", "ok", "; ".join(names) if names else "none; training and serving use the CPU")
+        yield Answer("GPU", "ok", "; ".join(names) if names else "none; training and serving use the CPU")
 
 
 def _name(distribution: metadata.Distribution) -> str:
     return str(distribution.metadata["Name"] or "").lower()
 
 
-def _home(settings: Settings) -> Iterator[Finding]:
+def _home(settings: Settings) -> Iterator[Answer]:
     root = settings.root
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        yield Finding("home", "fail", f"{root}: {error.strerror}", "make it writable, or set GOLDPATH_HOME")
+        yield Answer("home", "fail", f"{root}: {error.strerror}", "make it writable, or set GOLDPATH_HOME")
     else:
-        yield Finding("home", "ok", f"{root}" if there == root else f"{root}, made on first use")
+        yield Answer("home", "ok", f"{root}" if there == root else f"{root}, made on first use")
 
 
-def _clock(settings: Settings) -> Iterator[Finding]:
+def _clock(settings: Settings) -> Iterator[Answer]:
     try:
         now = clock.now(settings)
     except GoldpathError as error:
-        yield Finding("clock", "fail", f"{error.object} is {error.observed}", error.next_step)
+        yield Answer("clock", "fail", f"{error.object} is {error.observed}", error.next_step)
         return
     replays = abs((datetime.now(UTC) - now).total_seconds()) > 5
-    yield Finding("clock", "ok", f"a replay stands at {now:%Y-%m-%d %H:%M} UTC" if replays else "the wall clock")
+    yield Answer("clock", "ok", f"a replay stands at {now:%Y-%m-%d %H:%M} UTC" if replays else "the wall clock")
 
 
-QUESTIONS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+QUESTIONS: tuple[Callable[[Settings], Iterator[Answer]], ...] = (
     _python, _packages, _home, _room, _java, _browser, _gpu, _clock, _servers,
 )  # fmt: skip
 
 
-def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
-    """The findings for programs."""
-    return [{"name": f.name, "status": f.status, "observed": f.observed, "advice": f.advice} for f in findings]
+def as_json(answers: list[Answer]) -> list[dict[str, Any]]:
+    """The answers for programs."""
+    return [{"name": f.name, "status": f.status, "observed": f.observed, "advice": f.advice} for f in answers]

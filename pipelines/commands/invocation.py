@@ -61,21 +61,21 @@ def _show_error(error: GoldpathError) -> None:
 def prepared_settings() -> Settings:
     """The settings, and the environment that follows from them: quiet libraries, Dagster's home, Ray's token."""
     from pipelines import settings
-    from pipelines.machine import ray_cluster
+    from pipelines.machine import ray_environment
     from pipelines.orchestration import dagster_home
 
     found = settings.get()
     dagster_home.prepare(found)
-    ray_cluster.prepare_environment(found)
+    ray_environment.prepare_environment(found)
     return found
 
 
 @contextlib.contextmanager
 def opened_platform() -> Iterator[Platform]:
     prepared_settings()
-    from pipelines.governed.platform import shared
+    from pipelines.definitions import shared_platform
 
-    platform = shared()
+    platform = shared_platform()
     try:
         yield platform
     finally:

@@ -25,11 +25,11 @@ def materialize(
     """
     with errors_shown(), opened_platform():
         import dagster as dg
-        from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
         from pipelines.definitions import defs
         from pipelines.errors import NotFoundError
-        from pipelines.governed.asset import RECOMPUTE
+        from pipelines.governed.declaration import RECOMPUTE
+        from pipelines.orchestration.runs import QUIET_LOG, RANGE_END, RANGE_START
         from pipelines.tables import TableId
 
         keys = [dg.AssetKey(TableId.parse(name).key) for name in tables]
@@ -48,13 +48,13 @@ def materialize(
         }  # a quarantine comes with its table
         tags = {RECOMPUTE: "true"} if recompute else {}
         if first:
-            tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last or first}
+            tags |= {RANGE_START: first, RANGE_END: last or first}
         with dg.DagsterInstance.get() as instance:
             done = job.get_subset(asset_selection=whole).execute_in_process(
                 instance=instance,
                 tags=tags,
                 raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+                run_config=QUIET_LOG,
             )
         for check in done.get_asset_check_evaluations():
             mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"

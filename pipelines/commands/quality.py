@@ -6,15 +6,15 @@ import typer
 
 from pipelines.commands.invocation import errors_shown, prepared_settings
 
-quality_app = typer.Typer(help="How tables held their contracts.", no_args_is_help=True)
+app = typer.Typer(help="How tables held their contracts.", no_args_is_help=True)
 
 
-@quality_app.callback()
+@app.callback()
 def main() -> None:
     """How tables held their contracts."""
 
 
-@quality_app.command()
+@app.command()
 def docs() -> None:
     """Builds Great Expectations' Data Docs from the recorded verdicts, and prints where their first page is.
 

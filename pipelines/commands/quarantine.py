@@ -141,12 +141,13 @@ def replay(
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report
+        from pipelines.definitions import defs
         from pipelines.orchestration.replays import Which
         from pipelines.orchestration.replays import replay as judge_again
         from pipelines.quarantine.table import silver_table
 
         which = Which(tuple(record or ()), reason, tuple(partition or ()), pending)
-        said = judge_again(platform, silver_table(platform, table), which, note=note, by=by)
+        said = judge_again(platform, silver_table(platform, table), which, definitions=defs, note=note, by=by)
         print_json(said) if as_json else report.show_replay(said)
 
 
@@ -170,11 +171,12 @@ def _acted(
 
     said: dict[str, Any] = {"acts": acts}
     if replay:
+        from pipelines.definitions import defs
         from pipelines.orchestration.replays import Which
         from pipelines.orchestration.replays import replay as judge_again
 
         which = Which(records=tuple(act["record_id"] for act in acts))
-        said["replay"] = judge_again(platform, here.silver, which, note=note, by=by)
+        said["replay"] = judge_again(platform, here.silver, which, definitions=defs, note=note, by=by)
     if as_json:
         print_json(said)
         return

@@ -27,7 +27,7 @@ def table_list(platform: Platform) -> list[dict[str, Any]]:
                 "contract_version": contract.version if contract else None,
                 "owner": contract.owner if contract else None,
                 "version": version,
-                "rows": lakehouse.rows(TableVersion(table, version)) if version is not None else None,
+                "rows": lakehouse.snapshot(TableVersion(table, version)).rows if version is not None else None,
             }
         )
     return entries

@@ -7,7 +7,6 @@ the standard's and the custom ones that extend it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,48 +191,3 @@ class Contract:
             expected=f"one of {', '.join(column.name for column in self.columns)}",
             next_step=f"correct the name, or add the column to {self.path.name}",
         )
-
-
-@functools.cache
-def load(path: Path) -> Contract:
-    """Reads and validates one contract file.
-
-    Raises:
-        ContractError: naming the file, the path in it, the value seen and what is allowed.
-    """
-    from pipelines.contracts import reader
-
-    return reader.read(path)
-
-
-class Contracts(dict[TableId, Contract]):
-    """The contracts of one data domain, by table."""
-
-    def named(self, name: str) -> Contract:
-        """The contract of `zone/table`; raises NotFoundError."""
-        for table, contract in self.items():
-            if f"{table.zone}/{table.table}" == name:
-                return contract
-        raise NotFoundError(
-            object=f"contract of {name}",
-            observed="no file describes it",
-            expected=f"zone/table, of one of {', '.join(map(str, self)) or 'no contracts yet'}",
-            next_step="add a contract file to the domain's contracts folder",
-        )
-
-
-def load_folder(folder: Path) -> Contracts:
-    """All contracts of one data domain.
-
-    Raises:
-        ContractError: for a bad file, or two files that describe one table.
-    """
-    from pipelines.contracts.nodes import refuse
-
-    contracts = Contracts()
-    for path in sorted(folder.glob("*.yaml")):
-        contract = load(path)
-        if contract.table in contracts:
-            refuse(path, ["schema", 0, "physicalName"], str(contract.table), "a table that no other file describes")
-        contracts[contract.table] = contract
-    return contracts

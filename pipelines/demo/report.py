@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cost import focus
+from pipelines.cost import focus, report
+from pipelines.demo.story import Story
 from pipelines.governed.platform import Platform
+from pipelines.machine import files
 from pipelines.models.evidence import read_gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.provenance import chain
@@ -19,7 +21,6 @@ from pipelines.tables import TableId
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.demo.run import Story
 
 MODEL = "flights.arrival_delay"
 TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -28,7 +29,7 @@ TEMPLATE = Path(__file__).parent / "report.html.j2"
 def collect(platform: Platform, story: Story) -> dict[str, Any]:
     """All figures of the report, as `report.json` holds them."""
     house = platform.lakehouse
-    charged = house.arrow(house.current(focus.COSTS))
+    charged = house.snapshot(focus.COSTS).arrow()
     runs = {result.run_id for _, result in story.runs}
     here = charged.filter([row in runs for row in charged["x_run_id"].to_pylist()])
     return {
@@ -40,7 +41,7 @@ def collect(platform: Platform, story: Story) -> dict[str, Any]:
         "model": _model(platform),
         "replay": _replay(platform, story),
         "prediction": _prediction(platform, story),
-        "cost_by_workload_class": focus.report(here, by="workload_class"),
+        "cost_by_workload_class": report.report(here, by="workload_class"),
         "cost_total": sum(here["BilledCost"].to_pylist()),
         "currency": here["BillingCurrency"][0].as_py(),
         "peak_memory_mb": round((story.usage.peak_memory_bytes if story.usage else 0) / 2**20),
@@ -130,7 +131,7 @@ def _replay(platform: Platform, story: Story) -> dict[str, Any]:
     """How good the predictions of the replayed week were, against outcomes that the clock has passed."""
     house = platform.lakehouse
     asked = {answer["prediction_id"] for answer in story.answers}
-    rows = house.arrow(house.current(TableId("gold", "flights", "prediction_outcomes"))).to_pylist()
+    rows = house.snapshot(TableId("gold", "flights", "prediction_outcomes")).arrow().to_pylist()
     now = platform.now()
     known = [r for r in rows if r["prediction_id"] in asked and r["outcome_known_at"] and r["outcome_known_at"] <= now]
     arrived = [r for r in known if r["arrived_late"] is not None]
@@ -173,13 +174,10 @@ def write(folder: Path, facts: Mapping[str, Any]) -> Path:
     """Writes `report.json` and `report.html`; each replaces the last one whole."""
     import jinja2
 
-    folder.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**facts)
     for name, text in (("report.json", json.dumps(facts, indent=1, default=str)), ("report.html", page)):
-        temporary = folder / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        files.replace(folder / name, text)
     return folder / "report.html"
 
 

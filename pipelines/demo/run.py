@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,12 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 
 from pipelines import clock
-from pipelines.cost import focus
+from pipelines.cost import metering
+from pipelines.demo.story import Story
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import Platform
 from pipelines.orchestration.jobs import FINE_TUNE
+from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,20 +40,6 @@ REPLAY_DAYS = 7
 REPLAY_HOURS = (5, 12, 17)
 HORIZON = timedelta(hours=2)
 ASKED_WINDOW = timedelta(hours=1)
-QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-
-@dataclass(slots=True)
-class Story:
-    """What the demo did, for its report."""
-
-    through: date
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[tuple[str, Any]] = field(default_factory=list)
-    arrivals: list[Any] = field(default_factory=list)
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    usage: focus.Usage | None = None
 
 
 def run(settings: Settings, *, through: date, days: int | None, keep_serving: bool) -> Path:
@@ -71,7 +58,7 @@ def run(settings: Settings, *, through: date, days: int | None, keep_serving: bo
     console = Console(soft_wrap=True)
     platform = Platform(settings, _contracts)
     story = Story(through)
-    with focus.metering() as usage:
+    with metering.metering() as usage:
         try:
             _tell(platform, console, story, start)
             story.usage = usage
@@ -115,7 +102,7 @@ def _tell(platform: Platform, console: Console, story: Story, start: date) -> No
         story.arrivals.append(landed)
         console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
     with _stage(story, console, "whole", "tables, features, training, registry, service"):
-        tags = {RANGE_START: start.isoformat(), RANGE_END: through.isoformat()}
+        tags = range_tags([start.isoformat(), through.isoformat()])
         _execute(platform, console, story, "whole", tags=tags, config=_windows(start, through, midnight))
     week = [through + timedelta(days=n) for n in range(1, REPLAY_DAYS + 1)]
     with _stage(story, console, "refresh", f"{week[0]} to {week[-1]} land, the sensor notices, the champion is tuned"):
@@ -163,7 +150,7 @@ def _sensed(platform: Platform) -> list[dg.RunRequest]:
     """What the sensor that a user would switch on asks for now."""
     import dagster as dg
 
-    from pipelines.orchestration.new_deliveries import new_deliveries
+    from pipelines.definitions import new_deliveries
 
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})

@@ -12,11 +12,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import EngineError
+from pipelines.machine import files
 
 #: Apache Spark 4's lowest Java: https://spark.apache.org/docs/latest/#downloading
 LOWEST_VERSION = 17
@@ -50,12 +50,10 @@ class Java:
             return self.binary.resolve().parent.parent
         home = state / "java"
         launcher = home / "bin" / "java"
-        launcher.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=launcher.parent, delete=False) as file:
-            file.write(_LAUNCHER.format(module=OPTIONAL_MODULE, java=shlex.quote(str(self.binary))))
-        written = Path(file.name)
-        written.chmod(0o755)
-        written.replace(launcher)
+        script = _LAUNCHER.format(module=OPTIONAL_MODULE, java=shlex.quote(str(self.binary)))
+        with files.replacing(launcher) as temporary:
+            temporary.write_text(script, encoding="utf-8")
+            temporary.chmod(0o755)
         return home
 
 

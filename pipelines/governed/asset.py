@@ -1,126 +1,32 @@
-"""The governed run: what happens around every asset, in one place and in one order.
+"""Governed assets: `declare` is the only way to make an asset, and it surrounds the asset's work with the governed run.
 
-policy decision → meter on → lineage START → the asset's own work → cost row → lineage COMPLETE (or FAIL) → metadata
-
-`declare` is the only way to make an asset. It is told what the asset is (`Declaration`) and how to do its work (a
-function of the run that yields what it wrote); the decorators for tables, models and the rest are built on it.
+It takes what the asset is (`Declaration`) and its work, a function of the run that yields what it wrote. The decorators
+for tables, models and everything else are built on it.
 """
 
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import dagster as dg
 
 from pipelines.contracts.model import Contract
-from pipelines.cost import focus
 from pipelines.errors import DefinitionError, GoldpathError
-from pipelines.lineage.events import Dataset, RunIdentity
-from pipelines.machine import full_disk
+from pipelines.governed import run as governed_run
+from pipelines.governed.declaration import PLATFORM, Check, Declaration, Kind, Work, Written
 from pipelines.policy import rules
 from pipelines.retrying import Backoff, is_transient
-from pipelines.tables import TableId, TableVersion
+from pipelines.tables import TableId
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from pipelines.governed.platform import Platform
-
-PLATFORM = "platform"
-#: How Dagster tries a run again that failed transiently, in a step of its own.
+#: How Dagster retries a run that failed transiently, in a step of its own.
 BACKOFF = Backoff(attempts=4, first_seconds=2.0)
-#: A run with this tag and the value `true` derives its tables anew though nothing that they are derived from changed.
-RECOMPUTE = "goldpath/recompute"
-Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
 
-#: Every asset that went through `declare`, by key: the door that `definitions` checks.
-_declared: dict[dg.AssetKey, Any] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The one asset check of an asset; a blocking one stops what depends on it in the same run."""
-
-    name: str
-    description: str
-    blocking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What is known about an asset before it runs."""
-
-    key: tuple[str, ...]
-    kind: Kind
-    owner: str
-    tags: Mapping[str, str]
-    description: str
-    kinds: tuple[str, ...]
-    inputs: Mapping[str, TableId] = field(default_factory=dict)
-    deps: tuple[tuple[str, ...], ...] = ()
-    contract: Contract | None = None
-    check: Check | None = None
-    also: tuple[tuple[str, ...], ...] = ()
-    freshness: timedelta | None = None
-
-    @property
-    def name(self) -> str:
-        return "/".join(self.key)
-
-
-@dataclass(slots=True)
-class Written:
-    """What an asset's work left behind: one dataset, with what Dagster is to show about it.
-
-    `once` is metadata that is too large to be repeated for each partition of a run, such as a plot.
-    """
-
-    dataset: Dataset
-    metadata: dict[str, Any] = field(default_factory=dict)
-    check: dg.AssetCheckResult | None = None
-    once: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class GovernedRun:
-    """One run of one asset, as its work sees it."""
-
-    declaration: Declaration
-    platform: Platform
-    context: dg.AssetExecutionContext
-    usage: focus.Usage
-    versions: dict[str, TableVersion]
-    read: list[Dataset]
-
-    @property
-    def run_id(self) -> str:
-        return self.context.run.run_id
-
-    @property
-    def partitions(self) -> tuple[str, ...] | None:
-        """The intervals that this run covers; None for an asset without partitions."""
-        return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
-
-    @property
-    def recomputes(self) -> bool:
-        """Whether the run was asked, by its tag, to derive tables anew though nothing changed."""
-        return self.context.run.tags.get(RECOMPUTE) == "true"
-
-    def input(self, name: str) -> DataFrame:
-        """An input table, as of the version that this run pinned when it began."""
-        return self.platform.lakehouse.read(self.versions[name])
-
-    def reads(self, dataset: Dataset) -> None:
-        """Notes an input that is no pinned table: landed files, a model."""
-        self.read.append(dataset)
-        self.usage.bytes_read += dataset.bytes or 0
-
-
-Work = Callable[..., Iterator[Written]]
+#: The op of every asset that `declare` made, with the keys that it was declared under.
+_governed: weakref.WeakKeyDictionary[Any, frozenset[dg.AssetKey]] = weakref.WeakKeyDictionary()
 
 
 def declare(
@@ -134,7 +40,7 @@ def declare(
     """Makes the Dagster asset. `work(run, config)` yields a `Written` for the asset's key and each of `also`.
 
     Raises:
-        DefinitionError: for a missing owner, cost tag or description, or a key that is taken.
+        DefinitionError: for a missing owner, cost tag or description.
     """
     rules.require_tags(declaration.name, owner=declaration.owner, tags=declaration.tags)
     if not declaration.description.strip():
@@ -152,7 +58,7 @@ def declare(
     ] if check else []  # fmt: skip
 
     def run_governed(context: dg.AssetExecutionContext, settings: dg.Config | None) -> Iterator[Any]:
-        outcome = execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
+        outcome = governed_run.execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
         if outcome.error is not None:
             yield from (written.check for written in outcome.written if written.check and not written.check.passed)
             _reraise(outcome.error, context.retry_number + 1)
@@ -186,15 +92,7 @@ def declare(
 
         compute.__annotations__["context"] = dg.AssetExecutionContext
     asset = decorate(compute)
-    for key in keys:
-        if key in _declared:
-            raise DefinitionError(
-                object=f"asset {key.to_user_string()}",
-                observed="it is declared twice",
-                expected="one declaration for each key",
-                next_step="rename one of them",
-            )
-        _declared[key] = asset.node_def
+    _governed[asset.node_def] = frozenset(keys)
     return asset
 
 
@@ -237,8 +135,8 @@ def governed_asset(
 
 
 def is_governed(asset: dg.AssetsDefinition) -> bool:
-    """Whether the asset was made by `declare`."""
-    return all(_declared.get(key) is asset.node_def for key in asset.keys)
+    """Whether `declare` made the asset, under the keys that it has now."""
+    return _governed.get(asset.node_def) == asset.keys
 
 
 def _spec(
@@ -302,71 +200,6 @@ def _required(contract: Contract) -> set[str]:
     return {rule.column for rule in contract.row_rules if rule.kind == "required"}
 
 
-@dataclass(slots=True)
-class Outcome:
-    """How a governed run ended: what it wrote, or why it did not."""
-
-    written: list[Written]
-    error: BaseException | None = None
-
-
-def execute(
-    declaration: Declaration,
-    platform: Platform,
-    context: dg.AssetExecutionContext,
-    work: Work,
-    settings: dg.Config | None,
-) -> Outcome:
-    """Runs an asset's work inside its frame; a run that fails leaves its FAIL event and its cost as well."""
-    tags = {**declaration.tags, "owner": declaration.owner, "environment": platform.settings.profile}
-    identity = RunIdentity(declaration.name, context.run.run_id, context.retry_number, tags, declaration.owner)
-    outcome = Outcome([])
-    read: list[Dataset] = []
-    with focus.metering() as usage:
-        try:
-            classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
-            rules.decide(declaration.name, tags=tags, input_classes=classes)
-            versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
-            run = GovernedRun(declaration, platform, context, usage, versions, read)
-            for version in dict.fromkeys(versions.values()):
-                run.reads(platform.dataset(version))
-            platform.lineage.start(identity, read)
-            for written in work(run) if settings is None else work(run, settings):
-                outcome.written.append(written)
-                usage.bytes_written += written.dataset.bytes or 0
-        except BaseException as error:  # noqa: BLE001 - raised again, once its cost and its FAIL event are written
-            outcome.error = full_disk.named(error, platform.folders) or error
-    try:
-        _account(declaration, platform, identity, usage, read, outcome)
-    except Exception as unaccounted:  # noqa: BLE001 - raised, unless an error came before, which has to be seen
-        unaccounted = full_disk.named(unaccounted, platform.folders) or unaccounted
-        if outcome.error is None:
-            outcome.error = unaccounted
-        else:
-            outcome.error.add_note(f"Its cost or its FAIL event could not be written: {unaccounted}")
-    return outcome
-
-
-def _account(
-    declaration: Declaration,
-    platform: Platform,
-    identity: RunIdentity,
-    usage: focus.Usage,
-    read: list[Dataset],
-    outcome: Outcome,
-) -> None:
-    """Writes what a run cost and how it ended, and adds both to what Dagster shows."""
-    cost = platform.charge(declaration, identity, usage, "FAILED" if outcome.error else "SUCCEEDED")
-    if outcome.error is not None:
-        platform.lineage.fail(identity, read, outcome.error)
-        return
-    platform.lineage.complete(identity, read, [written.dataset for written in outcome.written])
-    for written in outcome.written:
-        written.metadata |= _run_metadata(written.dataset, read)
-    if outcome.written:
-        outcome.written[0].metadata |= _cost_metadata(usage, cost)
-
-
 def _reraise(error: BaseException, attempt: int) -> NoReturn:
     """Transient errors are tried again by Dagster; Goldpath's own are shown without a stack of the platform's code."""
     if is_transient(error):
@@ -376,15 +209,6 @@ def _reraise(error: BaseException, attempt: int) -> NoReturn:
         words = "\n".join([str(error), *getattr(error, "__notes__", ())])
         raise dg.Failure(description=words, allow_retries=False) from error
     raise error
-
-
-def _run_metadata(dataset: Dataset, read: list[Dataset]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in read})}
-    if dataset.version is not None:
-        metadata["version"] = dataset.version
-    if dataset.rows is not None:
-        metadata["dagster/row_count"] = dataset.rows
-    return metadata
 
 
 def _attach_lineage(context: dg.AssetExecutionContext, written: Written) -> None:
@@ -401,15 +225,3 @@ def _attach_lineage(context: dg.AssetExecutionContext, written: Written) -> None
     if metadata:
         last = context.partition_keys[-1] if context.assets_def.partitions_def else None
         context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=last)
-
-
-def _cost_metadata(usage: focus.Usage, cost: float) -> dict[str, Any]:
-    return {
-        "cost": cost,
-        "seconds": round(usage.seconds, 3),
-        "cpu_seconds": round(usage.cpu_seconds, 3),
-        "gpu_seconds": round(usage.gpu_seconds, 3),
-        "peak_memory_mb": round(usage.peak_memory_bytes / 2**20, 1),
-        "bytes_read": usage.bytes_read,
-        "bytes_written": usage.bytes_written,
-    }

@@ -12,25 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
 from pipelines import clock
 from pipelines.contracts.model import Contract
-from pipelines.cost import focus
-from pipelines.landing import arrivals
-from pipelines.landing.arrivals import FINDINGS
+from pipelines.cost.prices import PriceSheet
 from pipelines.landing.edge import Finding
 from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
-from pipelines.lineage.events import Dataset, Field, LineageLog, RunIdentity
+from pipelines.lineage.events import Dataset, Field, LineageLog
 from pipelines.settings import PROJECT, Settings
-from pipelines.settings import get as get_settings
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
     from pipelines.engine.session import Engine
-    from pipelines.governed.asset import Declaration
     from pipelines.lakehouse.base import Lakehouse
 
 PRICES = PROJECT / "infra" / "prices.yaml"
@@ -72,8 +66,8 @@ class Platform:
         return kind(root=self.settings.lakehouse, engine=lambda: self.engine, locks=self.settings.root / "locks")
 
     @functools.cached_property
-    def prices(self) -> focus.PriceSheet:
-        return focus.PriceSheet.load(self.settings.prices or PRICES)
+    def prices(self) -> PriceSheet:
+        return PriceSheet.load(self.settings.prices or PRICES)
 
     def now(self) -> datetime:
         """The platform's time, UTC."""
@@ -104,7 +98,7 @@ class Platform:
             owner=contract.owner if contract else None,
             fields=fields,
             rows=rows,
-            bytes=self.lakehouse.bytes(at),
+            bytes=self.lakehouse.snapshot(at).bytes,
         )
 
     def note_path(self, table: TableId) -> Path:
@@ -113,36 +107,14 @@ class Platform:
 
     def note(self, found: Sequence[Finding], *, table: TableId, run_id: str) -> None:
         """Keeps what a run noticed about its deliveries, as rows of the findings table."""
+        from pipelines.landing import arrivals
+        from pipelines.landing.arrivals import FINDINGS
+
         if found:
             self.lakehouse.record(FINDINGS, arrivals.finding_rows(found, table=table, run_id=run_id))
-
-    def charge(self, declaration: Declaration, identity: RunIdentity, usage: focus.Usage, status: str) -> float:
-        """Writes the cost rows of a run and returns their sum, in the price sheet's currency."""
-        rows = focus.focus_rows(
-            asset=declaration.name,
-            run_id=identity.dagster_run_id,
-            status=status,
-            usage=usage,
-            sheet=self.prices,
-            tags=identity.tags,
-            service=f"goldpath {declaration.kind}",
-        )
-        self.lakehouse.record(focus.COSTS, rows)
-        return float(sum(charge.cost for charge in focus.price(usage, self.prices)))
 
     def close(self) -> None:
         """Stops the engine, if it was started."""
         engine = self.__dict__.pop("engine", None)
         if engine is not None:
             engine.stop()
-
-
-@functools.cache
-def shared() -> Platform:
-    """The platform of this process."""
-    from pipelines.definitions import all_contracts
-
-    return Platform(get_settings(), all_contracts)
-
-
-platform_resource = dg.ResourceDefinition(lambda _: shared(), description="Engine, lakehouse, landing, lineage, cost")

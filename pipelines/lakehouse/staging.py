@@ -86,12 +86,25 @@ class Merge:
 class Overwrite:
     """Replaces the whole table, or only the given values of its partition column.
 
-    With an `app`, the version carries its `batch` from then on.
+    With an `app`, the commit records the app transaction `app`, `batch`.
     """
 
     partitions: tuple[str, ...] | None = None
     app: str | None = None
     batch: int = -1
+
+
+def gathered(parts: Sequence[Staged]) -> Staged:
+    """Several stagings of one table as one, in the folder of the first."""
+    first, *others = parts
+    files = list(first.files)
+    for number, part in enumerate(others):
+        for file in part.files:
+            folder = first.folder / file.path.relative_to(part.folder).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            path = file.path.rename(folder / f"{number}_{file.path.name}")
+            files.append(StagedFile(path, file.partition, file.rows, file.bytes))
+    return Staged(first.folder, first.schema, tuple(files), first.partition_by)
 
 
 def staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:

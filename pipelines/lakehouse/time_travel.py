@@ -11,14 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.errors import NotFoundError
+from pipelines.lakehouse.catalog import Catalog
 from pipelines.tables import TableId, TableVersion
-
-if TYPE_CHECKING:
-    from pipelines.lakehouse.base import Lakehouse
 
 #: The operations of commits that brought rows, in the words of both engines.
 WRITES = ("WRITE", "MERGE")
@@ -47,9 +44,9 @@ class Commit:
     inputs: Mapping[str, TableVersion] | None
 
 
-def commits(house: Lakehouse, table: TableId) -> list[Commit]:
+def commits(catalog: Catalog, table: TableId) -> list[Commit]:
     """Every commit that the table's log still holds, newest first; raises NotFoundError for no table."""
-    return [_commit(table, entry) for entry in house.delta(table).history()]
+    return [_commit(table, entry) for entry in catalog.snapshot(table).delta.history()]
 
 
 def _commit(table: TableId, entry: Mapping[str, Any]) -> Commit:
@@ -74,13 +71,13 @@ def _json(text: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def at(house: Lakehouse, table: TableId, instant: datetime) -> TableVersion:
+def at(catalog: Catalog, table: TableId, instant: datetime) -> TableVersion:
     """The newest version that was committed at or before an instant, UTC, by the wall clock.
 
     Raises:
         NotFoundError: if the log begins later, or the version's files were vacuumed.
     """
-    known = commits(house, table)
+    known = commits(catalog, table)
     found = next((commit for commit in known if commit.committed_at <= instant), None)
     if found is None:
         first = f"{known[-1].at.version} of {known[-1].committed_at.isoformat()}" if known else "none"
@@ -90,7 +87,7 @@ def at(house: Lakehouse, table: TableId, instant: datetime) -> TableVersion:
             expected="an instant at or after the first commit",
             next_step=f"choose a later instant; `goldpath tables history {table}` lists the commits",
         )
-    require_readable(house, found.at)
+    catalog.snapshot(found.at).require_readable()
     return found.at
 
 
@@ -100,41 +97,24 @@ def made_by(known: list[Commit], at: TableVersion) -> Commit | None:
     return next((c for c in known if c.at.version <= at.version and c.operation in WRITES), None)
 
 
-def holds_the_rows_of(house: Lakehouse, table: TableId, version: int) -> bool:
+def holds_the_rows_of(catalog: Catalog, table: TableId, version: int) -> bool:
     """Whether the newest version has the rows of an earlier one: whatever came since left them as they are."""
-    newest = house.current(table).version
+    newest = catalog.current(table).version
     if version >= newest:
         return version == newest
-    since = house.delta(table).history(newest - version)
+    since = catalog.snapshot(table).delta.history(newest - version)
     return len(since) == newest - version and all(entry.get("operation") in NEUTRAL for entry in since)
 
 
-def is_readable(house: Lakehouse, at: TableVersion) -> bool:
+def is_readable(catalog: Catalog, at: TableVersion) -> bool:
     """Whether the log holds the version and every one of its files is there."""
     try:
-        return not missing_files(house, at)
+        return not catalog.snapshot(at).missing_files()
     except NotFoundError:
         return False
 
 
-def missing_files(house: Lakehouse, at: TableVersion) -> list[str]:
-    """The files of a version that are gone; raises NotFoundError if the log does not hold the version."""
-    return [uri for uri in house.files(at) if not Path(uri.removeprefix("file://")).exists()]
-
-
-def require_readable(house: Lakehouse, at: TableVersion) -> None:
-    """Raises NotFoundError for a version that is no longer in the log, or lacks files."""
-    missing = missing_files(house, at)
-    if missing:
-        raise NotFoundError(
-            object=f"table version {at}",
-            observed=f"{len(missing)} of its files are gone, such as {Path(missing[0]).name}: it was vacuumed",
-            expected="a version of the last 30 days, or one that a model's record names",
-            next_step=f"choose a newer one of `goldpath tables history {at.table}`",
-        )
-
-
-def history(house: Lakehouse, table: TableId, *, limit: int) -> list[dict[str, Any]]:
+def history(catalog: Catalog, table: TableId, *, limit: int) -> list[dict[str, Any]]:
     """The newest commits as `goldpath tables history` lists them, newest first. Grain: one entry per commit.
 
     `rows` counts the version's rows, also where its files are gone.
@@ -144,10 +124,10 @@ def history(house: Lakehouse, table: TableId, *, limit: int) -> list[dict[str, A
             "version": commit.at.version,
             "committed_at": commit.committed_at.isoformat(),
             "operation": commit.operation,
-            "rows": house.rows(commit.at),
+            "rows": catalog.snapshot(commit.at).rows,
             "asset": commit.asset,
             "run_id": commit.run_id,
             "inputs": {name: str(version) for name, version in (commit.inputs or {}).items()},
         }
-        for commit in commits(house, table)[:limit]
+        for commit in commits(catalog, table)[:limit]
     ]

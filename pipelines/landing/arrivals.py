@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from pipelines.governed.asset import Check
+from pipelines.governed.declaration import Check
 from pipelines.landing.edge import Edge, Finding
 from pipelines.tables import TableId
 

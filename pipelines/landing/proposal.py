@@ -186,7 +186,7 @@ def modules(domain: str, source: str, columns: Sequence[str]) -> dict[str, str]:
             '"""The contracts of this domain, by table."""\n\n'
             "from __future__ import annotations\n\n"
             "from pathlib import Path\n\n"
-            "from pipelines.contracts.model import load_folder\n\n"
+            "from pipelines.contracts.load import load_folder\n\n"
             'CONTRACTS = load_folder(Path(__file__).parent / "contracts")\n'
             "contract = CONTRACTS.named\n"
         ),

@@ -19,13 +19,20 @@ from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.formats.piece import Piece
 from pipelines.landing.ledger import Batch
 from pipelines.landing.zone import Delivery, Landing
-from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
+from pipelines.tables import (
+    INGEST_ID,
+    INGESTED_AT,
+    MALFORMED,
+    PARTITION,
+    RECORD_ID,
+    RESCUED,
+    SOURCE_ROW,
+    SOURCE_URI,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RESCUED = "_rescued"
-MALFORMED = "_malformed"
 _COLUMN_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 

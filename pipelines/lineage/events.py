@@ -6,13 +6,13 @@ OpenLineage HTTP endpoint where one is set. Job and dataset names are asset keys
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.machine import json_lines
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,15 +80,8 @@ class LineageLog:
         self._emit("FAIL", run, inputs, [], error)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event, oldest first. A line that a killed process left unfinished is passed over."""
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    continue
+        """Every event, oldest first; a line that a killed process left unfinished is passed over."""
+        yield from json_lines.read(self.path)
 
     def producer_of(self, name: str, version: str | None = None) -> dict[str, Any] | None:
         """The last COMPLETE event that wrote the dataset (in that version)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append
 from pipelines.landing import arrivals, ledger_recovery, reading
 from pipelines.landing.edge import Edge
@@ -45,7 +45,9 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
         at = house.current(table)
         platform.note(edge.findings, table=table, run_id=run.run_id)
         fields = tuple(Field(column.name, "string", column.description) for column in contract.columns)
-        dataset = Dataset(str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.bytes(at))
+        dataset = Dataset(
+            str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.snapshot(at).bytes
+        )
         metadata = {"files": files, "rows_in": rows, "rows_clean": rows, "rows_quarantined": 0}
         yield Written(dataset, metadata, arrivals.check_result(edge, files=files, rows=rows))
 

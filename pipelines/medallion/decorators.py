@@ -17,12 +17,14 @@ from typing import Any, Literal
 import dagster as dg
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import Declaration, declare
+from pipelines.governed.asset import declare
+from pipelines.governed.declaration import Declaration
 from pipelines.landing import arrivals
 from pipelines.medallion.bronze import bronze_work
 from pipelines.medallion.gold import Derivation, derivations, gold_work
 from pipelines.medallion.judging import Transform
-from pipelines.medallion.silver_days import SilverTable
+from pipelines.medallion.silver import silver_work
+from pipelines.medallion.silver_table import SilverTable
 from pipelines.quality import contract_check
 from pipelines.tables import TableId
 
@@ -67,7 +69,7 @@ def silver_asset(
         rejected = TableId("quarantine", table.domain, table.table)
         words = inspect.getdoc(transform)
         declaration = _declaration(contract, "silver", silver.inputs, also=(tuple(rejected.key),), description=words)
-        return declare(declaration, silver.work, partitions=partitions, automation=automation)
+        return declare(declaration, silver_work(silver), partitions=partitions, automation=automation)
 
     return decorate
 

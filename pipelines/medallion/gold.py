@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import NotFoundError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest

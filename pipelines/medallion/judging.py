@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines import tables
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, VerdictError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
+from pipelines.lakehouse.staging import gathered
 from pipelines.lineage.events import Dataset, Field
-from pipelines.quality import contract_check
+from pipelines.quality import contract_check, recorded
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import (
     INGEST_ID,
@@ -46,7 +48,7 @@ QUARANTINE_FIELDS = {
         "Every rule that it broke: code, column, rule, value, severity.",
     ),
     verdict.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
-    row_rules.DECISION: ("string", "open, corrected or discarded."),
+    tables.DECISION: ("string", "open, corrected or discarded."),
     verdict.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
     verdict.DECIDED_BY: ("string", "Who decided."),
 }
@@ -109,7 +111,7 @@ def judged(
         arrived: The records that there have to be; None where the transform decides that.
     """
     house = run.platform.lakehouse
-    previous = contract_check.previous_shares(contract, folder=run.platform.settings.root / "quality")
+    previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
@@ -147,10 +149,10 @@ def judged_in_slices(
 
     house = run.platform.lakehouse
     found = [judge(replace(contract, table_rules=())) for judge in slices]
-    staged = house.gathered([each.staged for each in found])
+    staged = gathered([each.staged for each in found])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     rows = sum(each.verdict.rows_clean for each in found)
-    previous = contract_check.previous_shares(contract, folder=run.platform.settings.root / "quality")
+    previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     table_rules = table_figures.measure(clean, contract, rows=rows, now=run.platform.now(), previous=previous)
     whole = verdict.combine([each.verdict for each in found], contract, table_rules)
     return Judged(found[0].rows, staged, whole), found
@@ -179,7 +181,7 @@ def rejects(
             expected="a transform that gives the same rows each time",
             next_step="take what differs from run to run (a random number, the clock) out of the transform",
         )
-    return house.gathered(staged)
+    return gathered(staged)
 
 
 def written(run: GovernedRun, contract: Contract, found: Judged) -> Written:

@@ -18,7 +18,8 @@ from typing import Any
 import dagster as dg
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import Declaration, GovernedRun, Written, declare
+from pipelines.governed.asset import declare
+from pipelines.governed.declaration import Declaration, GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.landing.zone import Manifest
 from pipelines.lineage.events import Dataset

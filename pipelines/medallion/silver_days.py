@@ -1,110 +1,36 @@
-"""Silver tables: typed, judged, deduplicated rows of the bronze table of the same name, with quarantine beside them.
-
-A run takes only what is derived from something else than before: days whose deliveries changed, a newer snapshot,
-batches that were not merged yet. Another contract, transform or decision about a row is something else too.
-"""
+"""Silver from days or snapshots: what a run derives again replaces what was there."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
-    Transform,
     at_version,
     commit_metadata,
-    judged,
     judged_in_slices,
     quarantined,
     rejects,
-    shaped,
     unchanged,
     written,
 )
-from pipelines.medallion.silver_merge import Merging
-from pipelines.quarantine import dagster_metadata, decisions
-from pipelines.tables import PARTITION, RECORD_ID, TableId
+from pipelines.medallion.silver_table import SilverTable
+from pipelines.quarantine import dagster_metadata
+from pipelines.quarantine.decisions import InEffect
+from pipelines.tables import PARTITION, RECORD_ID
 from pipelines.verdict import verdict
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from pipelines.quarantine.decisions import InEffect
 
 #: Rows that are judged at once; memory holds about so many.
 SLICE_ROWS = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class SilverTable:
-    """What a silver table is made by; `layout` says whether it lies in days or as a whole."""
-
-    contract: Contract
-    transform: Transform
-    named: Mapping[str, TableId]
-    layout: Literal["days", "whole"]
-
-    @property
-    def bronze(self) -> TableId:
-        return TableId("bronze", self.contract.table.domain, self.contract.table.table)
-
-    @property
-    def rejected(self) -> TableId:
-        return TableId("quarantine", self.contract.table.domain, self.contract.table.table)
-
-    @property
-    def references(self) -> set[TableId]:
-        return {rule.argument[0] for rule in self.contract.row_rules if rule.kind == "reference"}
-
-    @property
-    def inputs(self) -> dict[str, TableId]:
-        """Every table that a run pins, by the name under which it reads it."""
-        return {"bronze": self.bronze} | dict(self.named) | {f"in {table}": table for table in self.references}
-
-    @property
-    def physical(self) -> list[str]:
-        return [PARTITION] if self.layout == "days" else []
-
-    def work(self, run: GovernedRun) -> Iterator[Written]:
-        """The work of the asset."""
-        house, platform = run.platform.lakehouse, run.platform
-        with house.writing(self.contract.table), house.writing(self.rejected):
-            effect = decisions.in_effect(house, self.contract.table)
-            if effect.at:
-                run.reads(platform.dataset(effect.at))
-            if self.layout == "whole" and platform.contracts[self.bronze].delivery == "increment":
-                yield from Merging(self, run, effect).work()
-            else:
-                yield from _Replacing(self, run, effect).work()
-
-    def judge(
-        self, run: GovernedRun, raw: DataFrame, effect: InEffect, contract: Contract, also: Sequence[str]
-    ) -> Judged:
-        """Bronze rows as judged rows of this table; `also` are columns that are staged beside the published ones."""
-        raw = effect.apply(raw)
-        rows = self.transform(
-            verdict.typed(raw, contract, run.platform.settings.engine), **{name: run.input(name) for name in self.named}
-        )
-        return judged(
-            run,
-            contract,
-            shaped(contract, rows, (*contract.variant_columns, RECORD_ID)),
-            {table: run.input(f"in {table}") for table in self.references},
-            columns=[*contract.published_columns, RECORD_ID, *also],
-            partition_by=[verdict.VERDICT, *self.physical],
-            arrived=verdict.fingerprint(raw),
-        )
-
-
-class _Replacing:
+class Replacing:
     """A run over days, or over the newest snapshot: what it derives anew replaces what was there."""
 
     def __init__(self, table: SilverTable, run: GovernedRun, effect: InEffect) -> None:
@@ -117,7 +43,7 @@ class _Replacing:
     def work(self) -> Iterator[Written]:
         run, house, contract = self.run, self.house, self.contract
         note = DerivedFrom.of(run.platform, contract.table)
-        rows = house.partition_rows(run.versions["bronze"], PARTITION)
+        rows = house.snapshot(run.versions["bronze"]).partition_rows(PARTITION)
         now = self._digests(rows, note)
         changed = list(now) if run.recomputes or note.version is None else note.changed(now)
         if not changed and note.version is not None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DefinitionError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
+from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
 from pipelines.verdict import verdict, winner
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.lakehouse.staging import Staged
-    from pipelines.medallion.silver_days import SilverTable
     from pipelines.quarantine.decisions import InEffect
 
 #: The app transaction's name begins so.
@@ -61,7 +61,7 @@ class Merging:
 
     def work(self) -> Iterator[Written]:
         run, house, contract = self.run, self.house, self.contract
-        newest = house.batch_at(run.versions["bronze"], INGEST)
+        newest = house.snapshot(run.versions["bronze"]).batch(INGEST)
         same = self.note.digests.get("derivation") == self.derivation and not run.recomputes
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"
@@ -83,7 +83,7 @@ class Merging:
         wrote = written(run, contract, replace(merged[-1].found, verdict=whole))
         at, rows = house.current(contract.table), sum(step.good.rows for step in merged)
         wrote.dataset = replace(at_version(wrote.dataset, at, merged[-1].good), rows=rows)
-        held, lost = house.rows(at), whole.rows_clean - rows
+        held, lost = house.snapshot(at).rows, whole.rows_clean - rows
         wrote.metadata |= {"rows_superseded_in_batch": lost, "rows_in_table": held}
         if wrote.check is not None:
             words = [wrote.check.description, f"{lost:,} superseded by a row with the same key" if lost else None]

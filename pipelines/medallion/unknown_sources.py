@@ -13,8 +13,9 @@ from typing import get_args
 
 import dagster as dg
 
-from pipelines.contracts.model import Contract, Drift, load
-from pipelines.governed.asset import Check, GovernedRun
+from pipelines.contracts.load import load
+from pipelines.contracts.model import Contract, Drift
+from pipelines.governed.declaration import Check, GovernedRun
 from pipelines.landing import proposal
 from pipelines.landing.zone import Landing
 from pipelines.medallion.bronze import bronze_work

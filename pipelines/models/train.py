@@ -15,10 +15,10 @@ from typing import Any
 import dagster as dg
 
 from pipelines.errors import ModelError
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset, version_of
-from pipelines.machine import ray_cluster
+from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record
 from pipelines.models.evidence import Evidence, Standing, read_gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
@@ -58,8 +58,8 @@ def train(
     folder = settings.root / "training" / name
     at = run.versions["training_set"]
     window = _window(recipe, registry, champion)
-    with ray_cluster.connect(settings):
-        run.usage.watched |= {pid for pid in [ray_cluster.head_pid(settings)] if pid}
+    with ray_connection.connect(settings):
+        run.usage.watched |= {pid for pid in [ray_head.head_pid(settings)] if pid}
         result = challenge(
             recipe,
             table_uri=str(run.platform.lakehouse.path(at.table)),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.orchestration.replay_job import replay_quarantine
-
 MODEL_GROUPS = ("training", "models", "serving")
 
 _predictions = dg.AssetSelection.assets(
@@ -87,5 +85,4 @@ JOBS = [
     outcomes,
     events,
     upkeep,
-    replay_quarantine,
 ]

@@ -16,20 +16,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from pipelines.errors import DefinitionError
 from pipelines.governed.platform import Platform
 from pipelines.landing.edge import fresh
 from pipelines.landing.zone import INTERVAL
+from pipelines.orchestration.runs import FINISHED, range_tags
+from pipelines.retrying import Backoff
 from pipelines.sources.base import Source, day
 from pipelines.tables import TableId
 
-FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+if TYPE_CHECKING:
+    # Dagster exports no name for what `define_asset_job` returns.
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 LONGEST_PAUSE_SECONDS = 3_600
 BACKLOG_TAG, LAG_TAG = "goldpath/backlog", "goldpath/lag_seconds"
@@ -44,7 +47,7 @@ class WatchedSource(Source, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SourceLag:
     """How far one bronze table is behind its source.
 
     Attributes:
@@ -78,7 +81,7 @@ class Standing:
         return f"{self.table}: {self.backlog} records and {len(self.untaken)} files to take{lag}"
 
 
-def standing(platform: Platform, table: TableId, source: WatchedSource) -> Standing:
+def source_lag(platform: Platform, table: TableId, source: WatchedSource) -> SourceLag:
     """Asks the source what lies behind the landed position; reads file names, manifests and the ledger, no table."""
     contract, landing = platform.contracts[table], platform.landing
     landed = landing.deliveries(table.domain, table.table)
@@ -90,7 +93,7 @@ def standing(platform: Platform, table: TableId, source: WatchedSource) -> Stand
     newest = manifest.attributes.get("newest") if manifest else None
     lag = None if newest is None else int((platform.now() - datetime.fromisoformat(newest)).total_seconds())
     late = lag is not None and lag > contract.freshness_seconds
-    return Standing(str(table), sequence, position, backlog, untaken, lag, late)
+    return SourceLag(str(table), sequence, position, backlog, untaken, lag, late)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ class Asked:
 
     def pause(self, every_seconds: int) -> float:
         """Seconds until it may be asked for again."""
-        wait = min(every_seconds * 2**self.times, LONGEST_PAUSE_SECONDS) if self.times else 0
-        return self.at + wait - time.time()
+        backoff = Backoff(first_seconds=2 * every_seconds, longest_seconds=LONGEST_PAUSE_SECONDS)
+        return self.at + (backoff.highest(self.times) if self.times else 0) - time.time()
 
 
 def micro_batch_sensor(
@@ -146,7 +149,7 @@ def micro_batch_sensor(
         description=f"Looks every {every_seconds} s whether {', '.join(map(str, feeds))} can get further.",
     )
     def sensor(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        found = [standing(platform, table, source) for table, source in feeds.items()]
+        found = [source_lag(platform, table, source) for table, source in feeds.items()]
         asked = Asked(**json.loads(context.cursor)["asked"]) if context.cursor else Asked()
         under_way = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
         last = context.instance.get_runs(dg.RunsFilter(job_name=job.name), limit=1)
@@ -174,7 +177,7 @@ def micro_batch_sensor(
 
 
 def _request(
-    job: dg.JobDefinition | UnresolvedAssetJobDefinition, found: list[Standing], days: Mapping[str, str]
+    job: dg.JobDefinition | UnresolvedAssetJobDefinition, found: list[SourceLag], days: Mapping[str, str]
 ) -> dg.RunRequest:
     tags = {BACKLOG_TAG: str(sum(each.backlog for each in found)), **days}
     if lags := [each.lag_seconds for each in found if each.lag_seconds is not None]:
@@ -183,7 +186,7 @@ def _request(
 
 
 def _days(
-    name: str, platform: Platform, partitions: dg.PartitionsDefinition[str] | None, found: list[Standing]
+    name: str, platform: Platform, partitions: dg.PartitionsDefinition[str] | None, found: list[SourceLag]
 ) -> dict[str, str]:
     """The range of days that a run covers: those of files to take, and today for what it lands itself."""
     if partitions is None:
@@ -198,4 +201,4 @@ def _days(
             expected="every day on which something lands",
             next_step="begin the partitions earlier, or give them end_offset=1 so that today is one",
         )
-    return {ASSET_PARTITION_RANGE_START_TAG: min(days), ASSET_PARTITION_RANGE_END_TAG: max(days)}
+    return range_tags(days)

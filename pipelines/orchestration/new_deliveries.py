@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from pipelines.governed.platform import Platform
 from pipelines.landing.edge import Edge, fresh
 from pipelines.landing.zone import Delivery
 from pipelines.orchestration.jobs import events, reference, refresh
+from pipelines.orchestration.runs import range_tags
 from pipelines.tables import TableId
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -48,8 +48,7 @@ def requests(
     if not days:
         yield dg.RunRequest(run_key=key, job_name=reference.name)
         return
-    tags = {ASSET_PARTITION_RANGE_START_TAG: days[0], ASSET_PARTITION_RANGE_END_TAG: days[-1]}
-    yield dg.RunRequest(run_key=key, job_name=refresh.name, tags=tags)
+    yield dg.RunRequest(run_key=key, job_name=refresh.name, tags=range_tags(days))
 
 
 def _run_key(new: Iterable[list[Delivery]]) -> str | None:
@@ -57,20 +56,26 @@ def _run_key(new: Iterable[list[Delivery]]) -> str | None:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
 
 
-@dg.sensor(
-    name="new_deliveries",
-    jobs=[refresh, reference, events],
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    description="Looks for landed files that no run has taken, and asks for one run over their days.",
-)
-def new_deliveries(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from pipelines.definitions import daily_tables, push_sources
+def new_deliveries_sensor(
+    daily: Callable[[], set[TableId]], pushed: Callable[[], Collection[TableId]]
+) -> dg.SensorDefinition:
+    """The sensor of a code location; off until it is switched on.
 
-    pushed = [source.bronze.table for source in push_sources().values()]
-    asked = list(requests(platform, daily_tables(), pushed))
-    yield from asked or [dg.SkipReason("nothing has landed that was not taken")]
+    Args:
+        daily: Returns the tables that are partitioned by day.
+        pushed: Returns the bronze tables of pushed sources.
+    """
 
+    @dg.sensor(
+        name="new_deliveries",
+        jobs=[refresh, reference, events],
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        description="Looks for landed files that no run has taken, and asks for one run over their days.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        wanted = list(requests(platform, daily(), pushed()))
+        yield from wanted or [dg.SkipReason("nothing has landed that was not taken")]
 
-SENSORS = [new_deliveries]
+    return sensor

@@ -3,10 +3,12 @@
 No postponed annotations here: Dagster reads an op's config from its signature.
 """
 
+from collections.abc import Callable
+
 import dagster as dg
 from pydantic import Field
 
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.orchestration.replays import Which, replay
 from pipelines.quarantine.table import silver_table
 
@@ -23,15 +25,30 @@ class ReplayConfig(dg.Config):
     pending: bool = Field(False, description="all rows about which something was decided since they were judged")
 
 
-@dg.op(required_resource_keys={PLATFORM}, description="Judges rejected rows of one table again.")
-def replay_rows(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
-    platform = context.resources.platform
-    which = Which(tuple(config.records), config.reason, tuple(config.partitions), config.pending)
-    table = silver_table(platform, config.table)
-    said = replay(platform, table, which, note=config.note, by=config.by, instance=context.instance)
-    context.add_output_metadata(said)
+def replay_job(definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    """The job `replay_quarantine` of a code location.
 
+    Args:
+        definitions: Returns the code location, in which the job itself stands.
+    """
 
-@dg.job(description="Judges rejected rows again, over their partitions alone; choose the rows in the launchpad.")
-def replay_quarantine() -> None:
-    replay_rows()
+    @dg.op(required_resource_keys={PLATFORM}, description="Judges rejected rows of one table again.")
+    def replay_rows(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
+        platform = context.resources.platform
+        which = Which(tuple(config.records), config.reason, tuple(config.partitions), config.pending)
+        summary = replay(
+            platform,
+            silver_table(platform, config.table),
+            which,
+            definitions=definitions(),
+            note=config.note,
+            by=config.by,
+            instance=context.instance,
+        )
+        context.add_output_metadata(summary)
+
+    @dg.job(description="Judges rejected rows again, over their partitions alone; choose the rows in the launchpad.")
+    def replay_quarantine() -> None:
+        replay_rows()
+
+    return replay_quarantine

@@ -15,17 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from pipelines.errors import NotFoundError, SettingsError
+from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.quarantine import decisions
 from pipelines.quarantine.table import Quarantine, some
 from pipelines.tables import TableId
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
-
-QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ def replay(
     table: TableId,
     which: Which,
     *,
+    definitions: dg.Definitions,
     note: str,
     by: str | None = None,
-    definitions: dg.Definitions | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> dict[str, Any]:
     """Materializes the silver table over the partitions of the chosen rows, and says what became of them.
@@ -57,9 +55,9 @@ def replay(
         platform: Where the tables are; the one that `definitions` work with.
         table: The silver table.
         which: The rows to judge again; with them everything else in their partitions.
+        definitions: The code location that defines the table's asset.
         note: Why; also a tag of the runs.
         by: Who asks; None is the user of this process.
-        definitions: Where the asset is found; None is the platform's code location.
         instance: Where the runs are kept; None is the one of DAGSTER_HOME.
 
     Returns:
@@ -71,8 +69,6 @@ def replay(
         SettingsError: without a choice or a note.
         GoldpathError: as the asset raises it, when it may not be published.
     """
-    if definitions is None:
-        from pipelines.definitions import defs as definitions
     here = Quarantine.of(platform, table)
     asset = _asset(definitions, table)
     days = asset.partitions_def.get_partition_keys() if asset.partitions_def else None
@@ -85,7 +81,7 @@ def replay(
             decisions.record(platform.lakehouse, table, within, act="replay", note=note, by=by, run_id=run_id)
             tags = {"goldpath/replay": str(table), "goldpath/note": note}
             if days is not None:
-                tags |= {ASSET_PARTITION_RANGE_START_TAG: covered[0], ASSET_PARTITION_RANGE_END_TAG: covered[-1]}
+                tags |= range_tags(covered)
             _run(definitions, table, kept, run_id=run_id, tags=tags)
     after = Counter(place for _, place in Quarantine.of(platform, table).places(list(records)).values())
     return {

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from pipelines.contracts.model import COST_TAGS
 from pipelines.errors import DefinitionError
 
 #: From open to closed; an asset's class is at least that of everything that it reads.
 DATA_CLASSES = ("public", "internal", "confidential", "restricted")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether a run may start, and the rules that were asked."""
-
-    asset: str
-    allowed: bool
-    rules: tuple[str, ...]
 
 
 def require_tags(asset: str, *, owner: str, tags: Mapping[str, str]) -> None:
@@ -51,8 +41,8 @@ def require_tags(asset: str, *, owner: str, tags: Mapping[str, str]) -> None:
         )
 
 
-def decide(asset: str, *, tags: Mapping[str, str], input_classes: Mapping[str, str]) -> Decision:
-    """Run-time: may this run start?
+def require_data_class(asset: str, *, tags: Mapping[str, str], input_classes: Mapping[str, str]) -> None:
+    """Run time: an asset may not read a table that is more protected than itself.
 
     Args:
         asset: The asset's key, slash-joined.
@@ -70,5 +60,3 @@ def decide(asset: str, *, tags: Mapping[str, str], input_classes: Mapping[str, s
                 expected=f"at least {data_class!r}",
                 next_step="raise the asset's data_class, or read a table with the protected columns left out",
             )
-    rules: Sequence[str] = ("owner_and_cost_tags", "data_class_not_lowered")
-    return Decision(asset, allowed=True, rules=tuple(rules))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
-from pipelines.lakehouse.base import text
+from pipelines.lakehouse.catalog import text
 from pipelines.landing.edge import PREFIX_CHARACTERS
 from pipelines.landing.zone import Delivery, Landing
 from pipelines.lineage.events import version_of
@@ -101,7 +101,7 @@ def _source(
     where = ds.field("event_timestamp") == ds.scalar(_instant(entry["timestamp"]))
     for key, value in entity.items():
         where = where & ((text(key) if isinstance(value, str) else ds.field(key)) == value)
-    rows = platform.lakehouse.arrow(TableVersion(table, source["version"]), columns=[RECORD_ID], where=where)
+    rows = platform.lakehouse.snapshot(TableVersion(table, source["version"])).arrow(columns=[RECORD_ID], where=where)
     if rows.num_rows:
         source["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())
     return source

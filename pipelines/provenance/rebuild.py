@@ -116,9 +116,9 @@ def rebuild(platform: Platform, request: Request, *, output: Path | None = None)
     """
     house, how = platform.lakehouse, derivation(request.at.table)
     _require_inputs(platform, request, how)
-    time_travel.require_readable(house, request.at)
+    house.snapshot(request.at).require_readable()
     rows, columns = how.rows({name: house.read(at) for name, at in request.inputs.items()})
-    stored = house.arrow(request.at)
+    stored = house.snapshot(request.at).arrow()
     rebuilt = _alike(rows.select(*columns).toArrow(), stored)
     if output is not None:
         import pyarrow.parquet as pq

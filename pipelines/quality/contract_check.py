@@ -1,26 +1,18 @@
-"""A verdict as Great Expectations and Dagster show it: one validation result, one check for each contract.
-
-The figures are those of the verdict, measured in the pass that wrote the rows. They are put into the form of a Great
-Expectations validation result, one expectation for each rule, and kept as JSON below `<home>/quality`.
-"""
+"""The asset check that stands for a table's whole contract, with the figures of its verdict."""
 
 from __future__ import annotations
 
-import json
-import math
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
-from pipelines.contracts.model import Bounds, Contract, RowRule, TableRule
-from pipelines.governed.asset import Check
+from pipelines.contracts.model import Contract
+from pipelines.governed.declaration import Check
+from pipelines.quality import expectations, recorded
 from pipelines.tables import TableVersion
-from pipelines.verdict.verdict import RuleResult, TableRuleResult, Verdict
+from pipelines.verdict.verdict import Verdict
 
 CONTRACT_CHECK = "contract"
-BATCH = "{batch}"
 
 
 def contract_check(contract: Contract) -> Check:
@@ -31,10 +23,8 @@ def contract_check(contract: Contract) -> Check:
 
 def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
     """The asset check of one contract; the whole validation result lies in `folder`."""
-    validation = validation_result(verdict)
-    path = folder / verdict.contract.table.source_name / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(validation, indent=1, default=str), encoding="utf-8")
+    validation = expectations.validation_result(verdict)
+    path = recorded.record(validation, verdict.contract, folder=folder)
     broken = {result.rule.name: result.rows for result in verdict.rules if result.rows}
     derived = verdict.contract.table.zone != "silver"  # no quarantine: a broken row is a defect of the transform
     passed = verdict.passed and not (derived and verdict.rows_quarantined)
@@ -99,147 +89,3 @@ def _words(verdict: Verdict) -> str:
     if failed:
         return "; ".join(f"{r.rule.name} saw {r.observed}" for r in failed)
     return f"{verdict.rows_clean:,} of {verdict.rows_in:,} rows clean, {verdict.rows_quarantined:,} in quarantine"
-
-
-def validation_result(verdict: Verdict) -> dict[str, Any]:
-    """The verdict in the form in which Great Expectations keeps a suite's validation result as JSON."""
-    results = [_row_result(result, verdict.rows_in) for result in verdict.rules]
-    results += [_table_result(result) for result in verdict.table_rules]
-    met = sum(result["success"] for result in results)
-    return {
-        "success": met == len(results),
-        "results": results,
-        "suite_name": str(verdict.contract.table),
-        "suite_parameters": {},
-        "statistics": {
-            "evaluated_expectations": len(results),
-            "successful_expectations": met,
-            "unsuccessful_expectations": len(results) - met,
-            "success_percent": 100.0 * met / len(results) if results else 100.0,
-        },
-        "meta": {
-            "contract": verdict.contract.path.name,
-            "contract_version": verdict.contract.version,
-            "published": verdict.passed,
-            "shares": {r.rule.name: list(r.shares) for r in verdict.table_rules if r.shares},
-        },
-        "id": None,
-    }
-
-
-def _row_result(result: RuleResult, rows: int) -> dict[str, Any]:
-    figures = {
-        "element_count": rows,
-        "unexpected_count": result.rows,
-        "unexpected_percent": 100.0 * result.rows / rows if rows else 0.0,
-    }
-    return _result(result.rows == 0, expectation(result.rule), figures)
-
-
-def _table_result(result: TableRuleResult) -> dict[str, Any]:
-    observed = result.observed if result.observed is None or math.isfinite(result.observed) else str(result.observed)
-    return _result(result.passed, table_expectation(result.rule), {"observed_value": observed})
-
-
-def _result(success: bool, configuration: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
-    raised = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
-    return {
-        "success": success,
-        "expectation_config": configuration,
-        "result": figures,
-        "meta": {},
-        "exception_info": raised,
-    }
-
-
-def expectation(rule: RowRule) -> dict[str, Any]:
-    """The Great Expectations name and arguments of a row rule."""
-    column = {"column": rule.column}
-    match rule.kind:
-        case "required":
-            kind, arguments = "expect_column_values_to_not_be_null", column
-        case "type":
-            kind, arguments = "expect_column_values_to_be_of_type", column | {"type_": str(rule.argument)}
-        case "range":
-            kind, arguments = "expect_column_values_to_be_between", column | _limits(rule.argument)
-        case "length":
-            kind, arguments = "expect_column_value_lengths_to_be_between", column | _limits(rule.argument)
-        case "set":
-            kind, arguments = "expect_column_values_to_be_in_set", column | {"value_set": list(rule.argument)}
-        case "pattern":
-            kind, arguments = "expect_column_values_to_match_regex", column | {"regex": rule.argument}
-        case "duplicate" if len(rule.argument) == 1:
-            kind, arguments = "expect_column_values_to_be_unique", column
-        case "duplicate":
-            kind, arguments = "expect_compound_columns_to_be_unique", {"column_list": list(rule.argument)}
-        case "reference":
-            kind = "expect_column_values_to_be_in_set"
-            arguments = column | {"value_set": [f"{rule.argument[0]}.{rule.argument[1]}"]}
-        case _:
-            broken = f"NOT ({rule.argument})" if rule.kind == "expression" else rule.name
-            kind = "unexpected_rows_expectation"
-            arguments = _query(f"SELECT * FROM {BATCH} WHERE {broken}")
-    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason)
-
-
-def _limits(bounds: Bounds) -> dict[str, Any]:
-    low, high = bounds.above, bounds.below
-    limits: dict[str, Any] = {"min_value": bounds.minimum if low is None else low}
-    limits["max_value"] = bounds.maximum if high is None else high
-    return (
-        limits | ({"strict_min": True} if low is not None else {}) | ({"strict_max": True} if high is not None else {})
-    )
-
-
-def table_expectation(rule: TableRule) -> dict[str, Any]:
-    """The Great Expectations name and arguments of a table rule."""
-    more = {"figure": rule.expression, "bounds": str(rule.bounds)}
-    if rule.expression == "count(1)" and rule.bounds.inside:
-        kind, arguments = "expect_table_row_count_to_be_between", _limits(rule.bounds)
-    else:
-        kind = "unexpected_rows_expectation"
-        if rule.kind == "query":
-            source = f"({rule.expression.replace('{table}', BATCH)}) AS figure"
-        else:
-            age = "unix_timestamp() - " if rule.kind == "freshness" else ""
-            source = f"{age}{rule.expression} AS figure FROM {BATCH}"
-        arguments = _query(f"SELECT * FROM (SELECT {source}) WHERE NOT ({_comparison(rule.bounds)})")
-    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason, **more)
-
-
-def _comparison(bounds: Bounds) -> str:
-    limits = {">=": bounds.minimum, ">": bounds.above, "<=": bounds.maximum, "<": bounds.below}
-    words = " AND ".join(f"figure {sign} {limit}" for sign, limit in limits.items() if limit is not None)
-    return words if bounds.inside else f"NOT ({words})"
-
-
-def _query(sql: str) -> dict[str, str]:
-    """Great Expectations takes other braces than those of `{batch}` for parameters."""
-    return {
-        "unexpected_rows_query": BATCH.join(part.replace("{", "{{").replace("}", "}}") for part in sql.split(BATCH))
-    }
-
-
-def _configuration(
-    kind: str, arguments: dict[str, Any], rule: str, severity: str, reason: str, **more: Any
-) -> dict[str, Any]:
-    meta = {"rule": rule, "severity": severity, "reason": reason, **more}
-    return {
-        "type": kind,
-        "kwargs": arguments,
-        "meta": meta,
-        "notes": ": ".join(filter(None, (rule, reason))),
-        "severity": "critical" if severity == "error" else "warning",
-    }
-
-
-def previous_shares(contract: Contract, *, folder: Path) -> dict[str, list[float]]:
-    """The shares, by rule, of the last published version: what its verdict recorded; empty if there is none."""
-    asked = [rule.argument for rule in contract.table_rules if rule.argument]
-    if all(spread.shares for spread in asked):
-        return {}
-    for path in sorted((folder / contract.table.source_name).glob("*.json"), reverse=True):
-        meta = json.loads(path.read_text(encoding="utf-8"))["meta"]
-        if meta.get("published"):
-            return meta["shares"]
-    return {}

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import NotFoundError, SettingsError
-from pipelines.landing.reading import RESCUED
 from pipelines.quarantine import decisions
 from pipelines.quarantine.table import Quarantine, some
-from pipelines.tables import RECORD_ID
+from pipelines.tables import RECORD_ID, RESCUED
 
 Values = Mapping[str, str | None]
 

@@ -19,10 +19,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import SettingsError
-from pipelines.lakehouse.base import text
-from pipelines.landing.reading import MALFORMED, RESCUED
-from pipelines.tables import RECORD_ID, TableId, TableVersion
-from pipelines.verdict.row_rules import DECISION
+from pipelines.lakehouse.catalog import text
+from pipelines.tables import DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
 from pipelines.verdict.verdict import DECIDED_AT, DECIDED_BY
 
 if TYPE_CHECKING:
@@ -117,7 +115,7 @@ def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None =
     where = text("table") == str(table)
     if records is not None:
         where = where & text("record_id").isin(pa.array(list(records), pa.string()))
-    rows = house.arrow(TableVersion(DECISIONS, version), where=where).to_pylist()
+    rows = house.snapshot(TableVersion(DECISIONS, version)).arrow(where=where).to_pylist()
     return sorted((_decision(row) for row in rows), key=lambda made: (made.decided_at, made.decision_id))
 
 

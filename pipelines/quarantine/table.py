@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError
-from pipelines.lakehouse.base import text
+from pipelines.lakehouse.catalog import text
 from pipelines.quarantine import decisions
 from pipelines.quarantine.decisions import State
 from pipelines.tables import BRONZE_COLUMNS, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI, TableId, TableVersion
@@ -151,8 +151,8 @@ class Quarantine:
         found = {row[RECORD_ID]: (row[PARTITION], "quarantined") for row in here}
         if missing := [name for name in records if name not in found]:
             where = among(missing)
-            bronze = house.arrow(house.current(self.bronze), columns=[RECORD_ID, PARTITION], where=where).to_pylist()
-            silver = house.arrow(house.current(self.silver), columns=[RECORD_ID], where=where)
+            bronze = house.snapshot(self.bronze).arrow(columns=[RECORD_ID, PARTITION], where=where).to_pylist()
+            silver = house.snapshot(self.silver).arrow(columns=[RECORD_ID], where=where)
             clean = set(silver[RECORD_ID].to_pylist())
             for row in bronze:
                 found[row[RECORD_ID]] = (row[PARTITION], "clean" if row[RECORD_ID] in clean else "unjudged")
@@ -177,7 +177,7 @@ class Quarantine:
         house = self.platform.lakehouse
         partition, place = self.places([record_id])[record_id]
         where = (text(PARTITION) == partition) & (text(RECORD_ID) == record_id)
-        [arrived] = house.arrow(house.current(self.bronze), where=where).to_pylist()
+        [arrived] = house.snapshot(self.bronze).arrow(where=where).to_pylist()
         rejected = [self._entry(row) for row in self._rows_of([record_id]).to_pylist()]
         history = decisions.recorded(house, self.silver, [record_id])
         return {
@@ -200,11 +200,11 @@ class Quarantine:
         }
 
     def _columns(self, *names: str, where: Any = None) -> pa.Table:
-        return self.platform.lakehouse.arrow(self.at, columns=names, where=where)
+        return self.platform.lakehouse.snapshot(self.at).arrow(columns=names, where=where)
 
     def _rows_of(self, records: Sequence[str]) -> pa.Table:
 
-        return self.platform.lakehouse.arrow(self.at, where=among(records))
+        return self.platform.lakehouse.snapshot(self.at).arrow(where=among(records))
 
     def _among(self, rows: pa.Table, records: Collection[str]) -> list[str]:
         """The record ids of `rows` that are among `records`."""

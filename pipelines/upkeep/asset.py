@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from pipelines.governed.asset import GovernedRun, Written
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
 from pipelines.upkeep.maintenance import Upkept, totals
 

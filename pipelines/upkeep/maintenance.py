@@ -12,24 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pipelines.contracts.model import Contract
-from pipelines.lakehouse import time_travel
-from pipelines.lakehouse.base import PROPERTIES, Lakehouse
+from pipelines.lakehouse import delta_commits, time_travel
+from pipelines.lakehouse.base import Lakehouse
 from pipelines.provenance.pins import Pins
 from pipelines.tables import INGESTED_AT, PARTITION, TableId, TableVersion
 
 if TYPE_CHECKING:
-    from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
-
     from pipelines.governed.platform import Platform
 
-TARGET_BYTES = 128 * 2**20
 #: A table is compacted once that would spare so many files.
 SPARED_FILES = 8
-#: How long every version stays readable after it was replaced: what `lakehouse.PROPERTIES` tells the tables' logs.
+#: How long every version stays readable after it was replaced: what `delta_commits.PROPERTIES` tells the tables' logs.
 KEEP = timedelta(days=30)
 
 
@@ -64,14 +61,10 @@ def compact(platform: Platform, *, told: Mapping[str, str]) -> list[Upkept]:
             spared = _spared_files(platform.lakehouse, before)
             if spared < SPARED_FILES:
                 continue
-            delta, contract = prepared(platform.lakehouse, table), platform.contracts.get(table)
-            commit, hooks = _commit(told)
-            options: dict[str, Any] = {"target_size": TARGET_BYTES, "commit_properties": commit}
-            if contract and contract.cluster:
-                delta.optimize.z_order(contract.cluster, post_commithook_properties=hooks, **options)
-            else:
-                delta.optimize.compact(post_commithook_properties=hooks, **options)
-            words = f"ordered by {', '.join(contract.cluster)}" if contract and contract.cluster else "merged"
+            contract = platform.contracts.get(table)
+            cluster = contract.cluster if contract else ()
+            delta_commits.compact(platform.lakehouse, table, cluster=cluster, metadata=told)
+            words = f"ordered by {', '.join(cluster)}" if cluster else "merged"
             done.append(_changed(platform.lakehouse, before, words))
     return done
 
@@ -84,14 +77,14 @@ def _spared_files(house: Lakehouse, at: TableVersion) -> int:
     """
     import pyarrow as pa
 
-    actions = pa.table(house.delta(at.table, at.version).get_add_actions(flatten=True))
+    actions = pa.table(house.snapshot(at).delta.get_add_actions(flatten=True))
     if not all(unquote(path).isascii() for path in actions["path"].to_pylist()):
         return 0
     columns = [name for name in actions.column_names if name.startswith("partition.")]
     small = Counter(
         tuple(action[name] for name in columns)
         for action in actions.select([*columns, "size_bytes"]).to_pylist()
-        if action["size_bytes"] < TARGET_BYTES // 2
+        if action["size_bytes"] < delta_commits.TARGET_BYTES // 2
     )
     return sum(count - 1 for count in small.values())
 
@@ -115,8 +108,7 @@ def retain(platform: Platform, *, told: Mapping[str, str]) -> list[Upkept]:
             expired = _expired(house, at, before, newest_stays=contract.delivery == "snapshot")
             if expired is None:
                 continue
-            commit, hooks = _commit(told)
-            prepared(house, table).delete(expired, commit_properties=commit, post_commithook_properties=hooks)
+            delta_commits.delete_rows(house, table, expired, metadata=told)
             kept = _changed(house, at, f"before {before:%Y-%m-%d}")
         if kept.rows_deleted:
             done.append(kept)
@@ -133,17 +125,18 @@ def _expired(house: Lakehouse, at: TableVersion, before: datetime, *, newest_sta
     """What to delete, as a predicate; None if nothing is that old, or the table says no row's age."""
     import pyarrow.dataset as ds
 
-    delta = house.delta(at.table, at.version)
+    snapshot = house.snapshot(at)
+    delta = snapshot.delta
     if PARTITION in delta.metadata().partition_columns:
         day = before.date().isoformat()
-        values = house.partition_values(at, PARTITION)
+        values = set(snapshot.partition_rows(PARTITION))
         kept = max(values, default="") if newest_stays else None
         old = sorted(value for value in values if value < day and value != kept)
         quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in old)
         return f"{PARTITION} IN ({quoted})" if old else None
     if INGESTED_AT not in {field.name for field in delta.schema().fields}:
         return None
-    aged = house.arrow(at, columns=[INGESTED_AT], where=ds.field(INGESTED_AT) < ds.scalar(before))
+    aged = snapshot.arrow(columns=[INGESTED_AT], where=ds.field(INGESTED_AT) < ds.scalar(before))
     return f"{INGESTED_AT} < '{before.isoformat()}'" if aged.num_rows else None
 
 
@@ -161,18 +154,10 @@ def _vacuum(
     house = platform.lakehouse
     with house.writing(table):
         held = [v for v in pinned.versions(table) if time_travel.is_readable(house, TableVersion(table, v))]
-        commit, hooks = _commit(told)
-        options: dict[str, Any] = {
-            "retention_hours": keep // timedelta(hours=1),
-            "enforce_retention_duration": False,
-            "full": True,  # also what no entry of the log names
-            "keep_versions": held or None,
-        }
-        delta, folder = prepared(house, table), house.path(table)
-        if not any((folder / name).exists() for name in delta.vacuum(dry_run=True, **options)):
-            return None  # also named are files that went before
+        folder = house.path(table)
         before = _on_disk(folder)
-        delta.vacuum(dry_run=False, commit_properties=commit, post_commithook_properties=hooks, **options)
+        if not delta_commits.vacuum(house, table, keep=keep, keep_versions=held, metadata=told):
+            return None
         after = _on_disk(folder)
     words = f"kept for models: {', '.join(map(str, held))}" if held else "nothing pinned"
     return Upkept(str(table), before[0], after[0], before[1] - after[1], words=words)
@@ -184,31 +169,15 @@ def _on_disk(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def prepared(house: Lakehouse, table: TableId) -> DeltaTable:
-    """The table, whose log is told by now what every table's is: no engine removes its old entries by itself."""
-    delta = house.delta(table)
-    told = delta.metadata().configuration
-    if any(told.get(name) != value for name, value in PROPERTIES.items()):
-        delta.alter.set_table_properties({name: str(value) for name, value in PROPERTIES.items()})
-        delta = house.delta(table)
-    return delta
-
-
-def _commit(told: Mapping[str, str]) -> tuple[CommitProperties, PostCommitHookProperties]:
-    from deltalake import CommitProperties, PostCommitHookProperties
-
-    return CommitProperties(dict(told)), PostCommitHookProperties(cleanup_expired_logs=False)
-
-
 def _changed(house: Lakehouse, before: TableVersion, words: str) -> Upkept:
     """The newest version in comparison with the one before."""
-    after = house.current(before.table)
+    old, new = house.snapshot(before), house.snapshot(before.table)
     return Upkept(
         name=str(before.table),
-        files_before=len(house.files(before)),
-        files_after=len(house.files(after)),
-        bytes_freed=house.bytes(before) - house.bytes(after),
-        rows_deleted=house.rows(before) - house.rows(after),
+        files_before=len(old.files),
+        files_after=len(new.files),
+        bytes_freed=old.bytes - new.bytes,
+        rows_deleted=old.rows - new.rows,
         words=words,
     )
 

@@ -11,15 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.lakehouse import time_travel
+from pipelines.lakehouse import delta_commits, time_travel
 from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
-from pipelines.upkeep import maintenance
 from pipelines.upkeep.maintenance import KEEP, Upkept
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from pipelines.governed.platform import Platform
 
 #: So many commits after the last checkpoint a table gets one: who opens it reads that, and the commits since.
@@ -39,16 +36,16 @@ def checkpoint_and_clean(platform: Platform, pinned: Pins, *, keep: timedelta = 
     house, done = platform.lakehouse, []
     for table in house.tables():
         with house.writing(table):
-            newest = maintenance.prepared(house, table).version()
+            newest = delta_commits.newest_version(house, table)
             log = house.path(table) / "_delta_log"
             if newest - max(_checkpoints(log), default=0) >= COMMITS_PER_CHECKPOINT:
-                house.delta(table).create_checkpoint()
+                delta_commits.checkpoint(house, table)
             before = _entries(log)
             oldest = _oldest(platform, table, pinned, keep)
             if sum(version < oldest for version, _ in before) < SPARED_ENTRIES:
                 continue
             if oldest not in _checkpoints(log):
-                house.delta(table, oldest).create_checkpoint()
+                delta_commits.checkpoint(house, TableVersion(table, oldest))
             gone = [path for version, path in before if version < oldest]
             freed = _remove(gone)
         words = f"its log begins at version {oldest}"
@@ -83,32 +80,10 @@ def quality_results(platform: Platform, *, keep: timedelta = KEEP) -> Upkept | N
     old = (datetime.now(UTC) - keep).timestamp()
     every = [sorted(folder.glob("*.json")) for folder in folders]  # named by their time
     gone = [path for paths in every for path in paths[:-1] if path.stat().st_mtime < old]
-    return _removed("quality results", sum(map(len, every)), gone)
+    return removed("quality results", sum(map(len, every)), gone)
 
 
-def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> Upkept | None:
-    """Removes the events and logs of runs that ended longer than `keep` ago, where Dagster keeps each run's in a file.
-
-    What Dagster knows of assets, checks and partitions lies in the index beside them and stays, as do the runs.
-    """
-    import dagster as dg
-    from dagster._core.storage.dagster_run import FINISHED_STATUSES
-
-    from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
-
-    storage = instance.event_log_storage
-    if not isinstance(storage, BatchedSqliteEventLogStorage):  # which does not mind that a run's file is gone
-        return None
-    ended = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=datetime.now(UTC) - keep)
-    gone: list[Path] = []
-    for run_id in instance.get_run_ids(ended):
-        shard = Path(storage.path_for_shard(run_id))
-        gone += [path for path in shard.parent.glob(f"{run_id}.db*") if path.is_file()]
-        gone += [path for path in Path(instance.storage_directory(), run_id).rglob("*") if path.is_file()]
-    return _removed("events of runs", len(storage.get_all_run_ids()), gone)
-
-
-def _removed(name: str, files: int, gone: list[Path]) -> Upkept | None:
+def removed(name: str, files: int, gone: list[Path]) -> Upkept | None:
     return Upkept(name, files, files - len(gone), _remove(gone), words=f"older than {KEEP.days} days") if gone else None
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.contracts.patterns import portable
-from pipelines.landing.reading import RESCUED
-from pipelines.tables import RECORD_ID
+from pipelines.tables import DECISION, RECORD_ID, RESCUED
+from pipelines.verdict import winner
 from pipelines.verdict.text_values import SPACE
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 REASONS = "_reasons"
 ERRORS = "_errors"
 BROKEN = "_broken"
-DECISION = "_decision"
 PLACE = "_place"
 SPELLING = "_spelling"
 REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
@@ -140,13 +139,7 @@ def places(contract: Contract, rule: RowRule, known: Collection[str]) -> dict[st
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    order = [F.col(ERRORS).asc()]
-    for part in filter(None, (contract.winner or "").split(",")):
-        column, _, direction = part.strip().partition(" ")
-        descending = direction.strip().lower() == "desc"
-        order.append(F.col(column).desc_nulls_last() if descending else F.col(column).asc_nulls_last())
-    if RECORD_ID in known:
-        order.append(F.col(RECORD_ID).asc())
+    order = [F.col(ERRORS).asc(), *winner.order(contract, known)]
     window = Window.partitionBy(*spellings_apart(rule, contract)).orderBy(*order)
     spelling = F.xxhash64(*rule.argument)
     return {PLACE: F.row_number().over(window), SPELLING: spelling == F.first(spelling).over(window)}

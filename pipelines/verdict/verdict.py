@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.engine.session import Kind
 from pipelines.errors import VerdictError
-from pipelines.landing.reading import MALFORMED, RESCUED
-from pipelines.tables import BRONZE_COLUMNS, RECORD_ID, TableId
+from pipelines.tables import BRONZE_COLUMNS, DECISION, MALFORMED, RECORD_ID, RESCUED, TableId
 from pipelines.verdict import row_rules, text_values
 from pipelines.verdict.row_rules import (
-    DECISION,
     DISCARDED,
     ERRORS,
     MALFORMED_ROW,

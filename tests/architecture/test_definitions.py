@@ -19,7 +19,8 @@ from pipelines.contracts.model import COST_TAGS
 from pipelines.cost.focus import COSTS
 from pipelines.definitions import all_contracts, asset_modules, daily_tables, defs, governed_assets
 from pipelines.errors import DefinitionError
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
 from pipelines.policy.rules import DATA_CLASSES
@@ -72,9 +73,10 @@ def test_an_asset_without_a_description_does_not_load(words: str | None) -> None
 
 def test_an_asset_that_is_declared_twice_does_not_load() -> None:
     key = fresh_key()
-    declare(key)
-    with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: it is declared twice"):
-        declare(key)
+    with pytest.raises(
+        DefinitionError, match=rf"asset {'/'.join(key)} \(assets\.toys\.made_by_hand\.thing_1\): it is declared twice"
+    ):
+        governed_assets([module_with(declare(key), declare(key))])
 
 
 def test_an_asset_that_was_refused_does_not_load_by_another_way() -> None:
@@ -187,7 +189,7 @@ def outcome(platform: Platform, asset: dg.AssetsDefinition) -> tuple[list[dict[s
     """The lineage events of an asset, and the status of its cost rows."""
     name = asset.key.to_user_string()
     events = [event for event in platform.lineage.events() if event["job"]["name"] == name]
-    rows = platform.lakehouse.arrow(platform.lakehouse.current(COSTS)).to_pylist()
+    rows = platform.lakehouse.snapshot(COSTS).arrow().to_pylist()
     return events, [row["x_status"] for row in rows if row["ResourceId"] == name]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,12 +26,22 @@ ANYWHERE = {
     "infra": (),
 }
 INSIDE_FUNCTIONS = {"assets": ("ray_jobs", "serving")}
-#: The modules of `pipelines` that know all assets: one at its top, the others inside functions.
+#: The one module of `pipelines` that knows the assets, and the packages that may import any room inside functions.
 LOADS_ASSETS = "pipelines.definitions"
-KNOW_EVERYTHING = tuple(
-    f"pipelines.{name}"
-    for name in ("jobs", "schedules", "sensors", "demo", "demo_report", "cli", "dev", "push_command")
-)
+KNOW_EVERYTHING = ("pipelines.demo", "pipelines.commands")
+#: The parts of a room in the order in which they may import: each imports only itself and what stands before it.
+ORDERS: Mapping[str, Sequence[str]] = {
+    "pipelines": (
+        "errors settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost policy "
+        "verdict governed quality quarantine models medallion features provenance upkeep orchestration definitions demo "
+        "commands __main__"
+    ).split(),
+    "ray_jobs": ["core", "tabular"],
+    "serving": ["errors", "door", "predict", "push"],
+}
+#: Parts of one room that know nothing of each other.
+APART = (("serving.predict", "serving.push"),)
+LONGEST_MODULE_LINES = 400
 #: Programs that run without Dagster.
 PROGRAMS = ("feature_repo", "ray_jobs", "serving")
 
@@ -104,14 +114,94 @@ def forbidden(found: Import) -> bool:
         return not within(found.target, ("assets",))
     if found.when == "loading":
         return True
-    later = KNOW_EVERYTHING if room == "pipelines" else ()
-    return not (found.importer in later and within(found.target, ROOMS)) and not within(
+    return not (within(found.importer, KNOW_EVERYTHING) and within(found.target, ROOMS)) and not within(
         found.target, INSIDE_FUNCTIONS.get(room, ())
     )
 
 
 def test_rooms_import_each_other_only_along_the_arrows_of_the_design(imports: list[Import]) -> None:
     assert [str(found) for found in imports if forbidden(found)] == []
+
+
+def upward(found: Import) -> bool:
+    """Whether a module imports a part of its room that stands behind its own in the order, or one that is apart."""
+    room, target = found.importer.split(".")[0], found.target
+    order = ORDERS.get(room, [])
+    if not within(target, (room,)) or target == room or not order:
+        return False
+    ours, theirs = _part(found.importer), _part(target)
+    if any({f"{room}.{ours}", f"{room}.{theirs}"} == set(pair) for pair in APART):
+        return True
+    return ours != "" and (theirs not in order or ours not in order or order.index(theirs) > order.index(ours))
+
+
+def _part(module: str) -> str:
+    """The second name: the package or the module at the top of the room."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_parts_of_a_room_import_only_what_stands_before_them(imports: list[Import]) -> None:
+    assert [str(found) for found in imports if upward(found)] == []
+
+
+def test_the_order_names_every_part_of_a_room_and_nothing_else() -> None:
+    for room, order in ORDERS.items():
+        parts = {_part(name) for name in modules() if within(name, (room,))} - {""}
+        assert sorted(parts) == sorted(order), room
+
+
+@pytest.mark.parametrize(
+    ("importer", "source", "expected"),
+    [
+        ("pipelines.contracts.model", "from pipelines.engine import session", True),
+        ("pipelines.contracts.model", "def f():\n    from pipelines.definitions import defs", True),
+        ("pipelines.contracts.model", "if TYPE_CHECKING:\n    from pipelines.lakehouse.base import Lakehouse", True),
+        ("pipelines.engine.session", "from pipelines.contracts import model", False),
+        ("pipelines.engine.session", "from pipelines.engine import sail", False),
+        ("ray_jobs.core.progress", "from ray_jobs.tabular import recipe", True),
+        ("serving.push.http", "from serving.predict import http", True),
+        ("serving.predict.http", "from serving.door import guard", False),
+    ],
+)
+def test_an_upward_arrow_is_found_wherever_it_hides(importer: str, source: str, expected: bool) -> None:
+    assert [upward(found) for found in imports_in(source, importer)] == [expected]
+
+
+def in_circles(imports: Iterable[Import]) -> list[str]:
+    """The modules that lie in a circle of imports, or between two circles; none where there is no circle."""
+    names = modules()
+    arrows = {(found.importer, found.target) for found in imports if found.target in names}
+    arrows = {(importer, target) for importer, target in arrows if importer != target}
+    before: set[tuple[str, str]] = set()
+    while arrows != before:
+        before = arrows
+        importers, targets = {importer for importer, _ in arrows}, {target for _, target in arrows}
+        # An arrow from a module that no other imports, or to one that imports no other, lies in no circle.
+        arrows = {(importer, target) for importer, target in arrows if importer in targets and target in importers}
+    return sorted({name for arrow in arrows for name in arrow})
+
+
+def test_no_room_imports_in_a_circle(imports: list[Import]) -> None:
+    assert in_circles(imports) == []
+
+
+def test_a_circle_is_found_with_its_members(imports: list[Import]) -> None:
+    back = Import("pipelines.contracts.model", "pipelines.contracts.load", "inside a function", 1)
+    members = set(in_circles([*imports, back]))
+    assert {"pipelines.contracts.model", "pipelines.contracts.load", "pipelines.contracts.reader"} <= members
+    assert not {"pipelines.errors", "pipelines.definitions"} & members
+
+
+def test_a_package_says_what_it_answers_and_holds_nothing_else() -> None:
+    for name, path in modules().items():
+        if path.name == "__init__.py" and within(name, tuple(ORDERS)):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert (len(tree.body), bool(ast.get_docstring(tree))) == (1, True), name
+
+
+def test_no_module_is_longer_than_one_question_needs() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE_LINES} == {}
 
 
 def test_there_is_something_to_walk(imports: list[Import]) -> None:
@@ -125,7 +215,7 @@ def test_there_is_something_to_walk(imports: list[Import]) -> None:
     [
         ("pipelines.cost.focus", "from assets.flights import gold"),
         ("pipelines.cost.focus", "def f():\n    import serving.app"),
-        ("pipelines.commands.app", "from serving import deploy"),
+        ("pipelines.commands.dev", "from serving import deploy"),
         ("pipelines.definitions", "import ray_jobs.train"),
         ("assets.flights.model", "from ray_jobs.train import train"),
         ("assets.flights.model", "class A:\n    from serving import app"),

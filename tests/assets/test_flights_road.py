@@ -31,7 +31,7 @@ REAL_DAYS = (BLIZZARD, WIND_DAY, SPRING, AUTUMN)
 def rows(platform: Platform, table: str) -> list[dict[str, Any]]:
     """The newest version's rows, in a fixed order."""
     house = platform.lakehouse
-    found: pa.Table = house.arrow(house.current(TableId.parse(table)))
+    found: pa.Table = house.snapshot(TableId.parse(table)).arrow()
     return found.sort_by("_record_id").to_pylist()
 
 

@@ -229,13 +229,13 @@ def test_what_passes_the_door_is_clean_in_silver_with_the_same_values(
     )
     assert materialize(platform, [bronze_movements, silver_movements]).success
     house = platform.lakehouse
-    found = house.arrow(house.current(TableId.parse("silver/flights/movements"))).to_pylist()
+    found = house.snapshot(TableId.parse("silver/flights/movements")).arrow().to_pylist()
     clean = {row["event_id"]: {c.name: row[c.name] for c in movements.silver.columns} for row in found}
     judged = {event["event_id"]: check(event, movements.silver) for event in events}
     passed = {name: values for name, (values, broken) in judged.items() if not broken}
     assert {name: clean.get(name) for name in passed} == passed
     assert len(passed) >= 9
-    rejected = house.arrow(house.current(TableId.parse("quarantine/flights/movements"))).to_pylist()
+    rejected = house.snapshot(TableId.parse("quarantine/flights/movements")).arrow().to_pylist()
     assert len(rejected) + len(clean) == len(events)
     codes = {json.loads(row["_row"])["event_id"]: {r["code"] for r in row["_reasons"]} for row in rejected}
     for name, reasons in codes.items():

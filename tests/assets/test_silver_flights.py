@@ -12,8 +12,7 @@ import pytest
 from assets.flights.silver import flights_with_instants
 from assets.flights.tables import contract
 from pipelines.engine.session import Engine
-from pipelines.landing.reading import RESCUED
-from pipelines.tables import TableId
+from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict
 
 SILVER = contract("silver/flights")

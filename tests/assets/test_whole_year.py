@@ -35,7 +35,7 @@ def year(make_platform: Callable[[], Platform], materialize: Materialize) -> tup
 
 
 def table(platform: Platform, name: str) -> pa.Table:
-    return platform.lakehouse.arrow(platform.lakehouse.current(TableId.parse(name)))
+    return platform.lakehouse.snapshot(TableId.parse(name)).arrow()
 
 
 def counts(rows: pa.Table, column: str) -> dict[Any, int]:

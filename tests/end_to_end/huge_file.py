@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
 from pipelines.settings import Settings
@@ -77,11 +77,11 @@ def main(home: Path, kind: str) -> None:
     house = platform.lakehouse
     at = house.current(contract.table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found |= {"bronze": house.rows(at), "peak_mib": peak, "table_bytes": house.bytes(at)}
+    found |= {"bronze": house.snapshot(at).rows, "peak_mib": peak, "table_bytes": house.snapshot(at).bytes}
     if kind == "line":
         found["rescued"] = [
             value and value[:40] + value[-60:]
-            for value in house.arrow(at, columns=["_rescued"])["_rescued"].to_pylist()
+            for value in house.snapshot(at).arrow(columns=["_rescued"])["_rescued"].to_pylist()
         ]
     print(json.dumps(found))
 

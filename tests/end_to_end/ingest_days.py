@@ -8,18 +8,17 @@ from datetime import date, timedelta
 import dagster as dg
 
 from pipelines import settings
-from pipelines.demo.run import QUIET_LOG, RANGE_END, RANGE_START
 from pipelines.orchestration import dagster_home
+from pipelines.orchestration.runs import QUIET_LOG, RANGE_END, RANGE_START
 
 
 def main(days: int) -> None:
     found = settings.get()
     dagster_home.prepare(found)
     from assets.flights import arrivals
-    from pipelines.definitions import defs
-    from pipelines.governed.platform import shared
+    from pipelines.definitions import defs, shared_platform
 
-    platform = shared()
+    platform = shared_platform()
     start = date(2013, 1, 1)
     end = start + timedelta(days=days - 1)
     arrivals.land(platform.landing, start=start, end=end, database=found.root / "operations.db")

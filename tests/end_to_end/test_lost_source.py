@@ -99,7 +99,7 @@ def made(engine: Engine, folder: Path, address: str) -> tuple[Platform, Contract
 
 def ids(platform: Platform, contract: Contract) -> list[int]:
     house = platform.lakehouse
-    return sorted(int(text) for text in house.arrow(house.current(contract.table))["id"].to_pylist())
+    return sorted(int(text) for text in house.snapshot(contract.table).arrow()["id"].to_pylist())
 
 
 def retries(result: dg.ExecuteInProcessResult) -> int:

@@ -93,11 +93,11 @@ def test_many_tiny_files_become_few_batches_and_few_table_files(road: Callable[.
     house = toy.platform.lakehouse
     assert toy.run(toy.bronze).success
     at = house.current(toy.table("bronze"))
-    assert house.rows(at) == files
-    assert len(set(house.arrow(at, columns=["part"])["part"].to_pylist())) == files
+    assert house.snapshot(at).rows == files
+    assert len(set(house.snapshot(at).arrow(columns=["part"])["part"].to_pylist())) == files
     batches = toy.platform.ledger(toy.table("bronze")).batches()
     assert [len(batch.deliveries) for batch in batches] == [files // 2, files // 2]
-    assert len(house.files(at)) <= 2 * len(batches)
+    assert len(house.snapshot(at).files) <= 2 * len(batches)
     assert toy.run(toy.bronze).success
     assert house.current(toy.table("bronze")) == at
     assert house.version(FINDINGS) is None

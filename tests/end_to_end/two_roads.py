@@ -21,7 +21,7 @@ import dagster as dg
 from pydantic import SecretStr
 
 from pipelines.contracts.model import Contract
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
 from pipelines.medallion.landing_assets import landing_asset
@@ -175,7 +175,7 @@ class Ingestion:
 
         house, found = self.platform.lakehouse, {}
         for name in TABLES:
-            rows = house.arrow(house.current(TableId.parse(name)))
+            rows = house.snapshot(TableId.parse(name)).arrow()
             rows = rows.select([column for column in rows.column_names if column not in VOLATILE])
             values = rows.select([column for column in rows.column_names if column not in PLACES])
             found[name] = (rows.num_rows, content_digest(rows), content_digest(values))

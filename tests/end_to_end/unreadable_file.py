@@ -17,7 +17,7 @@ from tests.end_to_end.two_roads import Ingestion, assets
 def parts(ingestion: Ingestion) -> list[str]:
     """The parts in bronze; of a line that is no row its text."""
     house = ingestion.platform.lakehouse
-    rows = house.arrow(house.current(TableId("bronze", "toys", "parts"))).to_pylist()
+    rows = house.snapshot(TableId("bronze", "toys", "parts")).arrow().to_pylist()
     return sorted(row["part"] or json.loads(row["_rescued"])["_malformed"] for row in rows)
 
 
@@ -36,7 +36,7 @@ def main(home: Path) -> None:
     house, bronze = ingestion.platform.lakehouse, assets().parts[:1]
     wrong = ingestion.materialize(bronze)
     first = parts(ingestion)
-    found = house.arrow(house.current(FINDINGS)).to_pylist()
+    found = house.snapshot(FINDINGS).arrow().to_pylist()
     closed.chmod(0o644)
     wrong += ingestion.materialize(bronze)
     second = parts(ingestion)

@@ -12,7 +12,7 @@ import sqlalchemy
 import yaml
 
 from infra.validate import INFRA, MANIFESTS, validate_stream, validate_tree
-from pipelines.cost.focus import PriceSheet
+from pipelines.cost.prices import PriceSheet
 from pipelines.settings import PREFIX, Settings
 
 BASE = MANIFESTS / "base"

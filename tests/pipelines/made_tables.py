@@ -66,5 +66,5 @@ def append(platform: Platform, table: TableId, *parts: str, day: str = "2013-01-
 def parts(platform: Platform, at: TableVersion) -> list[str]:
     """The parts of a version, as its engine reads it and as Arrow does."""
     by_engine = sorted(platform.lakehouse.read(at).toArrow()["part"].to_pylist())
-    assert by_engine == sorted(platform.lakehouse.arrow(at)["part"].to_pylist())
+    assert by_engine == sorted(platform.lakehouse.snapshot(at).arrow()["part"].to_pylist())
     return by_engine

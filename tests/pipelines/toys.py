@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.contracts.model import Contract, load
+from pipelines.contracts.load import load
+from pipelines.contracts.model import Contract
 
 TAGS = {
     "cost_centre": "cc-7",

@@ -101,8 +101,8 @@ def table(flights: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> TableV
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray cluster on this machine, in processes of this one's own."""
-    from pipelines.machine import ray_cluster
+    from pipelines.machine import ray_connection
     from pipelines.settings import Settings
 
-    with ray_cluster.connect(Settings(profile="test", home=tmp_path_factory.mktemp("home"))):
+    with ray_connection.connect(Settings(profile="test", home=tmp_path_factory.mktemp("home"))):
         yield

@@ -149,15 +149,15 @@ def deployed(
     make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]
 ) -> Iterator[tuple[Settings, Endpoint]]:
     """The first model, deployed on a Ray cluster of this machine."""
-    from pipelines.machine import ray_cluster
+    from pipelines.machine import ray_connection, ray_environment
     from serving import deploy
 
     settings = make_settings()
     fill(settings, NOW)
-    with ray_cluster.connect(settings) as cluster:
+    with ray_connection.connect(settings) as cluster:
         from ray import serve
 
         yield settings, deploy.deploy(settings, config_of(models[0]))
         serve.shutdown()
     if cluster.origin == "started":
-        shutil.rmtree(ray_cluster.session_folder(settings), ignore_errors=True)
+        shutil.rmtree(ray_environment.session_folder(settings), ignore_errors=True)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipelines.commands.app import app
 from pipelines.commands.examination import PROJECT
-from pipelines.cost import focus
+from pipelines.cost import focus, metering
 from pipelines.governed.platform import Platform
 
 HEAVY = "dagster deltalake feast great_expectations mlflow numpy pandas pyarrow pydantic pyspark ray torch".split()
@@ -148,7 +148,7 @@ def charged(make_platform: Callable[[], Platform]) -> Path:
             asset=asset,
             run_id=f"run-of-{asset}",
             status="SUCCEEDED",
-            usage=focus.Usage(begun, begun, seconds=seconds, cpu_seconds=seconds, peak_memory_bytes=2**30),
+            usage=metering.Usage(begun, begun, seconds=seconds, cpu_seconds=seconds, peak_memory_bytes=2**30),
             sheet=platform.prices,
             tags=TAGS | {"workload_class": workload},
             service="goldpath test",

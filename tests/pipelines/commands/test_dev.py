@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipelines.commands.examination import PROJECT
-from pipelines.machine import ports, ray_cluster
+from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.settings import Settings
 
 
@@ -90,7 +90,7 @@ def dev(tmp_path: Path, dagster_port: int, mlflow_port: int) -> Iterator[Dev]:
     started = Dev(tmp_path / "home", *options, serving_port=ports.free_port())
     yield started
     started.close()
-    shutil.rmtree(ray_cluster.session_folder(Settings(home=tmp_path / "home")))
+    shutil.rmtree(ray_environment.session_folder(Settings(home=tmp_path / "home")))
 
 
 @pytest.mark.ray
@@ -103,11 +103,11 @@ def test_every_server_answers_and_ctrl_c_leaves_none(
     dagster, mlflow = (f"http://{ports.LOOPBACK}:{port}" for port in (dagster_port, mlflow_port))
     assert httpx.get(f"{dagster}/server_info").status_code == 200
     assert httpx.get(f"{mlflow}/health").text == "OK"
-    address = ray_cluster.running(settings)
+    address = ray_head.running(settings)
     assert address is not None
-    for shown in (dagster, mlflow, address, str(ray_cluster.token_file(settings))):
+    for shown in (dagster, mlflow, address, str(ray_environment.token_file(settings))):
         assert shown in dev.output
-    assert ray_cluster.token_file(settings).read_text(encoding="utf-8") not in dev.output
+    assert ray_environment.token_file(settings).read_text(encoding="utf-8") not in dev.output
     assert "do not load" not in dev.output
     query = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
     located = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=60).json()["data"]["repositoriesOrError"]
@@ -119,7 +119,7 @@ def test_every_server_answers_and_ctrl_c_leaves_none(
     assert "nothing is left running" in dev.output
     assert _living(started) == []
     assert all(ports.is_free(port) for port in (dagster_port, mlflow_port, int(address.rpartition(":")[2])))
-    assert ray_cluster.running(settings) is None
+    assert ray_head.running(settings) is None
 
 
 @pytest.mark.ray
@@ -131,7 +131,7 @@ def test_sigterm_while_it_starts_leaves_none(dev: Dev, tmp_path: Path) -> None:
     dev.process.send_signal(signal.SIGTERM)
     assert dev.rest() == 0
     assert _living(started) == []
-    folders = (str(tmp_path), str(ray_cluster.session_folder(Settings(home=tmp_path / "home"))))
+    folders = (str(tmp_path), str(ray_environment.session_folder(Settings(home=tmp_path / "home"))))
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if any(folder in command for folder in folders)] == []
 

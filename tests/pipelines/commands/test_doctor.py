@@ -10,28 +10,26 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import examination
-from pipelines.commands.examination import Finding, Status
+from pipelines.commands.examination import Answer, Status
 from pipelines.machine import ports
 from pipelines.settings import Settings
 
 
-def _finding(settings: Settings, name: str) -> Finding:
-    return next(finding for finding in examination.examine(settings) if finding.name == name)
+def _finding(settings: Settings, name: str) -> Answer:
+    return next(answer for answer in examination.examine(settings) if answer.name == name)
 
 
 def test_each_need_is_answered_and_each_problem_comes_with_advice(tmp_path: Path) -> None:
-    findings = examination.examine(Settings(home=tmp_path))
-    names = {finding.name for finding in findings}
+    answers = examination.examine(Settings(home=tmp_path))
+    names = {answer.name for answer in answers}
     wanted = {"Python", "packages", "home", "disk", "memory", "Java", "Delta JARs", "Chromium", "GPU", "clock", "Ray"}
     assert wanted <= names
-    assert [finding for finding in findings if finding.status != "ok" and not finding.advice] == []
+    assert [answer for answer in answers if answer.status != "ok" and not answer.advice] == []
 
 
 @pytest.mark.parametrize(("status", "healthy"), [("ok", True), ("warn", True), ("fail", False)])
 def test_only_a_failure_makes_the_machine_unfit(status: Status, healthy: bool) -> None:
-    assert (
-        examination.healthy([Finding("disk", "ok", "9 GiB"), Finding("Java", status, "none", "install it")]) is healthy
-    )
+    assert examination.healthy([Answer("disk", "ok", "9 GiB"), Answer("Java", status, "none", "install it")]) is healthy
 
 
 def test_looking_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -46,9 +44,9 @@ def test_missing_jars_fail_only_where_the_engine_needs_them(tmp_path: Path) -> N
 
 def test_unreadable_replay_clock_is_found(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("half past nine", encoding="utf-8")
-    finding = _finding(Settings(home=tmp_path), "clock")
-    assert finding.status == "fail"
-    assert "half past nine" in finding.observed
+    answer = _finding(Settings(home=tmp_path), "clock")
+    assert answer.status == "fail"
+    assert "half past nine" in answer.observed
 
 
 def test_replay_clock_is_shown(tmp_path: Path) -> None:
@@ -58,17 +56,17 @@ def test_replay_clock_is_shown(tmp_path: Path) -> None:
 
 def test_home_below_something_that_is_no_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    finding = _finding(Settings(home=tmp_path / "file" / "home"), "home")
-    assert finding.status == "fail"
-    assert "GOLDPATH_HOME" in finding.advice
+    answer = _finding(Settings(home=tmp_path / "file" / "home"), "home")
+    assert answer.status == "fail"
+    assert "GOLDPATH_HOME" in answer.advice
 
 
 def test_taken_port_names_its_holder(tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
-        finding = _finding(Settings(home=tmp_path, serving_port=port), f"port {port}")
-    assert finding.status == "warn"
-    assert f"(pid {os.getpid()})" in finding.observed
+        answer = _finding(Settings(home=tmp_path, serving_port=port), f"port {port}")
+    assert answer.status == "warn"
+    assert f"(pid {os.getpid()})" in answer.observed
 
 
 def test_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def goldpath(platform: Platform) -> Command:
 def records(platform: Platform) -> dict[int, str]:
     """Record id by row of the file."""
     house = platform.lakehouse
-    rows = house.arrow(house.current(TableId("bronze", "flights", "planes"))).to_pylist()
+    rows = house.snapshot(TableId("bronze", "flights", "planes")).arrow().to_pylist()
     return {row["_source_row"]: row["_record_id"] for row in rows}
 
 

@@ -9,17 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from pipelines.contracts import reader, rules
-from pipelines.contracts.model import (
-    COST_TAGS,
-    Bounds,
-    Distribution,
-    RowRule,
-    RuleKind,
-    TableRule,
-    TableRuleKind,
-    load,
-    load_folder,
-)
+from pipelines.contracts.load import load, load_folder
+from pipelines.contracts.model import COST_TAGS, Bounds, Distribution, RowRule, RuleKind, TableRule, TableRuleKind
 from pipelines.definitions import all_contracts
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.settings import PROJECT

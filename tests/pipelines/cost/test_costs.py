@@ -15,8 +15,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from pipelines.cost import focus
-from pipelines.cost.focus import GIB, PriceSheet, Usage
+from pipelines.cost import focus, metering, prices, report
+from pipelines.cost.metering import Usage
+from pipelines.cost.prices import GIB, PriceSheet
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import PRICES
 from tests.pipelines.focus import MANDATORY
@@ -47,7 +48,7 @@ def rows(used: Usage, *, asset: str = "gold/toys/blocks", run: str = "run-1", **
 
 
 def test_a_run_is_charged_for_cores_memory_and_bytes() -> None:
-    charges = {charge.resource: (charge.quantity, charge.unit, charge.cost) for charge in focus.price(usage(), SHEET)}
+    charges = {charge.resource: (charge.quantity, charge.unit, charge.cost) for charge in prices.price(usage(), SHEET)}
     assert charges == {
         "CPU": (3.0, "Core-Hours", pytest.approx(0.15)),
         "Memory": (8.0, "GiB-Hours", pytest.approx(0.08)),
@@ -58,7 +59,7 @@ def test_a_run_is_charged_for_cores_memory_and_bytes() -> None:
 
 @pytest.mark.parametrize(("accelerator", "rate"), [("h200", 8.0), ("unheard of", 2.0), (None, 2.0)])
 def test_an_accelerator_is_charged_by_its_name(accelerator: str | None, rate: float) -> None:
-    charges = focus.price(usage(gpu_seconds=1_800.0, accelerator=accelerator), SHEET)
+    charges = prices.price(usage(gpu_seconds=1_800.0, accelerator=accelerator), SHEET)
     [gpu] = [charge for charge in charges if charge.resource == "GPU"]
     assert (gpu.quantity, gpu.unit, gpu.cost) == (0.5, "GPU-Hours", rate / 2)
 
@@ -117,30 +118,33 @@ def test_a_report_adds_up_by_tag_or_column_largest_first() -> None:
             rows(usage(cpu_seconds=36_000.0), asset="training/toys/model", run="2", workload_class="training"),
         ]
     )
-    by_tag = focus.report(table, by="workload_class")
+    by_tag = report.report(table, by="workload_class")
     assert [(group["workload_class"], group["runs"], group["currency"]) for group in by_tag] == [
         ("training", 1, "EUR"), ("ingestion", 2, "EUR"),
     ]  # fmt: skip
     assert [group["cost"] for group in by_tag] == [pytest.approx(0.62), pytest.approx(0.54)]
-    by_run = focus.report(table, by="x_run_id")
+    by_run = report.report(table, by="x_run_id")
     assert {group["x_run_id"]: group["runs"] for group in by_run} == {"1": 1, "2": 2}
-    by_resource = {group["SkuId"]: group["cost"] for group in focus.report(table, by="SkuId")}
+    by_resource = {group["SkuId"]: group["cost"] for group in report.report(table, by="SkuId")}
     assert by_resource["CPU"] == pytest.approx(0.15 + 0.15 + 0.5)
     assert sum(by_resource.values()) == pytest.approx(sum(table["BilledCost"].to_pylist()))
 
 
 def test_a_report_by_what_no_row_has_names_what_they_have() -> None:
     with pytest.raises(SettingsError, match="'colour'.*cost_centre.*FOCUS column"):
-        focus.report(rows(usage()), by="colour")
+        report.report(rows(usage()), by="colour")
 
 
 def test_a_tag_that_came_later_is_reported_with_what_came_before_it() -> None:
     table = pa.concat_tables([rows(usage()), rows(usage(), run="2", team="north")])
-    assert {group["team"]: group["runs"] for group in focus.report(table, by="team")} == {focus.UNTAGGED: 1, "north": 1}
+    assert {group["team"]: group["runs"] for group in report.report(table, by="team")} == {
+        report.UNTAGGED: 1,
+        "north": 1,
+    }
 
 
 def test_a_report_of_nothing_is_empty() -> None:
-    assert focus.report(rows(usage()).slice(0, 0), by="workload_class") == []
+    assert report.report(rows(usage()).slice(0, 0), by="workload_class") == []
 
 
 def test_the_price_sheet_of_the_repository_has_every_price() -> None:
@@ -176,7 +180,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def test_the_work_of_a_child_process_is_counted() -> None:
-    with focus.metering() as used:
+    with metering.metering() as used:
         subprocess.run([sys.executable, "-c", BURN.format(seconds=1.5)], check=True)
     assert used.cpu_seconds > 0.5  # its last moments fall between two samples
 
@@ -186,7 +190,7 @@ def test_the_work_of_a_watched_process_is_counted_from_when_it_is_named() -> Non
     try:
         while cpu_seconds(burner.pid) < 1.0:
             time.sleep(0.05)
-        with focus.metering() as used:
+        with metering.metering() as used:
             used.watched.add(burner.pid)
             named = cpu_seconds(burner.pid)
             while cpu_seconds(burner.pid) < named + 1.0:
@@ -202,7 +206,7 @@ def test_own_work_is_counted_and_what_was_there_before_is_not() -> None:
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
-    with focus.metering() as used:
+    with metering.metering() as used:
         begun = time.process_time()
         while time.process_time() < begun + 0.3:
             pass
@@ -211,7 +215,7 @@ def test_own_work_is_counted_and_what_was_there_before_is_not() -> None:
 
 
 def test_what_a_failing_run_used_is_known_too() -> None:
-    with pytest.raises(ZeroDivisionError), focus.metering() as used:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), metering.metering() as used:  # noqa: PT012
         os.urandom(1 << 20)
         1 / 0  # noqa: B018
     assert used.ended_at is not None

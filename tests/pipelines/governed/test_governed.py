@@ -18,7 +18,8 @@ import pytest
 from pipelines.cost.focus import COSTS
 from pipelines.engine.session import Engine
 from pipelines.errors import CommitConflict, FullDiskError, LandingError, ModelError, TransientError
-from pipelines.governed.asset import Check, GovernedRun, Work, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import Check, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import NAMESPACE, Dataset
 from pipelines.settings import Settings
@@ -66,7 +67,7 @@ def events(platform: Platform, asset: str) -> list[dict[str, Any]]:
 
 
 def costs(platform: Platform, asset: str) -> list[dict[str, Any]]:
-    rows: pa.Table = platform.lakehouse.arrow(platform.lakehouse.current(COSTS))
+    rows: pa.Table = platform.lakehouse.snapshot(COSTS).arrow()
     return [row for row in rows.to_pylist() if row["ResourceId"] == asset]
 
 
@@ -136,7 +137,7 @@ def test_dagster_shows_version_rows_inputs_and_cost(platform: Platform, make: Ma
     assert (metadata["version"], metadata["dagster/row_count"], metadata["heavy"]) == ("v1", 2, False)
     assert metadata["inputs"] == {str(PARTS): "0"}
     assert float(str(metadata["cost"])) > 0
-    assert metadata["bytes_read"] == platform.lakehouse.bytes(platform.lakehouse.current(PARTS))
+    assert metadata["bytes_read"] == platform.lakehouse.snapshot(PARTS).bytes
     assert metadata["bytes_written"] == 1024
     assert (event.materialization.tags or {})["dagster/data_version"] == "v1"
 

@@ -42,7 +42,7 @@ def staged(house: EmbeddedLakehouse, rows: Sequence[tuple[str, int]], day: str =
 
 
 def rows_of(house: EmbeddedLakehouse) -> list[tuple[str, int]]:
-    found = house.arrow(house.current(TABLE)).to_pylist()
+    found = house.snapshot(TABLE).arrow().to_pylist()
     return sorted((row["part"], row["holes"]) for row in found)
 
 
@@ -91,7 +91,7 @@ def test_of_replacements_that_meet_one_stays_whole(
             house.commit(table, rows, Overwrite(partitions), metadata={})
 
         conflicts += meet(houses, replace)
-        found = houses[0].arrow(houses[0].current(table))["part"].to_pylist()
+        found = houses[0].snapshot(table).arrow()["part"].to_pylist()
         assert sorted(found) in [[f"a {number}", f"b {number}"] for number in range(WRITERS)]
     assert conflicts > 0
 

@@ -104,9 +104,9 @@ def test_nothing_is_visible_before_the_commit(house: Lakehouse) -> None:
     assert house.version(TABLE) is None
     assert contents(house.read_staged(staged).toArrow()) == expected(EDGES)
     at = house.commit(TABLE, staged, Overwrite(), metadata={})
-    before = house.rows(at)
+    before = house.snapshot(at).rows
     stage(house, [row("later")])
-    assert (house.current(TABLE), house.rows(at), before) == (at, len(EDGES), len(EDGES))
+    assert (house.current(TABLE), house.snapshot(at).rows, before) == (at, len(EDGES), len(EDGES))
 
 
 def test_a_batch_is_appended_once_whatever_its_rows(house: Lakehouse) -> None:
@@ -127,7 +127,7 @@ def test_only_the_given_partitions_are_replaced(house: Lakehouse) -> None:
     first = publish(house, [row(f"{day} old", day) for day in days], Overwrite())
     second = publish(house, [row("new", days[1])], Overwrite((days[1], days[2])))
     assert ids(read(house)) == [f"{days[0]} old", f"{days[3]} old", "new"]
-    assert house.partition_values(second, PARTITION) == {days[0], days[1], days[3]}
+    assert set(house.snapshot(second).partition_rows(PARTITION)) == {days[0], days[1], days[3]}
     emptied = publish(house, [], Overwrite((days[1],)))
     assert ids(read(house)) == [f"{days[0]} old", f"{days[3]} old"]
     assert ids(read(house, first)) == [f"{day} old" for day in days]
@@ -151,7 +151,7 @@ def test_clean_and_quarantined_rows_are_parts_of_what_was_staged_once(house: Lak
     assert ids(read(house, at)) == ["a", "b"]
     assert read(house, at_bad) == [{PARTITION: "2013-01-01", "id": "c", "small": None}]
     nothing = staged.where("_verdict", "unheard of").select(["id", PARTITION])
-    assert house.rows(house.commit(QUARANTINE, nothing, Overwrite(), metadata={})) == 0
+    assert house.snapshot(house.commit(QUARANTINE, nothing, Overwrite(), metadata={})).rows == 0
 
 
 def test_a_table_may_have_no_partitions(house: Lakehouse) -> None:
@@ -159,15 +159,17 @@ def test_a_table_may_have_no_partitions(house: Lakehouse) -> None:
     assert read(house, at) == expected(EDGES)
     publish(house, [row("b")], Overwrite(), by=())
     assert ids(read(house)) == ["b"]
-    assert house.rows(at) == len(EDGES)
+    assert house.snapshot(at).rows == len(EDGES)
 
 
 def test_arrow_reads_what_the_engine_reads(house: Lakehouse) -> None:
     at = publish(house, EDGES, Overwrite())
-    assert contents(house.arrow(at)) == read(house, at) == expected(EDGES)
-    assert house.arrow(at, columns=["id"]).column_names == ["id"]
-    assert len(house.files(at)) == 2
-    assert house.bytes(at) == sum(Path(file.removeprefix("file://")).stat().st_size for file in house.files(at))
+    assert contents(house.snapshot(at).arrow()) == read(house, at) == expected(EDGES)
+    assert house.snapshot(at).arrow(columns=["id"]).column_names == ["id"]
+    assert len(house.snapshot(at).files) == 2
+    assert house.snapshot(at).bytes == sum(
+        Path(file.removeprefix("file://")).stat().st_size for file in house.snapshot(at).files
+    )
 
 
 @pytest.mark.spark
@@ -211,7 +213,7 @@ TEXTS = (
 
 def test_any_text_is_a_partition(house: Lakehouse) -> None:
     publish(house, [row(f"row {text}", text) for text in TEXTS], Overwrite())
-    assert house.partition_values(house.current(TABLE), PARTITION) == set(TEXTS)
+    assert set(house.snapshot(TABLE).partition_rows(PARTITION)) == set(TEXTS)
     assert {r["id"]: r[PARTITION] for r in read(house)} == {f"row {text}": text for text in TEXTS}
     publish(house, [row(f"new {text}", text) for text in TEXTS[1:]], Overwrite(TEXTS[1:]))
     assert {r["id"]: r[PARTITION] for r in read(house)} == {
@@ -238,8 +240,7 @@ def test_batches_are_staged_as_they_come(embedded: EmbeddedLakehouse) -> None:
 
 def test_an_empty_table_is_created_once(embedded: EmbeddedLakehouse) -> None:
     embedded.create(TABLE, SCHEMA, partition_by=[PARTITION])
-    at = embedded.current(TABLE)
-    assert (embedded.rows(at), read(embedded)) == (0, [])
+    assert (embedded.snapshot(TABLE).rows, read(embedded)) == (0, [])
     publish(embedded, [row("a")], Append("ingest", 0))
     embedded.create(TABLE, SCHEMA, partition_by=[PARTITION])
     assert ids(read(embedded)) == ["a"]
@@ -248,7 +249,7 @@ def test_an_empty_table_is_created_once(embedded: EmbeddedLakehouse) -> None:
 def test_records_of_the_platform_add_columns_as_they_come(embedded: EmbeddedLakehouse) -> None:
     embedded.record(TABLE, pa.table({"run": ["1"], "cost": [0.5]}))
     at = embedded.record(TABLE, pa.table({"run": ["2"], "cost": [0.25], "region": ["north"]}))
-    assert contents(embedded.arrow(at)) == [
+    assert contents(embedded.snapshot(at).arrow()) == [
         {"cost": 0.25, "region": "north", "run": "2"}, {"cost": 0.5, "region": None, "run": "1"},
     ]  # fmt: skip
 

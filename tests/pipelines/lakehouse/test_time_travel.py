@@ -70,17 +70,17 @@ def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform)
         time.sleep(0.01)  # commits are told apart by milliseconds
         instants.append(datetime.now(UTC))
         time.sleep(0.01)
-    assert [house.at(SILVER, instant) for instant in instants] == versions
-    assert parts(platform, house.at(SILVER, instants[1])) == ["b"]
-    assert house.at(SILVER, time_travel.commits(house, SILVER)[0].committed_at) == versions[2]
+    assert [time_travel.at(house, SILVER, instant) for instant in instants] == versions
+    assert parts(platform, time_travel.at(house, SILVER, instants[1])) == ["b"]
+    assert time_travel.at(house, SILVER, time_travel.commits(house, SILVER)[0].committed_at) == versions[2]
     with pytest.raises(NotFoundError, match=r"as of .*the first version that its log holds is 0"):
-        house.at(SILVER, before)
+        time_travel.at(house, SILVER, before)
     maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed.*tables history"):
-        house.at(SILVER, instants[1])
+        time_travel.at(house, SILVER, instants[1])
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed"):
-        house.arrow(versions[1])
-    assert parts(platform, house.at(SILVER, datetime.now(UTC))) == ["c"]
+        house.snapshot(versions[1]).arrow()
+    assert parts(platform, time_travel.at(house, SILVER, datetime.now(UTC))) == ["c"]
 
 
 def test_what_upkeep_leaves_was_made_by_the_write_before_it(platform: Platform) -> None:
@@ -100,7 +100,7 @@ def test_what_upkeep_leaves_was_made_by_the_write_before_it(platform: Platform) 
 def test_a_version_that_never_was_is_named(platform: Platform) -> None:
     at = write(platform, SILVER, [block("a")])
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{at.version + 7}: its log does not hold it"):
-        platform.lakehouse.arrow(TableVersion(SILVER, at.version + 7))
+        platform.lakehouse.snapshot(TableVersion(SILVER, at.version + 7)).arrow()
     with pytest.raises(NotFoundError, match="zone/domain/table@N"):
         TableVersion.parse("silver/toys/blocks")
     assert TableVersion.parse(str(at)) == at
@@ -186,7 +186,7 @@ def test_a_version_is_made_again_bit_for_bit_after_newer_data_came(
     output = tmp_path / "rebuilt.parquet"
     found = toy.again(first, output=output)
     assert (found.same_content, found.rows, found.rebuilt_rows) == (True, 50, 50)
-    assert found.digest == found.rebuilt_digest == content_digest(house.arrow(first))
+    assert found.digest == found.rebuilt_digest == content_digest(house.snapshot(first).arrow())
     assert content_digest(pq.read_table(output)) == found.digest
     assert toy.again(second).same_content
     assert toy.again(second).digest != found.digest
@@ -196,10 +196,10 @@ def test_a_transform_that_changed_since_is_found_out(derived: Callable[[], Deriv
     toy = derived()
     write(toy.platform, SILVER, [block("a", 1.0), block("b", 3.0)])
     at, request = toy.run(), rebuild.of_version(toy.platform, toy.platform.lakehouse.current(toy.table))
-    tampered = toy.platform.lakehouse.arrow(at).to_pylist()
+    tampered = toy.platform.lakehouse.snapshot(at).arrow().to_pylist()
     write(
         toy.platform, toy.table, [row | {"weight": row["weight"] + 2**-53} for row in tampered], by=(),
-        schema=toy.platform.lakehouse.arrow(at).schema,
+        schema=toy.platform.lakehouse.snapshot(at).arrow().schema,
     )  # fmt: skip
     found = rebuild.rebuild(toy.platform, rebuild.Request(toy.platform.lakehouse.current(toy.table), request.inputs))
     assert (found.same_content, found.rows, found.rebuilt_rows) == (False, 2, 2)
@@ -230,7 +230,7 @@ GOLDPATH = """
 import sys
 from pathlib import Path
 from pipelines.commands.app import app
-from pipelines.contracts.model import load
+from pipelines.contracts.load import load
 from pipelines.medallion.decorators import gold_asset
 from tests.pipelines.lakehouse.test_time_travel import shares
 gold_asset(load(Path(sys.argv.pop(1))), inputs={"blocks": "silver/toys/blocks"})(shares)

@@ -25,8 +25,8 @@ from pipelines.landing import reading
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.formats.piece import BLOCK_BYTES
 from pipelines.landing.ledger import Batch
-from pipelines.landing.reading import MALFORMED, RESCUED
 from pipelines.landing.zone import Landing, Manifest
+from pipelines.tables import MALFORMED, RESCUED
 from tests.pipelines import toys
 from tests.pipelines.toys import number, text, whole
 

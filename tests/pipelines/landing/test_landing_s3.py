@@ -201,7 +201,7 @@ def test_a_table_is_made_from_a_bucket(server: S3, engine: Engine, tmp_path: Pat
     house = platform.lakehouse
 
     def rows(zone: Any) -> list[dict[str, Any]]:
-        return house.arrow(house.current(TableId(zone, "toys", name))).to_pylist()
+        return house.snapshot(TableId(zone, "toys", name)).arrow().to_pylist()
 
     assert [(row["part"], row["holes"]) for row in rows("silver")] == [("brick", 4)]
     assert (len(rows("bronze")), len(rows("quarantine"))) == (3, 2)

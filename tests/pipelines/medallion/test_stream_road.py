@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipelines.engine.session import Engine
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.medallion.landing_assets import landing_asset
@@ -77,7 +77,7 @@ class Road:
 
     def rows(self, zone: Any) -> list[dict[str, Any]]:
         house = self.platform.lakehouse
-        return house.arrow(house.current(TableId(zone, "toys", self.name))).to_pylist()
+        return house.snapshot(TableId(zone, "toys", self.name)).arrow().to_pylist()
 
     def silver(self) -> list[tuple[str, int]]:
         return sorted((row["id"], row["n"]) for row in self.rows("silver"))

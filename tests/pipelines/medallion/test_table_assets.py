@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing.arrivals import FINDINGS
 from pipelines.landing.edge import Edge
 from pipelines.lineage.events import Dataset
@@ -167,7 +168,7 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_taken(road: Ca
     words = "1 file with 1 row taken; frozen_columns: added: price; missing: holes, weight; 1 refused and still there"
     assert check.description == words
     assert toy.parts("bronze") == ["brick"]
-    noted = toy.platform.lakehouse.arrow(toy.platform.lakehouse.current(FINDINGS)).to_pylist()
+    noted = toy.platform.lakehouse.snapshot(FINDINGS).arrow().to_pylist()
     assert [(Path(row["delivery"]).name, row["code"], row["treatment"]) for row in noted] == [
         ("b.csv", "frozen_columns", "refused")
     ]
@@ -285,12 +286,12 @@ def test_upkeep_is_nothing_new_and_other_rows_are(road: Callable[..., Road]) -> 
     silver = silver_asset(toy.contract, partitions=DAYS)(unchanged)
     toy.land("part,holes,weight\nbrick,4,2.5\nplate,1,1\n")
     assert toy.run(toy.bronze, silver, start=DAY).success
-    table = toy.platform.lakehouse.delta(toy.table("silver"))
+    table = toy.platform.lakehouse.snapshot(toy.table("silver")).delta
     table.optimize.z_order(["part"])
     compacted = toy.version("silver")
     assert toy.run(toy.bronze, silver, start=DAY).success
     assert toy.version("silver") == compacted
-    toy.platform.lakehouse.delta(toy.table("silver")).delete("part = 'plate'")
+    toy.platform.lakehouse.snapshot(toy.table("silver")).delta.delete("part = 'plate'")
     assert toy.run(toy.bronze, silver, start=DAY).success
     assert sorted(toy.parts("silver")) == ["brick", "plate"]
 

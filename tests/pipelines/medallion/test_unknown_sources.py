@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from pipelines.commands import landing
-from pipelines.contracts.model import load
-from pipelines.governed.asset import GovernedRun, Written, governed_asset
+from pipelines.contracts.load import load
+from pipelines.governed.asset import governed_asset
+from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing import proposal
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources
@@ -59,7 +60,7 @@ def test_a_source_without_contract_is_treated_as_its_domain_declares(
     version = toy.platform.lakehouse.version(table)
     assert (version is None) == (rows is None)
     if rows:
-        found = toy.platform.lakehouse.arrow(toy.platform.lakehouse.current(table)).to_pylist()
+        found = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
         assert sorted((row["id"], row["note"], row["_source_row"]) for row in found) == [("1", "a", 2), ("2", "NA", 3)]
 
 

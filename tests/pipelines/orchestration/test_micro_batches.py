@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from pipelines.errors import DefinitionError, TransientError
-from pipelines.governed.asset import PLATFORM
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.landing.edge import Edge
 from pipelines.landing.zone import Manifest

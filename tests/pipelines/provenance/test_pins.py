@@ -81,7 +81,8 @@ class Factory:
         """Newer data arrives and goes all the way."""
         source = append(self.platform, BRONZE, *names, day=day)
         rows = [
-            block(row["part"], None, row["_partition"]) for row in self.platform.lakehouse.arrow(source).to_pylist()
+            block(row["part"], None, row["_partition"])
+            for row in self.platform.lakehouse.snapshot(source).arrow().to_pylist()
         ]
         typed = write(self.platform, SILVER, rows, inputs={"bronze": source})
         return {BRONZE: source, SILVER: typed, self.gold: self.derive()}

@@ -18,11 +18,10 @@ from assets.platform.quality import data_docs as data_docs_asset
 from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError
-from pipelines.landing.reading import RESCUED
 from pipelines.medallion.decorators import silver_asset
-from pipelines.quality import contract_check
+from pipelines.quality import contract_check, expectations, recorded
 from pipelines.quality.data_docs import data_docs
-from pipelines.tables import TableId
+from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict
 from tests.pipelines import toys
 from tests.pipelines.roads import Road, unchanged
@@ -90,7 +89,7 @@ def judged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> verdict.
 def test_great_expectations_reads_the_recorded_verdict_as_its_own(judged: verdict.Verdict) -> None:
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
 
-    ours = json.loads(json.dumps(contract_check.validation_result(judged), default=str))
+    ours = json.loads(json.dumps(expectations.validation_result(judged), default=str))
     theirs = ExpectationSuiteValidationResultSchema().load(ours)
     assert [result.expectation_config.to_domain_obj().meta["rule"] for result in theirs.results] == [
         *(result.rule.name for result in judged.rules), *(result.rule.name for result in judged.table_rules),
@@ -108,7 +107,7 @@ def test_every_rule_of_a_verdict_has_its_place_in_the_data_docs(judged: verdict.
     validations = [page for page in pages if "validations" in page.parts]
     [suite] = [page for page in pages if "expectations" in page.parts]
     assert len(validations) == 2
-    met = contract_check.validation_result(judged)["statistics"]["successful_expectations"]
+    met = expectations.validation_result(judged)["statistics"]["successful_expectations"]
     assert "silver.toys.sales" in index.read_text(encoding="utf-8")
     rules = [*judged.rules, *judged.table_rules]
     assert [r.rule.name for r in rules if f">{r.rule.name}" not in suite.read_text(encoding="utf-8")] == []
@@ -135,10 +134,10 @@ def test_without_a_verdict_there_are_no_data_docs(tmp_path: Path) -> None:
 
 
 def test_shares_are_compared_with_those_of_the_last_published_version(judged: verdict.Verdict, tmp_path: Path) -> None:
-    assert contract_check.previous_shares(judged.contract, folder=tmp_path) == {}
+    assert recorded.previous_shares(judged.contract, folder=tmp_path) == {}
     contract_check.check_result(judged, folder=tmp_path)
     assert judged.passed
-    assert contract_check.previous_shares(judged.contract, folder=tmp_path) == {"mixed": [1.0, 0.0]}
+    assert recorded.previous_shares(judged.contract, folder=tmp_path) == {"mixed": [1.0, 0.0]}
 
 
 def test_recording_a_verdict_does_not_import_great_expectations() -> None:

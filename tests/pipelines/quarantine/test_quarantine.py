@@ -297,7 +297,7 @@ def test_what_upkeep_wrote_anew_is_found_as_before(quick: Bench) -> None:
     for table, column in (
         (quick.quarantine.bronze, "part"), (quick.quarantine.at.table, RECORD_ID), (decisions.DECISIONS, "note"),
     ):  # fmt: skip
-        house.delta(table).optimize.z_order([column])
+        house.snapshot(table).delta.optimize.z_order([column])
     after = quick.quarantine.record(plate)
     assert after | {"version": before["version"]} == before
     assert quick.quarantine.states()["discarded"] == 1

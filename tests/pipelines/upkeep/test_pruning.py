@@ -14,6 +14,7 @@ from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse import time_travel
+from pipelines.orchestration import event_pruning
 from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.provenance.pins import Pins
 from pipelines.tables import TableVersion
@@ -50,7 +51,7 @@ def test_a_log_begins_at_the_oldest_pinned_version_and_both_engines_read_from_th
     assert parts(platform, pinned) == MANY[:23]
     assert parts(platform, platform.lakehouse.current(BRONZE)) == MANY
     with pytest.raises(NotFoundError, match=f"{BRONZE}@{pinned.version - 1}: its log does not hold it"):
-        platform.lakehouse.rows(TableVersion(BRONZE, pinned.version - 1))
+        platform.lakehouse.snapshot(TableVersion(BRONZE, pinned.version - 1))
     assert time_travel.commits(platform.lakehouse, BRONZE)[-1].at == pinned
     assert parts(platform, append(platform, BRONZE, "z")) == [*MANY, "z"]
     assert records.checkpoint_and_clean(platform, Pins({pinned: frozenset({"toys.model@1"})}), keep=NOW) == []
@@ -112,11 +113,11 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def test_events_of_old_runs_go_and_what_dagster_knows_of_assets_stays(instance: dg.DagsterInstance) -> None:
     run_id = dg.materialize([bricks], instance=instance).run_id
-    assert records.run_events(instance) is None
+    assert event_pruning.run_events(instance) is None
     assert instance.all_logs(run_id)
     later = dg.Definitions(assets=[bricks], jobs=[dg.define_asset_job("later")]).resolve_job_def("later")
     started = instance.create_run_for_job(later)
-    done = records.run_events(instance, keep=NOW)
+    done = event_pruning.run_events(instance, keep=NOW)
     assert done is not None
     assert done.bytes_freed > 0
     assert instance.all_logs(run_id) == []
@@ -132,4 +133,4 @@ def test_events_of_old_runs_go_and_what_dagster_knows_of_assets_stays(instance: 
 def test_where_dagster_keeps_events_elsewhere_nothing_is_removed() -> None:
     with dg.DagsterInstance.ephemeral() as elsewhere:
         dg.materialize([bricks], instance=elsewhere)
-        assert records.run_events(elsewhere, keep=NOW) is None
+        assert event_pruning.run_events(elsewhere, keep=NOW) is None

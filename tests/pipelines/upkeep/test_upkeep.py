@@ -20,8 +20,8 @@ from pipelines.cost.focus import COSTS
 from pipelines.engine.session import Engine
 from pipelines.errors import ContractError
 from pipelines.governed.platform import Platform
-from pipelines.lakehouse import time_travel
-from pipelines.lakehouse.base import PROPERTIES
+from pipelines.lakehouse import delta_commits, time_travel
+from pipelines.lakehouse.delta_commits import PROPERTIES
 from pipelines.lakehouse.staging import Append, Overwrite
 from pipelines.provenance.pins import Pins
 from pipelines.settings import PROJECT
@@ -99,7 +99,7 @@ def test_rows_lie_in_the_order_of_the_cluster_columns(each_engine: Engine, tmp_p
         write(platform, SILVER, [block("x", (7.0 * count) % 10)], Append("test", count), by=())
     [done] = maintenance.compact(platform, told=TOLD)
     assert (done.files_after, done.words) == (1, "ordered by weight")
-    weights = platform.lakehouse.arrow(platform.lakehouse.current(SILVER))["weight"].to_pylist()
+    weights = platform.lakehouse.snapshot(SILVER).arrow()["weight"].to_pylist()
     assert weights == sorted(weights) == [float(weight) for weight in range(10)]
     assert platform.lakehouse.read(platform.lakehouse.current(SILVER)).count() == 10
 
@@ -123,7 +123,7 @@ def test_costs_are_recorded_while_their_table_is_compacted(embedded: Platform) -
         assert maintenance.vacuum(embedded, Pins(), told=TOLD) == []
     recorder.join()
     assert compacted
-    found = embedded.lakehouse.arrow(embedded.lakehouse.current(COSTS))["part"].to_pylist()
+    found = embedded.lakehouse.snapshot(COSTS).arrow()["part"].to_pylist()
     assert sorted(found) == sorted(map(str, [*range(maintenance.SPARED_FILES + 1), *range(40)]))
 
 
@@ -184,7 +184,7 @@ def test_vacuum_keeps_the_newest_and_the_pinned_version_and_frees_the_rest(platf
     assert not litter.exists()
     assert parts(platform, pinned) == ["pinned"]
     assert parts(platform, platform.lakehouse.current(SILVER)) == ["newest"]
-    assert len(time_travel.missing_files(platform.lakehouse, lost)) == 2
+    assert len(platform.lakehouse.snapshot(lost).missing_files()) == 2
     assert maintenance.vacuum(platform, pins, told=TOLD, keep=NOW) == []
 
 
@@ -202,13 +202,13 @@ def test_tables_keep_their_log_whoever_writes_them(platform: Platform) -> None:
     write(platform, SILVER, [block("a")], by=())
     write(platform, SILVER, [{"part": "b"}], by=(), schema=pa.schema([("part", pa.string())]))
     for table in (BRONZE, SILVER):
-        maintenance.prepared(house, table)
+        delta_commits.newest_version(house, table)
         at = house.current(table)
-        assert dict(house.delta(table).metadata().configuration) == PROPERTIES
-        maintenance.prepared(house, table)
+        assert dict(house.snapshot(table).delta.metadata().configuration) == PROPERTIES
+        delta_commits.newest_version(house, table)
         assert house.current(table) == at
     assert parts(platform, house.current(SILVER)) == ["b"]
-    assert dict(house.delta(BRONZE, 0).metadata().configuration) == PROPERTIES
+    assert dict(house.snapshot(TableVersion(BRONZE, 0)).delta.metadata().configuration) == PROPERTIES
 
 
 def test_upkeep_waits_for_a_writer_and_loses_none_of_its_rows(embedded: Platform) -> None:

@@ -20,8 +20,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts.model import Column, Contract
 from pipelines.engine.session import Engine
 from pipelines.errors import ContractError, VerdictError
-from pipelines.landing.reading import MALFORMED, RESCUED
-from pipelines.tables import TableId
+from pipelines.tables import MALFORMED, RESCUED, TableId
 from pipelines.verdict import text_values, verdict
 from tests.pipelines import toys
 from tests.pipelines.toys import number, row_rule, text, whole

@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.governed.asset import PLATFORM
+from pipelines.definitions import new_deliveries
+from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.landing.edge import Edge
-from pipelines.orchestration.new_deliveries import fresh_deliveries, new_deliveries, requests
+from pipelines.orchestration.new_deliveries import fresh_deliveries, requests
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.pipelines import toys

@@ -1,0 +1,48 @@
+"""`goldpath cost`: what runs cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+
+app = typer.Typer(help="What runs cost.", no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """What runs cost."""
+
+
+@app.command("report")
+def cost_report(
+    by: Annotated[str, typer.Option(metavar="TAG", help="A cost tag, or a FOCUS column.")] = "workload_class",
+    as_json: AsJson = False,
+) -> None:
+    """What asset runs cost, by a tag, largest first.
+
+    Example: `goldpath cost report --by cost_centre`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.cost import focus, report
+
+        rows = report.report(platform.lakehouse.snapshot(focus.COSTS).arrow(), by=by)
+        if as_json:
+            print_json(rows)
+        else:
+            _show_costs(rows, by)
+
+
+def _show_costs(rows: list[dict[str, Any]], by: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(by)
+    for column in ("cost", "currency", "asset runs"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row[by], f"{row['cost']:.6f}", row["currency"], str(row["runs"]))
+    Console().print(table)

@@ -1,0 +1,44 @@
+"""`goldpath dev`: the servers of the platform on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.commands.invocation import errors_shown, prepared_settings
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+
+def dev(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Dagster's port.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
+    ray_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Ray's port; else a free one.")] = None,
+    ray_dashboard: Annotated[bool, typer.Option("--ray-dashboard", help="Ray's own pages too (700 MB).")] = False,
+    ray_dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of those pages.")] = 8265,
+) -> None:
+    """Runs Dagster, MLflow, Ray and what was deployed last, on this machine alone, until Ctrl-C.
+
+    Example: `goldpath dev --port 3100`
+    """
+    with errors_shown():
+        settings = prepared_settings()
+        from rich.console import Console
+
+        from pipelines.commands.dev_servers import DevPorts, run
+
+        run(
+            settings,
+            console=Console(),
+            redeploy=_redeploy,
+            at=DevPorts(port, mlflow_port, ray_port, ray_dashboard_port),
+            ray_dashboard="on" if ray_dashboard else "off",
+        )
+
+
+def _redeploy(settings: Settings) -> str | None:
+    from serving import deploy
+
+    return deploy.redeploy(settings).url if deploy.current(settings) else None

@@ -1,0 +1,41 @@
+"""Cost rows added up by a tag or by a column, for people."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNTAGGED = "(none)"
+
+
+def report(rows: pa.Table, *, by: str) -> list[dict[str, Any]]:
+    """Cost by a tag or a FOCUS column, largest first.
+
+    Args:
+        rows: Rows of `ops/platform/costs`.
+        by: A tag (`workload_class`, `cost_centre`, …) or a column (`ResourceId`, `SkuId`, `x_run_id`, …).
+
+    Raises:
+        SettingsError: if no row has such a tag or column.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    tagged = [(row, json.loads(row["Tags"])) for row in rows.to_pylist()]
+    if tagged and not any(by in tags or by in row for row, tags in tagged):
+        raise SettingsError(
+            object=f"cost report by {by!r}",
+            observed="no cost row has it",
+            expected=f"a tag ({', '.join(sorted({name for _, tags in tagged for name in tags}))}) or a FOCUS column",
+            next_step="use one of these names with --by",
+        )
+    for row, tags in tagged:
+        name = str(tags.get(by, row.get(by, UNTAGGED)))
+        group = groups.setdefault(name, {by: name, "cost": 0.0, "currency": row["BillingCurrency"], "runs": set()})
+        group["cost"] += row["BilledCost"]
+        group["runs"].add((row["x_run_id"], row["ResourceId"]))
+    ranked = sorted(groups.values(), key=lambda group: -group["cost"])
+    return [group | {"runs": len(group["runs"])} for group in ranked]

@@ -1,0 +1,136 @@
+"""One way to a Ray cluster: the one that is configured, else the one that runs on this machine, else a new one.
+
+A cluster on this machine listens on loopback alone and asks for a token, which lies in `<home>/ray/token`. The process
+that started a cluster ends it; every other process only disconnects.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.errors import EngineError
+from pipelines.machine import ports
+from pipelines.machine.ray_environment import (
+    NAMESPACE,
+    OBJECT_STORE_BYTES,
+    cpu_slots,
+    prepare_environment,
+    session_folder,
+)
+from pipelines.machine.ray_head import running
+from pipelines.settings import Settings
+
+ANSWER_SECONDS = 10.0
+START_ATTEMPTS = 3
+
+Origin = Literal["configured", "running", "started", "joined"]
+
+
+@dataclass(slots=True)
+class RayCluster:
+    """This process's connection.
+
+    `origin` says where the cluster came from: `configured` by GOLDPATH_RAY_ADDRESS, found `running` on this machine,
+    `started` by this process, or `joined` because this process was connected already.
+    """
+
+    address: str
+    origin: Origin
+
+    def shutdown(self) -> None:
+        """Ends what `connect` began: the cluster if it was started, else the connection; nothing if it was joined."""
+        import ray
+
+        if self.origin != "joined" and ray.is_initialized():
+            ray.shutdown()
+
+    def __enter__(self) -> RayCluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+
+def connect(settings: Settings) -> RayCluster:
+    """Connects this process to a Ray cluster, and starts one in it where there is none.
+
+    Raises:
+        EngineError: if the configured or running cluster does not answer, or Ray was imported too early.
+    """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return RayCluster(sys.modules["ray"].get_runtime_context().gcs_address, "joined")
+    prepare_environment(settings)
+    import ray
+
+    if settings.ray_address:
+        return _join(settings.ray_address, "configured")
+    _require_loopback()
+    address = running(settings)
+    if address:
+        return _join(address, "running")
+    _start_here(settings)
+    return RayCluster(ray.get_runtime_context().gcs_address, "started")
+
+
+def _start_here(settings: Settings) -> None:
+    """Starts a head in this process. On a machine that is busy or new, its servers can miss Ray's own 30 seconds."""
+    import ray
+
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpu_slots(),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                namespace=NAMESPACE,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _temp_dir=str(session_folder(settings)),
+            )
+            return
+        except (RuntimeError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                raise EngineError(
+                    object="Ray on this machine",
+                    observed=str(error).splitlines()[0],
+                    expected=f"a cluster that starts within {START_ATTEMPTS} attempts",
+                    next_step="free some of the machine's processor time and run it again",
+                ) from error
+
+
+def _require_loopback() -> None:
+    """Raises EngineError if Ray was loaded before it could be told to keep to loopback: it would wait for ever."""
+    from ray.util import get_node_ip_address
+
+    if get_node_ip_address() != ports.LOOPBACK:
+        raise EngineError(
+            object="Ray in this process",
+            observed=f"it was imported before its environment was set, and would use {get_node_ip_address()}",
+            expected=f"a cluster on {ports.LOOPBACK} alone",
+            next_step="call pipelines.machine.ray_environment.prepare_environment before the first `import ray`",
+        )
+
+
+def _join(address: str, origin: Origin) -> RayCluster:
+    import ray
+    from ray.exceptions import RayError
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        # Ray itself tries a dead address for a quarter of an hour.
+        if port.isdigit() and not ports.wait_open(int(port), seconds=ANSWER_SECONDS, host=host):
+            raise ConnectionError(f"nobody accepts connections within {ANSWER_SECONDS:.0f} s")
+        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, RayError) as error:
+        raise EngineError(
+            object=f"Ray cluster {address}",
+            observed=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            expected="a cluster that answers",
+            next_step="start `goldpath dev`" if origin == "running" else "correct GOLDPATH_RAY_ADDRESS, or unset it",
+        ) from error
+    return RayCluster(address, origin)
