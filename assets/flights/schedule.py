@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from assets.flights.arrivals import MISSING, flight_lines, source_file
+from assets.flights.deliveries import MISSING, flight_lines, source_file
 
 DAY_MINUTES = 1440
 

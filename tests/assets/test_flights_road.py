@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from assets.flights import bronze, silver
-from assets.flights.arrivals import flight_lines, land
+from assets.flights.deliveries import flight_lines, land
 from assets.flights.schedule import ScheduledFlight, scheduled_flights
 from pipelines.governed.platform import Platform
 from pipelines.landing.zone import Delivery

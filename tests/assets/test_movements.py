@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.flights import gold
-from assets.flights.arrivals import MISSING, flight_lines
+from assets.flights.deliveries import MISSING, flight_lines
 from assets.flights.movements import aircraft_moved, bronze_movements, movements, silver_movements
 from assets.flights.schedule import scheduled_flights
 from feature_repo.flights import OBJECTS, VIEWS

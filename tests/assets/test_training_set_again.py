@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.flights import bronze, features, gold, silver
-from assets.flights.arrivals import land
+from assets.flights.deliveries import land
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.content_digest import content_digest
 from pipelines.provenance import rebuild

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from assets.flights import bronze, silver
-from assets.flights.arrivals import land
+from assets.flights.deliveries import land
 from pipelines.governed.platform import Platform
 from pipelines.tables import TableId
 from tests.conftest import Materialize

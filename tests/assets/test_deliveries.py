@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.flights.arrivals import Arrivals, land, source_file
+from assets.flights.deliveries import Arrivals, land, source_file
 from pipelines.errors import LandingError
 from pipelines.landing.zone import Landing
 
