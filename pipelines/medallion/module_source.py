@@ -59,11 +59,11 @@ class Module:
             statement = copy.copy(statement)
             statement.decorator_list = []
         imports: list[Import] = []
-        for node in ast.walk(statement):
-            if isinstance(node, DEFINITION):
-                node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
-            elif isinstance(node, IMPORT):
-                imports += [target for _, target in _imported(node, self.package)]
+        for part in _with_inner(statement):
+            if isinstance(part, DEFINITION):
+                part.body = [inner for inner in part.body if not _is_text(inner)] or [ast.Pass()]
+            elif isinstance(part, IMPORT):
+                imports += [target for _, target in _imported(part, self.package)]
         return ast.unparse(statement), imports
 
     def at_line(self, line: int) -> list[int]:
@@ -161,6 +161,14 @@ def _names_bound(node: ast.AST) -> list[str]:
     if isinstance(node, DEFINITION):
         return [node.name]
     return [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
+
+
+def _with_inner(statement: ast.AST) -> Iterator[ast.AST]:
+    """A statement and all statements in its blocks."""
+    yield statement
+    for block in ("body", "handlers", "cases", "orelse", "finalbody"):
+        for inner in getattr(statement, block, ()):
+            yield from _with_inner(inner)
 
 
 def _is_text(statement: ast.stmt) -> bool:
