@@ -177,8 +177,8 @@ class _Start:
         with self.interrupts.held():
             server = start()
             if server.child:
-                ask_with = signal.SIGINT if server.name == "Dagster" else signal.SIGTERM
-                self.stack.callback(server.child.stop, ask_with=ask_with)
+                stop_signal = signal.SIGINT if server.name == "Dagster" else signal.SIGTERM
+                self.stack.callback(server.child.stop, stop_signal=stop_signal)
         return server
 
     def _ray(self, at: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
