@@ -17,10 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.commands.examination import PROJECT
 from pipelines.landing.zone import Landing
 from pipelines.machine import ports
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from serving import access
 from serving.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, Fill

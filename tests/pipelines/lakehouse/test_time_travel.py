@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.commands.examination import PROJECT
 from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
@@ -31,6 +29,7 @@ from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
+from tests.goldpath_process import environment
 from tests.pipelines import toys
 from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 from tests.pipelines.toys import number, text
@@ -149,7 +148,7 @@ class Derived:
         self.materialize(self.platform, [self.asset])
         return self.platform.lakehouse.current(self.table)
 
-    def rebuild(self, at: TableVersion, **options: Any) -> rebuild.Rebuilt:
+    def rebuild_version(self, at: TableVersion, **options: Any) -> rebuild.Rebuilt:
         return rebuild.rebuild(self.platform, rebuild.of_version(self.platform, at), **options)
 
 
@@ -179,12 +178,12 @@ def test_a_version_rebuilt_after_its_inputs_changed_has_the_same_content(
     write(toy.platform, SILVER, [block(f"{n}", n / 3) for n in range(1, 60)])
     second = toy.run()
     output = tmp_path / "rebuilt.parquet"
-    rebuilt = toy.rebuild(first, output=output)
+    rebuilt = toy.rebuild_version(first, output=output)
     assert (rebuilt.same_content, rebuilt.rows, rebuilt.rebuilt_rows) == (True, 50, 50)
     assert rebuilt.digest == rebuilt.rebuilt_digest == content_digest(toy.platform.lakehouse.snapshot(first).arrow())
     assert content_digest(pq.read_table(output)) == rebuilt.digest
-    assert toy.rebuild(second).same_content
-    assert toy.rebuild(second).digest != rebuilt.digest
+    assert toy.rebuild_version(second).same_content
+    assert toy.rebuild_version(second).digest != rebuilt.digest
 
 
 def test_a_version_whose_rows_the_transform_does_not_produce_has_other_content(derived: Callable[[], Derived]) -> None:
@@ -205,7 +204,7 @@ def test_a_rebuild_whose_inputs_were_vacuumed_is_an_error_that_names_them(derive
     write(toy.platform, SILVER, [block("b")])
     maintenance.vacuum(toy.platform, Pins(), told={}, keep=NOW)
     with pytest.raises(NotFoundError, match=f"inputs of {at}: gone: {used}"):
-        toy.rebuild(at)
+        toy.rebuild_version(at)
 
 
 def test_a_rebuild_of_a_version_that_no_run_of_a_gold_asset_wrote_is_an_error(derived: Callable[[], Derived]) -> None:
@@ -215,7 +214,7 @@ def test_a_rebuild_of_a_version_that_no_run_of_a_gold_asset_wrote_is_an_error(de
         rebuild.rebuild(toy.platform, rebuild.of_version(toy.platform, at))
     toy.platform.lakehouse.record(toy.table, pa.table({"part": ["by hand"]}))
     with pytest.raises(NotFoundError, match="its commit names none"):
-        toy.rebuild(toy.platform.lakehouse.current(toy.table))
+        toy.rebuild_version(toy.platform.lakehouse.current(toy.table))
 
 
 #: `goldpath` in a project with one more gold table, whose contract is the first argument.
@@ -244,8 +243,7 @@ def goldpath(
         materialize(platform, [asset])
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "DAGSTER_"))}
-        env |= {"PYTHONPATH": str(PROJECT), "GOLDPATH_HOME": str(tmp_path / "home"), "COLUMNS": "150", "NO_COLOR": "1"}
+        env = environment(tmp_path / "home")
         options = [argument.format(gold=contract.table) for argument in arguments]
         command = [sys.executable, "-c", GOLDPATH, str(contract.path), *options]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env, cwd=tmp_path)
@@ -281,5 +279,5 @@ def test_goldpath_rebuild_reports_the_same_content_and_writes_the_rows(
     report = json.loads(goldpath("rebuild", f"{{gold}}@{before['version']}", "--json").stdout)
     assert (report["same_content"], report["inputs"]) == (True, before["inputs"])
     refused = goldpath("rebuild")
-    assert (refused.returncode, "not exactly one thing" in refused.stderr) == (1, True)
+    assert (refused.returncode, "not exactly one version" in refused.stderr) == (1, True)
     assert "no such version" in goldpath("rebuild", "--model", "toys.model", "--version", "1").stderr

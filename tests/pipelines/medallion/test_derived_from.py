@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.commands.examination import PROJECT
+from pipelines.settings import PROJECT
 
 TRANSFORM = '''
 def rows(rows):
