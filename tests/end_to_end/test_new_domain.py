@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.commands.examination import PROJECT
+from pipelines.settings import PROJECT
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FIRST = [

@@ -13,7 +13,7 @@ from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, silver_asset
-from pipelines.orchestration.replays import Which, replay
+from pipelines.orchestration.replays import RowSelection, replay
 from pipelines.quarantine.decisions import recorded
 from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
@@ -114,7 +114,7 @@ class Bench:
         return replay(
             self.platform,
             self.table,
-            Which(**which),
+            RowSelection(**which),
             note=note,
             by=by,
             definitions=self.definitions,

@@ -1,4 +1,4 @@
-"""Writers that no lock holds apart, as those of several machines: of two commits that meet one is a conflict."""
+"""Concurrent commits of writers that share no lock, as on several machines: the slower one gets a CommitConflict."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from pipelines.tables import PARTITION, TableId
 TABLE = TableId("silver", "toys", "blocks")
 SCHEMA = pa.schema([("part", pa.string()), ("holes", pa.int64()), (PARTITION, pa.string())])
 WRITERS = 3
-Writer = Callable[[EmbeddedLakehouse, int], Append | Merge | Overwrite]
 
 
 def no_engine() -> Engine:
-    raise AssertionError("these writers stage Arrow alone")
+    raise AssertionError("these writers stage only Arrow batches")
 
 
 @pytest.fixture
 def houses(tmp_path: Path) -> list[EmbeddedLakehouse]:
-    """One lakehouse as several machines see it, each with locks of its own."""
+    """One lakehouse as several machines have it, each with its own locks."""
     root = str(tmp_path / "lakehouse")
     return [EmbeddedLakehouse(root=root, engine=no_engine, locks=tmp_path / f"locks_{n}") for n in range(WRITERS)]
 
@@ -41,16 +40,15 @@ def staged(house: EmbeddedLakehouse, rows: Sequence[tuple[str, int]], day: str =
 
 
 def rows_of(house: EmbeddedLakehouse) -> list[tuple[str, int]]:
-    found = house.snapshot(TABLE).arrow().to_pylist()
-    return sorted((row["part"], row["holes"]) for row in found)
+    return sorted((row["part"], row["holes"]) for row in house.snapshot(TABLE).arrow().to_pylist())
 
 
-def meet(houses: list[EmbeddedLakehouse], work: Callable[[int, EmbeddedLakehouse], None]) -> int:
-    """Each house works at the same moment, and again after a conflict; how many conflicts there were."""
+def work_at_once(houses: list[EmbeddedLakehouse], work: Callable[[int, EmbeddedLakehouse], None]) -> int:
+    """Runs the work on all lakehouses at the same time, each until it has no conflict; returns the conflicts' number."""
     conflicts = []
     barrier = threading.Barrier(len(houses))
 
-    def one(number: int) -> None:
+    def work_until_committed(number: int) -> None:
         barrier.wait()
         while True:
             try:
@@ -59,52 +57,51 @@ def meet(houses: list[EmbeddedLakehouse], work: Callable[[int, EmbeddedLakehouse
                 conflicts.append(conflict)
 
     with ThreadPoolExecutor(len(houses)) as pool:
-        list(pool.map(one, range(len(houses))))
+        list(pool.map(work_until_committed, range(len(houses))))
     return len(conflicts)
 
 
-def test_a_batch_is_appended_by_one_of_all_that_have_it(houses: list[EmbeddedLakehouse]) -> None:
+def test_a_batch_that_several_writers_append_is_in_the_table_once(houses: list[EmbeddedLakehouse]) -> None:
     conflicts = 0
     for batch in range(12):
 
         def append(number: int, house: EmbeddedLakehouse, batch: int = batch) -> None:
             house.commit(TABLE, staged(house, [(f"part {batch}", batch)]), Append("ingest", batch), metadata={})
 
-        conflicts += meet(houses, append)
+        conflicts += work_at_once(houses, append)
     assert rows_of(houses[0]) == sorted((f"part {batch}", batch) for batch in range(12))
     assert houses[0].batch(TABLE, "ingest") == 11
     assert conflicts > 0
 
 
 @pytest.mark.parametrize("partitions", [("2013-01-01",), None], ids=["a day", "the whole table"])
-def test_of_replacements_that_meet_one_stays_whole(
+def test_concurrent_replacements_leave_the_rows_of_exactly_one(
     houses: list[EmbeddedLakehouse], tmp_path: Path, partitions: tuple[str, ...] | None
 ) -> None:
-    """Also of a table that has no rows yet, where a replacement removes no file that the other could miss."""
+    """The tables have no rows yet: no commit removes a file that another one removed, so only COMMIT_APP conflicts."""
     conflicts = 0
-    for time in range(8):
-        table = TableId("silver", "toys", f"blocks_{time}")
+    for attempt in range(8):
+        table = TableId("silver", "toys", f"blocks_{attempt}")
 
         def replace(number: int, house: EmbeddedLakehouse, table: TableId = table) -> None:
             rows = staged(house, [(f"a {number}", 1), (f"b {number}", 1)])
             house.commit(table, rows, Overwrite(partitions), metadata={})
 
-        conflicts += meet(houses, replace)
-        found = houses[0].snapshot(table).arrow()["part"].to_pylist()
-        assert sorted(found) in [[f"a {number}", f"b {number}"] for number in range(WRITERS)]
+        conflicts += work_at_once(houses, replace)
+        parts = houses[0].snapshot(table).arrow()["part"].to_pylist()
+        assert sorted(parts) in [[f"a {number}", f"b {number}"] for number in range(WRITERS)]
     assert conflicts > 0
 
 
-def test_a_batch_is_merged_by_one_of_all_that_have_it(houses: list[EmbeddedLakehouse]) -> None:
+def test_a_batch_that_several_writers_merge_is_in_the_table_once(houses: list[EmbeddedLakehouse]) -> None:
     conflicts = 0
     for batch in range(6):
-        merge = Merge(("part",), "true", "merged", batch)
 
-        def one(number: int, house: EmbeddedLakehouse, batch: int = batch, merge: Merge = merge) -> None:
+        def merge(number: int, house: EmbeddedLakehouse, batch: int = batch) -> None:
             rows = [("brick", batch), (f"part {batch}", batch)]
             clean = staged(house, rows).where(PARTITION, "2013-01-01").select(["part", "holes"])
-            house.commit(TABLE, clean, merge, metadata={})
+            house.commit(TABLE, clean, Merge(("part",), "true", "merged", batch), metadata={})
 
-        conflicts += meet(houses, one)
+        conflicts += work_at_once(houses, merge)
     assert rows_of(houses[0]) == sorted([("brick", 5), *((f"part {batch}", batch) for batch in range(6))])
     assert conflicts > 0
