@@ -1,4 +1,4 @@
-"""The code location: every asset, job, schedule and sensor; the one door through which assets reach Dagster."""
+"""The code location that Dagster loads: all assets, jobs, schedules, sensors and resources."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from pipelines.tables import TableId
 
 
 def asset_modules() -> Iterator[ModuleType]:
-    """Every module below `assets/`.
+    """Imports and yields every module below `assets/`.
 
     Raises:
-        DefinitionError: for a folder with modules that is no package: Python would pass over it.
+        DefinitionError: for a folder with modules but no `__init__.py`, which Python would skip.
     """
     for root in map(Path, assets.__path__):
         for path in sorted(root.glob("*/*.py")):
@@ -38,20 +38,20 @@ def asset_modules() -> Iterator[ModuleType]:
                 raise DefinitionError(
                     object=f"folder {path.parent}",
                     observed=f"{path.name}, and no __init__.py beside it",
-                    expected="a package, or Python passes over what the folder declares",
+                    expected="a package, since Python skips a folder without __init__.py",
                     next_step=f"add an empty {path.parent.name}/__init__.py",
                 )
-    for found in pkgutil.walk_packages(assets.__path__, "assets."):
-        yield importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(assets.__path__, "assets."):
+        yield importlib.import_module(module.name)
 
 
 def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """The assets of the modules.
+    """The assets that the modules define, and the specs of external assets that they list.
 
     Raises:
-        DefinitionError: for an asset that was not made by one of our decorators, or two assets with one key.
+        DefinitionError: for an asset that was not made by one of Goldpath's decorators, or two assets with one key.
     """
-    found: dict[int, dg.AssetsDefinition | dg.AssetSpec] = {}
+    by_id: dict[int, dg.AssetsDefinition | dg.AssetSpec] = {}
     declared: dict[dg.AssetKey, dg.AssetsDefinition] = {}
     for module in modules:
         for name, value in vars(module).items():
@@ -72,10 +72,10 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
                             expected="one declaration for each key",
                             next_step="rename one of them",
                         )
-                found[id(value)] = value
+                by_id[id(value)] = value
             elif isinstance(value, list) and value and isinstance(value[0], dg.AssetSpec):
-                found |= {id(spec): spec for spec in value}  # what others own: it has no run to govern
-    return list(found.values())
+                by_id |= {id(spec): spec for spec in value}  # external assets: they have no run to govern
+    return list(by_id.values())
 
 
 def all_contracts() -> dict[TableId, Contract]:
@@ -109,6 +109,7 @@ def shared_platform() -> Platform:
 
 
 def _pushed_tables() -> list[TableId]:
+    """The bronze tables of pushed sources."""
     return [source.bronze.table for source in push_sources().values()]
 
 

@@ -1,5 +1,5 @@
-"""What can be typed after `goldpath`?
+"""Which commands does `goldpath` have?
 
 May import everything; `serving` inside functions.
-A new command or group is a module here, registered in `app`.
+Add a new command or group as a module here, and register it in `app`.
 """

@@ -1,4 +1,4 @@
-"""`goldpath`: the commands. Each imports what it needs when it runs, so that help appears at once."""
+"""`goldpath` with all its commands. Each command imports what it needs when it runs, so that help needs no library."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ for command in (demo, dev, doctor, materialize, rebuild, push, jars):
 
 @app.callback()
 def main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the stack of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
 ) -> None:
     invocation.debug = debug

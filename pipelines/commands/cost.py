@@ -1,4 +1,4 @@
-"""`goldpath cost`: what runs cost."""
+"""`goldpath cost`: the cost of asset runs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json
 
-app = typer.Typer(help="What runs cost.", no_args_is_help=True)
+app = typer.Typer(help="The cost of asset runs.", no_args_is_help=True)
 
 
 @app.callback()
 def main() -> None:
-    """What runs cost."""
+    """The cost of asset runs."""
 
 
 @app.command("report")
 def cost_report(
-    by: Annotated[str, typer.Option(metavar="TAG", help="A cost tag, or a FOCUS column.")] = "workload_class",
+    by: Annotated[str, typer.Option(metavar="TAG", help="A cost tag or a FOCUS column.")] = "workload_class",
     as_json: AsJson = False,
 ) -> None:
-    """What asset runs cost, by a tag, largest first.
+    """The cost of asset runs, summed by a tag, largest first.
 
     Example: `goldpath cost report --by cost_centre`
     """
@@ -37,12 +37,8 @@ def cost_report(
 
 def _show_costs(rows: list[dict[str, Any]], by: str) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(by)
-    for column in ("cost", "currency", "asset runs"):
-        table.add_column(column, justify="right")
+    table = plain_table(by, "cost", "currency", "asset runs", right=("cost", "currency", "asset runs"))
     for row in rows:
         table.add_row(row[by], f"{row['cost']:.6f}", row["currency"], str(row["runs"]))
     Console().print(table)

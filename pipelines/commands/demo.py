@@ -1,4 +1,4 @@
-"""`goldpath demo`: the whole loop over real flights, in this process."""
+"""`goldpath demo`: from landed files to served predictions on real flights, in this process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from pipelines.commands.invocation import errors_shown, prepared_settings
 
 def demo(
     through: Annotated[
-        str, typer.Option(metavar="YYYY-MM-DD", help="Last day to land before the replayed week.")
+        str, typer.Option(metavar="YYYY-MM-DD", help="The last day that lands before the replayed week.")
     ] = "2013-10-31",
-    days: Annotated[int | None, typer.Option(min=1, help="Land only this many days before it.")] = None,
-    engine: Annotated[
-        Literal["embedded", "spark"] | None, typer.Option(help="Who computes tables; else GOLDPATH_ENGINE.")
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Land this many days, up to that one. [default: all since 1 January]")
     ] = None,
-    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve until Ctrl-C.")] = False,
+    engine: Annotated[
+        Literal["embedded", "spark"] | None,
+        typer.Option(help="The engine that computes tables. [default: GOLDPATH_ENGINE]"),
+    ] = None,
+    keep_serving: Annotated[
+        bool, typer.Option("--keep-serving", help="Keep the service running until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """From landed files to a served prediction that is traced back to its source row.
+    """Runs the platform on a year of real flights, from landed files to a served prediction and back to its source row.
 
     Example: `goldpath demo --days 60 --keep-serving`
     """
@@ -36,11 +41,12 @@ def demo(
 
 
 def _day(text: str) -> date:
+    """The day that an option gives; raises SettingsError if it is none."""
     from pipelines.errors import SettingsError
 
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise SettingsError(
-            object="--through", observed=repr(text), expected="a day, YYYY-MM-DD", next_step="write it as 2013-10-31"
+            object="--through", observed=repr(text), expected="a day as YYYY-MM-DD", next_step="write it as 2013-10-31"
         ) from None

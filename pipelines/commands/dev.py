@@ -1,4 +1,4 @@
-"""`goldpath dev`: the servers of the platform on this machine, until Ctrl-C."""
+"""`goldpath dev`: runs the servers of the platform on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Dagster's port.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
-    ray_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Ray's port; else a free one.")] = None,
-    ray_dashboard: Annotated[bool, typer.Option("--ray-dashboard", help="Ray's own pages too (700 MB).")] = False,
-    ray_dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of those pages.")] = 8265,
+    ray_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Ray's port. [default: a free one]")] = None,
+    ray_dashboard: Annotated[bool, typer.Option("--ray-dashboard", help="Run Ray's dashboard too (700 MB).")] = False,
+    ray_dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of Ray's dashboard.")] = 8265,
 ) -> None:
-    """Runs Dagster, MLflow, Ray and what was deployed last, on this machine alone, until Ctrl-C.
+    """Runs Dagster, MLflow, Ray and the model that was deployed last, on loopback only, until Ctrl-C.
 
     Example: `goldpath dev --port 3100`
     """
@@ -33,12 +33,13 @@ def dev(
             settings,
             console=Console(),
             redeploy=_redeploy,
-            at=DevPorts(port, mlflow_port, ray_port, ray_dashboard_port),
+            server_ports=DevPorts(port, mlflow_port, ray_port, ray_dashboard_port),
             ray_dashboard="on" if ray_dashboard else "off",
         )
 
 
 def _redeploy(settings: Settings) -> str | None:
-    from serving import deploy
+    """Serves the model that was deployed last and returns its address; None if none was deployed."""
+    from serving.predict import deploy
 
     return deploy.redeploy(settings).url if deploy.current(settings) else None

@@ -1,7 +1,7 @@
-"""`goldpath dev`: every server of the platform on this machine, until Ctrl-C; then none of them.
+"""The servers of `goldpath dev`: started on this machine, watched until Ctrl-C, then stopped with their processes.
 
-Ray, Dagster (web pages, daemon and one code server) and MLflow each run in a session of their own, and end with it.
-What was deployed last is served again.
+Ray, Dagster (web pages, daemon and one code server) and MLflow each run in a session of their own, of which every
+process is stopped. The model that was deployed last is served again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 DAGSTER_PORT = 3000
 MLFLOW_PORT = 5000
 START_SECONDS = 180.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
 class DevPorts:
-    """The loopback ports of the servers; Ray's is any free one if None. Serving's is GOLDPATH_SERVING_PORT."""
+    """The loopback ports of the servers; None takes a free one. The prediction service has GOLDPATH_SERVING_PORT."""
 
     dagster: int = DAGSTER_PORT
     mlflow: int = MLFLOW_PORT
@@ -45,7 +45,14 @@ class DevPorts:
 
 @dataclass(slots=True)
 class Server:
-    """A server that was started here, or that ran already (`child` is None)."""
+    """A server.
+
+    Attributes:
+        name: Its name for people.
+        address: Its URL, or host and port.
+        note: What a user finds there, or how to get access.
+        child: Its process; None for a server that ran before.
+    """
 
     name: str
     address: str
@@ -58,29 +65,29 @@ def run(
     *,
     console: Console,
     redeploy: Callable[[Settings], str | None],
-    at: DevPorts | None = None,
+    server_ports: DevPorts | None = None,
     ray_dashboard: Literal["off", "on"] = "off",
 ) -> None:
-    """Starts everything, shows where it is, and reports asset runs until SIGINT or SIGTERM.
+    """Starts all servers, prints their addresses, and prints the end of each asset run until SIGINT or SIGTERM.
 
     Args:
-        settings: Whose home folder is served.
-        console: Where to print.
-        redeploy: Serves again what was last deployed, and returns its address; None if nothing was.
-        at: Ports.
-        ray_dashboard: Whether Ray's own pages run too; they take about 700 MB.
+        settings: The settings, with the home folder that the servers use.
+        console: The console to print to.
+        redeploy: Serves the model that was deployed last, and returns its address; None if none was deployed.
+        server_ports: The ports; None takes the default ones.
+        ray_dashboard: Whether to run Ray's dashboard, which takes about 700 MB of memory.
 
     Raises:
         SettingsError: if a port is taken.
-        EngineError: if a server does not come up, or ends.
+        EngineError: if a server does not start, or ends.
     """
-    at = at or DevPorts()
+    server_ports = server_ports or DevPorts()
     with Interrupts.installed() as interrupts, contextlib.ExitStack() as stack:
-        start = _Start(settings, console, interrupts, stack)
+        starter = _ServerStarter(settings, console, interrupts, stack)
         try:
-            servers = start.servers(at, ray_dashboard)
+            servers = starter.start(server_ports, ray_dashboard)
             servers.append(_serve(settings, redeploy, console))
-            interrupts.install()  # `ray.init` takes SIGTERM for itself
+            interrupts.install()  # again, since `ray.init` installs its own handler of SIGTERM
             _show(settings, servers, console)
             _watch(settings, servers, console)
         except (KeyboardInterrupt, SystemExit):
@@ -92,7 +99,10 @@ def run(
 
 @dataclass(slots=True)
 class Interrupts:
-    """SIGINT and SIGTERM, both as KeyboardInterrupt; held back while a child starts, so that none is lost sight of."""
+    """Raises KeyboardInterrupt on SIGINT and SIGTERM.
+
+    While a child process starts it is deferred (`held`): the child is registered to be stopped before it is raised.
+    """
 
     _holding: bool = False
     _pending: bool = False
@@ -100,6 +110,7 @@ class Interrupts:
     @classmethod
     @contextlib.contextmanager
     def installed(cls) -> Iterator[Interrupts]:
+        """Handles the signals while the block runs, and restores their former handlers after it."""
         interrupts = cls()
         before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         interrupts.install()
@@ -110,16 +121,18 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def install(self) -> None:
+        """Sets the handlers of both signals."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._receive)
 
     def ignore(self) -> None:
-        """From here on a second Ctrl-C does not keep the servers from being stopped."""
+        """Ignores both signals, so that a second Ctrl-C does not interrupt the stopping of the servers."""
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
+        """Defers the KeyboardInterrupt of a signal to the end of the block."""
         self._holding = True
         try:
             yield
@@ -135,60 +148,65 @@ class Interrupts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """Starts the servers; what was started stands on the stack before the next one starts."""
+class _ServerStarter:
+    """Starts the servers; each one's stop is on the exit stack before the next one starts."""
 
     settings: Settings
     console: Console
     interrupts: Interrupts
     stack: contextlib.ExitStack
 
-    def servers(self, at: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
+    def start(self, server_ports: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
+        """Starts Dagster, MLflow and Ray, and waits until they answer and Dagster has loaded the assets."""
         settings = self.settings
         remote_mlflow = settings.mlflow.startswith(("http://", "https://"))
         running = settings.ray_address or ray_head.running(settings)
-        ports.require_free(at.dagster, what="Dagster", option="--port")
+        ports.require_free(server_ports.dagster, what="Dagster", option="--port")
         if not remote_mlflow:
-            ports.require_free(at.mlflow, what="MLflow", option="--mlflow-port")
+            ports.require_free(server_ports.mlflow, what="MLflow", option="--mlflow-port")
         if not running:
             ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
         os.environ["GOLDPATH_HOME"] = str(settings.root)
         dagster_home.prepare(settings)
         ray_environment.prepare_environment(settings)
-        servers = [self._launch(lambda: _dagster(settings, at.dagster))]
+        servers = [self._launch(lambda: _dagster(settings, server_ports.dagster))]
         if remote_mlflow:
             servers.append(Server("MLflow", settings.mlflow))
         else:
-            servers.append(self._launch(lambda: _mlflow(settings, at.mlflow)))
+            servers.append(self._launch(lambda: _mlflow(settings, server_ports.mlflow)))
         if running:
-            servers.append(Server("Ray", running, "ran already; stays when this ends"))
+            servers.append(Server("Ray", running, "was running before; keeps running when this ends"))
         else:
-            servers += self._ray(at, ray_dashboard)
+            servers += self._ray(server_ports, ray_dashboard)
         for server in servers:
             if server.child and server.address.startswith("http://"):
                 self.console.print(f"Waiting for {server.name} …")
                 _await_answer(server)
-        problem = _load_problem(servers[0].address)
-        if problem:
-            self.console.print(f"[red]The assets do not load:[/] {problem}", highlight=False)
+        load_error = _load_error(servers[0].address)
+        if load_error:
+            self.console.print(f"[red]The assets do not load:[/] {load_error}", highlight=False)
         return servers
 
     def _launch(self, start: Callable[[], Server]) -> Server:
+        """Starts a server and registers its stop, without an interrupt in between."""
         with self.interrupts.held():
             server = start()
             if server.child:
-                ask_with = signal.SIGINT if server.name == "Dagster" else signal.SIGTERM
-                self.stack.callback(server.child.stop, ask_with=ask_with)
+                stop_signal = signal.SIGINT if server.name == "Dagster" else signal.SIGTERM
+                self.stack.callback(server.child.stop, stop_signal=stop_signal)
         return server
 
-    def _ray(self, at: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
+    def _ray(self, server_ports: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
+        """Starts a Ray cluster and registers its stop; returns it, and its dashboard if that is on."""
         self.console.print("Starting Ray …")
-        head = ray_head.start_head(self.settings, dashboard=dashboard, port=at.ray, dashboard_port=at.ray_dashboard)
+        head = ray_head.start_head(
+            self.settings, dashboard=dashboard, port=server_ports.ray, dashboard_port=server_ports.ray_dashboard
+        )
         self.stack.callback(head.stop)
         servers = [Server("Ray", head.address, f"token in {ray_environment.token_file(self.settings)}", head.server)]
         if head.dashboard_port:
             pages = f"http://{ports.LOOPBACK}:{head.dashboard_port}"
-            servers.append(Server("Ray dashboard", pages, "asks for that token"))
+            servers.append(Server("Ray dashboard", pages, "requires that token"))
         return servers
 
 
@@ -210,6 +228,7 @@ def _mlflow(settings: Settings, port: int) -> Server:
 
 
 def _await_answer(server: Server) -> None:
+    """Waits until a started server answers; raises EngineError if it ends, or does not answer in time."""
     import httpx
 
     assert server.child is not None
@@ -229,8 +248,8 @@ def _await_answer(server: Server) -> None:
         time.sleep(0.2)
 
 
-def _load_problem(dagster: str) -> str | None:
-    """What keeps Dagster from loading the assets; None once they are loaded."""
+def _load_error(dagster: str) -> str | None:
+    """Waits until Dagster has loaded the code location; returns the error that it met, None if there is none."""
     import httpx
 
     query = """{ workspaceOrError { ... on Workspace { locationEntries {
@@ -246,6 +265,7 @@ def _load_problem(dagster: str) -> str | None:
 
 
 def _require_alive(server: Server) -> None:
+    """Raises EngineError if the server was started here and has ended."""
     if server.child and server.child.exit_code is not None:
         raise EngineError(
             object=f"{server.name} at {server.address}",
@@ -256,15 +276,17 @@ def _require_alive(server: Server) -> None:
 
 
 def _serve(settings: Settings, redeploy: Callable[[Settings], str | None], console: Console) -> Server:
-    console.print("Bringing back what was last deployed …")
+    """Serves the model that was deployed last, if there is one."""
+    console.print("Starting the prediction service …")
     url = redeploy(settings)
     if url is None:
         return Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")
-    kept = settings.root / "serving" / "token"
-    return Server("Predictions", url, f"token in {'GOLDPATH_SERVING_TOKEN' if settings.serving_token else kept}")
+    token_file = settings.root / "serving" / "token"
+    return Server("Predictions", url, f"token in {'GOLDPATH_SERVING_TOKEN' if settings.serving_token else token_file}")
 
 
 def _show(settings: Settings, servers: list[Server], console: Console) -> None:
+    """Prints the servers with their addresses, and where their logs are."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -275,12 +297,12 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
 
 
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
-    """Prints a line for each asset run that ends; raises EngineError if a server does."""
+    """Prints a line for each asset run that ends; raises EngineError if a server ends."""
     marks = {"COMPLETE": "[green]done[/]", "FAIL": "[red]failed[/]"}
     path = LineageLog(settings).path
     offset = path.stat().st_size if path.exists() else 0
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         for server in servers:
             _require_alive(server)
         for end, event in json_lines.read_from(path, offset):

@@ -1,4 +1,4 @@
-"""`goldpath doctor`: what this machine has and lacks."""
+"""`goldpath doctor`: checks whether this machine can run the platform."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pipelines.commands.invocation import AsJson, errors_shown, print_json
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine has and lacks, with what to do about it. Exit code 1 if the demo cannot run.
+    """Checks this machine and prints what to do about each problem. Exit code 1 if the demo cannot run.
 
     Example: `goldpath doctor --json`
     """
     with errors_shown():
-        from pipelines import settings
-        from pipelines.commands import examination
+        from dataclasses import asdict
 
-        answers = examination.examine(settings.get())
+        from pipelines import settings
+        from pipelines.commands import doctor_checks
+
+        results = doctor_checks.check(settings.get())
         if as_json:
-            print_json(examination.as_json(answers))
+            print_json([asdict(result) for result in results])
         else:
-            examination.show(answers)
-        if not examination.healthy(answers):
+            doctor_checks.show(results)
+        if not doctor_checks.healthy(results):
             raise typer.Exit(1)

@@ -1,6 +1,6 @@
-"""`.env.example`, rendered from the settings, so that it lists every one of them.
+"""Writes `.env.example` from the settings, so that the file lists all of them.
 
-`python -m pipelines.commands.env_example` writes it; with `--check` it only says whether the file is as it should be.
+`python -m pipelines.commands.env_example` writes the file; with `--check` it only checks that the file is up to date.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def render() -> str:
 
 
 def check() -> None:
-    """Raises SettingsError if the file does not list the settings as they are."""
+    """Raises SettingsError if the file is not what `render` returns."""
     if not FILE.exists() or FILE.read_text(encoding="utf-8") != render():
         raise SettingsError(
             object=FILE.name,
-            observed="it does not list the settings as pipelines/settings.py has them",
+            observed="it differs from the settings in pipelines/settings.py",
             expected="every setting, with its description and default",
             next_step="run: python -m pipelines.commands.env_example",
         )

@@ -1,4 +1,4 @@
-"""What every `goldpath` command shares: errors as short panels, the settings, the platform opened and closed."""
+"""The parts that all `goldpath` commands share: settings, platform, and how errors, tables and JSON are printed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rich.table import Table
+
     from pipelines.errors import GoldpathError
     from pipelines.governed.platform import Platform
     from pipelines.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @dataclass(slots=True)
 class Invocation:
-    """What holds for the whole invocation; `debug` shows the stack of an error."""
+    """The options of `goldpath` itself; with `debug`, an error is shown with its stack trace."""
 
     debug: bool = False
 
@@ -29,7 +33,7 @@ invocation = Invocation()
 
 @contextlib.contextmanager
 def errors_shown() -> Iterator[None]:
-    """Prints one of our errors as a short panel and exits with 1; `--debug` lets it through."""
+    """Prints a GoldpathError as a short panel and exits with code 1; with `--debug`, lets it pass."""
     from pipelines.errors import GoldpathError
 
     try:
@@ -50,7 +54,7 @@ def _show_error(error: GoldpathError) -> None:
     rows = Table.grid(padding=(0, 2))
     console = Console(stderr=True)
     title = f"{type(error).__name__}: {error.object}"
-    if len(title) > console.width - 6:  # it would be cut, and its end is the place
+    if len(title) > console.width - 6:  # the panel would cut off its end, which often names the place
         title = type(error).__name__
         rows.add_row(Text("object", style="dim"), Text(error.object))
     for name, value in (("observed", error.observed), ("expected", error.expected), ("next", error.next_step)):
@@ -59,19 +63,20 @@ def _show_error(error: GoldpathError) -> None:
 
 
 def prepared_settings() -> Settings:
-    """The settings, and the environment that follows from them: quiet libraries, Dagster's home, Ray's token."""
+    """The settings, after Dagster's home folder and the environment variables of Dagster and Ray are set by them."""
     from pipelines import settings
     from pipelines.machine import ray_environment
     from pipelines.orchestration import dagster_home
 
-    found = settings.get()
-    dagster_home.prepare(found)
-    ray_environment.prepare_environment(found)
-    return found
+    current = settings.get()
+    dagster_home.prepare(current)
+    ray_environment.prepare_environment(current)
+    return current
 
 
 @contextlib.contextmanager
 def opened_platform() -> Iterator[Platform]:
+    """The platform of this process, closed at the end; calls `prepared_settings` first."""
     prepared_settings()
     from pipelines.definitions import shared_platform
 
@@ -83,6 +88,24 @@ def opened_platform() -> Iterator[Platform]:
 
 
 def print_json(value: Any) -> None:
+    """Prints a value as JSON; values that JSON lacks, such as times, as their text."""
     import json
 
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def plain_table(*columns: str, right: Collection[str] = (), no_wrap: Collection[str] = ()) -> Table:
+    """An empty table without lines, to be filled and printed by a `rich` console.
+
+    Args:
+        columns: The titles of the columns.
+        right: The titles of right-aligned columns.
+        no_wrap: The titles of columns whose text is not wrapped.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        justify = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=column in no_wrap, overflow="fold")
+    return table

@@ -8,7 +8,7 @@ from pipelines.commands.invocation import errors_shown
 
 
 def jars() -> None:
-    """Fetches the two Delta Lake JARs of the spark engine (10 MB). The embedded engine needs none.
+    """Downloads the two Delta Lake JARs of the spark engine (10 MB). The embedded engine needs none.
 
     Example: `goldpath jars`
     """

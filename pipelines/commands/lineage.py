@@ -1,4 +1,4 @@
-"""`goldpath lineage`: where something came from."""
+"""`goldpath lineage`: the sources of a prediction."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import typer
 
 from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
 
-app = typer.Typer(help="Where something came from.", no_args_is_help=True)
+app = typer.Typer(help="The sources of a prediction.", no_args_is_help=True)
 
 
 @app.callback()
 def main() -> None:
-    """Where something came from."""
+    """The sources of a prediction."""
 
 
 @app.command("prediction")
 def lineage_prediction(
-    prediction_id: Annotated[str, typer.Argument(metavar="ID", help="The id that the service answered with.")],
+    prediction_id: Annotated[str, typer.Argument(metavar="ID", help="The prediction's id in the service's response.")],
     as_json: AsJson = False,
 ) -> None:
-    """From one prediction back to its model, its training data, and the file and row behind each feature.
+    """Traces a prediction to its model, its training data, and the source file and row of each feature.
 
     Example: `goldpath lineage prediction 01K9ZQ4T7G`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.provenance import chain
 
-        found = chain.prediction_chain(platform, prediction_id)
+        lineage = chain.prediction_chain(platform, prediction_id)
         if as_json:
-            print_json(found)
+            print_json(lineage)
         else:
             from rich.console import Console
 
-            Console().print(chain.tree(found))
+            Console().print(chain.tree(lineage))

@@ -1,4 +1,4 @@
-"""`goldpath materialize`: a run by hand, kept in the same Dagster home that the UI shows."""
+"""`goldpath materialize`: one run of tables in this process, recorded in the Dagster instance that the UI shows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ DAY = "YYYY-MM-DD"
 
 
 def materialize(
-    tables: Annotated[list[str], typer.Argument(metavar="ZONE/DOMAIN/TABLE...", help="Tables, in whatever order.")],
+    tables: Annotated[list[str], typer.Argument(metavar="ZONE/DOMAIN/TABLE...", help="Tables, in any order.")],
     first: Annotated[
-        str | None, typer.Option("--from", metavar=DAY, help="First day, of tables that lie in days.")
+        str | None, typer.Option("--from", metavar=DAY, help="The first day, for tables with daily partitions.")
     ] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar=DAY, help="Last day; else the first.")] = None,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Derive anew, though nothing changed.")] = False,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar=DAY, help="The last day. [default: the first day]")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute tables again whose inputs and code did not change.")
+    ] = False,
 ) -> None:
-    """Materializes tables in one run, inputs first. What is derived from nothing new is left as it is.
+    """Materializes tables in one run, inputs first. A table whose inputs and code did not change is left as it is.
 
     Example: `goldpath materialize bronze/flights/flights silver/flights/flights --from 2013-01-01 --to 2013-01-31`
     """
@@ -40,28 +44,27 @@ def materialize(
                 raise NotFoundError(
                     object=f"asset {name}",
                     observed="the code location does not define it",
-                    expected="a table of `goldpath tables` that an asset makes",
+                    expected="a table of `goldpath tables` that an asset writes",
                     next_step="correct the name, or declare the asset",
                 )
-        whole = {
-            each for key in keys for each in defs.resolve_assets_def(key).keys
-        }  # a quarantine comes with its table
+        # One asset can write several tables, such as a silver table and its quarantine; all of them are selected.
+        selection = {asset_key for key in keys for asset_key in defs.resolve_assets_def(key).keys}
         tags = {RECOMPUTE: "true"} if recompute else {}
         if first:
             tags |= {RANGE_START: first, RANGE_END: last or first}
         with dg.DagsterInstance.get() as instance:
-            done = job.get_subset(asset_selection=whole).execute_in_process(
+            result = job.get_subset(asset_selection=selection).execute_in_process(
                 instance=instance,
                 tags=tags,
                 raise_on_error=False,
                 run_config=QUIET_LOG,
             )
-        for check in done.get_asset_check_evaluations():
+        for check in result.get_asset_check_evaluations():
             mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"
             typer.echo(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
-        for event in done.get_step_failure_events():
+        for event in result.get_step_failure_events():
             data = event.step_failure_data
             typer.echo(data.user_failure_data.description if data.user_failure_data else data.error_display_string)
-        if not done.success:
+        if not result.success:
             raise typer.Exit(1)
         typer.echo(f"goldpath tables show {tables[-1]}")

@@ -1,4 +1,4 @@
-"""`goldpath quality`: what the recorded verdicts show."""
+"""`goldpath quality`: pages about the recorded verdicts of tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import typer
 
 from pipelines.commands.invocation import errors_shown, prepared_settings
 
-app = typer.Typer(help="How tables held their contracts.", no_args_is_help=True)
+app = typer.Typer(help="Verdicts of tables against their contracts.", no_args_is_help=True)
 
 
 @app.callback()
 def main() -> None:
-    """How tables held their contracts."""
+    """Verdicts of tables against their contracts."""
 
 
 @app.command()
 def docs() -> None:
-    """Builds Great Expectations' Data Docs from the recorded verdicts, and prints where their first page is.
+    """Builds Great Expectations' Data Docs from the recorded verdicts, and prints the path of their first page.
 
-    Every table has a page of its contract's rules, and one for each of its newest 20 verdicts. They stand as they were
-    built until the next time.
+    Every table has a page with its contract's rules, and one for each of its newest 20 verdicts. Later verdicts appear
+    when the pages are built again.
 
     Example: `goldpath quality docs`
     """

@@ -1,4 +1,4 @@
-"""`goldpath quarantine`: rejected rows, why they were rejected, and what to do about them."""
+"""`goldpath quarantine`: lists rejected rows with their reasons, records decisions about them, judges them again."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from pipelines.commands.invocation import AsJson, errors_shown, opened_platform,
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
+    from pipelines.orchestration.replays import RowSelection
     from pipelines.quarantine.decisions import State
     from pipelines.quarantine.table import Quarantine
+    from pipelines.tables import TableId
 
-app = typer.Typer(help="Rejected rows: why, and what to do about them.", no_args_is_help=True)
+app = typer.Typer(help="Rejected rows: their reasons, and decisions about them.", no_args_is_help=True)
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="domain/table, as `goldpath quarantine list` shows it.")]
-Note = Annotated[str, typer.Option("--note", help="Why; it is kept with the decision.")]
-By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; else the user of this process.")]
-Replay = Annotated[bool, typer.Option("--replay", help="Judge the rows again at once.")]
-Records = Annotated[list[str], typer.Argument(metavar="RECORD...", help="Record ids.")]
+Note = Annotated[str, typer.Option("--note", help="The reason for it, recorded with each record.")]
+By = Annotated[
+    str | None, typer.Option("--by", metavar="NAME", help="Who decides. [default: the user of this process]")
+]
+Replay = Annotated[bool, typer.Option("--replay", help="Judge the rows again immediately.")]
+Records = Annotated[list[str], typer.Argument(metavar="RECORD...", help="Ids of records.")]
 
 
 @app.command("list")
 def list_rows(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="domain/table; else every table.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="domain/table. [default: all tables]")] = None,
     reason: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
     partition: Annotated[str | None, typer.Option(metavar="DAY", help="Only rows of this partition.")] = None,
     state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="open, corrected or discarded; else the first two.")
+        str | None, typer.Option(metavar="STATE", help="open, corrected or discarded. [default: open and corrected]")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """How many rows wait and why, then the rows. Without a table: how many wait in each.
+    """Lists the rejected rows of a table, after their numbers by reason. Without a table: their numbers in each table.
 
     Example: `goldpath quarantine list flights/flights --reason dep_delay_range --limit 5`
     """
@@ -42,27 +46,28 @@ def list_rows(
         from pipelines.quarantine.table import WAITING, overview
 
         if table is None:
-            found = overview(platform)
-            print_json(found) if as_json else report.show_overview(found)
+            tables = overview(platform)
+            print_json(tables) if as_json else report.show_overview(tables)
             return
-        here = _opened(platform, table)
+        quarantine = _quarantine(platform, table)
         states = (_state(state),) if state else WAITING
-        rows = here.rows(reason=reason, partition=partition, states=states, limit=limit)
-        said = {"table": table, "version": str(here.at), **here.states(), "reasons": here.reasons(), "rows": rows}
-        print_json(said) if as_json else report.show_rows(said)
+        rows = quarantine.rows(reason=reason, partition=partition, states=states, limit=limit)
+        summary = {"table": table, "version": str(quarantine.at), **quarantine.states()}
+        listing = summary | {"reasons": quarantine.reasons(), "rows": rows}
+        print_json(listing) if as_json else report.show_rows(listing)
 
 
 @app.command()
 def show(table: Table, record: Annotated[str, typer.Argument(metavar="RECORD")], as_json: AsJson = False) -> None:
-    """One record: the line as it arrived, the file it stood in, why it was rejected, and what was decided about it.
+    """Shows one record: its line and file as it arrived, the reasons of its rejection, and the decisions about it.
 
     Example: `goldpath quarantine show flights/flights 3f9a1c0d5b7e2468000000000017`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report
 
-        found = _opened(platform, table).record(record)
-        print_json(found) if as_json else report.show_record(found)
+        details = _quarantine(platform, table).record(record)
+        print_json(details) if as_json else report.show_record(details)
 
 
 @app.command()
@@ -71,121 +76,137 @@ def correct(
     note: Note,
     record: Annotated[str | None, typer.Option(metavar="RECORD", help="The record that --set corrects.")] = None,
     values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="A source column and its right text.")
+        list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="A source column and its correct text.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help=".json, .jsonl or .csv: _record_id and corrected columns.")
+        Path | None,
+        typer.Option(metavar="PATH", help="A .json, .jsonl or .csv file with _record_id and the corrected columns."),
     ] = None,
     by: By = None,
     replay: Replay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Corrects values as they arrived; the row is judged again with them, and keeps its record id, file and row.
+    """Corrects values of rejected rows. A row is judged again with them, and keeps its record id, file and row number.
 
-    Columns are those of the source file. What arrived stays in bronze; a later correction of the same record wins.
+    Columns are those of the source file. The original values stay in bronze. A later correction of the same record
+    replaces an earlier one.
 
     Example: `goldpath quarantine correct flights/planes --record 3f9a1c0d5b7e2468000000000017 --set year=2004 --note x`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
 
-        wanted = _corrections(record, values or [], file)
-        here = _opened(platform, table)
-        _acted(platform, here, corrections.correct(here, wanted, note=note, by=by), note, by, replay, as_json)
+        corrected = _corrections(record, values or [], file)
+        quarantine = _quarantine(platform, table)
+        acts = corrections.correct(quarantine, corrected, note=note, by=by)
+        _finish(platform, quarantine, acts, note=note, by=by, replay=replay, as_json=as_json)
 
 
 @app.command()
 def discard(
     table: Table, records: Records, note: Note, by: By = None, replay: Replay = False, as_json: AsJson = False
 ) -> None:
-    """Says that rows are not to be used, whatever the rules; they stay in quarantine and no longer count as open.
+    """Discards rows: they stay in quarantine, whatever the rules become, and no longer count as open.
 
     Example: `goldpath quarantine discard flights/flights 3f9a1c0d5b7e2468000000000017 --note "test flight"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
 
-        here = _opened(platform, table)
-        _acted(platform, here, corrections.discard(here, records, note=note, by=by), note, by, replay, as_json)
+        quarantine = _quarantine(platform, table)
+        acts = corrections.discard(quarantine, records, note=note, by=by)
+        _finish(platform, quarantine, acts, note=note, by=by, replay=replay, as_json=as_json)
 
 
 @app.command()
 def reopen(
     table: Table, records: Records, note: Note, by: By = None, replay: Replay = False, as_json: AsJson = False
 ) -> None:
-    """Takes back a correction or a discard: the rows are judged as they arrived.
+    """Revokes a correction or a discard: the rows are judged as they arrived.
 
     Example: `goldpath quarantine reopen flights/flights 3f9a1c0d5b7e2468000000000017 --note "it did fly"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
 
-        here = _opened(platform, table)
-        _acted(platform, here, corrections.reopen(here, records, note=note, by=by), note, by, replay, as_json)
+        quarantine = _quarantine(platform, table)
+        acts = corrections.reopen(quarantine, records, note=note, by=by)
+        _finish(platform, quarantine, acts, note=note, by=by, replay=replay, as_json=as_json)
 
 
 @app.command()
 def replay(
     table: Table,
     note: Note,
-    record: Annotated[list[str] | None, typer.Option(metavar="RECORD", help="These records.")] = None,
-    reason: Annotated[str | None, typer.Option(help="All waiting rows with this reason.")] = None,
-    partition: Annotated[list[str] | None, typer.Option(metavar="DAY", help="Whole partitions.")] = None,
-    pending: Annotated[bool, typer.Option("--pending", help="What was decided since it was judged last.")] = False,
+    record: Annotated[list[str] | None, typer.Option(metavar="RECORD", help="This record.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All waiting rows that were rejected for this reason.")] = None,
+    partition: Annotated[list[str] | None, typer.Option(metavar="DAY", help="All rows of this partition.")] = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="All rows with a decision that is newer than their last judgement.")
+    ] = False,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judges rows again, by materializing the table over their partitions alone: after a contract was mended, say.
+    """Judges rows again, such as after a correction of the contract, by a run of the table over their partitions only.
 
     Example: `goldpath quarantine replay flights/flights --reason dep_delay_range --note "contract 1.1 allows a day"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report
-        from pipelines.definitions import defs
-        from pipelines.orchestration.replays import Which
-        from pipelines.orchestration.replays import replay as judge_again
+        from pipelines.orchestration.replays import RowSelection
         from pipelines.quarantine.table import silver_table
 
-        which = Which(tuple(record or ()), reason, tuple(partition or ()), pending)
-        said = judge_again(platform, silver_table(platform, table), which, definitions=defs, note=note, by=by)
-        print_json(said) if as_json else report.show_replay(said)
+        selection = RowSelection(tuple(record or ()), reason, tuple(partition or ()), pending)
+        summary = _judge_again(platform, silver_table(platform, table), selection, note=note, by=by)
+        print_json(summary) if as_json else report.show_replay(summary)
 
 
-def _opened(platform: Platform, name: str) -> Quarantine:
+def _quarantine(platform: Platform, name: str) -> Quarantine:
+    """The quarantine of the silver table `domain/table`; raises NotFoundError if there is none."""
     from pipelines.quarantine.table import Quarantine, silver_table
 
     return Quarantine.of(platform, silver_table(platform, name))
 
 
-def _acted(
+def _judge_again(
+    platform: Platform, table: TableId, selection: RowSelection, *, note: str, by: str | None
+) -> dict[str, Any]:
+    """Replays the selected rows with the assets of this code location."""
+    from pipelines.definitions import defs
+    from pipelines.orchestration.replays import replay
+
+    return replay(platform, table, selection, definitions=defs, note=note, by=by)
+
+
+def _finish(
     platform: Platform,
-    here: Quarantine,
+    quarantine: Quarantine,
     acts: list[dict[str, Any]],
+    *,
     note: str,
     by: str | None,
     replay: bool,
     as_json: bool,
 ) -> None:
-    """Says what was decided and, if asked, what became of it."""
+    """Judges the records of the acts again if `replay` is set, then prints the acts and the result."""
     from pipelines.commands import quarantine_report as report
 
-    said: dict[str, Any] = {"acts": acts}
+    output: dict[str, Any] = {"acts": acts}
     if replay:
-        from pipelines.definitions import defs
-        from pipelines.orchestration.replays import Which
-        from pipelines.orchestration.replays import replay as judge_again
+        from pipelines.orchestration.replays import RowSelection
 
-        which = Which(records=tuple(act["record_id"] for act in acts))
-        said["replay"] = judge_again(platform, here.silver, which, definitions=defs, note=note, by=by)
+        selection = RowSelection(records=tuple(act["record_id"] for act in acts))
+        output["replay"] = _judge_again(platform, quarantine.silver, selection, note=note, by=by)
     if as_json:
-        print_json(said)
+        print_json(output)
         return
-    report.show_acts(f"{here.silver.domain}/{here.silver.table}", acts, replayed=replay)
+    report.show_acts(f"{quarantine.silver.domain}/{quarantine.silver.table}", acts, replayed=replay)
     if replay:
-        report.show_replay(said["replay"])
+        report.show_replay(output["replay"])
 
 
 def _state(text: str) -> State:
+    """The state that --state names; raises SettingsError if there is no such state."""
     from pipelines.errors import SettingsError
     from pipelines.quarantine.table import STATES
 
@@ -196,12 +217,12 @@ def _state(text: str) -> State:
         object="--state",
         observed=repr(text),
         expected=f"one of {', '.join(STATES)}",
-        next_step="leave it out for all rows that wait: open, and corrected but rejected again",
+        next_step="leave it out for all waiting rows: open ones, and corrected ones that were rejected again",
     )
 
 
 def _corrections(record: str | None, values: list[str], file: Path | None) -> dict[str, Any]:
-    """What --record and --set, or --file, say."""
+    """The corrected values by record id, of --record and --set or of --file; raises SettingsError for other options."""
     from pipelines.errors import SettingsError
     from pipelines.quarantine import corrections
 
@@ -213,6 +234,6 @@ def _corrections(record: str | None, values: list[str], file: Path | None) -> di
             object="quarantine correct",
             observed=f"--record {record}, --set {', '.join(values) or None}, --file {file}",
             expected="--record with --set COLUMN=VALUE, or --file alone",
-            next_step="a file's rows carry _record_id and the corrected columns; only a JSON null says `no value`",
+            next_step="the rows of a file have _record_id and the corrected columns; only a JSON null removes a value",
         )
     return {record: {name: value for name, _, value in pairs}}

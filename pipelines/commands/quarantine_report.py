@@ -1,4 +1,4 @@
-"""Quarantine for a terminal: what waits, one record, what was decided, what a replay did."""
+"""What `goldpath quarantine` prints: tables, rows, one record, decisions, and the result of a replay."""
 
 from __future__ import annotations
 
@@ -9,108 +9,108 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: What a decision about a record waits for, by where the record stands.
+from pipelines.commands.invocation import plain_table
+
+#: When a decision about a record takes effect, by the table that holds the record.
 PLACES = {
     "quarantined": "in quarantine until it is judged again",
     "clean": "clean now: the decision takes effect when its partition is judged again",
     "unjudged": "in no published version now: the decision takes effect if it is judged again",
 }
+COUNTS = ("open", "corrected", "discarded", "pending")
 
 
 def show_overview(tables: Sequence[Mapping[str, Any]]) -> None:
-    """Each table with its rejected rows by state."""
+    """Prints each table with the numbers of its rejected rows."""
     if not tables:
-        Console().print("No quarantine yet: it comes with the first run of a silver table.")
+        Console().print("No quarantine yet: the first run of a silver table creates one.")
         return
-    shown = _table("table", "open", "corrected", "discarded", "pending")
+    listing = plain_table("table", *COUNTS, right=COUNTS, no_wrap=["table"])
     for entry in tables:
-        shown.add_row(entry["table"], *[f"{entry[name]:,}" for name in ("open", "corrected", "discarded", "pending")])
-    Console().print(shown)
+        listing.add_row(entry["table"], *[f"{entry[name]:,}" for name in COUNTS])
+    Console().print(listing)
 
 
-def show_rows(said: Mapping[str, Any]) -> None:
-    """Why rows of one table wait, then the rows."""
+def show_rows(listing: Mapping[str, Any]) -> None:
+    """Prints the reasons of one table's rejected rows with their numbers, then the rows."""
     console = Console()
-    states = ", ".join(f"{said[state]:,} {state}" for state in ("open", "corrected", "discarded"))
-    console.print(f"[bold]{said['version']}[/]  {states}\n", highlight=False)
-    reasons = _table("reason", "rows", "column", "rule", left=("column", "rule"))
-    for entry in said["reasons"]:
+    states = ", ".join(f"{listing[state]:,} {state}" for state in ("open", "corrected", "discarded"))
+    console.print(f"[bold]{listing['version']}[/]  {states}\n", highlight=False)
+    reasons = plain_table("reason", "rows", "column", "rule", right=["rows"], no_wrap=["reason"])
+    for entry in listing["reasons"]:
         reasons.add_row(entry["reason"], f"{entry['rows']:,}", entry["column"], Text(entry["rule"]))
     console.print(reasons)
-    rows = _table("record", "file and row", "why", left=("file and row", "why"))
-    for row in said["rows"]:
+    rows = plain_table("record", "file and row", "why", no_wrap=["record"])
+    for row in listing["rows"]:
         why = ", ".join(f"{reason['code']} ({reason['value']})" for reason in row["reasons"])
         mark = (
             "" if row["state"] == "open" and not row["pending"] else f" [{row['state']}{', pending' * row['pending']}]"
         )
         rows.add_row(row["record_id"], Text(f"{row['file']}:{row['row_number']}"), Text(why + mark))
     console.print()
-    console.print(rows if said["rows"] else "No such row.")
+    console.print(rows if listing["rows"] else "No such row.")
 
 
-def show_record(found: Mapping[str, Any]) -> None:
-    """One record and its story."""
+def show_record(record: Mapping[str, Any]) -> None:
+    """Prints one record: where it is, its reasons, its values as they arrived and as judged, and its decisions."""
     console = Console()
-    pending = ", pending" if found["pending"] else ""
-    console.print(f"[bold]{found['record_id']}[/]  {found['place']}, {found['state']}{pending}", highlight=False)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("table", f"{found['version']}, partition {found['partition']}")
-    facts.add_row(
-        "file", Text(f"{found['file']}:{found['row']} (batch {found['ingest_id']}, {found['ingested_at']:%F %T} UTC)")
-    )
-    if found["source"]:
-        facts.add_row("line", Text(str(found["source"]["line"])))
-    console.print(facts)
-    if found["reasons"]:
-        reasons = _table("reason", "column", "rule", "value", left=("column", "rule", "value"))
-        for reason in found["reasons"]:
+    pending = ", pending" if record["pending"] else ""
+    console.print(f"[bold]{record['record_id']}[/]  {record['place']}, {record['state']}{pending}", highlight=False)
+    origin = Table.grid(padding=(0, 2))
+    origin.add_row("table", f"{record['version']}, partition {record['partition']}")
+    batch = f"batch {record['ingest_id']}, {record['ingested_at']:%F %T} UTC"
+    origin.add_row("file", Text(f"{record['file']}:{record['row']} ({batch})"))
+    if record["source"]:
+        origin.add_row("line", Text(str(record["source"]["line"])))
+    console.print(origin)
+    if record["reasons"]:
+        reasons = plain_table("reason", "column", "rule", "value", no_wrap=["reason"])
+        for reason in record["reasons"]:
             reasons.add_row(reason["code"], reason["column"], Text(reason["rule"]), Text(str(reason["value"])))
         console.print("\n", reasons, sep="")
-    values = _table("column", "as it arrived", "as judged", left=("as it arrived", "as judged"))
-    judged = found["judged"] or {}
-    for name, value in found["arrived"].items():
-        other = judged.get(name)
-        changed = found["judged"] is not None and other != value
-        values.add_row(name, _value(value), _value(other) if changed else Text(""))
+    values = plain_table("column", "as it arrived", "as judged", no_wrap=["column"])
+    judged = record["judged"] or {}
+    for name, value in record["arrived"].items():
+        judged_value = judged.get(name)
+        changed = record["judged"] is not None and judged_value != value
+        values.add_row(name, _value(value), _value(judged_value) if changed else Text(""))
     console.print("\n", values, sep="")
-    acts = _table("decided", "by", "act", "note", left=("by", "act", "note"))
-    for made in found["decisions"]:
-        what = "".join(f" {name}={value!r}" for name, value in made["values"].items())
-        acts.add_row(f"{made['decided_at']:%F %T}", made["decided_by"], Text(made["act"] + what), Text(made["note"]))
-    console.print("\n", acts if found["decisions"] else "Nothing was decided about it.", sep="")
+    decisions = plain_table("decided", "by", "act", "note", no_wrap=["decided"])
+    for decision in record["decisions"]:
+        decided_at = f"{decision['decided_at']:%F %T}"
+        decisions.add_row(decided_at, decision["decided_by"], _act(decision), Text(decision["note"]))
+    console.print("\n", decisions if record["decisions"] else "No decision about it.", sep="")
 
 
 def show_acts(table: str, acts: Sequence[Mapping[str, Any]], *, replayed: bool) -> None:
-    """What was decided, and when it takes effect."""
+    """Prints the recorded decisions; without a replay also when they take effect."""
     console = Console()
-    shown = _table("record", "act", "stood", left=("act", "stood"))
+    listing = plain_table("record", "act", "was", no_wrap=["record"])
     for act in acts:
-        what = "".join(f" {name}={value!r}" for name, value in act["values"].items())
-        shown.add_row(act["record_id"], Text(act["act"] + what), act["place"] if replayed else PLACES[act["place"]])
-    console.print(shown)
+        listing.add_row(act["record_id"], _act(act), act["place"] if replayed else PLACES[act["place"]])
+    console.print(listing)
     if not replayed:
         console.print(
-            f"\nRecorded. Judge them again: goldpath quarantine replay {table} --pending --note …", soft_wrap=True
+            f"\nRecorded. To judge them again: goldpath quarantine replay {table} --pending --note …", soft_wrap=True
         )
 
 
-def show_replay(said: Mapping[str, Any]) -> None:
-    """What became of the rows."""
+def show_replay(summary: Mapping[str, Any]) -> None:
+    """Prints how many rows a replay judged, and how many of them are clean or in quarantine."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"Judged again: {said['records']:,} rows; {said['clean']:,} clean now, {said['quarantined']:,} in quarantine."
+        f"Judged again: {summary['records']:,} rows; {summary['clean']:,} are clean now, "
+        f"{summary['quarantined']:,} in quarantine."
     )
-    console.print(f"Partitions {', '.join(said['partitions'])}; Dagster run {', '.join(said['runs'])}")
-    console.print("What is derived from the table moves on when it is materialized next.")
+    console.print(f"Partitions {', '.join(summary['partitions'])}; Dagster run {', '.join(summary['runs'])}")
+    console.print("Tables derived from this one change when they are materialized next.")
+
+
+def _act(decision: Mapping[str, Any]) -> Text:
+    """The act of a decision, with the corrected values."""
+    values = "".join(f" {name}={value!r}" for name, value in decision["values"].items())
+    return Text(decision["act"] + values)
 
 
 def _value(value: Any) -> Text:
     return Text("(none)", style="dim") if value is None else Text(str(value))
-
-
-def _table(*columns: str, left: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        first = number == 0
-        table.add_column(column, justify="left" if first or column in left else "right", no_wrap=first, overflow="fold")
-    return table

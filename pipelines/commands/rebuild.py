@@ -1,4 +1,4 @@
-"""`goldpath rebuild`: a table version computed again from its inputs, and compared with the stored one."""
+"""`goldpath rebuild`: computes a table version again from its inputs and compares it with the stored one."""
 
 from __future__ import annotations
 
@@ -18,70 +18,73 @@ def rebuild(
     table_version: Annotated[
         str | None, typer.Argument(metavar="TABLE@VERSION", help="A version of a gold table.")
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Instead: the training set of this model …")] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="… in this registered version.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Rebuild the training set of a version of this model instead.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The registered version of the model.")] = None,
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="Parquet file for the rebuilt rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Computes a table version again from the input versions that it was made from, and compares every bit.
+    """Computes a table version again from its recorded input versions, and compares it with the stored rows bit by bit.
 
     Exit code 1 if the content differs.
 
     Example: `goldpath rebuild gold/flights/training_set@3 --output training_set.parquet`
     """
     with errors_shown(), opened_platform() as platform:
-        from pipelines.provenance import rebuild as again
+        from pipelines.provenance import rebuild as rebuilding
 
-        found = again.rebuild(platform, _request(platform, table_version, model, version), output=output)
+        rebuilt = rebuilding.rebuild(platform, _request(platform, table_version, model, version), output=output)
         if as_json:
-            print_json(_as_json(found))
+            print_json(_as_json(rebuilt))
         else:
-            _show_rebuilt(found)
-        if not found.same_content:
+            _show(rebuilt)
+        if not rebuilt.same_content:
             raise typer.Exit(1)
 
 
 def _request(platform: Platform, table_version: str | None, model: str | None, version: int | None) -> Request:
+    """The rebuild that the options ask for; raises SettingsError if they name none, or two."""
     from pipelines.errors import SettingsError
-    from pipelines.provenance import rebuild as again
+    from pipelines.provenance import rebuild as rebuilding
     from pipelines.tables import TableVersion
 
     if table_version and not model and version is None:
-        return again.request_for_version(platform, TableVersion.parse(table_version))
+        return rebuilding.request_for_version(platform, TableVersion.parse(table_version))
     if model and version is not None and not table_version:
-        return again.request_for_model(platform, model, version)
+        return rebuilding.request_for_model(platform, model, version)
     raise SettingsError(
         object="goldpath rebuild",
-        observed="not exactly one thing to rebuild",
+        observed="not exactly one version to rebuild",
         expected="TABLE@VERSION, or --model NAME --version N",
-        next_step="as in `goldpath rebuild gold/flights/training_set@3`",
+        next_step="for example: goldpath rebuild gold/flights/training_set@3",
     )
 
 
-def _as_json(found: Rebuilt) -> dict[str, Any]:
+def _as_json(rebuilt: Rebuilt) -> dict[str, Any]:
     return {
-        "table_version": str(found.request.at),
-        "inputs": {name: str(at) for name, at in found.request.inputs.items()},
-        "same_content": found.same_content,
-        "same_order": found.same_order,
-        "rows": found.rows,
-        "rebuilt_rows": found.rebuilt_rows,
-        "digest": found.digest,
-        "rebuilt_digest": found.rebuilt_digest,
-        "code_version": found.request.code_version,
-        "code_now": found.code_now,
+        "table_version": str(rebuilt.request.at),
+        "inputs": {name: str(at) for name, at in rebuilt.request.inputs.items()},
+        "same_content": rebuilt.same_content,
+        "same_order": rebuilt.same_order,
+        "rows": rebuilt.rows,
+        "rebuilt_rows": rebuilt.rebuilt_rows,
+        "digest": rebuilt.digest,
+        "rebuilt_digest": rebuilt.rebuilt_digest,
+        "code_version": rebuilt.request.code_version,
+        "code_now": rebuilt.code_now,
     }
 
 
-def _show_rebuilt(found: Rebuilt) -> None:
+def _show(rebuilt: Rebuilt) -> None:
     from rich.console import Console
 
-    console, request = Console(highlight=False), found.request
-    verdict = "the same content, bit for bit" if found.same_content else "NOT the same content"
-    order = "in the same order" if found.same_order else "in another order"
-    console.print(f"{request.at}: {verdict}{f', {order}' if found.same_content else ''}")
-    console.print(f"  stored   {found.rows:>10,} rows  sha256 {found.digest}", soft_wrap=True)
-    console.print(f"  rebuilt  {found.rebuilt_rows:>10,} rows  sha256 {found.rebuilt_digest}", soft_wrap=True)
+    console, request = Console(highlight=False), rebuilt.request
+    comparison = "the same content, bit for bit" if rebuilt.same_content else "NOT the same content"
+    order = "in the same order" if rebuilt.same_order else "in another order"
+    console.print(f"{request.at}: {comparison}{f', {order}' if rebuilt.same_content else ''}")
+    console.print(f"  stored   {rebuilt.rows:>10,} rows  sha256 {rebuilt.digest}", soft_wrap=True)
+    console.print(f"  rebuilt  {rebuilt.rebuilt_rows:>10,} rows  sha256 {rebuilt.rebuilt_digest}", soft_wrap=True)
     console.print("  from     " + ", ".join(sorted({str(at) for at in request.inputs.values()})))
-    if request.code_version not in (None, found.code_now):
-        console.print(f"  made by  {request.code_version}; this is {found.code_now}")
+    if request.code_version not in (None, rebuilt.code_now):
+        console.print(f"  stored by code {request.code_version}, rebuilt by code {rebuilt.code_now}")

@@ -1,9 +1,10 @@
-"""Every table of the platform, as `goldpath tables` lists it. Grain: one entry per table."""
+"""The list of all tables that `goldpath tables` prints."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.commands.invocation import plain_table
 from pipelines.tables import ZONES, TableVersion
 
 if TYPE_CHECKING:
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def table_list(platform: Platform) -> list[dict[str, Any]]:
-    """Tables that a contract declares and tables that exist, in the order of zones.
+    """All tables that a contract declares or that exist, ordered by zone. Grain: one entry per table.
 
-    `version` and `rows` are None for a table that was never published, `contract` for a table of the platform's own.
+    `version` and `rows` are None for a table without a published version, `contract`, `contract_version` and `owner`
+    for a table without a contract, such as the platform's own.
     """
     lakehouse = platform.lakehouse
     entries = []
@@ -36,13 +38,9 @@ def table_list(platform: Platform) -> list[dict[str, Any]]:
 def show(entries: list[dict[str, Any]]) -> None:
     """Prints the list as a table."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("table", no_wrap=True)
-    for column in ("version", "rows", "contract"):
-        table.add_column(column, justify="right")
-    table.add_column("owner")
+    numbers = ("version", "rows", "contract")
+    table = plain_table("table", *numbers, "owner", right=numbers, no_wrap=["table"])
     for entry in entries:
         version, rows = entry["version"], entry["rows"]
         table.add_row(

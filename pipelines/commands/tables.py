@@ -1,4 +1,4 @@
-"""`goldpath tables`: every table, its history, and its rows as of a version."""
+"""`goldpath tables`: lists all tables, the history of a table, and its rows as of a version or an instant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.lakehouse.base import Lakehouse
     from pipelines.tables import TableId, TableVersion
 
-#: Characters that a column needs to be readable; a table that needs more than the terminal has is printed transposed.
+#: The readable width of a column, in characters; a table with too many columns for the terminal is printed transposed.
 COLUMN_WIDTH = 12
 app = typer.Typer(invoke_without_command=True)
 Name = Annotated[str, typer.Argument(metavar="TABLE", help="zone/domain/table, as `goldpath tables` lists it.")]
@@ -22,7 +22,7 @@ Name = Annotated[str, typer.Argument(metavar="TABLE", help="zone/domain/table, a
 
 @app.callback()
 def tables(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every table: its contract, its newest version and its rows. And with a command, one table's past.
+    """Lists all tables with their newest version, rows, contract and owner. With a command: one table's past.
 
     Example: `goldpath tables`
     """
@@ -41,10 +41,10 @@ def tables(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command("history")
 def tables_history(
     table: Name,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many commits.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """The commits of a table, newest first: when, by which run, how many rows since, made from which versions.
+    """Lists the commits of a table, newest first, with the time, the run, the rows and the input versions.
 
     Example: `goldpath tables history gold/flights/training_set`
     """
@@ -62,21 +62,22 @@ def tables_history(
 @app.command("show")
 def tables_show(
     table: Name,
-    version: Annotated[int | None, typer.Option(min=0, help="Of this version; else of the newest.")] = None,
+    version: Annotated[int | None, typer.Option(min=0, help="Of this version. [default: the newest]")] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="ISO", help="As committed by an instant with its offset.")
+        str | None,
+        typer.Option("--as-of", metavar="ISO", help="Of the newest version at this instant, with its UTC offset."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Rows of a table, as of a version or of an instant.
+    """Shows rows of a table, as of a version or an instant.
 
     Example: `goldpath tables show silver/flights/flights --as-of 2026-01-31T06:00:00+00:00 --limit 5`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.tables import TableId
 
-        at = _wanted(platform.lakehouse, TableId.parse(table), version, as_of)
+        at = _table_version(platform.lakehouse, TableId.parse(table), version, as_of)
         snapshot = platform.lakehouse.snapshot(at)
         snapshot.require_readable()
         rows = snapshot.sample(limit)
@@ -86,7 +87,8 @@ def tables_show(
             _show_rows(at, rows)
 
 
-def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | None) -> TableVersion:
+def _table_version(lakehouse: Lakehouse, table: TableId, version: int | None, as_of: str | None) -> TableVersion:
+    """The version that --version or --as-of names, else the newest; raises SettingsError if both are given."""
     from pipelines import clock
     from pipelines.errors import SettingsError
     from pipelines.lakehouse import time_travel
@@ -98,20 +100,15 @@ def _wanted(house: Lakehouse, table: TableId, version: int | None, as_of: str | 
         )
     if as_of is not None:
         instant = clock.instant(as_of, of="--as-of", next_step="`goldpath tables history` lists the commits")
-        return time_travel.at(house, table, instant)
-    return house.current(table) if version is None else TableVersion(table, version)
+        return time_travel.at(lakehouse, table, instant)
+    return lakehouse.current(table) if version is None else TableVersion(table, version)
 
 
 def _show_history(commits: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("version", "rows"):
-        table.add_column(column, justify="right")
-    for column in ("committed at (UTC)", "operation", "run"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("made from")
+    numbers, texts = ("version", "rows"), ("committed at (UTC)", "operation", "run")
+    table = plain_table(*numbers, *texts, "made from", right=numbers, no_wrap=texts)
     for commit in commits:
         table.add_row(
             str(commit["version"]),
@@ -129,14 +126,14 @@ def _show_rows(at: TableVersion, rows: pa.Table) -> None:
     from rich.table import Table
 
     console, table = Console(), Table(title=str(at), title_justify="left", header_style="bold")
-    shown = [["-" if value is None else str(value) for value in row.values()] for row in rows.to_pylist()]
+    cells = [["-" if value is None else str(value) for value in row.values()] for row in rows.to_pylist()]
     if len(rows.column_names) * COLUMN_WIDTH <= console.width:
         for name in rows.column_names:
             table.add_column(name)
-        for values in shown:
+        for values in cells:
             table.add_row(*values)
     else:  # transposed: one line for each column
         table.add_column("column")
-        for values in zip(rows.column_names, *shown[: console.width // (2 * COLUMN_WIDTH)], strict=True):
+        for values in zip(rows.column_names, *cells[: console.width // (2 * COLUMN_WIDTH)], strict=True):
             table.add_row(*values)
     console.print(table)

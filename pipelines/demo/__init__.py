@@ -1,5 +1,5 @@
 """What does the demo run, and what does it report?
 
 May import everything that stands before it; `assets` and `serving` inside functions.
-A new stage of the demo is a block of `run`.
+Add a new stage of the demo in `run`, and a new figure of its report in `report`.
 """

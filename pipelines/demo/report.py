@@ -1,4 +1,4 @@
-"""The demo's report: what happened, in figures that are read back from what the runs left behind."""
+"""The demo's report, with figures read back from tables, run metadata, the model registry and the prediction log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cost import focus, report
-from pipelines.demo.story import Story
+from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
 from pipelines.machine import files
 from pipelines.models.evidence import read_gate
@@ -26,68 +26,77 @@ MODEL = "flights.arrival_delay"
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 
 
-def collect(platform: Platform, story: Story) -> dict[str, Any]:
-    """All figures of the report, as `report.json` holds them."""
-    house = platform.lakehouse
-    charged = house.snapshot(focus.COSTS).arrow()
-    runs = {result.run_id for _, result in story.runs}
-    here = charged.filter([row in runs for row in charged["x_run_id"].to_pylist()])
+def collect(platform: Platform, results: DemoResults) -> dict[str, Any]:
+    """All figures of the report, as `report.json` holds them. Costs are those of this demo's runs."""
+    costs = platform.lakehouse.snapshot(focus.COSTS).arrow()
+    run_ids = {result.run_id for _, result in results.runs}
+    costs = costs.filter([run_id in run_ids for run_id in costs["x_run_id"].to_pylist()])
     return {
         "generated_at": datetime.now(UTC).isoformat(),
         "engine": platform.settings.engine,
-        "stages": story.stages,
-        "landed": [{"files": a.files, "rows": a.rows, "bytes": a.bytes} for a in story.arrivals],
-        "assets": _assets(platform, story),
+        "stages": results.stages,
+        "landed": [{"files": a.files, "rows": a.rows, "bytes": a.bytes} for a in results.arrivals],
+        "assets": _assets(results),
         "model": _model(platform),
-        "replay": _replay(platform, story),
-        "prediction": _prediction(platform, story),
-        "cost_by_workload_class": report.report(here, by="workload_class"),
-        "cost_total": sum(here["BilledCost"].to_pylist()),
-        "currency": here["BillingCurrency"][0].as_py(),
-        "peak_memory_mb": round((story.usage.peak_memory_bytes if story.usage else 0) / 2**20),
+        "replay": _replay(platform, results),
+        "prediction": _prediction(platform, results),
+        "cost_by_workload_class": report.report(costs, by="workload_class"),
+        "cost_total": sum(costs["BilledCost"].to_pylist()),
+        "currency": costs["BillingCurrency"][0].as_py(),
+        "peak_memory_mb": round((results.usage.peak_memory_bytes if results.usage else 0) / 2**20),
     }
 
 
-def _assets(platform: Platform, story: Story) -> list[dict[str, Any]]:
-    """One entry per asset: rows of what this demo's runs judged, seconds and cost summed over its runs."""
-    found: dict[str, dict[str, Any]] = {}
-    for _, result in story.runs:
-        seen = set()
+def _assets(results: DemoResults) -> list[dict[str, Any]]:
+    """Rows, seconds and cost of each asset. Grain: one entry per asset, over all runs of this demo.
+
+    Seconds and cost are summed. Rows are summed for an asset with partitions, of which each run judges others; for an
+    asset without partitions they are those of the last run.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    for _, result in results.runs:
+        names = set()
         for event in result.get_asset_materialization_events():
             name = "/".join(event.asset_key.path)
-            if name in seen:  # one event per partition, all with the run's figures
-                continue
-            seen.add(name)
-            value = {key: entry.value for key, entry in event.materialization.metadata.items()}
-            daily = event.materialization.partition is not None
-            entry = found.setdefault(name, {"key": name, "runs": 0, "seconds": 0.0, "cost": 0.0, "versions": {}})
-            entry["runs"] += 1
-            entry["seconds"] = round(entry["seconds"] + float(value.get("seconds") or 0), 3)
-            entry["cost"] += float(value.get("cost") or 0)
-            if value.get("version") is not None:
-                entry["versions"] = {"output": str(value["version"]), "inputs": value.get("inputs") or {}}
-            for figure in ("rows_in", "rows_clean", "rows_quarantined"):
-                if figure in value:
-                    entry[figure] = int(value[figure]) + (entry.get(figure, 0) if daily else 0)
-            if "rows_in" not in value and "dagster/row_count" in value:
-                rows = int(value["dagster/row_count"])
-                entry["rows_in"] = entry["rows_clean"] = rows + (entry.get("rows_in", 0) if daily else 0)
-                entry["rows_quarantined"] = 0
+            if name not in names:  # there is one event per partition, each with the figures of the run
+                names.add(name)
+                entry = entries.setdefault(name, {"key": name, "runs": 0, "seconds": 0.0, "cost": 0.0, "versions": {}})
+                _add_run(entry, event.materialization)
     tags = _tags()
-    for entry in found.values():
+    for entry in entries.values():
         for figure in ("rows_in", "rows_clean", "rows_quarantined"):
             entry.setdefault(figure, None)
         entry["tags"] = tags.get(entry["key"], {})
-    return sorted(found.values(), key=lambda entry: _order(entry["key"]))
+    return sorted(entries.values(), key=lambda entry: _order(entry["key"]))
+
+
+def _add_run(entry: dict[str, Any], materialization: Any) -> None:
+    """Adds the figures of one run of an asset to its entry."""
+    metadata = {name: value.value for name, value in materialization.metadata.items()}
+    has_partitions = materialization.partition is not None
+    entry["runs"] += 1
+    entry["seconds"] = round(entry["seconds"] + float(metadata.get("seconds") or 0), 3)
+    entry["cost"] += float(metadata.get("cost") or 0)
+    if metadata.get("version") is not None:
+        entry["versions"] = {"output": str(metadata["version"]), "inputs": metadata.get("inputs") or {}}
+    for figure in ("rows_in", "rows_clean", "rows_quarantined"):
+        if figure in metadata:
+            entry[figure] = int(metadata[figure]) + (entry.get(figure, 0) if has_partitions else 0)
+    if "rows_in" not in metadata and "dagster/row_count" in metadata:
+        rows = int(metadata["dagster/row_count"])
+        entry["rows_in"] = entry["rows_clean"] = rows + (entry.get("rows_in", 0) if has_partitions else 0)
+        entry["rows_quarantined"] = 0
 
 
 def _order(key: str) -> tuple[int, str]:
+    """The place of an asset in the report: by zone, then by name."""
     zones = ["bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving", "landing"]
     zone = key.partition("/")[0]
     return (zones.index(zone) if zone in zones else len(zones), key)
 
 
 def _tags() -> dict[str, dict[str, str]]:
+    """The tags of every asset by its key, without Dagster's own."""
     from pipelines.definitions import defs
 
     return {
@@ -97,7 +106,7 @@ def _tags() -> dict[str, dict[str, str]]:
 
 
 def _model(platform: Platform) -> dict[str, Any]:
-    """The champion with its evidence, and every version that was registered."""
+    """The champion with its evidence, and the gate's result for every registered version."""
     registry = Registry(platform.settings)
     champion = registry.champion(MODEL)
     if champion is None:
@@ -113,11 +122,12 @@ def _model(platform: Platform) -> dict[str, Any]:
         "baseline": gate["standings"]["baseline"],
         "gate": {key: gate[key] for key in ("passed", "reason", "window", "comparisons")},
         "plots": {name: data_uri((folder / f"{name}.png").read_bytes()) for name in ("roc", "calibration")},
-        "versions": [_version(registry, found) for found in registry.versions(MODEL)],
+        "versions": [_version(registry, version) for version in registry.versions(MODEL)],
     }
 
 
 def _version(registry: Registry, model: RegisteredModel) -> dict[str, Any]:
+    """How a version was trained, and its gate's result."""
     gate = read_gate(registry.download(model).parent / EVIDENCE_FOLDER)
     return {
         "version": model.version,
@@ -127,17 +137,21 @@ def _version(registry: Registry, model: RegisteredModel) -> dict[str, Any]:
     }
 
 
-def _replay(platform: Platform, story: Story) -> dict[str, Any]:
-    """How good the predictions of the replayed week were, against outcomes that the clock has passed."""
-    house = platform.lakehouse
-    asked = {answer["prediction_id"] for answer in story.answers}
-    rows = house.snapshot(TableId("gold", "flights", "prediction_outcomes")).arrow().to_pylist()
+def _replay(platform: Platform, results: DemoResults) -> dict[str, Any]:
+    """The quality of the replayed week's predictions, over flights whose outcome is known at the platform's clock.
+
+    `asked` counts all predictions, `outcomes_known` those with an outcome, and `arrived` those of flights that arrived;
+    the metrics are over the latter, and absent unless some of these flights were late and some were not.
+    """
+    predictions = {answer["prediction_id"] for answer in results.answers}
+    rows = platform.lakehouse.snapshot(TableId("gold", "flights", "prediction_outcomes")).arrow().to_pylist()
+    rows = [row for row in rows if row["prediction_id"] in predictions]
     now = platform.now()
-    known = [r for r in rows if r["prediction_id"] in asked and r["outcome_known_at"] and r["outcome_known_at"] <= now]
-    arrived = [r for r in known if r["arrived_late"] is not None]
+    known = [row for row in rows if row["outcome_known_at"] and row["outcome_known_at"] <= now]
+    arrived = [row for row in known if row["arrived_late"] is not None]
     late = [row["arrived_late"] for row in arrived]
     probability = [row["probability"] for row in arrived]
-    figures: dict[str, Any] = {"asked": len(asked), "outcomes_known": len(known), "arrived": len(arrived)}
+    figures: dict[str, Any] = {"asked": len(predictions), "outcomes_known": len(known), "arrived": len(arrived)}
     if len(set(late)) == 2:
         from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -152,47 +166,47 @@ def _replay(platform: Platform, story: Story) -> dict[str, Any]:
     return figures
 
 
-def _prediction(platform: Platform, story: Story) -> dict[str, Any] | None:
-    """The most certain late call of the week, with its whole chain."""
-    if not story.answers:
+def _prediction(platform: Platform, results: DemoResults) -> dict[str, Any] | None:
+    """The week's prediction with the highest probability of a late arrival, traced back to its source records."""
+    if not results.answers:
         return None
-    chosen = max(story.answers, key=lambda answer: answer["probability"])
-    found = chain.prediction_chain(platform, chosen["prediction_id"])
+    answer = max(results.answers, key=lambda answer: answer["probability"])
+    lineage = chain.prediction_chain(platform, answer["prediction_id"])
     return {
-        "id": chosen["prediction_id"],
-        "request": found["prediction"]["question"],
-        "flight_id": chosen["flight_id"],
-        "probability": chosen["probability"],
-        "decision": chosen["decision"],
-        "features": chosen["features"],
-        "missing": chosen["missing"],
-        "lineage": {key: found[key] for key in ("model", "training_data", "features")},
+        "id": answer["prediction_id"],
+        "request": lineage["prediction"]["question"],
+        "flight_id": answer["flight_id"],
+        "probability": answer["probability"],
+        "decision": answer["decision"],
+        "features": answer["features"],
+        "missing": answer["missing"],
+        "lineage": {key: lineage[key] for key in ("model", "training_data", "features")},
     }
 
 
-def write(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Writes `report.json` and `report.html`; each replaces the last one whole."""
+def write(folder: Path, figures: Mapping[str, Any]) -> Path:
+    """Writes `report.json` and `report.html`, in place of those of an earlier demo; returns the path of the page."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**facts)
-    for name, text in (("report.json", json.dumps(facts, indent=1, default=str)), ("report.html", page)):
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**figures)
+    for name, text in (("report.json", json.dumps(figures, indent=1, default=str)), ("report.html", page)):
         files.replace(folder / name, text)
     return folder / "report.html"
 
 
-def show(console: Console, facts: Mapping[str, Any], path: Path) -> None:
-    """The report's main figures, for the terminal."""
+def show(console: Console, figures: Mapping[str, Any], path: Path) -> None:
+    """Prints the report's main figures, its path, and commands to run next."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("asset", "rows in", "clean", "quarantined", "seconds", f"cost {facts['currency']}"):
+    for column in ("asset", "rows in", "clean", "quarantined", "seconds", f"cost {figures['currency']}"):
         table.add_column(column, justify="left" if column == "asset" else "right")
-    for asset in facts["assets"]:
+    for asset in figures["assets"]:
         rows = [f"{asset[n]:,}" if asset[n] is not None else "" for n in ("rows_in", "rows_clean", "rows_quarantined")]
         table.add_row(asset["key"], *rows, f"{asset['seconds']:.1f}", f"{asset['cost']:.6f}")
     console.print(table)
-    model, replay, prediction = facts["model"], facts["replay"], facts["prediction"]
+    model, replay, prediction = figures["model"], figures["replay"], figures["prediction"]
     if model["version"]:
         champion, baseline = model["metrics"], model["baseline"]
         console.print(
@@ -204,11 +218,13 @@ def show(console: Console, facts: Mapping[str, Any], path: Path) -> None:
         console.print(f"replayed week: {replay['arrived']:,} arrivals predicted, AUC {replay['auc']:.4f}")
     if prediction:
         console.print(f"prediction {prediction['id']}: {prediction['flight_id']} {prediction['probability']:.3f}")
-    console.print(f"cost {facts['cost_total']:.6f} {facts['currency']}, peak memory {facts['peak_memory_mb']:,} MB")
-    for group in facts["cost_by_workload_class"]:
+    console.print(
+        f"cost {figures['cost_total']:.6f} {figures['currency']}, peak memory {figures['peak_memory_mb']:,} MB"
+    )
+    for group in figures["cost_by_workload_class"]:
         console.print(f"  {group['workload_class']:12s} {group['cost']:.6f}")
     console.print(f"\nReport: [bold]{path}[/]")
-    console.print("Next:   [bold]goldpath dev[/]  shows the same runs in Dagster")
+    console.print("Next:   [bold]goldpath dev[/]  shows these runs in Dagster")
     if prediction:
         console.print(f"        [bold]goldpath lineage prediction {prediction['id']}[/]")
     console.print("        [bold]goldpath cost report --by workload_class[/]")

@@ -1,7 +1,7 @@
-"""The whole road in one command: land, ingest, train, register, deploy, then live through a week and report.
+"""The demo: lands files, fills tables, trains, registers and deploys a model, then replays a week and writes a report.
 
-The data is of 2013, so the demo moves the platform's replay clock: features are known, and outcomes count, only as far
-as the clock has come.
+The data is of 2013, so the demo moves the platform's replay clock: features and outcomes are used only if they were
+known at the time that the clock shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from pipelines import clock
 from pipelines.cost import metering
-from pipelines.demo.story import Story
+from pipelines.demo.results import DemoResults
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import Platform
 from pipelines.orchestration.jobs import FINE_TUNE
@@ -31,38 +31,38 @@ if TYPE_CHECKING:
 
 LOCAL = ZoneInfo("America/New_York")
 FIRST_DAY, LAST_DAY = date(2013, 1, 1), date(2013, 12, 31)
-#: With fewer, the model seldom beats its baseline, and the gate lets nothing through to be served.
+#: With fewer days of training data the model seldom beats its baseline, and then no model is served.
 MINIMUM_DAYS = 60
-#: Its first half fine-tunes, its second half decides.
+#: The days on which the gate compares models. For fine-tuning, the first half trains and the second half compares.
 MINIMUM_GATE_DAYS = 14
 REPLAY_DAYS = 7
-#: Local hours at which the service is asked about the flights that leave two to three hours later.
+#: Local hours at which the service predicts the flights that leave between HORIZON and HORIZON + WINDOW later.
 REPLAY_HOURS = (5, 12, 17)
 HORIZON = timedelta(hours=2)
-ASKED_WINDOW = timedelta(hours=1)
+WINDOW = timedelta(hours=1)
 
 
 def run(settings: Settings, *, through: date, days: int | None, keep_serving: bool) -> Path:
     """Runs the demo and returns the path of its report.
 
     Args:
-        settings: Of the home folder to use; running again there doubles nothing.
+        settings: The settings, with the home folder to use. A second demo in the same folder adds no rows twice.
         through: The last day that lands before the replayed week.
-        days: How many days before it, that day included; None begins with the year.
-        keep_serving: Whether the service stays up until Ctrl-C.
+        days: The number of days that land, `through` included; None begins on 1 January.
+        keep_serving: Whether the service runs on until Ctrl-C.
 
     Raises:
-        SettingsError: if the days lie outside 2013, or are too few to train on.
+        SettingsError: if the days are not in 2013, or fewer than MINIMUM_DAYS.
     """
     start = _first_day(through, days)
     console = Console(soft_wrap=True)
     platform = Platform(settings, _contracts)
-    story = Story(through)
+    results = DemoResults(through)
     with metering.metering() as usage:
         try:
-            _tell(platform, console, story, start)
-            story.usage = usage
-            report = _report(platform, console, story)
+            _run_stages(platform, console, results, start)
+            results.usage = usage
+            report = _report(platform, console, results)
             if keep_serving:
                 _wait(console, settings)
         finally:
@@ -77,6 +77,7 @@ def _contracts() -> dict[Any, Any]:
 
 
 def _first_day(through: date, days: int | None) -> date:
+    """The first day that lands; raises SettingsError as `run` does."""
     start = FIRST_DAY if days is None else through - timedelta(days=days - 1)
     last = LAST_DAY - timedelta(days=REPLAY_DAYS)
     if not FIRST_DAY <= start <= through <= last or (through - start).days + 1 < MINIMUM_DAYS:
@@ -89,43 +90,52 @@ def _first_day(through: date, days: int | None) -> date:
     return start
 
 
-def _tell(platform: Platform, console: Console, story: Story, start: date) -> None:
-    from assets.flights import arrivals
+def _run_stages(platform: Platform, console: Console, results: DemoResults, start: date) -> None:
+    """Runs the stages one after the other, and prints what each does."""
+    from assets.flights import deliveries
 
-    settings, through = platform.settings, story.through
+    settings, through = platform.settings, results.through
     database = settings.root / "operations.db"
     midnight = _local(through + timedelta(days=1), 0)
     console.rule("[bold]Goldpath: from landed files to a served prediction")
-    with _stage(story, console, "land", f"{start} to {through}, as files would arrive"):
+    with _stage(results, console, "land", f"files of {start} to {through} arrive"):
         clock.move(settings, midnight)
-        landed = arrivals.land(platform.landing, start=start, end=through, database=database)
-        story.arrivals.append(landed)
+        landed = deliveries.land(platform.landing, start=start, end=through, database=database)
+        results.arrivals.append(landed)
         console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
-    with _stage(story, console, "whole", "tables, features, training, registry, service"):
+    with _stage(results, console, "whole", "tables, features, training, registry, service"):
         tags = range_tags([start.isoformat(), through.isoformat()])
-        _execute(platform, console, story, "whole", tags=tags, config=_windows(start, through, midnight))
+        _execute(platform, console, results, "whole", tags=tags, config=_windows(start, through, midnight))
     week = [through + timedelta(days=n) for n in range(1, REPLAY_DAYS + 1)]
-    with _stage(story, console, "refresh", f"{week[0]} to {week[-1]} land, the sensor notices, the champion is tuned"):
-        story.arrivals.append(arrivals.land(platform.landing, start=week[0], end=week[-1], database=database))
+    summary = f"files of {week[0]} to {week[-1]} arrive, the sensor requests runs, the champion is fine-tuned"
+    with _stage(results, console, "refresh", summary):
+        results.arrivals.append(deliveries.land(platform.landing, start=week[0], end=week[-1], database=database))
         clock.move(settings, _local(week[0], REPLAY_HOURS[0]))
-        for request in _sensed(platform):
+        for request in _sensor_requests(platform):
             config = _fine_tune_windows(start, through, midnight) if request.job_name == "refresh" else None
-            _execute(platform, console, story, str(request.job_name), tags=dict(request.tags), config=config)
-    with _stage(story, console, "replay", "the service is asked before each flight leaves"):
-        _replay(platform, console, story, week)
-    with _stage(story, console, "outcomes", "the flights have arrived: how good were the predictions?"):
+            _execute(platform, console, results, str(request.job_name), tags=dict(request.tags), config=config)
+    with _stage(results, console, "replay", "the service predicts each flight of that week before it leaves"):
+        _replay(platform, console, results, week)
+    with _stage(results, console, "outcomes", "the flights have arrived: predictions are compared with outcomes"):
         clock.move(settings, _local(week[-1] + timedelta(days=2), 0))
-        _execute(platform, console, story, "outcomes")
+        _execute(platform, console, results, "outcomes")
 
 
 def _windows(start: date, through: date, end: datetime) -> dict[str, Any] | None:
-    """The whole year trains on the recipe's own windows; a shorter demo gates on its last tenth."""
+    """The run configuration with the windows of the first model, of which the gate uses the last tenth of the days.
+
+    None for the default days, which are those of the recipe's own windows.
+    """
     if start == FIRST_DAY and through == date(2013, 10, 31):
         return None
     return _train_config(start, _local(through - timedelta(days=_gate_days(start, through) - 1), 0), end)
 
 
 def _fine_tune_windows(start: date, through: date, end: datetime) -> dict[str, Any]:
+    """The run configuration with the windows of fine-tuning: the two halves of the last tenth of the days.
+
+    FINE_TUNE for the default days, which are those of the recipe's own windows.
+    """
     if start == FIRST_DAY and through == date(2013, 10, 31):
         return FINE_TUNE
     begin = through - timedelta(days=_gate_days(start, through) - 1)
@@ -137,6 +147,7 @@ def _gate_days(start: date, through: date) -> int:
 
 
 def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = "FROM_SCRATCH") -> dict[str, Any]:
+    """The run configuration for training on flights from `start` to `gate_start`, and the gate from then to `end`."""
     config = {
         "mode": mode,
         "train_start": _local(start, 0).isoformat(),
@@ -146,37 +157,37 @@ def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = 
     return {"ops": {"training__flights__arrival_delay": {"config": config}}}
 
 
-def _sensed(platform: Platform) -> list[dg.RunRequest]:
-    """What the sensor that a user would switch on asks for now."""
+def _sensor_requests(platform: Platform) -> list[dg.RunRequest]:
+    """The runs that the sensor `new_deliveries` requests now."""
     import dagster as dg
 
     from pipelines.definitions import new_deliveries
 
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-        asked: Any = new_deliveries(context)
-        return [request for request in asked if isinstance(request, dg.RunRequest)]
+        results: Any = new_deliveries(context)
+        return [result for result in results if isinstance(result, dg.RunRequest)]
 
 
 def _execute(
     platform: Platform,
     console: Console,
-    story: Story,
+    results: DemoResults,
     job: str,
     *,
     tags: dict[str, str] | None = None,
     config: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> None:
-    """Runs a job in this process, in Dagster's own storage, and says what each asset did as it does it."""
+    """Runs a job in this process, recorded in Dagster's instance; prints a line for each asset unless `quiet`."""
     import dagster as dg
 
     from pipelines.definitions import defs
 
     definition = defs.resolve_job_def(job)
     run_id = str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance, _progress(console, len(definition.graph.nodes), quiet=quiet) as told:
-        instance.add_event_listener(run_id, told)
+    with dg.DagsterInstance.get() as instance, _progress(console, len(definition.graph.nodes), quiet=quiet) as listener:
+        instance.add_event_listener(run_id, listener)
         try:
             result = definition.execute_in_process(
                 instance=instance,
@@ -187,16 +198,16 @@ def _execute(
             )
         except dg.Failure as failure:
             raise failure.__cause__ or failure from None
-    story.runs.append((job, result))
+    results.runs.append((job, result))
 
 
 @contextmanager
 def _progress(console: Console, steps: int, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A listener for Dagster's events that shows which asset is at work, and a line for each that is done."""
-    done: dict[str, None] = {}
+    """A listener for Dagster's events that shows the current step, and prints a line for each asset that is done."""
+    done: set[str] = set()
     with console.status("starting", spinner="dots") as status:
 
-        def told(entry: Any) -> None:
+        def listener(entry: Any) -> None:
             event = entry.dagster_event
             if event is None or quiet:
                 return
@@ -205,13 +216,14 @@ def _progress(console: Console, steps: int, *, quiet: bool) -> Iterator[Callable
             elif event.event_type_value == "ASSET_MATERIALIZATION":
                 name = "/".join(event.asset_key.path)
                 if name not in done and not name.startswith("quarantine/"):
-                    done[name] = None
+                    done.add(name)
                     console.print(f"  {name:38s} {_figures(event.materialization.metadata)}")
 
-        yield told
+        yield listener
 
 
 def _figures(metadata: Mapping[str, Any]) -> str:
+    """The seconds of a materialization, with its rows, its AUC or its gate's result."""
     value = {name: entry.value for name, entry in metadata.items()}
     seconds = f"{value.get('seconds', 0):6.1f} s"
     if "rows_in" in value:
@@ -222,35 +234,34 @@ def _figures(metadata: Mapping[str, Any]) -> str:
     return seconds + ("  " + str(value["gate"]) if "gate" in value else "")
 
 
-def _replay(platform: Platform, console: Console, story: Story, week: list[date]) -> None:
-    """Moves the clock from moment to moment: features move on, then the next flights are asked about."""
+def _replay(platform: Platform, console: Console, results: DemoResults, week: list[date]) -> None:
+    """For each REPLAY_HOURS of the week: moves the clock, updates the online features, predicts the next flights."""
     from assets.flights.schedule import scheduled_flights
-    from serving import client
-    from serving.http import BATCH_PATH
+    from serving.predict import client
+    from serving.predict.http import BATCH_PATH
 
     flights = scheduled_flights(week)
-    moments = [_local(day, hour) for day in week for hour in REPLAY_HOURS]
+    instants = [_local(day, hour) for day in week for hour in REPLAY_HOURS]
     with client.connection(platform.settings) as service:
-        for number, moment in enumerate(moments, start=1):
-            clock.move(platform.settings, moment)
-            _execute(platform, console, story, "online_features", quiet=True)
-            asked = [
-                f for f in flights if moment + HORIZON <= f.scheduled_departure_at < moment + HORIZON + ASKED_WINDOW
-            ]
-            if not asked:
+        for number, instant in enumerate(instants, start=1):
+            clock.move(platform.settings, instant)
+            _execute(platform, console, results, "online_features", quiet=True)
+            start, end = instant + HORIZON, instant + HORIZON + WINDOW
+            next_flights = [flight for flight in flights if start <= flight.scheduled_departure_at < end]
+            if not next_flights:
                 continue
-            body = {"flights": [_question(flight) for flight in asked]}
+            body = {"flights": [_request_body(flight) for flight in next_flights]}
             answers = client.answered(service.post(BATCH_PATH, json=body))["predictions"]
-            story.answers += answers
+            results.answers += answers
             late = sum(answer["decision"] == "late" for answer in answers)
             console.print(
-                f"  {number:2d}/{len(moments)} {moment.astimezone(LOCAL):%a %d %b %H:%M}  "
-                f"{len(answers):3d} flights asked, {late:2d} called late"
+                f"  {number:2d}/{len(instants)} {instant.astimezone(LOCAL):%a %d %b %H:%M}  "
+                f"{len(answers):3d} flights predicted, {late:2d} of them late"
             )
 
 
-def _question(flight: Any) -> dict[str, Any]:
-    """A scheduled flight as an airline would name it."""
+def _request_body(flight: Any) -> dict[str, Any]:
+    """A scheduled flight as a request to the service names it."""
     departure = flight.scheduled_departure_at
     minutes = flight.scheduled_duration_minutes
     return {
@@ -264,27 +275,30 @@ def _question(flight: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _stage(story: Story, console: Console, name: str, words: str) -> Iterator[None]:
-    console.print(f"\n[bold]{name}[/]  [dim]{words}[/]")
-    begun = time.perf_counter()
+def _stage(results: DemoResults, console: Console, name: str, summary: str) -> Iterator[None]:
+    """Prints the summary and the duration of a stage, and records the duration."""
+    console.print(f"\n[bold]{name}[/]  [dim]{summary}[/]")
+    started = time.perf_counter()
     yield
-    seconds = time.perf_counter() - begun
-    story.stages.append({"name": name, "seconds": round(seconds, 2)})
+    seconds = time.perf_counter() - started
+    results.stages.append({"name": name, "seconds": round(seconds, 2)})
     console.print(f"  [green]{seconds:.1f} s[/]")
 
 
-def _report(platform: Platform, console: Console, story: Story) -> Path:
+def _report(platform: Platform, console: Console, results: DemoResults) -> Path:
+    """Writes and prints the report; returns the path of its page."""
     from pipelines.demo import report as demo_report
 
-    with _stage(story, console, "report", "what happened, in one page"):
-        facts = demo_report.collect(platform, story)
-        path = demo_report.write(platform.settings.root / "demo", facts)
-    demo_report.show(console, facts, path)
+    with _stage(results, console, "report", "all figures on one page"):
+        figures = demo_report.collect(platform, results)
+        path = demo_report.write(platform.settings.root / "demo", figures)
+    demo_report.show(console, figures, path)
     return path
 
 
 def _wait(console: Console, settings: Settings) -> None:
-    from serving import client
+    """Prints the address of the service and waits for Ctrl-C."""
+    from serving.predict import client
 
     console.print(f"\nServing at {client.url(settings)} until Ctrl-C.")
     try:
@@ -295,7 +309,7 @@ def _wait(console: Console, settings: Settings) -> None:
 
 
 def _close(platform: Platform) -> None:
-    """Ends the engine and the cluster that this process started."""
+    """Ends the engine and the Ray cluster that this process started."""
     import ray
 
     if ray.is_initialized():
@@ -304,4 +318,5 @@ def _close(platform: Platform) -> None:
 
 
 def _local(day: date, hour: int) -> datetime:
+    """The instant, in UTC, at which it is this hour of the day in New York."""
     return datetime(day.year, day.month, day.day, hour, tzinfo=LOCAL).astimezone(UTC)

@@ -1,5 +1,6 @@
-"""Which versions of which tables are there, and how does a new one come about?
+"""Which tables and table versions are there, and how is a new version written?
 
 May import `engine` and what stands before it.
-A commit by delta-rs is a function of `delta_commits`; an engine that commits by itself subclasses `base.Lakehouse`.
+Add a new kind of commit by delta-rs as a function of `delta_commits`, and an engine that commits by itself as a
+subclass of `base.Lakehouse`.
 """

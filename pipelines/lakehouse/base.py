@@ -1,8 +1,8 @@
-"""The lakehouse: Delta tables below one root, read as of a version, written by stage and commit.
+"""The lakehouse: Delta tables below one root folder, read as of a version, written in two steps: stage and commit.
 
-Both engines compute and write Parquet into a staging folder that no reader knows: what lies there can be audited, and a
-killed run leaves files there that no table names. A commit makes them a table version, atomically: by delta-rs under
-the embedded engine, by delta-spark under Spark. One writer at a time holds a table (`writing`).
+Staging computes rows and writes them as Parquet files into a folder that no table names: they can be audited there, and
+what a killed run leaves there is never read. A commit publishes the files as the table's next version, atomically: by
+delta-rs under the embedded engine, by delta-spark under Spark. One writer at a time holds a table (`writing`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import LandingError
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.catalog import Catalog
@@ -32,14 +31,19 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pipelines.engine.session import Engine
-    from pipelines.landing.zone import Delivery
 
-#: Files that another machine staged and did not touch for this long are those of a process that has ended.
+#: Staged files of another machine that are older than this are taken for those of a process that has ended.
 ABANDONED_SECONDS = 7 * 24 * 3600
 
 
 class Lakehouse(Catalog, ABC):
-    """Reads and writes the tables of a catalog with one engine."""
+    """Reads and writes the tables of a catalog with one engine.
+
+    Args:
+        root: The folder that holds `zone/domain/table`.
+        engine: Returns the engine; called on first use.
+        locks: The folder of the tables' lock files, which all writers of this machine share.
+    """
 
     def __init__(self, *, root: str, engine: Callable[[], Engine], locks: Path) -> None:
         super().__init__(root)
@@ -52,16 +56,18 @@ class Lakehouse(Catalog, ABC):
         return self._engine().session
 
     def read(self, at: TableVersion) -> DataFrame:
-        """A DataFrame over exactly that version."""
+        """A DataFrame over the rows of one version."""
         reader = self.session.read.format("delta").option("versionAsOf", at.version)
         return reader.load(str(self.path(at.table)))
 
     @contextlib.contextmanager
     def writing(self, table: TableId) -> Iterator[None]:
-        """Holds the table against other writers on this machine, and removes what a killed one left staged.
+        """Locks the table against other writers on this machine while the block runs.
+
+        Removes the files that a killed writer left staged, and at the end those that this one did not commit.
 
         Raises:
-            LockTimeout: naming the writer, if another one holds it for too long.
+            LockTimeout: if another writer holds the table for too long; names it.
         """
         with locks.held(self.locks / f"{table.source_name}.lock", purpose=f"a writer of {table}"):
             self._clear_staging(table)
@@ -71,59 +77,61 @@ class Lakehouse(Catalog, ABC):
                 self._clear_staging(table)
 
     def _staging(self, table: TableId) -> Path:
-        """A new folder below the table's, named by who writes: all that share the locks of one machine."""
+        """A new path for staged files, whose name begins with the id of this machine's writers."""
         return self.root / "_staging" / table.source_name / f"{self._writer}-{uuid.uuid4().hex}"
 
     @functools.cached_property
     def _writer(self) -> str:
+        """The id of the writers that share this machine's locks, of which one at a time holds a table."""
         return hashlib.sha256(f"{socket.gethostname()}:{self.locks.resolve()}".encode()).hexdigest()[:12]
 
     def _clear_staging(self, table: TableId) -> None:
-        """Removes what this machine left, and what another one left so long ago that nobody works on it."""
+        """Removes the staged files of this machine, and those of others that are older than ABANDONED_SECONDS."""
         folder = self.root / "_staging" / table.source_name
-        for left in folder.glob("*"):
+        for staging in folder.glob("*"):
             with contextlib.suppress(FileNotFoundError):
-                old = time.time() - left.stat().st_mtime > ABANDONED_SECONDS
-                if old or left.name.startswith(self._writer):
-                    shutil.rmtree(left, ignore_errors=True)
+                abandoned = time.time() - staging.stat().st_mtime > ABANDONED_SECONDS
+                if abandoned or staging.name.startswith(self._writer):
+                    shutil.rmtree(staging, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
 
     def stage(self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = ()) -> Staged:
-        """Computes `df` once, into files that nobody reads yet."""
+        """Computes `df` once and writes it to staged files, partitioned by the given columns."""
         folder = self._staging(table)
         folder.mkdir(parents=True)
-        by_value = (
-            df.repartition(*partition_by) if partition_by else df
-        )  # one file per partition value, on both engines
-        by_value.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
+        # Repartitioned, both engines write one file per partition value.
+        repartitioned = df.repartition(*partition_by) if partition_by else df
+        repartitioned.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return staged(folder, df, tuple(partition_by))
 
     def stage_arrow(
         self,
         table: TableId,
         parts: Iterable[Part],
-        left: Callable[[Delivery, LandingError], None],
         *,
         schema: pa.Schema,
     ) -> Staged:
-        """Stages the rows of deliveries as they come; one that raises LandingError is left out, and `left` is told.
+        """Stages the rows of parts as they come; a part that raises LandingError is left out as a whole.
 
-        A part's interval is its `_partition`; the schema is the given one with what the batches have beyond it.
+        Args:
+            table: The table that they will belong to.
+            parts: The rows, by the value of the `_partition` column.
+            schema: Columns that the result has in any case; those that the batches have besides are added.
         """
         import pyarrow as pa
 
         stage = ArrowStage(self._staging(table))
-        stage.write(parts, left)
+        stage.write(parts)
         files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
         return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
 
     def create(self, table: TableId, schema: pa.Schema, *, partition_by: Sequence[str] = ()) -> None:
-        """Creates an empty table, unless there is one; raises CommitConflict if another writer does at this moment."""
+        """Creates an empty table if there is none; raises CommitConflict if another writer creates it meanwhile."""
         delta_commits.create(self, table, schema, partition_by=partition_by)
 
     def read_staged(self, staged: Staged) -> DataFrame:
-        """All staged rows, for the audit."""
+        """A DataFrame over all staged rows, for the audit before the commit."""
         return self._frame(staged, str(staged.folder))
 
     def _frame(self, staged: Staged, *paths: str) -> DataFrame:
@@ -131,11 +139,11 @@ class Lakehouse(Catalog, ABC):
         from pyspark.sql.pandas.types import from_arrow_schema
 
         schema = from_arrow_schema(staged.schema, prefer_timestamp_ntz=False)
-        if not staged.files:  # Sail leaves no file behind, and would read a frame without columns
+        if not staged.files:  # of no rows Sail writes no file, and it reads an empty folder as a frame without columns
             return self.session.createDataFrame(
                 [], ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema)
             )
-        # Told the schema, Spark starts no job to find it, and takes a partition's value for the text that it is.
+        # With the schema given, Spark starts no job to infer it, and reads a partition's value as text.
         df = self.session.read.schema(schema).option("basePath", str(staged.folder)).parquet(*paths)
         return df.select(*[F.col(field.name).cast(field.dataType.simpleString()).alias(field.name) for field in schema])
 
@@ -143,13 +151,22 @@ class Lakehouse(Catalog, ABC):
     def commit(
         self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
-        """Publishes what was staged as the table's next version.
+        """Publishes the staged files as the table's next version.
+
+        Args:
+            table: The table; created if there is none.
+            staged: The files, as `stage` returned them.
+            write: How the rows enter the table. A batch that its app has committed before is not committed again.
+            metadata: Recorded with the commit in the table's log, such as the id of the run.
+
+        Returns:
+            The table's newest version: the new one, or the current one if the batch had been committed before.
 
         Raises:
             CommitConflict: if another writer committed in between.
         """
 
     def record(self, table: TableId, rows: pa.Table) -> TableVersion:
-        """Appends a few rows straight from Arrow; for the platform's own records."""
+        """Appends a few rows from memory, for the platform's own records; creates the table and new columns."""
         delta_commits.append_rows(self, table, rows)
         return self.current(table)

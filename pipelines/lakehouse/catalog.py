@@ -1,4 +1,4 @@
-"""Which tables are there, in which versions, and what a version's log entry tells, without an engine."""
+"""The tables below a root folder and their versions, read with delta-rs: no engine is started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def text(name: str) -> ds.Expression:
-    """A text column in a filter: delta-rs writes merged rows as a kind of text that Arrow compares with no other."""
+    """A text column for a filter of `Snapshot.arrow`.
+
+    It is cast, since delta-rs writes the text of merged rows in an Arrow type that Arrow compares with no other type.
+    """
     import pyarrow.dataset as ds
 
     return ds.field(name).cast("string")
@@ -25,7 +28,7 @@ def text(name: str) -> ds.Expression:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of one table, as delta-rs opened it; `folder` holds its files."""
+    """One version of one table, opened by delta-rs; `folder` is the table's folder."""
 
     at: TableVersion
     folder: Path
@@ -33,12 +36,12 @@ class Snapshot:
 
     @property
     def files(self) -> list[str]:
-        """The paths of its data files."""
+        """The URIs of the version's data files."""
         return self.delta.file_uris()
 
     @property
     def bytes(self) -> int:
-        """The size of its data files."""
+        """The size of its data files, in bytes."""
         return sum(self.delta.get_add_actions(flatten=True)["size_bytes"].to_pylist())
 
     @property
@@ -47,12 +50,12 @@ class Snapshot:
         return self.delta.count()
 
     def batch(self, app: str) -> int:
-        """The last batch that the app had committed by then, by its app transaction; -1 before the first."""
+        """The last batch that the app had committed up to this version, by its app transaction; -1 if none."""
         version = self.delta.transaction_version(app)
         return -1 if version is None else version
 
     def partition_rows(self, column: str) -> dict[str, int]:
-        """The number of rows for each value of a partition column, from the log alone."""
+        """The number of rows for each value of a partition column, read from the table's log without its data files."""
         import pyarrow as pa
 
         files = pa.table(self.delta.get_add_actions(flatten=True))
@@ -62,14 +65,14 @@ class Snapshot:
         return counts
 
     def arrow(self, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
-        """Its rows as Arrow: for small results and look-ups.
+        """The version's rows in memory, for small results and look-ups.
 
         Args:
-            columns: Their names; all by default.
-            where: A filter; `text` names its text columns.
+            columns: The names of the columns to read; None reads all.
+            where: A pyarrow.dataset filter; wrap its text columns in `text`.
 
         Raises:
-            NotFoundError: if its files were vacuumed.
+            NotFoundError: if files of the version were vacuumed.
         """
         try:
             return self._dataset().to_table(columns=list(columns) if columns else None, filter=where)
@@ -78,28 +81,28 @@ class Snapshot:
             raise
 
     def sample(self, rows: int) -> pa.Table:
-        """Its first rows, in the order of its files."""
+        """The first rows in the order of the version's files."""
         return self._dataset().head(rows)
 
     def missing_files(self) -> list[str]:
-        """The paths of those of its data files that are gone."""
+        """The URIs of the version's data files that do not exist any more."""
         return [uri for uri in self.files if not Path(uri.removeprefix("file://")).exists()]
 
     def require_readable(self) -> None:
-        """Raises NotFoundError if one of its files is gone."""
+        """Raises NotFoundError if a data file of the version does not exist any more."""
         missing = self.missing_files()
         if missing:
             raise NotFoundError(
                 object=f"table version {self.at}",
                 observed=f"{len(missing)} of its files are gone, such as {Path(missing[0]).name}: it was vacuumed",
-                expected="a version of the last 30 days, or one that a model's record names",
-                next_step=f"choose a newer one of `goldpath tables history {self.at.table}`",
+                expected="a version that was current in the last 30 days, or that a model's record names",
+                next_step=f"choose a newer version from `goldpath tables history {self.at.table}`",
             )
 
     def _dataset(self) -> ds.Dataset:
         from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-        # Through delta-rs's own file system Arrow's threads call Python, which aborts a process that is about to end.
+        # With delta-rs's own file system Arrow's threads call Python, which aborts a process that is ending.
         files = SubTreeFileSystem(str(self.folder), LocalFileSystem())
         return self.delta.to_pyarrow_dataset(filesystem=files)
 
@@ -115,12 +118,12 @@ class Catalog:
         return self.root.joinpath(*table.key)
 
     def tables(self) -> list[TableId]:
-        """Every table that was published."""
+        """Every table with a published version, sorted."""
         logs = [log for zone in ZONES for log in (self.root / zone).glob("*/*/_delta_log")]
         return sorted(TableId.parse("/".join(log.parent.relative_to(self.root).parts)) for log in logs)
 
     def snapshot(self, of: TableId | TableVersion) -> Snapshot:
-        """A version, or the newest version of a table.
+        """The snapshot of a table version; of the newest version, if `of` is a table.
 
         Raises:
             NotFoundError: if there is no such table, or its log does not hold the version.
@@ -137,31 +140,31 @@ class Catalog:
                     object=f"table version {of}",
                     observed=f"its log does not hold it: {error}",
                     expected="a version that the log still holds",
-                    next_step=f"choose one of `goldpath tables history {table}`",
+                    next_step=f"choose a version from `goldpath tables history {table}`",
                 ) from None
             if not isinstance(error, TableNotFoundError):
                 raise
             raise NotFoundError(
                 object=f"table {table}",
-                observed=f"no version of it under {self.root}",
+                observed=f"no version is published under {self.root}",
                 expected="a table that was materialized",
                 next_step="materialize the asset of that name first",
             ) from None
         return Snapshot(TableVersion(table, delta.version()), self.path(table), delta)
 
     def current(self, table: TableId) -> TableVersion:
-        """The newest published version; raises NotFoundError."""
+        """The newest published version; raises NotFoundError if there is none."""
         return self.snapshot(table).at
 
     def version(self, table: TableId) -> int | None:
-        """The number of the newest published version; None where nothing was published."""
+        """The number of the newest published version; None if there is none."""
         try:
             return self.snapshot(table).at.version
         except NotFoundError:
             return None
 
     def batch(self, table: TableId, app: str) -> int:
-        """The last batch that the app committed; -1 before the first, and for a table that was not published."""
+        """The last batch that the app committed to the table; -1 if there is none, or no such table."""
         try:
             return self.snapshot(table).batch(app)
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""A table's content as one digest: equal for the same rows in whatever order, different for any bit that differs."""
+"""A digest of a table's content: equal for the same rows in any order, different if one bit of a value differs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ if TYPE_CHECKING:
 
 
 def content_digest(rows: pa.Table, *, order: Literal["any", "as stored"] = "any") -> str:
-    """The sha256 over names, validity and bits of every value, of rows sorted by all their columns or as they lie.
+    """The SHA-256 over the column names, and the validity and bits of every value, in hexadecimal.
 
-    Floats count by their bits, so that -0.0 is not 0.0 and a NaN is itself; a null is not an empty text.
+    Floats are compared by their bits: -0.0 differs from 0.0, and a NaN equals itself. A null differs from an empty
+    text. The order of the columns does not count, nor how the rows are divided into chunks.
+
+    Args:
+        rows: The table's rows.
+        order: `any`: rows are sorted by all their columns first; `as stored`: the order of the rows counts.
     """
     import pyarrow as pa
 
@@ -34,7 +39,7 @@ def content_digest(rows: pa.Table, *, order: Literal["any", "as stored"] = "any"
 
 
 def _bits(column: pa.ChunkedArray) -> Any:
-    """The column as integers or texts that are equal where its values are, bit for bit, and can be sorted."""
+    """The column as sortable integers or texts, of which two are equal exactly if the values' bits are."""
     import pyarrow as pa
 
     kind = column.type

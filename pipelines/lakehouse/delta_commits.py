@@ -1,7 +1,7 @@
-"""Every commit that delta-rs makes: new tables, staged files, rows of records, merges, and upkeep's.
+"""All commits by delta-rs: new tables, staged files, merges, the platform's records, and those of upkeep.
 
-The commits of delta-spark are in `lakehouse.spark`. A commit is one file in the table's log: a killed process leaves
-the table as it was, with files that no version names and that `vacuum` removes.
+The commits by delta-spark are in `lakehouse.spark`. A commit adds one file to the table's log: a process that is killed
+before that leaves the table as it was, with data files that no version names and that `vacuum` removes.
 """
 
 from __future__ import annotations
@@ -28,25 +28,28 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
     from deltalake.transaction import AddAction, RemoveAction
 
-#: Properties of every table: no engine removes old entries of the log, since only upkeep knows which versions a model's
-#: record names; and a checkpoint is written every 10 commits.
+#: Properties of every table: no engine removes old log entries, since only upkeep knows which versions the records of
+#: models name; replaced files are kept for 30 days; a checkpoint is written every 10 commits.
 PROPERTIES: dict[str, str | None] = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.deletedFileRetentionDuration": "interval 30 days",
     "delta.checkpointInterval": "10",
 }
-#: Rows that a merge holds in memory, to look up only the files that may have their keys.
+#: A merge of at most this many rows holds them in memory, so that only files that can contain their keys are read.
 MATERIALIZED_ROWS = 1_000_000
+#: The size of a file to which compaction merges small ones.
 TARGET_BYTES = 128 * 2**20
-#: Folders named by their partition are for people; a table's log names each file and its partition anyway.
-PLAIN = re.compile(r"[A-Za-z0-9_./=-]+")
-#: An app transaction of every commit: of two that began at one version the second fails, even if both only add files.
-COMMIT = "goldpath"
+#: A partition folder whose name needs no percent-encoding. The folders only serve people: the log has each file's
+#: partition.
+PLAIN_FOLDER = re.compile(r"[A-Za-z0-9_./=-]+")
+#: The app of a transaction that every commit records with its version: of two commits that began at the same version
+#: the second one fails, even if both only add files.
+COMMIT_APP = "goldpath"
 
 
 @contextlib.contextmanager
-def conflicts_named(table: TableId) -> Iterator[None]:
-    """Raises CommitConflict where delta-rs reports that another commit was faster."""
+def _commit_conflicts(table: TableId) -> Iterator[None]:
+    """Raises CommitConflict where delta-rs fails because another writer committed first."""
     from deltalake.exceptions import CommitFailedError
 
     try:
@@ -55,18 +58,18 @@ def conflicts_named(table: TableId) -> Iterator[None]:
         raise CommitConflict(
             object=f"table {table}",
             observed=str(error),
-            expected="no other commit since this one began",
-            next_step="nothing is lost: the run is tried again",
+            expected="no commit by another writer since this one began",
+            next_step="nothing to do: no rows are lost, and the run is tried again",
         ) from error
 
 
 def create(catalog: Catalog, table: TableId, schema: pa.Schema, *, partition_by: Sequence[str] = ()) -> None:
-    """Creates an empty table, unless there is one; raises CommitConflict if another writer does at this moment."""
+    """Creates an empty table if there is none; raises CommitConflict if another writer creates it meanwhile."""
     from deltalake import DeltaTable, Schema
 
     path = catalog.path(table)
     path.mkdir(parents=True, exist_ok=True)
-    with conflicts_named(table):
+    with _commit_conflicts(table):
         DeltaTable.create(
             str(path),
             Schema.from_arrow(schema),
@@ -77,14 +80,17 @@ def create(catalog: Catalog, table: TableId, schema: pa.Schema, *, partition_by:
 
 
 def append_rows(catalog: Catalog, table: TableId, rows: pa.Table) -> None:
-    """Appends rows from memory, and creates the table on first use; retried, since no lock holds its writers apart."""
+    """Appends rows from memory; creates the table, and columns that it lacks.
+
+    A conflict with another commit is retried, since its writers hold no lock. Raises CommitConflict after the last try.
+    """
     from deltalake import write_deltalake
 
     path = catalog.path(table)
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def append() -> None:
-        with conflicts_named(table):
+        with _commit_conflicts(table):
             write_deltalake(str(path), rows, mode="append", schema_mode="merge", configuration=PROPERTIES)
 
     Backoff(first_seconds=0.1).call(append)
@@ -95,6 +101,8 @@ def commit_staged(
 ) -> None:
     """Publishes staged files as the table's next version; does nothing if the app has committed this batch before.
 
+    Creates the table if there is none. The files are moved into the table's folder.
+
     Raises:
         CommitConflict: if another writer committed in between.
     """
@@ -103,13 +111,13 @@ def commit_staged(
     path = catalog.path(table)
     create(catalog, table, staged.schema, partition_by=staged.partition_by)
     current = DeltaTable(str(path))
-    transactions = [Transaction(COMMIT, current.version() + 1)]
+    transactions = [Transaction(COMMIT_APP, current.version() + 1)]
     if isinstance(write, Append | Merge) and catalog.batch(table, write.app) >= write.batch:
         return
     if write.app:
         transactions.append(Transaction(write.app, write.batch))
     properties = CommitProperties(dict(metadata), app_transactions=transactions)
-    with conflicts_named(table):
+    with _commit_conflicts(table):
         if not isinstance(write, Overwrite) or write.partitions is not None:
             current = _with_columns(current, staged.schema)
         if isinstance(write, Merge) and current.get_add_actions().num_rows:
@@ -118,7 +126,7 @@ def commit_staged(
         actions: list[AddAction | RemoveAction] = [_adopt(file, path) for file in staged.files]
         mode = "append" if isinstance(write, Append | Merge) else "overwrite"
         if isinstance(write, Overwrite) and write.partitions is not None:
-            # Removing exactly the files of these partitions keeps the commit one action list, whatever the days.
+            # As an append that also removes the files of exactly these partitions, it is one commit.
             actions = _removals(current, staged.partition_by[0], write.partitions) + actions
             mode = "append"
         current.create_write_transaction(
@@ -151,11 +159,11 @@ def _merge(current: DeltaTable, staged: Staged, write: Merge, properties: Commit
 
 
 def _adopt(file: StagedFile, path: Path) -> AddAction:
-    """Moves a staged file into the table's folder; returns the action that names it."""
+    """Moves a staged file into the table's folder; returns the action that adds it to the table."""
     from deltalake.transaction import AddAction
 
     folder = "/".join(f"{column}={value}" for column, value in file.partition.items())
-    if not PLAIN.fullmatch(folder):  # delta-rs reads back a percent-encoded path, and removing that removes nothing
+    if not PLAIN_FOLDER.fullmatch(folder):  # delta-rs returns such paths encoded, and a removal of that has no effect
         folder = ""
     name = f"{folder}/{uuid.uuid4().hex}.parquet".lstrip("/")
     target = path / name
@@ -172,7 +180,7 @@ def _adopt(file: StagedFile, path: Path) -> AddAction:
 
 
 def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
-    """The table with the schema's columns that it lacks; they are null in its rows."""
+    """Adds the schema's columns that the table lacks, null in its present rows; returns the table."""
     from deltalake import Field, Schema
 
     known = {field.name for field in table.schema().fields}
@@ -183,7 +191,7 @@ def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
 
 
 def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any]:
-    """Remove actions for every file whose partition column has one of the values."""
+    """A remove action for every file whose partition column has one of the values."""
     import pyarrow as pa
     from deltalake.transaction import RemoveAction
 
@@ -194,7 +202,7 @@ def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any
         if value.as_py() in wanted:
             removals.append(
                 RemoveAction(
-                    path=unquote(path.as_py()),  # read as the log has it, and encoded again when written
+                    path=unquote(path.as_py()),  # delta-rs returns it percent-encoded, and encodes it again
                     data_change=True,
                     deletion_timestamp=int(time.time() * 1000),
                     partition_values={column: value.as_py()},
@@ -205,7 +213,7 @@ def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any
 
 
 def compact(catalog: Catalog, table: TableId, *, cluster: Sequence[str], metadata: Mapping[str, str]) -> None:
-    """Merges small files, ordered along a space-filling curve of the `cluster` columns if there are any."""
+    """Merges small files; with `cluster` columns, rewrites all rows in Z-order over them."""
     delta, (commit, hooks) = _with_properties(catalog, table), _upkeep_commit(metadata)
     options: dict[str, Any] = {"target_size": TARGET_BYTES, "commit_properties": commit}
     if cluster:
@@ -215,7 +223,7 @@ def compact(catalog: Catalog, table: TableId, *, cluster: Sequence[str], metadat
 
 
 def delete_rows(catalog: Catalog, table: TableId, predicate: str, *, metadata: Mapping[str, str]) -> None:
-    """Deletes the rows for which a SQL predicate is true, from the newest version on."""
+    """Commits a version without the rows for which a SQL predicate is true; earlier versions keep them."""
     commit, hooks = _upkeep_commit(metadata)
     _with_properties(catalog, table).delete(predicate, commit_properties=commit, post_commithook_properties=hooks)
 
@@ -223,7 +231,9 @@ def delete_rows(catalog: Catalog, table: TableId, predicate: str, *, metadata: M
 def vacuum(
     catalog: Catalog, table: TableId, *, keep: timedelta, keep_versions: Sequence[int], metadata: Mapping[str, str]
 ) -> bool:
-    """Removes the files that no version of the last `keep` needs, nor one of `keep_versions`, nor the newest.
+    """Removes the files that no kept version needs.
+
+    Kept are the newest version, `keep_versions`, and the versions that were current within the last `keep`.
 
     Returns:
         Whether there was a file to remove.
@@ -232,7 +242,7 @@ def vacuum(
     options: dict[str, Any] = {
         "retention_hours": keep // timedelta(hours=1),
         "enforce_retention_duration": False,
-        "full": True,  # also what no entry of the log names
+        "full": True,  # also files that no entry of the log names
         "keep_versions": list(keep_versions) or None,
     }
     delta, folder = _with_properties(catalog, table), catalog.path(table)
@@ -243,16 +253,17 @@ def vacuum(
 
 
 def checkpoint(catalog: Catalog, of: TableId | TableVersion) -> None:
-    """Writes a checkpoint of a version, the newest of a table by default: a reader needs no older entry of the log."""
+    """Writes a checkpoint of a version (of a table: the newest), after which readers need no older log entry."""
     catalog.snapshot(of).delta.create_checkpoint()
 
 
 def newest_version(catalog: Catalog, table: TableId) -> int:
-    """The newest version, once the table has the properties of every table."""
+    """The number of the newest version, after a commit that sets PROPERTIES if the table lacks one of them."""
     return _with_properties(catalog, table).version()
 
 
 def _with_properties(catalog: Catalog, table: TableId) -> DeltaTable:
+    """The newest version of the table, after a commit that sets PROPERTIES if it lacks one of them."""
     delta = catalog.snapshot(table).delta
     stored = delta.metadata().configuration
     if any(stored.get(name) != value for name, value in PROPERTIES.items()):
@@ -262,6 +273,7 @@ def _with_properties(catalog: Catalog, table: TableId) -> DeltaTable:
 
 
 def _upkeep_commit(metadata: Mapping[str, str]) -> tuple[CommitProperties, PostCommitHookProperties]:
+    """The properties of a commit by upkeep, which removes no entries of the log."""
     from deltalake import CommitProperties, PostCommitHookProperties
 
     return CommitProperties(dict(metadata)), PostCommitHookProperties(cleanup_expired_logs=False)

@@ -20,7 +20,8 @@ class EmbeddedLakehouse(Lakehouse):
     """Sail computes and writes Parquet; delta-rs commits the files as add actions."""
 
     def read(self, at: TableVersion) -> DataFrame:
-        # Sail 0.7.2 fails below the hinted checkpoint once older entries are gone; without the hint it lists the log.
+        # Once the log's older entries are removed, Sail 0.7.2 fails on a version before the checkpoint that this hint
+        # names. Without the hint it lists the log.
         hint = self.path(at.table) / "_delta_log" / "_last_checkpoint"
         with contextlib.suppress(FileNotFoundError):
             if json.loads(hint.read_text(encoding="utf-8"))["version"] > at.version:

@@ -1,4 +1,4 @@
-"""The lakehouse of Apache Spark: Spark computes and writes Parquet, delta-spark commits it."""
+"""The lakehouse of Apache Spark: Spark computes and writes Parquet, delta-spark commits the rows."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ if TYPE_CHECKING:
 
 
 class SparkLakehouse(Lakehouse):
-    """Spark computes and writes Parquet; delta-spark commits it."""
+    """Spark computes and writes Parquet; delta-spark reads the staged files and commits their rows."""
 
     def commit(
         self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
     ) -> TableVersion:
+        if isinstance(write, Append | Merge) and self.batch(table, write.app) >= write.batch:
+            return self.current(table)
         df = self._frame(staged, *[str(file.path) for file in staged.files])
         if isinstance(write, Merge):
             return self._merge(table, df, write, metadata)
         writer = df.write.format("delta").option("userMetadata", json.dumps(dict(metadata)))
         if staged.partition_by:
             writer = writer.partitionBy(*staged.partition_by)
+        if write.app:
+            writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
         if isinstance(write, Append):
-            if self.batch(table, write.app) >= write.batch:
-                return self.current(table)
-            writer = writer.mode("append").option("txnAppId", write.app).option("txnVersion", write.batch)
-            writer = writer.option("mergeSchema", True)
+            writer = writer.mode("append").option("mergeSchema", True)
         elif write.partitions is None or self.version(table) is None:
             writer = writer.mode("overwrite").option("overwriteSchema", True)
-            if write.app:
-                writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
         else:
             values = ", ".join(map(_literal, write.partitions))
             writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
@@ -43,8 +42,6 @@ class SparkLakehouse(Lakehouse):
         return self.current(table)
 
     def _merge(self, table: TableId, df: DataFrame, write: Merge, metadata: Mapping[str, str]) -> TableVersion:
-        if self.batch(table, write.app) >= write.batch:
-            return self.current(table)
         if self.version(table) is None:
             import pyarrow as pa
             from pyspark.sql.pandas.types import to_arrow_schema
@@ -73,5 +70,5 @@ class SparkLakehouse(Lakehouse):
 
 
 def _literal(text: str) -> str:
-    """The text as Spark SQL writes it."""
+    """The text as a literal of Spark SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""What a commit is made of: files that were computed and that no table names yet, and how they are to be published."""
+"""The parts of a commit: staged files, and how their rows enter the table (append, merge or overwrite)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """One Parquet file that no table names yet; `partition` maps partition column to value."""
+    """One Parquet file that no table names yet; `partition` maps each partition column to its value."""
 
     path: Path
     partition: Mapping[str, str | None]
@@ -25,7 +25,14 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The computed, not yet visible content of a commit."""
+    """The computed rows of a commit, not yet visible to readers.
+
+    Attributes:
+        folder: The folder below which the files lie.
+        schema: All columns, also those of the partition.
+        files: The files; each has at least one row.
+        partition_by: The partition columns, outermost first.
+    """
 
     folder: Path
     schema: pa.Schema
@@ -41,7 +48,7 @@ class Staged:
         return sum(file.bytes for file in self.files)
 
     def where(self, column: str, value: str) -> Staged:
-        """The part whose partition column has that value, without the column."""
+        """The files whose partition column has the value; the column is no partition column any more."""
         files = tuple(
             StagedFile(f.path, {k: v for k, v in f.partition.items() if k != column}, f.rows, f.bytes)
             for f in self.files
@@ -50,7 +57,7 @@ class Staged:
         return Staged(self.folder, self.schema, files, tuple(c for c in self.partition_by if c != column))
 
     def select(self, columns: Sequence[str]) -> Staged:
-        """The same files under a narrower schema: readers see only these columns."""
+        """The same files with a schema of only these columns."""
         import pyarrow as pa
 
         schema = pa.schema([self.schema.field(name) for name in columns])
@@ -59,7 +66,10 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Adds the staged rows. `app` and `batch` are the Delta app transaction: a batch is committed once."""
+    """Adds the staged rows.
+
+    `app` and `batch` are recorded as a Delta app transaction: a batch that the app has committed is not added again.
+    """
 
     app: str
     batch: int
@@ -67,9 +77,15 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Puts the staged rows in place of those with their key, where `newcomer_wins` (SQL over `old` and `new`) says so.
+    """Updates the rows with the key of a staged row, and adds the staged rows whose key the table does not hold.
 
-    The staged rows hold each whole key once; a row with a null in its key is added. `app` and `batch` as in `Append`.
+    A key without nulls stands in at most one staged row. A row with a null in its key is always added.
+
+    Attributes:
+        key: The columns of the key.
+        newcomer_wins: The SQL condition over the rows `old` and `new` under which the staged row replaces the other.
+        app: As in `Append`.
+        batch: As in `Append`.
     """
 
     key: tuple[str, ...]
@@ -79,12 +95,13 @@ class Merge:
 
     @property
     def matches(self) -> str:
+        """The SQL condition under which `old` and `new` have the same key."""
         return " AND ".join(f"old.{name} = new.{name}" for name in self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Overwrite:
-    """Replaces the whole table, or only the given values of its partition column.
+    """Replaces all rows of the table, or only those in the given values of its first partition column.
 
     With an `app`, the commit records the app transaction `app`, `batch`.
     """
@@ -95,7 +112,7 @@ class Overwrite:
 
 
 def gathered(parts: Sequence[Staged]) -> Staged:
-    """Several stagings of one table as one, in the folder of the first."""
+    """Several stagings of one table as one; their files are moved into the folder of the first."""
     first, *others = parts
     files = list(first.files)
     for number, part in enumerate(others):
@@ -108,7 +125,7 @@ def gathered(parts: Sequence[Staged]) -> Staged:
 
 
 def staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:
-    """What an engine wrote below a folder: the files that hold rows, under the schema of the frame."""
+    """The files with rows that an engine wrote below a folder, with the frame's schema, all columns nullable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyspark.sql.pandas.types import to_arrow_schema

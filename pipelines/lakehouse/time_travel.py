@@ -1,8 +1,8 @@
-"""A table's past: its commits, the version of an instant, and which versions of which tables a version was made from.
+"""A table's history: its commits, the version as of an instant, and the commit that wrote the rows of a version.
 
-Each commit of a governed run says in the table's log which run made it and which input versions that run had read:
-delta-rs keeps these as entries of the commit, Spark as `userMetadata`. Upkeep (compaction, retention, vacuum) commits
-through delta-rs on both engines and names itself; what it leaves was made by the last `WRITE` before it.
+Each commit of a governed run records in the table's log the run and the input versions that the run read: delta-rs
+keeps them as entries of the commit, Spark as `userMetadata`. Upkeep (compaction, retention, vacuum) commits through
+delta-rs on both engines and adds no rows: the rows of its versions come from the last write before it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pipelines.errors import NotFoundError
 from pipelines.lakehouse.catalog import Catalog
 from pipelines.tables import TableId, TableVersion
 
-#: The operations of commits that brought rows, in the words of both engines.
+#: Operations that add rows, as both engines name them in the log.
 WRITES = ("WRITE", "MERGE")
-#: Those that leave every row as it is.
+#: Operations that change no row.
 NEUTRAL = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD COLUMN")
 
 
@@ -28,12 +28,12 @@ class Commit:
     """One entry of a table's log.
 
     Attributes:
-        at: The version that it made.
-        committed_at: When, UTC, by the writer's wall clock.
+        at: The version that it published.
+        committed_at: The time of the commit in UTC, by the writer's wall clock.
         operation: WRITE, OPTIMIZE, DELETE, VACUUM END, ….
-        run_id: The Dagster run; None for what no run made.
-        asset: The asset whose run it was.
-        inputs: The input versions by parameter name; None for a commit that names none.
+        run_id: The Dagster run; None for a commit outside a run.
+        asset: The asset that the run materialized; None for a commit outside a run.
+        inputs: The input versions that the run read, by parameter name; None for a commit that records none.
     """
 
     at: TableVersion
@@ -45,41 +45,46 @@ class Commit:
 
 
 def commits(catalog: Catalog, table: TableId) -> list[Commit]:
-    """Every commit that the table's log still holds, newest first; raises NotFoundError for no table."""
+    """Every commit that the table's log still holds, newest first; raises NotFoundError if there is no such table."""
     return [_commit(table, entry) for entry in catalog.snapshot(table).delta.history()]
 
 
 def _commit(table: TableId, entry: Mapping[str, Any]) -> Commit:
-    told = _json(entry.get("userMetadata")) or entry
-    inputs = _json(told.get("inputs"))
+    metadata = _json_object(entry.get("userMetadata")) or entry
+    inputs = _json_object(metadata.get("inputs"))
     return Commit(
         at=TableVersion(table, int(entry["version"])),
         committed_at=datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
         operation=str(entry.get("operation", "")),
-        run_id=told.get("run_id"),
-        asset=told.get("asset"),
+        run_id=metadata.get("run_id"),
+        asset=metadata.get("asset"),
         inputs=None if inputs is None else {name: TableVersion.parse(text) for name, text in inputs.items()},
     )
 
 
-def _json(text: Any) -> dict[str, Any] | None:
-    """A JSON object; None for anything else, such as what another tool wrote there."""
+def _json_object(text: Any) -> dict[str, Any] | None:
+    """The JSON object that the text holds; None for anything else, such as text that another tool wrote there."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (TypeError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def at(catalog: Catalog, table: TableId, instant: datetime) -> TableVersion:
-    """The newest version that was committed at or before an instant, UTC, by the wall clock.
+    """The version as of an instant: the newest one that was committed at or before it, by the writer's wall clock.
+
+    Args:
+        catalog: Where the table is.
+        table: The table.
+        instant: The instant, with its time zone.
 
     Raises:
         NotFoundError: if the log begins later, or the version's files were vacuumed.
     """
     known = commits(catalog, table)
-    found = next((commit for commit in known if commit.committed_at <= instant), None)
-    if found is None:
+    newest = next((commit for commit in known if commit.committed_at <= instant), None)
+    if newest is None:
         first = f"{known[-1].at.version} of {known[-1].committed_at.isoformat()}" if known else "none"
         raise NotFoundError(
             object=f"table {table} as of {instant.isoformat()}",
@@ -87,18 +92,25 @@ def at(catalog: Catalog, table: TableId, instant: datetime) -> TableVersion:
             expected="an instant at or after the first commit",
             next_step=f"choose a later instant; `goldpath tables history {table}` lists the commits",
         )
-    catalog.snapshot(found.at).require_readable()
-    return found.at
+    catalog.snapshot(newest.at).require_readable()
+    return newest.at
 
 
 def made_by(known: list[Commit], at: TableVersion) -> Commit | None:
-    """The commit that the content of a version comes from: upkeep after it brought no rows. None if it is no longer
-    in the log."""
+    """The commit that wrote the rows of a version: the last write at or before it, since upkeep adds no rows.
+
+    Args:
+        known: The table's commits, newest first, as `commits` returns them.
+        at: The version.
+
+    Returns:
+        The commit; None if the log does not hold it any more.
+    """
     return next((c for c in known if c.at.version <= at.version and c.operation in WRITES), None)
 
 
 def holds_the_rows_of(catalog: Catalog, table: TableId, version: int) -> bool:
-    """Whether the newest version has the rows of an earlier one: whatever came since left them as they are."""
+    """Whether the newest version has the same rows as an earlier one: no commit since then has changed a row."""
     newest = catalog.current(table).version
     if version >= newest:
         return version == newest
@@ -107,7 +119,7 @@ def holds_the_rows_of(catalog: Catalog, table: TableId, version: int) -> bool:
 
 
 def is_readable(catalog: Catalog, at: TableVersion) -> bool:
-    """Whether the log holds the version and every one of its files is there."""
+    """Whether the log holds the version and all its data files exist."""
     try:
         return not catalog.snapshot(at).missing_files()
     except NotFoundError:
@@ -115,9 +127,9 @@ def is_readable(catalog: Catalog, at: TableVersion) -> bool:
 
 
 def history(catalog: Catalog, table: TableId, *, limit: int) -> list[dict[str, Any]]:
-    """The newest commits as `goldpath tables history` lists them, newest first. Grain: one entry per commit.
+    """The newest commits, as `goldpath tables history` lists them, newest first. Grain: one entry per commit.
 
-    `rows` counts the version's rows, also where its files are gone.
+    `rows` is the number of the version's rows, known also if its files were vacuumed; `committed_at` is UTC.
     """
     return [
         {

@@ -1,5 +1,5 @@
 """What does this machine give: files, locks, logs, ports, processes, a Ray head?
 
 May import `errors`, `settings`, `tables`, `retrying`.
-A new kind of resource of the machine is a module here.
+Each kind of resource is one module; add a new kind as a new module.
 """

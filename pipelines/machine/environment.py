@@ -1,4 +1,4 @@
-"""Environment variables that hold only while a library or a child process that reads them starts."""
+"""Environment variables that are set only while the library or child process that reads them starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 
 @contextlib.contextmanager
 def during(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Sets variables (None: unsets) and puts back what was there. Other threads see them meanwhile."""
+    """Sets the variables (None unsets one) and restores their former values after the block.
+
+    They are set for the whole process: other threads see them too while the block runs.
+    """
     before = {name: os.environ.get(name) for name in variables}
     _apply(variables)
     try:

@@ -1,4 +1,4 @@
-"""Files that are replaced whole: a reader sees the old or the new content, and a killed writer leaves the old one."""
+"""Atomic replacement of files: a reader sees the old or the new content, and a killed writer leaves the old content."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ def replacing(path: Path, *, survives: Durability = "process") -> Iterator[Path]
 
     Args:
         path: The file to create or to replace.
-        survives: `process` is enough where a lost file is made again; `power` also syncs the file and its folder, so
-            that the content is there after a power cut.
+        survives: `process`: the content survives the end of this process, enough for a file that can be computed
+            again. `power`: it survives a power cut, too; the file and its folder are synced to the disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+    temporary = _temporary(path)
     try:
         yield temporary
         if survives == "power":
@@ -37,31 +36,37 @@ def replacing(path: Path, *, survives: Durability = "process") -> Iterator[Path]
         raise
 
 
+def _temporary(path: Path) -> Path:
+    """A path for this thread's next content of `path`, in the same folder, which is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+
+
 def replace(path: Path, content: str | bytes, *, survives: Durability = "process") -> None:
-    """Writes a whole file, text as UTF-8; arguments as in `replacing`."""
+    """Replaces the content of a file, text as UTF-8; arguments as in `replacing`."""
     with replacing(path, survives=survives) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:
-    """The text of a file that only its owner may read; the first process that asks creates it with what `make` returns.
+    """The text of a file that only its owner may read, without surrounding white space.
 
-    Of several processes that create it at the same time one wins, and all return its text.
+    Where there is no such file, it is created with the text that `make` returns. Of several processes that create it
+    at the same time one succeeds, and all return its text.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+        temporary = _temporary(path)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(make())
-        with contextlib.suppress(FileExistsError):  # a hard link is refused where another process was first
+        with contextlib.suppress(FileExistsError):  # another process was first
             path.hardlink_to(temporary)
         temporary.unlink()
     return path.read_text(encoding="utf-8").strip()
 
 
 def sync(path: Path) -> None:
-    """Writes a file's content, or a folder's list of names, through to the disk."""
+    """Waits until the content of a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Logs of JSON lines, as every reader of one reads it: whole lines alone, in their order.
+"""Reads logs of JSON lines: one JSON object a line, appended by processes that may be killed.
 
-A process that is killed while it appends leaves a torn line, which was never acknowledged to anybody. A line that is no
-JSON object is passed over; the lines after it are read.
+A process that is killed while it appends leaves a torn line, which it has acknowledged to nobody. A line that is not a
+JSON object is skipped; the lines after it are read.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a log, oldest first; none where there is no such file."""
+    """Yields the records of a log, oldest first; none if there is no such file."""
     for _, record in read_from(path, 0):
         yield record
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records behind a byte offset, each with the offset behind its line: from there a later call goes on.
+    """Yields the records after a byte offset, each as `(offset, record)` with the byte offset at the end of its line.
 
-    A last line without its line end is left for that call, since its writer may be at work on it.
+    A later call continues from the last offset. A last line without a line end is left for that call, since a process
+    may still be writing it.
     """
     try:
         log = path.open("rb")

@@ -1,7 +1,7 @@
-"""Locks between the processes and threads of one machine: a file that one of them holds at a time.
+"""Locks between the processes and threads of one machine: files that one of them holds at a time.
 
-The operating system releases a lock when its process ends, however it ends. The lock file holds the owner's process id,
-host, start time and purpose, which a waiting process shows when its time limit has passed.
+The operating system releases a lock when its process ends, also when it is killed. The lock file holds the owner's
+process id, host, start time and purpose; a process whose time limit has passed names them in its error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipelines.errors import TransientError
 
-#: A run that holds a table for longer than this is taken to hang; whoever waits fails transiently and is tried again.
+#: A run that holds a table for longer than this is assumed to hang; the run that waits fails with a transient error,
+#: and is tried again.
 WAIT_SECONDS = 3600.0
 POLL_SECONDS = 0.02
 
@@ -26,15 +27,15 @@ class LockTimeout(TransientError):
 
 @contextlib.contextmanager
 def held(path: Path, *, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Holds a lock while the block runs. Not reentrant: a thread that holds it would wait for itself.
+    """Holds a lock while the block runs. Not reentrant: a thread that takes it twice waits for itself.
 
     Args:
-        path: The lock file; it is created, and stays.
-        purpose: What the holder does, for those that wait: `a run of silver/shop/orders`.
-        wait_seconds: How long to wait for it; 0 fails at once where another holds it.
+        path: The lock file; it is created, and not removed.
+        purpose: What the owner does, for the error of those that wait: `a run of silver/shop/orders`.
+        wait_seconds: How long to wait for the lock; with 0, fails at once if it is held.
 
     Raises:
-        LockTimeout: naming the owner, if it is not free in time.
+        LockTimeout: if the lock is not released in time; names its owner.
     """
     from filelock import FileLock, Timeout
 
@@ -58,5 +59,5 @@ def held(path: Path, *, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Ite
 
 
 def _owner(path: Path) -> str:
-    """What the last owner wrote."""
+    """The owner as it wrote itself into the lock file."""
     return path.read_text(encoding="utf-8").strip() or "another process"

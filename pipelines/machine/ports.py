@@ -12,7 +12,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the loopback port now."""
+    """Whether a server could listen on the loopback port at this moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -23,14 +23,14 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A loopback port on which no process listens at this moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def holder(port: int) -> str | None:
-    """Who listens on the port, as `name (pid 123)`; None where the system does not tell this user."""
+    """The process that listens on the port, as `name (pid 123)`; None if there is none or this user may not see it."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -41,20 +41,25 @@ def holder(port: int) -> str | None:
 
 
 def require_free(port: int, *, what: str, option: str) -> None:
-    """Raises SettingsError if the port is taken; says by whom and which option moves it."""
+    """Raises SettingsError if a process listens on the port.
+
+    Args:
+        port: The loopback port.
+        what: The server that needs it, for the error: `Ray`.
+        option: The command-line option or environment variable that chooses another port, for the error.
+    """
     if is_free(port):
         return
-    who = holder(port)
     raise SettingsError(
         object=f"port {port} for {what}",
-        observed=f"{who} listens on it" if who else "another program listens on it",
+        observed=f"{holder(port) or 'another program'} listens on it",
         expected="a free port on 127.0.0.1",
         next_step=f"end that program, or choose another port with {option}",
     )
 
 
 def wait_open(port: int, *, seconds: float, host: str = LOOPBACK) -> bool:
-    """Waits until something accepts connections on the port; False if nothing did in time."""
+    """Waits until a server accepts connections on the port; returns False if none does within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=seconds):

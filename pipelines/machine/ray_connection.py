@@ -1,7 +1,7 @@
-"""One way to a Ray cluster: the one that is configured, else the one that runs on this machine, else a new one.
+"""Connects this process to a Ray cluster: the configured one, else the one running on this machine, else a new one.
 
-A cluster on this machine listens on loopback alone and asks for a token, which lies in `<home>/ray/token`. The process
-that started a cluster ends it; every other process only disconnects.
+A cluster on this machine listens on loopback only and requires the token in `<home>/ray/token`. The process that
+started a cluster ends it; every other process only disconnects.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ Origin = Literal["configured", "running", "started", "joined"]
 
 @dataclass(slots=True)
 class RayCluster:
-    """This process's connection.
+    """This process's connection to a Ray cluster. As a context manager, calls `shutdown` at its end.
 
-    `origin` says where the cluster came from: `configured` by GOLDPATH_RAY_ADDRESS, found `running` on this machine,
-    `started` by this process, or `joined` because this process was connected already.
+    Attributes:
+        address: Host and port of the cluster.
+        origin: Where the cluster comes from: `configured` by GOLDPATH_RAY_ADDRESS, `running` on this machine before,
+            `started` by this process, or `joined` because this process was already connected.
     """
 
     address: str
     origin: Origin
 
     def shutdown(self) -> None:
-        """Ends what `connect` began: the cluster if it was started, else the connection; nothing if it was joined."""
+        """Ends a `started` cluster, disconnects from a `configured` or `running` one, and keeps a `joined` one."""
         import ray
 
         if self.origin != "joined" and ray.is_initialized():
@@ -55,10 +57,11 @@ class RayCluster:
 
 
 def connect(settings: Settings) -> RayCluster:
-    """Connects this process to a Ray cluster, and starts one in it where there is none.
+    """Connects this process to a Ray cluster, and starts one in this process if there is none.
 
     Raises:
-        EngineError: if the configured or running cluster does not answer, or Ray was imported too early.
+        EngineError: if the configured or running cluster does not answer, a new one does not start, or Ray was imported
+            before `prepare_environment` was called.
     """
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return RayCluster(sys.modules["ray"].get_runtime_context().gcs_address, "joined")
@@ -76,7 +79,7 @@ def connect(settings: Settings) -> RayCluster:
 
 
 def _start_here(settings: Settings) -> None:
-    """Starts a head in this process. On a machine that is busy or new, its servers can miss Ray's own 30 seconds."""
+    """Starts a cluster in this process. Repeats a failed start: on a busy machine Ray can exceed its own 30 seconds."""
     import ray
 
     for attempt in range(1, START_ATTEMPTS + 1):
@@ -99,19 +102,19 @@ def _start_here(settings: Settings) -> None:
                     object="Ray on this machine",
                     observed=str(error).splitlines()[0],
                     expected=f"a cluster that starts within {START_ATTEMPTS} attempts",
-                    next_step="free some of the machine's processor time and run it again",
+                    next_step="end other programs that use the processors, and run it again",
                 ) from error
 
 
 def _require_loopback() -> None:
-    """Raises EngineError if Ray was loaded before it could be told to keep to loopback: it would wait for ever."""
+    """Raises EngineError if Ray was imported before its environment limited it to loopback: it would wait for ever."""
     from ray.util import get_node_ip_address
 
     if get_node_ip_address() != ports.LOOPBACK:
         raise EngineError(
             object="Ray in this process",
             observed=f"it was imported before its environment was set, and would use {get_node_ip_address()}",
-            expected=f"a cluster on {ports.LOOPBACK} alone",
+            expected=f"a cluster that listens on {ports.LOOPBACK} only",
             next_step="call pipelines.machine.ray_environment.prepare_environment before the first `import ray`",
         )
 
@@ -122,9 +125,9 @@ def _join(address: str, origin: Origin) -> RayCluster:
 
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        # Ray itself tries a dead address for a quarter of an hour.
+        # Ray itself retries an address without a server for 15 minutes.
         if port.isdigit() and not ports.wait_open(int(port), seconds=ANSWER_SECONDS, host=host):
-            raise ConnectionError(f"nobody accepts connections within {ANSWER_SECONDS:.0f} s")
+            raise ConnectionError(f"no server accepts connections within {ANSWER_SECONDS:.0f} s")
         ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, RayError) as error:
         raise EngineError(

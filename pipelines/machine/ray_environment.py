@@ -1,4 +1,4 @@
-"""What Ray is told about this machine: its environment variables, its token, its CPU slots and its session folder."""
+"""What Ray uses on this machine: environment variables, the token, CPU slots, and the folder of its sessions."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pipelines.settings import PROJECT, Settings
 
 NAMESPACE = "goldpath"
 OBJECT_STORE_BYTES = 256 * 2**20
-#: CPUs are slots to Ray: with fewer than four, a served model and a training run with two workers wait for each other.
+#: Ray counts CPUs as slots: with fewer than four, a served model and a training run with two workers block each other.
 MINIMUM_CPU_SLOTS = 4
 KEPT_SESSIONS = 3
 
 
 def prepare_environment(settings: Settings) -> None:
-    """Sets what Ray reads from the environment, for this process and its children.
+    """Sets the environment variables that Ray reads, for this process and its children.
 
-    Ray reads most of it while it is imported: call this first. For a configured cluster nothing is set about
-    network and token, since whoever runs that cluster also says how to reach it.
+    Ray reads most of them while it is imported: call this before the first `import ray`. For a configured cluster
+    (GOLDPATH_RAY_ADDRESS) the network and the token are left to the environment of its operator.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.ray_address:
         return
-    # Single-node mode, for which Ray has no other name: everything listens on loopback, not on every interface.
+    # Single-node mode, for which Ray has no other name: all servers listen on loopback, not on every interface.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    token = str(token_file(settings))
-    moved = os.environ.get("RAY_AUTH_TOKEN_PATH") not in (None, token)
-    os.environ["RAY_AUTH_TOKEN_PATH"] = token
-    if moved and "ray" in sys.modules:
-        # Ray keeps the first token that it read, also when this process turns to another home folder.
+    token_path = str(token_file(settings))
+    token_changed = os.environ.get("RAY_AUTH_TOKEN_PATH") not in (None, token_path)
+    os.environ["RAY_AUTH_TOKEN_PATH"] = token_path
+    if token_changed and "ray" in sys.modules:
+        # Ray caches the first token that it read, also when this process works with another home folder from then on.
         from ray._raylet import AuthenticationTokenLoader  # ty: ignore[import-not-found]
 
         AuthenticationTokenLoader.instance().reset_cache()
     if "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
     elif os.environ.get("RAY_AUTH_MODE") != "token":
-        # Too late for a loaded Ray to read it; left unset, `ray.init` turns token authentication on by itself.
+        # A loaded Ray no longer reads it; where it is unset, `ray.init` enables token authentication by itself.
         os.environ.pop("RAY_AUTH_MODE", None)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(PROJECT) not in paths:
@@ -51,21 +51,25 @@ def prepare_environment(settings: Settings) -> None:
 
 
 def token_file(settings: Settings) -> Path:
-    """The file with the token of this home's cluster, readable by its owner alone; created on first use."""
+    """The file with the token of this home folder's cluster, readable only by its owner; created on first use."""
     path = settings.root / "ray" / "token"
     files.secret(path, lambda: secrets.token_hex(32))
     return path
 
 
 def cpu_slots() -> int:
-    """How many CPUs a cluster on this machine offers."""
+    """The number of CPU slots of a cluster on this machine."""
     return max(MINIMUM_CPU_SLOTS, os.cpu_count() or 1)
 
 
 def session_folder(settings: Settings) -> Path:
-    """Where Ray keeps logs and sockets: outside the home folder, since the path of a socket may hold 107 bytes.
+    """The folder of Ray's logs and sockets; it is created, and old sessions in it are removed.
 
-    Only the newest few sessions are kept. Raises EngineError if another user owns the folder.
+    It lies outside the home folder, since the path of a socket can be at most 107 bytes long. The newest KEPT_SESSIONS
+    sessions are kept, and every session of a living process.
+
+    Raises:
+        EngineError: if another user owns the folder.
     """
     name = f"goldpath-ray-{hashlib.sha256(str(settings.root).encode()).hexdigest()[:10]}"
     base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
@@ -75,7 +79,7 @@ def session_folder(settings: Settings) -> Path:
         raise EngineError(
             object=f"Ray's session folder {folder}",
             observed="it belongs to another user",
-            expected="a folder of this user's",
+            expected="a folder that this user owns",
             next_step="remove it, or choose another GOLDPATH_HOME",
         )
     sessions = sorted(path for path in folder.glob("session_2*") if path.is_dir())
@@ -86,7 +90,7 @@ def session_folder(settings: Settings) -> Path:
 
 
 def _in_use(session: Path) -> bool:
-    """Whether the process that made the session, whose id ends its name, is alive."""
+    """Whether the process that created the session is alive; the name of the session ends with its process id."""
     import psutil
 
     return psutil.pid_exists(int(session.name.rpartition("_")[2]))

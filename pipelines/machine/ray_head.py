@@ -1,4 +1,4 @@
-"""A Ray cluster in processes of its own on this machine: started, found again by its note, ended."""
+"""A Ray cluster in separate processes on this machine, which other processes find by `<home>/ray/address.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.errors import EngineError
 from pipelines.machine import files, ports
@@ -22,7 +22,14 @@ START_SECONDS = 180.0
 
 @dataclass(slots=True)
 class RayHead:
-    """A Ray cluster in processes of its own, that outlives connections to it."""
+    """A Ray cluster in separate processes, which keeps running when a connection to it ends.
+
+    Attributes:
+        address: Host and port of the cluster.
+        dashboard_port: The port of Ray's dashboard; None where it is off.
+        server: The process of the head, with its session.
+        address_file: The file that tells other processes the address.
+    """
 
     address: str
     dashboard_port: int | None
@@ -30,40 +37,52 @@ class RayHead:
     address_file: Path
 
     def stop(self) -> None:
-        """Ends the cluster and everything that runs on it."""
+        """Ends the cluster with everything that runs on it, and removes the address file."""
         self.server.stop()
         with contextlib.suppress(FileNotFoundError):
             self.address_file.unlink()
 
 
 def running(settings: Settings) -> str | None:
-    """The address of the cluster that `start_head` left running for this home folder, if it is alive."""
+    """The address of the living cluster that `start_head` started for this home folder; None if there is none."""
+    record = _living_head(settings)
+    return record["address"] if record else None
+
+
+def head_pid(settings: Settings) -> int | None:
+    """The process id of that cluster's head; None if there is none."""
+    record = _living_head(settings)
+    return int(record["pid"]) if record else None
+
+
+def _living_head(settings: Settings) -> dict[str, Any] | None:
+    """The address file's record, if its process is alive, is not a later one with its id, and accepts connections."""
     import psutil
 
     try:
-        noted = json.loads(_address_file(settings).read_text(encoding="utf-8"))
-        head = psutil.Process(noted["pid"])
-        same = head.create_time() == noted["process_started"] and head.status() != psutil.STATUS_ZOMBIE
+        record = json.loads(_address_file(settings).read_text(encoding="utf-8"))
+        head = psutil.Process(record["pid"])
+        same = head.create_time() == record["process_started"] and head.status() != psutil.STATUS_ZOMBIE
     except (FileNotFoundError, NotADirectoryError, psutil.NoSuchProcess):
         return None
-    alive = same and ports.wait_open(int(noted["address"].rpartition(":")[2]), seconds=2)
-    return noted["address"] if alive else None
+    alive = same and ports.wait_open(int(record["address"].rpartition(":")[2]), seconds=2)
+    return record if alive else None
 
 
 def start_head(
     settings: Settings, *, dashboard: Literal["off", "on"] = "off", port: int | None = None, dashboard_port: int = 8265
 ) -> RayHead:
-    """Starts a cluster in processes of its own and notes its address for `connect`; the caller ends it with `stop`.
+    """Starts a cluster in separate processes and writes its address for `connect`; the caller ends it with `stop`.
 
     Args:
-        settings: Whose home folder holds the token, the address and the log.
-        dashboard: Ray's own pages; they take about 700 MB.
+        settings: Their home folder holds the token, the address file and the log.
+        dashboard: Whether to start Ray's dashboard, which takes about 700 MB of memory.
         port: The cluster's loopback port; None takes a free one.
-        dashboard_port: The port of those pages.
+        dashboard_port: The dashboard's loopback port.
 
     Raises:
         SettingsError: if a port is taken.
-        EngineError: if it does not come up.
+        EngineError: if the cluster does not start within START_SECONDS.
     """
     if port is not None:
         ports.require_free(port, what="Ray", option="--ray-port")
@@ -90,7 +109,7 @@ def start_head(
     server = ChildProcess.start("ray", command, log=settings.root / "logs" / "ray.log", cwd=PROJECT)
     try:
         _await_head(server)
-        _note(settings, address, server.pid)
+        _write_address(settings, address, server.pid)
     except BaseException:
         server.stop()
         raise
@@ -112,19 +131,12 @@ def _await_head(server: ChildProcess) -> None:
         time.sleep(0.1)
 
 
-def _note(settings: Settings, address: str, pid: int) -> None:
+def _write_address(settings: Settings, address: str, pid: int) -> None:
     import psutil
 
-    note = {"address": address, "pid": pid, "process_started": psutil.Process(pid).create_time()}
-    files.replace(_address_file(settings), json.dumps(note))
+    record = {"address": address, "pid": pid, "process_started": psutil.Process(pid).create_time()}
+    files.replace(_address_file(settings), json.dumps(record))
 
 
 def _address_file(settings: Settings) -> Path:
     return settings.root / "ray" / "address.json"
-
-
-def head_pid(settings: Settings) -> int | None:
-    """The process of the head that `start_head` left running for this home folder; None where none runs."""
-    if running(settings) is None:
-        return None
-    return int(json.loads(_address_file(settings).read_text(encoding="utf-8"))["pid"])

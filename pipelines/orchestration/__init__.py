@@ -1,5 +1,5 @@
 """What runs when?
 
 May import everything that stands before it.
-A new job stands in `jobs`, a new schedule in `schedules`, a new kind of sensor in a module of its own.
+Add a new job in `jobs`, a new schedule in `schedules`, and a new kind of sensor as a new module.
 """

@@ -1,7 +1,7 @@
-"""The one door to declarative automation.
+"""The automation conditions of all assets.
 
-`AutomationCondition.eager()` asks for the downstream of a failed blocking check, and a blocking check stops its
-downstream only within one run. Every condition made here waits until the checks of all inputs have passed.
+`AutomationCondition.eager()` also requests assets whose inputs failed a blocking check, and a blocking check stops its
+downstream assets only within one run. The conditions here wait until the blocking checks of all inputs have passed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ Condition = dg.AutomationCondition[Any]
 
 
 def when_inputs_are_good() -> Condition:
-    """Materialize when an input was updated and every blocking check of every input has passed."""
+    """Materialize after an input was updated, once all blocking checks of all inputs have passed.
+
+    Nothing is requested while the asset or an input is in progress.
+    """
     condition = dg.AutomationCondition
-    asked = condition.any_deps_updated().since_last_handled()
-    quiet = ~condition.any_deps_in_progress() & ~condition.in_progress()
-    # Not `any_deps_missing`, which `eager` holds against it: the days that have not happened yet are always missing.
-    return (asked & quiet & condition.all_deps_blocking_checks_passed()).with_label("inputs updated and good")
+    updated = condition.any_deps_updated().since_last_handled()
+    idle = ~condition.any_deps_in_progress() & ~condition.in_progress()
+    # Without the `~any_deps_missing` of `eager`: partitions of days in the future are always missing.
+    return (updated & idle & condition.all_deps_blocking_checks_passed()).with_label("inputs updated and good")

@@ -1,11 +1,13 @@
-"""Dagster's home folder below Goldpath's own, with its instance file."""
+"""Dagster's home folder, `<home>/dagster`, with its instance file `dagster.yaml`."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
+from pipelines.machine import files
 from pipelines.settings import Settings
 
 INSTANCE = """\
@@ -25,18 +27,26 @@ concurrency:
   runs:
     max_concurrent_runs: 2
 """
+#: The module of the event log storage as an earlier version of Goldpath wrote it into the instance file.
+_FORMER_MODULE = re.compile(rb"(?m)^([ \t]*module:[ \t]*)pipelines\.event_log(?![\w.])")
 
 
 def prepare(settings: Settings) -> Path:
-    """Makes `<home>/dagster` and points DAGSTER_HOME of this process and its children to it.
+    """Creates `<home>/dagster` and sets DAGSTER_HOME of this process and its children to it.
 
-    An instance file that is there is left as it is.
+    The instance file is written if there is none. In an existing one only the former name of the event log storage's
+    module is replaced; the rest is the user's.
     """
     folder = settings.root / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     instance = folder / "dagster.yaml"
     if not instance.exists():
-        instance.write_text(INSTANCE.format(history=json.dumps(str(folder / "history" / "runs"))), encoding="utf-8")
+        files.replace(instance, INSTANCE.format(history=json.dumps(str(folder / "history" / "runs"))))
+    else:
+        content = instance.read_bytes()
+        updated = _FORMER_MODULE.sub(rb"\1pipelines.orchestration.event_log", content)
+        if updated != content:
+            files.replace(instance, updated)
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     return folder

@@ -1,7 +1,7 @@
-"""Dagster's SQLite event log, with one transaction for a batch of events instead of several for each.
+"""Dagster's SQLite event log with one transaction for a batch of events, instead of several for each event.
 
-A run over 300 days tells Dagster of each day of each table. Stored one by one, that costs more than the tables.
-`DAGSTER_EVENT_BATCH_SIZE` makes Dagster hand events over in batches; its SQLite storage then still stores them singly.
+A run over 300 days has an event for each day of each table; stored one by one, they take longer than the tables.
+`DAGSTER_EVENT_BATCH_SIZE` makes Dagster pass events in batches, but its own SQLite storage still stores each by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """SQLite storage that keeps one connection and one transaction per database file while it stores a batch."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._held = threading.local()
+        #: The batch that this thread stores: open connections by database file, and the stack that closes them.
+        self._batch = threading.local()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -34,31 +35,32 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         return cls(inst_data=inst_data, **config_value)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Stores all events or none."""
+        """Stores all events of the batch, or none if one of them fails."""
         with ExitStack() as stack:
-            self._held.connections, self._held.stack = {}, stack
+            self._batch.connections, self._batch.stack = {}, stack
             try:
                 super().store_event_batch(events)
             finally:
-                self._held.connections = None
+                self._batch.connections = None
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         if not Path(self.path_for_shard(shard)).exists():
             self._initialized_dbs.discard(shard)  # upkeep removed the events of an old run
-        held = getattr(self._held, "connections", None)
-        if held is None:
+        connections = getattr(self._batch, "connections", None)
+        if connections is None:
             with super()._connect(shard) as connection:
                 yield connection
             return
-        if shard not in held:
-            # The lock of the base class is not reentrant, and a batch needs two files at once.
-            held[shard] = self._held.stack.enter_context(_open(self, shard))
-        yield held[shard]
+        if shard not in connections:
+            # Not by the base class: its lock is not reentrant, and a batch needs two files at the same time.
+            connections[shard] = self._batch.stack.enter_context(_open(self, shard))
+        yield connections[shard]
 
 
 @contextmanager
 def _open(storage: BatchedSqliteEventLogStorage, shard: str) -> Iterator[Connection]:
+    """A connection to a database file with an open transaction, which is committed at the end without an error."""
     from dagster._core.storage.sql import create_engine
     from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
     from sqlalchemy.pool import NullPool

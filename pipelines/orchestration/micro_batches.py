@@ -1,11 +1,11 @@
-"""Near-real-time tables: a sensor that asks for a small run whenever a source has something that has not landed.
+"""Near-real-time tables: a sensor that requests a small run whenever a source has records that have not landed.
 
     movements = micro_batch_sensor("movements", job, feeds={TableId.parse("bronze/flights/movements"): source},
                                    every_seconds=10)
 
-At most one run of the job is under way, so what arrives meanwhile makes the next batch larger, and no queue longer; how
-large is bounded by the source (`rows_per_file`, `files_per_run`). The tick says how far behind the tables are, and
-marks what is later than the contract's freshness allows.
+At most one run of the job is in progress: records that arrive meanwhile make the next batch larger, within the limits
+of the source (`rows_per_file`, `files_per_run`), and no queue of runs grows. Each tick logs how far the tables are
+behind, and marks those that are later than their contract's freshness allows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +22,8 @@ import dagster as dg
 
 from pipelines.errors import DefinitionError
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import INTERVAL
 from pipelines.landing.edge import fresh
-from pipelines.landing.zone import INTERVAL
 from pipelines.orchestration.runs import FINISHED, range_tags
 from pipelines.retrying import Backoff
 from pipelines.sources.base import Source, day
@@ -39,10 +39,10 @@ BACKLOG_TAG, LAG_TAG = "goldpath/backlog", "goldpath/lag_seconds"
 
 
 class WatchedSource(Source, Protocol):
-    """A source that can be asked cheaply how much it has behind a position."""
+    """A source that can cheaply count the records after a position."""
 
     def pending(self, position: Mapping[str, Any] | None, connection: str | None) -> int:
-        """About how many records there are; 0 only where there are none."""
+        """The approximate number of records after the position; 0 only if there are none."""
         ...
 
 
@@ -51,12 +51,14 @@ class SourceLag:
     """How far one bronze table is behind its source.
 
     Attributes:
-        sequence: Number of the last extraction that landed; 0 before the first.
-        position: Where it left off.
-        backlog: Records that have not landed, about.
-        untaken: Landed files that bronze has not judged.
-        lag_seconds: Age of the newest landed record while there are newer ones; None where nothing is known or new.
-        late: Whether that is more than the contract's freshness allows.
+        table: The bronze table.
+        sequence: The number of the last extraction that landed; 0 before the first.
+        position: The position in the source after that extraction; None before the first.
+        backlog: The approximate number of records that have not landed.
+        untaken: The URIs of landed files that bronze has not judged.
+        lag_seconds: The age of the newest landed record, if there are records or files to take; None if there are none,
+            or the age is not known.
+        late: Whether the lag is more than the contract's freshness allows.
     """
 
     table: str
@@ -68,12 +70,13 @@ class SourceLag:
     late: bool
 
     @property
-    def waits(self) -> bool:
+    def has_work(self) -> bool:
+        """Whether there are records or files that a run can take."""
         return self.backlog > 0 or bool(self.untaken)
 
     @property
-    def noted(self) -> dict[str, Any]:
-        """What the cursor shows of it."""
+    def cursor_entry(self) -> dict[str, Any]:
+        """The part of it that the sensor's cursor shows."""
         return {"sequence": self.sequence, "position": self.position, "backlog": self.backlog}
 
     def __str__(self) -> str:
@@ -82,7 +85,7 @@ class SourceLag:
 
 
 def source_lag(platform: Platform, table: TableId, source: WatchedSource) -> SourceLag:
-    """Asks the source what lies behind the landed position; reads file names, manifests and the ledger, no table."""
+    """How far the table is behind the source, by the source's answer, file names, manifests and the ledger."""
     contract, landing = platform.contracts[table], platform.landing
     landed = landing.deliveries(table.domain, table.table)
     sequence, position = landing.position(table.domain, table.table) or (0, None)
@@ -97,15 +100,26 @@ def source_lag(platform: Platform, table: TableId, source: WatchedSource) -> Sou
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a sensor remembers: the standing it last asked a run for, how often in a row, and when (epoch seconds)."""
+class LastRequest:
+    """The last run that a sensor requested, as its cursor keeps it.
+
+    Attributes:
+        standing: A digest of the sequences and untaken files of all feeds at that time.
+        times: The number of runs requested for this standing, one after the other.
+        at: When the last one was requested, in seconds since the epoch.
+    """
 
     standing: str = ""
     times: int = 0
     at: float = 0.0
 
-    def pause(self, every_seconds: int) -> float:
-        """Seconds until it may be asked for again."""
+    @classmethod
+    def of(cls, cursor: str | None) -> LastRequest:
+        """The last request that a cursor has; no request for a cursor that is empty."""
+        return cls(**json.loads(cursor)["asked"]) if cursor else cls()
+
+    def pause_seconds(self, every_seconds: int) -> float:
+        """How long to wait before the next run for this standing is requested; doubles with each run."""
         backoff = Backoff(first_seconds=2 * every_seconds, longest_seconds=LONGEST_PAUSE_SECONDS)
         return self.at + (backoff.highest(self.times) if self.times else 0) - time.time()
 
@@ -118,27 +132,28 @@ def micro_batch_sensor(
     every_seconds: int,
     partitions: dg.PartitionsDefinition[str] | None = None,
 ) -> dg.SensorDefinition:
-    """A sensor that keeps one run of the job going while there is something to take; off until it is switched on.
+    """A sensor that requests a run of the job while there are records or files to take, one at a time.
 
-    A run that did not get further is asked for again after pauses that double, up to an hour.
+    It is off until a user switches it on. A run that made no progress is requested again after a pause that doubles
+    each time, up to an hour.
 
     Args:
         name: The sensor's name.
-        job: What a run does: landing, bronze, silver and what hangs on them.
+        job: The job that takes them: landing, bronze, silver and what is derived from them.
         feeds: The source of each bronze table that the job lands.
-        every_seconds: How often to look.
-        partitions: The days of the job's tables, where they have any; today must be one (`end_offset=1`). A run covers
-            the days of files to take, and today.
+        every_seconds: The seconds between two ticks.
+        partitions: The days of the job's tables; None for tables without partitions. Today must be one of them
+            (`end_offset=1`). A run covers the days of the files to take, and today.
 
     Raises:
-        DefinitionError: for a source that cannot be asked.
+        DefinitionError: for a source without a `pending` method.
     """
     for table, source in feeds.items():
         if not hasattr(source, "pending"):
             raise DefinitionError(
                 object=f"sensor {name}",
                 observed=f"the source of {table} ({source.kind}) cannot tell whether it has anything new",
-                expected="a source with a `pending` verb, such as KafkaTopic or RedisStream",
+                expected="a source with a `pending` method, such as KafkaTopic or RedisStream",
                 next_step="give its landing asset a schedule instead",
             )
 
@@ -146,59 +161,65 @@ def micro_batch_sensor(
         name=name,
         job=job,
         minimum_interval_seconds=every_seconds,
-        description=f"Looks every {every_seconds} s whether {', '.join(map(str, feeds))} can get further.",
+        description=f"Looks every {every_seconds} s for new records of {', '.join(map(str, feeds))}.",
     )
     def sensor(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        found = [source_lag(platform, table, source) for table, source in feeds.items()]
-        asked = Asked(**json.loads(context.cursor)["asked"]) if context.cursor else Asked()
-        under_way = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
-        last = context.instance.get_runs(dg.RunsFilter(job_name=job.name), limit=1)
-        now = hashlib.sha256(repr([(each.sequence, each.untaken) for each in found]).encode()).hexdigest()[:16]
-        if now != asked.standing:
-            asked = Asked(now, 0, asked.at)
-        reason = None
-        if under_way:
-            reason = f"run {under_way[0].run_id} is under way"
-        elif not any(each.waits for each in found) and not (last and last[0].status == dg.DagsterRunStatus.FAILURE):
-            reason = "nothing new"
-        elif (left := asked.pause(every_seconds)) > 0:
-            reason = f"{asked.times} run(s) got no further, the next in {left:.0f} s"
-        else:
-            asked = Asked(now, asked.times + 1, time.time())
-        said = "; ".join(map(str, found))
-        context.log.info(said)
+        lags = [source_lag(platform, table, source) for table, source in feeds.items()]
+        standing = hashlib.sha256(repr([(lag.sequence, lag.untaken) for lag in lags]).encode()).hexdigest()[:16]
+        request = LastRequest.of(context.cursor)
+        if standing != request.standing:
+            request = LastRequest(standing, 0, request.at)
+        reason = _skip_reason(context.instance, job.name, lags, request, every_seconds)
+        if reason is None:
+            request = LastRequest(standing, request.times + 1, time.time())
+        summary = "; ".join(map(str, lags))
+        context.log.info(summary)
         return dg.SensorResult(
-            skip_reason=reason and f"{reason}. {said}",
-            run_requests=None if reason else [_request(job, found, _days(name, platform, partitions, found))],
-            cursor=json.dumps({"asked": asdict(asked), "feeds": {each.table: each.noted for each in found}}),
+            skip_reason=reason and f"{reason}. {summary}",
+            run_requests=None if reason else [_run_request(job, lags, _range(name, platform, partitions, lags))],
+            cursor=json.dumps({"asked": asdict(request), "feeds": {lag.table: lag.cursor_entry for lag in lags}}),
         )
 
     return sensor
 
 
-def _request(
-    job: dg.JobDefinition | UnresolvedAssetJobDefinition, found: list[SourceLag], days: Mapping[str, str]
+def _skip_reason(
+    instance: dg.DagsterInstance, job: str, lags: Sequence[SourceLag], request: LastRequest, every_seconds: int
+) -> str | None:
+    """Why no run of the job is requested now; None if one is. A run that failed is repeated without new records."""
+    unfinished = instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
+    if unfinished:
+        return f"run {unfinished[0].run_id} is in progress"
+    last = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
+    failed = bool(last) and last[0].status == dg.DagsterRunStatus.FAILURE
+    if not failed and not any(lag.has_work for lag in lags):
+        return "nothing new"
+    seconds = request.pause_seconds(every_seconds)
+    return f"{request.times} run(s) made no progress, the next in {seconds:.0f} s" if seconds > 0 else None
+
+
+def _run_request(
+    job: dg.JobDefinition | UnresolvedAssetJobDefinition, lags: Sequence[SourceLag], days: Mapping[str, str]
 ) -> dg.RunRequest:
-    tags = {BACKLOG_TAG: str(sum(each.backlog for each in found)), **days}
-    if lags := [each.lag_seconds for each in found if each.lag_seconds is not None]:
-        tags[LAG_TAG] = str(max(lags))
+    """The request of one run, tagged with the range of its days, the backlog and the longest known lag."""
+    tags = {BACKLOG_TAG: str(sum(lag.backlog for lag in lags)), **days}
+    if seconds := [lag.lag_seconds for lag in lags if lag.lag_seconds is not None]:
+        tags[LAG_TAG] = str(max(seconds))
     return dg.RunRequest(job_name=job.name, tags=tags)
 
 
-def _days(
-    name: str, platform: Platform, partitions: dg.PartitionsDefinition[str] | None, found: list[SourceLag]
+def _range(
+    name: str, platform: Platform, partitions: dg.PartitionsDefinition[str] | None, lags: Sequence[SourceLag]
 ) -> dict[str, str]:
-    """The range of days that a run covers: those of files to take, and today for what it lands itself."""
+    """The tags for the range of days of a run: the days of files to take, and today, when the run lands new files."""
     if partitions is None:
         return {}
-    days = {uri.split(f"/{INTERVAL}")[1].split("/")[0] for each in found for uri in each.untaken} | {
-        day(platform.now())
-    }
-    if outside := sorted(each for each in days if not partitions.has_partition_key(each)):
+    days = {uri.split(f"/{INTERVAL}")[1].split("/")[0] for lag in lags for uri in lag.untaken} | {day(platform.now())}
+    if outside := sorted(key for key in days if not partitions.has_partition_key(key)):
         raise DefinitionError(
             object=f"sensor {name}",
-            observed=f"day(s) {', '.join(outside)} are none of its partitions",
-            expected="every day on which something lands",
-            next_step="begin the partitions earlier, or give them end_offset=1 so that today is one",
+            observed=f"its partitions lack the day(s) {', '.join(outside)}",
+            expected="a partition for every day on which files land",
+            next_step="begin the partitions earlier, or give them end_offset=1 so that they include today",
         )
     return range_tags(days)

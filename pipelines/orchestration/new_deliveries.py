@@ -1,4 +1,4 @@
-"""The sensor that notices new deliveries. It is off until somebody switches it on."""
+"""The sensor that requests runs for new deliveries in the landing zone."""
 
 from __future__ import annotations
 
@@ -8,39 +8,47 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import dagster as dg
 
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge, fresh
-from pipelines.landing.zone import Delivery
 from pipelines.orchestration.jobs import events, reference, refresh
 from pipelines.orchestration.runs import range_tags
 from pipelines.tables import TableId
 
-SECONDS_BETWEEN_LOOKS = 30
+INTERVAL_SECONDS = 30
 
 
 def fresh_deliveries(platform: Platform) -> dict[TableId, list[Delivery]]:
-    """What has landed complete and was not judged yet, by bronze table. Reads file names and the ledger, no table."""
-    found = {}
+    """The deliveries that have landed completely and were not judged yet, by bronze table; no empty lists.
+
+    Reads file names and the ledger, no table.
+    """
+    deliveries = {}
     for table, contract in platform.contracts.items():
         if table.zone == "bronze":
             edge = Edge(platform.landing, platform.ledger(table), contract)
             landed = platform.landing.deliveries(table.domain, table.table)
             if new := [delivery for delivery in fresh(edge.ledger, contract, landed) if edge.complete(delivery)]:
-                found[table] = new
-    return found
+                deliveries[table] = new
+    return deliveries
 
 
 def requests(
     platform: Platform, daily: set[TableId], pushed: Collection[TableId] = frozenset()
 ) -> Iterator[dg.RunRequest]:
-    """One run for what is new: over its days where daily tables are among it, else for the reference tables alone.
+    """At most one run for new pushed events, and one for all other new deliveries.
 
-    Pushed events get a run of their own. The run key names the files, so asking again while they are being taken starts
-    nothing twice.
+    The latter covers the days of new deliveries of daily tables; without any, it is a run of the reference tables. Its
+    run key is a digest of the files, so that Dagster does not start a second run while they are being taken.
+
+    Args:
+        platform: The platform whose landing zone is read.
+        daily: The tables that are partitioned by day.
+        pushed: The bronze tables of pushed events.
     """
     new = fresh_deliveries(platform)
-    if pushed_key := _run_key(found for table, found in new.items() if table in pushed):
+    if pushed_key := _run_key(deliveries for table, deliveries in new.items() if table in pushed):
         yield dg.RunRequest(run_key=pushed_key, job_name=events.name)
-    new = {table: found for table, found in new.items() if table not in pushed}
+    new = {table: deliveries for table, deliveries in new.items() if table not in pushed}
     key = _run_key(new.values())
     if key is None:
         return
@@ -52,6 +60,7 @@ def requests(
 
 
 def _run_key(new: Iterable[list[Delivery]]) -> str | None:
+    """A digest of the deliveries' names, sizes and times; None if there are none."""
     names = sorted(f"{d.uri} {d.bytes} {d.modified_ns}" for deliveries in new for d in deliveries)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
 
@@ -59,7 +68,7 @@ def _run_key(new: Iterable[list[Delivery]]) -> str | None:
 def new_deliveries_sensor(
     daily: Callable[[], set[TableId]], pushed: Callable[[], Collection[TableId]]
 ) -> dg.SensorDefinition:
-    """The sensor of a code location; off until it is switched on.
+    """The sensor of a code location. It is off until a user switches it on.
 
     Args:
         daily: Returns the tables that are partitioned by day.
@@ -69,13 +78,13 @@ def new_deliveries_sensor(
     @dg.sensor(
         name="new_deliveries",
         jobs=[refresh, reference, events],
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-        description="Looks for landed files that no run has taken, and asks for one run over their days.",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        description="Looks for landed files that no run has taken, and requests one run over their days.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        wanted = list(requests(platform, daily(), pushed()))
-        yield from wanted or [dg.SkipReason("nothing has landed that was not taken")]
+        run_requests = list(requests(platform, daily(), pushed()))
+        yield from run_requests or [dg.SkipReason("every file that has landed was taken")]
 
     return sensor

@@ -1,6 +1,6 @@
-"""The job behind `replay_quarantine` in Dagster: choose rejected rows in the launchpad, and they are judged again.
+"""The Dagster job `replay_quarantine`: judges again the rejected rows that its run configuration selects.
 
-No postponed annotations here: Dagster reads an op's config from its signature.
+This module has no `from __future__ import annotations`, since Dagster reads an op's config from its signature.
 """
 
 from collections.abc import Callable
@@ -9,37 +9,37 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.governed.declaration import PLATFORM
-from pipelines.orchestration.replays import Which, replay
+from pipelines.orchestration.replays import RowSelection, replay
 from pipelines.quarantine.table import silver_table
 
 
 class ReplayConfig(dg.Config):
-    """Which rows of which table to judge again, and why."""
+    """The rows of one table to judge again, and the reason for it."""
 
     table: str = Field(description="domain/table")
-    note: str = Field(description="why; kept with each record concerned")
-    by: str | None = Field(None, description="who asks; empty: the user that runs Dagster")
-    records: list[str] = Field([], description="record ids")
-    reason: str | None = Field(None, description="all waiting rows with this reason")
-    partitions: list[str] = Field([], description="whole partitions")
-    pending: bool = Field(False, description="all rows about which something was decided since they were judged")
+    note: str = Field(description="why the rows are judged again; kept with each record")
+    by: str | None = Field(None, description="who requests it; empty: the user that runs Dagster")
+    records: list[str] = Field([], description="ids of records")
+    reason: str | None = Field(None, description="all waiting rows that were rejected for this reason")
+    partitions: list[str] = Field([], description="all rows of these partitions")
+    pending: bool = Field(False, description="all rows with a decision that is newer than their last judgement")
 
 
 def replay_job(definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
     """The job `replay_quarantine` of a code location.
 
     Args:
-        definitions: Returns the code location, in which the job itself stands.
+        definitions: Returns the code location, which contains this job.
     """
 
     @dg.op(required_resource_keys={PLATFORM}, description="Judges rejected rows of one table again.")
     def replay_rows(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         platform = context.resources.platform
-        which = Which(tuple(config.records), config.reason, tuple(config.partitions), config.pending)
+        selection = RowSelection(tuple(config.records), config.reason, tuple(config.partitions), config.pending)
         summary = replay(
             platform,
             silver_table(platform, config.table),
-            which,
+            selection,
             definitions=definitions(),
             note=config.note,
             by=config.by,
@@ -47,7 +47,7 @@ def replay_job(definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
         )
         context.add_output_metadata(summary)
 
-    @dg.job(description="Judges rejected rows again, over their partitions alone; choose the rows in the launchpad.")
+    @dg.job(description="Judges rejected rows again, in their partitions only; select the rows in the launchpad.")
     def replay_quarantine() -> None:
         replay_rows()
 

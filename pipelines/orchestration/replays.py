@@ -1,7 +1,7 @@
-"""Replay: judging rejected rows again, over exactly the partitions that hold them, as ordinary Dagster runs.
+"""Replay: judges rejected rows again, by ordinary Dagster runs over exactly the partitions that hold them.
 
-After a contract was mended or rows were corrected, only what is concerned has to be materialized. Adjoining days are
-one run; each run carries tags that say what and why, and each record concerned gets a `replay` act with the run's id.
+After a contract or rows were corrected, only these partitions have to be materialized again. Consecutive days are one
+run. Each run has tags with the table and the note, and each record gets a decision `replay` with the run's id.
 """
 
 from __future__ import annotations
@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """Which rows to judge again: these records, waiting rows with a reason, whole partitions, and what is pending."""
+class RowSelection:
+    """The rows to judge again; true if it selects by anything.
+
+    Attributes:
+        records: Ids of records.
+        reason: All waiting rows that were rejected for this reason.
+        partitions: All rows of these partitions.
+        pending: All rows with a decision that is newer than their last judgement.
+    """
 
     records: tuple[str, ...] = ()
     reason: str | None = None
@@ -42,59 +49,60 @@ class Which:
 def replay(
     platform: Platform,
     table: TableId,
-    which: Which,
+    selection: RowSelection,
     *,
     definitions: dg.Definitions,
     note: str,
     by: str | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> dict[str, Any]:
-    """Materializes the silver table over the partitions of the chosen rows, and says what became of them.
+    """Materializes the silver table over the partitions of the selected rows.
 
     Args:
-        platform: Where the tables are; the one that `definitions` work with.
+        platform: The platform of the tables; the same that `definitions` uses.
         table: The silver table.
-        which: The rows to judge again; with them everything else in their partitions.
+        selection: The rows to judge again. All other rows of their partitions are judged again with them.
         definitions: The code location that defines the table's asset.
-        note: Why; also a tag of the runs.
-        by: Who asks; None is the user of this process.
-        instance: Where the runs are kept; None is the one of DAGSTER_HOME.
+        note: Why the rows are judged again; recorded with each record and as a tag of the runs.
+        by: Who requests it; None for the user of this process.
+        instance: The Dagster instance of the runs; None for the one in DAGSTER_HOME.
 
     Returns:
-        `table`, `partitions`, `runs` (ids), and how many of the `records` that were rejected and chosen are `clean` now
-        and how many `quarantined`.
+        `table`, `partitions`, `runs` (their ids), `records` (the number of selected rejected rows), and how many of
+        these are now `clean` and how many `quarantined`.
 
     Raises:
-        NotFoundError: if the choice matches no row, or the asset is not defined.
-        SettingsError: without a choice or a note.
-        GoldpathError: as the asset raises it, when it may not be published.
+        NotFoundError: if the selection matches no row, or the asset is not defined.
+        SettingsError: if the selection is empty or there is no note.
+        GoldpathError: the error of the asset, if its new version cannot be published.
     """
-    here = Quarantine.of(platform, table)
+    quarantine = Quarantine.of(platform, table)
     asset = _asset(definitions, table)
     days = asset.partitions_def.get_partition_keys() if asset.partitions_def else None
-    records = _chosen(here, which, days)
-    partitions = sorted({*records.values(), *which.partitions})
-    runs = {str(uuid.uuid4()): covered for covered in _ranges(partitions, days)}
-    with contextlib.nullcontext(instance) if instance else dg.DagsterInstance.get() as kept:
-        for run_id, covered in runs.items():
-            within = {name: at for name, at in records.items() if at in covered}
-            decisions.record(platform.lakehouse, table, within, act="replay", note=note, by=by, run_id=run_id)
+    records = _selected(quarantine, selection, days)
+    partitions = sorted({*records.values(), *selection.partitions})
+    runs = {str(uuid.uuid4()): run_partitions for run_partitions in _ranges(partitions, days)}
+    with contextlib.nullcontext(instance) if instance else dg.DagsterInstance.get() as run_instance:
+        for run_id, run_partitions in runs.items():
+            run_records = {record: partition for record, partition in records.items() if partition in run_partitions}
+            decisions.record(platform.lakehouse, table, run_records, act="replay", note=note, by=by, run_id=run_id)
             tags = {"goldpath/replay": str(table), "goldpath/note": note}
             if days is not None:
-                tags |= range_tags(covered)
-            _run(definitions, table, kept, run_id=run_id, tags=tags)
-    after = Counter(place for _, place in Quarantine.of(platform, table).places(list(records)).values())
+                tags |= range_tags(run_partitions)
+            _run(definitions, table, run_instance, run_id=run_id, tags=tags)
+    places = Counter(place for _, place in Quarantine.of(platform, table).places(list(records)).values())
     return {
         "table": f"{table.domain}/{table.table}",
         "partitions": partitions,
         "runs": list(runs),
         "records": len(records),
-        "clean": after["clean"],
-        "quarantined": after["quarantined"],
+        "clean": places["clean"],
+        "quarantined": places["quarantined"],
     }
 
 
 def _asset(definitions: dg.Definitions, table: TableId) -> dg.AssetsDefinition:
+    """The asset that writes the table; raises NotFoundError if there is none."""
     try:
         return definitions.resolve_assets_def(dg.AssetKey(table.key))
     except dg.DagsterInvariantViolationError:
@@ -102,60 +110,73 @@ def _asset(definitions: dg.Definitions, table: TableId) -> dg.AssetsDefinition:
             object=f"asset {table}",
             observed="the code location does not define it",
             expected="the silver asset that fills the quarantine",
-            next_step="look into assets/ for the table's asset",
+            next_step="look for the table's asset in assets/",
         ) from None
 
 
-def _chosen(here: Quarantine, which: Which, days: Sequence[str] | None) -> dict[str, str]:
-    """Record id to partition of the rows to judge again."""
-    if not which:
+def _selected(quarantine: Quarantine, selection: RowSelection, days: Sequence[str] | None) -> dict[str, str]:
+    """The partition of each selected row, by record id.
+
+    Args:
+        quarantine: The quarantine of the silver table.
+        selection: The rows to judge again.
+        days: The partitions of the asset, in order; None for an asset without partitions.
+
+    Raises:
+        NotFoundError: if the selection matches no row, or names a partition that the asset lacks.
+        SettingsError: if the selection is empty.
+    """
+    if not selection:
         raise SettingsError(
-            object=f"replay of {here.silver}",
-            observed="nothing that says which rows",
-            expected="records, a reason, partitions, or what is pending",
+            object=f"replay of {quarantine.silver}",
+            observed="no selection of rows",
+            expected="records, a reason, partitions, or pending rows",
             next_step="give --record, --reason, --partition or --pending",
         )
-    unknown = [name for name in which.partitions if days is None or name not in set(days)]
+    unknown = [name for name in selection.partitions if days is None or name not in set(days)]
     if unknown:
         raise NotFoundError(
-            object=f"partition {first_names(unknown)} of {here.silver}",
-            observed="the asset has no partitions: it is replaced whole"
+            object=f"partition {first_names(unknown)} of {quarantine.silver}",
+            observed="the asset has no partitions: each run replaces all rows"
             if days is None
             else "no partition of the asset",
             expected="no --partition" if days is None else f"days from {days[0]} to {days[-1]}",
-            next_step="choose by --record, --reason or --pending" if days is None else "correct the day",
+            next_step="select by --record, --reason or --pending" if days is None else "correct the day",
         )
-    found = {name: partition for name, (partition, _) in here.places(which.records).items()}
-    if which.pending:
-        found |= here.pending()
-    if which.reason:
-        found |= {row["record_id"]: row["partition"] for row in here.rows(reason=which.reason)}
-    for partition in which.partitions:
-        found |= here.records(partition)
-    if not found and not which.partitions:
+    records = {record: partition for record, (partition, _) in quarantine.places(selection.records).items()}
+    if selection.pending:
+        records |= quarantine.pending()
+    if selection.reason:
+        records |= {row["record_id"]: row["partition"] for row in quarantine.rows(reason=selection.reason)}
+    for partition in selection.partitions:
+        records |= quarantine.records(partition)
+    if not records and not selection.partitions:
         raise NotFoundError(
-            object=f"replay of {here.silver}",
-            observed="no row is chosen: none is pending" if which.pending else f"no waiting row broke {which.reason!r}",
+            object=f"replay of {quarantine.silver}",
+            observed="no row is selected: none is pending"
+            if selection.pending
+            else f"no waiting row was rejected for {selection.reason!r}",
             expected="rows to judge again",
-            next_step=f"goldpath quarantine list {here.silver.domain}/{here.silver.table}",
+            next_step=f"goldpath quarantine list {quarantine.silver.domain}/{quarantine.silver.table}",
         )
-    return found
+    return records
 
 
 def _ranges(partitions: Sequence[str], days: Sequence[str] | None) -> Iterator[tuple[str, ...]]:
-    """The partitions as runs of adjoining days; all at once where the asset has no partitions."""
+    """Groups the partitions into one tuple for each series of consecutive days; into one if `days` is None."""
     if days is None:
         yield tuple(partitions)
         return
-    wanted = set(partitions)
-    for chosen, group in itertools.groupby(days, key=wanted.__contains__):
-        if chosen:
+    selected = set(partitions)
+    for is_selected, group in itertools.groupby(days, key=selected.__contains__):
+        if is_selected:
             yield tuple(group)
 
 
 def _run(
     definitions: dg.Definitions, table: TableId, instance: dg.DagsterInstance, *, run_id: str, tags: dict[str, str]
 ) -> None:
+    """Materializes the silver table and its quarantine in this process; raises the asset's own error if it fails."""
     key = dg.AssetKey(table.key)
     job = definitions.resolve_implicit_job_def_def_for_assets([key])
     assert job is not None

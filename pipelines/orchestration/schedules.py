@@ -1,4 +1,4 @@
-"""The schedules; all are off until somebody switches them on."""
+"""The schedules. All are off until a user switches them on in Dagster."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SCHEDULES = [
         job=outcomes,
         cron_schedule="0 6 * * *",
         execution_timezone="America/New_York",
-        description="Scores the predictions of the day before, once its last flights have landed.",
+        description="Compares the predictions of the day before with the outcomes, after its last flights have landed.",
     ),
     dg.ScheduleDefinition(
         name="upkeep_every_week",
         job=upkeep,
         cron_schedule="0 3 * * 0",
         execution_timezone="UTC",
-        description="Keeps tables quick to read and small, at the quietest hour of the week.",
+        description="Compacts tables and removes what is no longer needed, at the quietest hour of the week.",
     ),
 ]

@@ -12,7 +12,7 @@ import dagster as dg
 from pipelines.engine.session import Engine
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, silver_asset
-from pipelines.orchestration.replays import Which, replay
+from pipelines.orchestration.replays import RowSelection, replay
 from pipelines.quarantine.decisions import recorded
 from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
@@ -107,12 +107,12 @@ class ToyQuarantine:
         resources = {"platform": dg.ResourceDefinition.hardcoded_resource(self.platform)}
         dg.materialize([self.bronze, self.silver], instance=self.instance, resources=resources, tags=tags)
 
-    def replay(self, note: str = "again", by: str = "ann", **which: Any) -> dict[str, Any]:
-        """Judges rows again; `which` are the attributes of `Which`."""
+    def replay(self, note: str = "again", by: str = "ann", **selection: Any) -> dict[str, Any]:
+        """Judges rows again; `selection` are the attributes of `RowSelection`."""
         return replay(
             self.platform,
             self.table,
-            Which(**which),
+            RowSelection(**selection),
             note=note,
             by=by,
             definitions=self.definitions,

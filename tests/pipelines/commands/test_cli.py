@@ -1,3 +1,5 @@
+"""The `goldpath` commands: which there are, their help, their errors, and the output of the short ones."""
+
 from __future__ import annotations
 
 import json
@@ -14,9 +16,10 @@ import typer
 from typer.testing import CliRunner
 
 from pipelines.commands.app import app
-from pipelines.commands.examination import PROJECT
 from pipelines.cost import focus, metering
 from pipelines.governed.platform import Platform
+from pipelines.settings import PROJECT
+from tests.goldpath_process import goldpath
 
 HEAVY = "dagster deltalake feast great_expectations mlflow numpy pandas pyarrow pydantic pyspark ray torch".split()
 
@@ -27,25 +30,17 @@ TAGS = {
 }
 
 
-def _goldpath(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "RAY_", "DAGSTER_"))}
-    kept |= {"PYTHONPATH": str(PROJECT), "GOLDPATH_HOME": str(home), "COLUMNS": "100", "NO_COLOR": "1"}
-    command = [sys.executable, "-c", "from pipelines.commands.app import app; app()", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, cwd=home.parent, env=kept | variables
-    )
-
-
 def _commands() -> list[list[str]]:
+    """The words of each command: `[group, command]`, or `[command]`."""
     group = typer.main.get_command(app)
-    found = []
+    commands = []
     for name, command in group.commands.items():  # ty: ignore[missing-attribute]
-        inner = getattr(command, "commands", None)
-        found += [[name, sub] for sub in inner] if inner else [[name]]
-    return found
+        subcommands = getattr(command, "commands", None)
+        commands += [[name, subcommand] for subcommand in subcommands] if subcommands else [[name]]
+    return commands
 
 
-def test_the_commands_are_these() -> None:
+def test_goldpath_has_exactly_these_commands() -> None:
     assert sorted(" ".join(command) for command in _commands()) == [
         "cost report",
         "demo",
@@ -72,83 +67,83 @@ def test_the_commands_are_these() -> None:
 
 
 @pytest.mark.parametrize("command", _commands(), ids=" ".join)
-def test_help_of_each_command_teaches_with_an_example_that_parses(command: list[str]) -> None:
-    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
-    assert shown.exit_code == 0
-    example = re.search(r"Example: goldpath (.*?)\s*$", shown.output, re.MULTILINE)
-    assert example, shown.output
+def test_the_help_of_each_command_has_an_example_that_parses(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    example = re.search(r"Example: goldpath (.*?)\s*$", result.output, re.MULTILINE)
+    assert example, result.output
     assert example[1].split()[: len(command)] == command
     parsed = CliRunner().invoke(app, [*example[1].split(), "--help"])
     assert parsed.exit_code == 0
 
 
-def test_help_loads_no_heavy_library() -> None:
+def test_help_imports_no_heavy_library() -> None:
     code = (
         "import sys\nfrom pipelines.commands.app import app\n"
         "try: app(['--help'])\nexcept SystemExit: pass\n"
         f"print('LOADED', sorted(set({HEAVY}) & set(sys.modules)))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
-    assert done.stdout.rstrip().endswith("LOADED []")
+    assert process.stdout.rstrip().endswith("LOADED []")
 
 
-def test_error_of_ours_is_a_short_panel_without_a_stack(tmp_path: Path) -> None:
-    done = _goldpath("tables", home=tmp_path / "home", GOLDPATH_ENGINE="duckdb")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "SettingsError: environment variable GOLDPATH_ENGINE" in done.stderr
-    assert re.search(r"observed +'duckdb'", done.stderr)
+def test_a_goldpath_error_is_printed_as_a_panel_without_a_stack_trace(tmp_path: Path) -> None:
+    result = goldpath(tmp_path / "home", "tables", GOLDPATH_ENGINE="duckdb")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "SettingsError: environment variable GOLDPATH_ENGINE" in result.stderr
+    assert re.search(r"observed +'duckdb'", result.stderr)
     for line in ("expected", "next"):
-        assert re.search(rf"│ {line} +\w", done.stderr)
-    assert "Traceback" not in done.stderr
+        assert re.search(rf"│ {line} +\w", result.stderr)
+    assert "Traceback" not in result.stderr
 
 
-def test_debug_shows_the_stack(tmp_path: Path) -> None:
-    done = _goldpath("--debug", "tables", home=tmp_path / "home", GOLDPATH_ENGINE="duckdb")
-    assert done.returncode != 0
-    assert "Traceback" in done.stderr
-    assert "SettingsError" in done.stderr
+def test_debug_prints_the_stack_trace(tmp_path: Path) -> None:
+    result = goldpath(tmp_path / "home", "--debug", "tables", GOLDPATH_ENGINE="duckdb")
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
+    assert "SettingsError" in result.stderr
 
 
-def test_day_that_is_none_is_refused(tmp_path: Path) -> None:
-    done = _goldpath("demo", "--through", "2013-02-30", home=tmp_path / "home")
-    assert done.returncode == 1
-    assert "2013-02-30" in done.stderr
+def test_a_day_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    result = goldpath(tmp_path / "home", "demo", "--through", "2013-02-30")
+    assert result.returncode == 1
+    assert "2013-02-30" in result.stderr
 
 
-def test_prediction_that_nobody_made_is_not_found(tmp_path: Path) -> None:
-    done = _goldpath("lineage", "prediction", "no-such-id", home=tmp_path / "home")
-    assert done.returncode == 1
-    assert "NotFoundError: prediction 'no-such-id'" in done.stderr
+def test_the_lineage_of_an_unknown_prediction_is_an_error_that_names_it(tmp_path: Path) -> None:
+    result = goldpath(tmp_path / "home", "lineage", "prediction", "no-such-id")
+    assert result.returncode == 1
+    assert "NotFoundError: prediction 'no-such-id'" in result.stderr
 
 
-def test_dagster_home_is_made_below_the_home_folder_and_left_alone_afterwards(tmp_path: Path) -> None:
+def test_a_command_creates_dagsters_instance_file_and_keeps_one_that_exists(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert _goldpath("tables", home=home).returncode == 0
+    assert goldpath(home, "tables").returncode == 0
     instance = home / "dagster" / "dagster.yaml"
     assert "telemetry:\n  enabled: false" in instance.read_text(encoding="utf-8")
     instance.write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    assert _goldpath("tables", home=home).returncode == 0
+    assert goldpath(home, "tables").returncode == 0
     assert instance.read_text(encoding="utf-8") == "telemetry: {enabled: false}\n"
 
 
 @pytest.fixture
-def charged(make_platform: Callable[[], Platform]) -> Path:
-    """The home of a platform with two asset runs on its cost table."""
+def home_with_costs(make_platform: Callable[[], Platform]) -> Path:
+    """The home folder of a platform with two asset runs in its cost table."""
     platform = make_platform()
-    begun = datetime(2025, 1, 1, tzinfo=UTC)
+    started = datetime(2025, 1, 1, tzinfo=UTC)
     for asset, seconds, workload in (("silver/x/a", 10.0, "ingestion"), ("gold/x/b", 90.0, "analytics")):
         rows = focus.focus_rows(
             asset=asset,
             run_id=f"run-of-{asset}",
             status="SUCCEEDED",
-            usage=metering.Usage(begun, begun, seconds=seconds, cpu_seconds=seconds, peak_memory_bytes=2**30),
+            usage=metering.Usage(started, started, seconds=seconds, cpu_seconds=seconds, peak_memory_bytes=2**30),
             sheet=platform.prices,
             tags=TAGS | {"workload_class": workload},
             service="goldpath test",
@@ -157,22 +152,22 @@ def charged(make_platform: Callable[[], Platform]) -> Path:
     return platform.settings.root
 
 
-def test_cost_report_ranks_what_runs_cost_by_a_tag(charged: Path) -> None:
-    shown = _goldpath("cost", "report", "--by", "workload_class", home=charged)
-    assert shown.returncode == 0, shown.stderr
-    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == ["analytics", "ingestion"]
-    report = json.loads(_goldpath("cost", "report", "--by", "ResourceId", "--json", home=charged).stdout)
+def test_cost_report_lists_the_cost_of_each_value_of_a_tag_largest_first(home_with_costs: Path) -> None:
+    result = goldpath(home_with_costs, "cost", "report", "--by", "workload_class")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["analytics", "ingestion"]
+    report = json.loads(goldpath(home_with_costs, "cost", "report", "--by", "ResourceId", "--json").stdout)
     assert [(row["ResourceId"], row["runs"]) for row in report] == [("gold/x/b", 1), ("silver/x/a", 1)]
     assert report[0]["cost"] == pytest.approx(9 * report[1]["cost"])
-    assert "no cost row has it" in _goldpath("cost", "report", "--by", "colour", home=charged).stderr
+    assert "no cost row has it" in goldpath(home_with_costs, "cost", "report", "--by", "colour").stderr
 
 
-def test_tables_lists_declared_and_existing_tables_with_version_and_rows(charged: Path) -> None:
-    shown = _goldpath("tables", home=charged)
-    assert re.search(r"^ops/platform/costs +1 +\d+", shown.stdout, re.MULTILINE)
-    assert re.search(r"^silver/flights/airlines +- +- +1\.0\.0 +flight-data", shown.stdout, re.MULTILINE)
-    listed = json.loads(_goldpath("tables", "--json", home=charged).stdout)
-    by_name = {entry["table"]: entry for entry in listed}
+def test_tables_lists_declared_and_existing_tables_with_version_and_rows(home_with_costs: Path) -> None:
+    printed = goldpath(home_with_costs, "tables").stdout
+    assert re.search(r"^ops/platform/costs +1 +\d+", printed, re.MULTILINE)
+    assert re.search(r"^silver/flights/airlines +- +- +1\.0\.0 +flight-data", printed, re.MULTILINE)
+    entries = json.loads(goldpath(home_with_costs, "tables", "--json").stdout)
+    by_name = {entry["table"]: entry for entry in entries}
     assert by_name["silver/flights/airlines"]["contract"] == "silver_airlines.yaml"
     assert by_name["silver/flights/airlines"]["rows"] is None
     assert by_name["ops/platform/costs"]["version"] == 1

@@ -1,3 +1,5 @@
+"""`goldpath dev` starts servers that answer, and leaves no process behind, however it ends."""
+
 from __future__ import annotations
 
 import contextlib
@@ -15,24 +17,21 @@ import httpx
 import psutil
 import pytest
 
-from pipelines.commands.examination import PROJECT
 from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.settings import Settings
+from tests.goldpath_process import environment
 
 
 class Dev:
     """A running `goldpath dev`, whose output is read line by line."""
 
     def __init__(self, home: Path, *options: str, serving_port: int) -> None:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("GOLDPATH_", "RAY_", "DAGSTER_"))}
-        kept |= {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-        kept |= {"GOLDPATH_HOME": str(home), "GOLDPATH_SERVING_PORT": str(serving_port)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from pipelines.commands.app import app; app()", "dev", *options],
+            [sys.executable, "-m", "pipelines", "dev", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=kept,
+            env=environment(home, PYTHONUNBUFFERED="1", COLUMNS="200", GOLDPATH_SERVING_PORT=str(serving_port)),
         )
         self.output = ""
 
@@ -42,36 +41,37 @@ class Dev:
             self.output += line
             if text in line:
                 return
-        pytest.fail(f"{text!r} did not come:\n{self.output}")
+        pytest.fail(f"the output lacks {text!r}:\n{self.output}")
 
-    def rest(self) -> int:
+    def wait(self) -> int:
+        """Reads the rest of the output; returns the exit code."""
         self.output += self.process.communicate(timeout=120)[0]
         return self.process.returncode
 
     def descendants(self) -> list[psutil.Process]:
-        """What it started, also what has left it since: every member of its children's sessions."""
+        """All processes of its children's sessions, including those whose parent has ended."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         sessions = {os.getsid(child.pid) for child in children} - {os.getsid(0)}
-        found = []
+        descendants = []
         for process in psutil.process_iter():
             with contextlib.suppress(ProcessLookupError):
                 if os.getsid(process.pid) in sessions:
-                    found.append(process)
-        return found
+                    descendants.append(process)
+        return descendants
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.rest()
+            self.wait()
 
 
-def _living(processes: list[psutil.Process]) -> list[int]:
-    found = []
+def _living_pids(processes: list[psutil.Process]) -> list[int]:
+    living = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+                living.append(process.pid)
+    return living
 
 
 @pytest.fixture
@@ -87,15 +87,15 @@ def mlflow_port() -> int:
 @pytest.fixture
 def dev(tmp_path: Path, dagster_port: int, mlflow_port: int) -> Iterator[Dev]:
     options = ["--port", str(dagster_port), "--mlflow-port", str(mlflow_port)]
-    started = Dev(tmp_path / "home", *options, serving_port=ports.free_port())
-    yield started
-    started.close()
+    dev = Dev(tmp_path / "home", *options, serving_port=ports.free_port())
+    yield dev
+    dev.close()
     shutil.rmtree(ray_environment.session_folder(Settings(home=tmp_path / "home")))
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_every_server_answers_and_ctrl_c_leaves_none(
+def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
     dev: Dev, tmp_path: Path, dagster_port: int, mlflow_port: int
 ) -> None:
     dev.read_until("Ctrl-C stops everything")
@@ -105,32 +105,32 @@ def test_every_server_answers_and_ctrl_c_leaves_none(
     assert httpx.get(f"{mlflow}/health").text == "OK"
     address = ray_head.running(settings)
     assert address is not None
-    for shown in (dagster, mlflow, address, str(ray_environment.token_file(settings))):
-        assert shown in dev.output
+    for text in (dagster, mlflow, address, str(ray_environment.token_file(settings))):
+        assert text in dev.output
     assert ray_environment.token_file(settings).read_text(encoding="utf-8") not in dev.output
     assert "do not load" not in dev.output
     query = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
-    located = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=60).json()["data"]["repositoriesOrError"]
-    assert [node["location"]["name"] for node in located["nodes"]] == ["goldpath"]
-    started = dev.descendants()
-    assert len(started) > 8
+    data = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=60).json()["data"]
+    assert [node["location"]["name"] for node in data["repositoriesOrError"]["nodes"]] == ["goldpath"]
+    processes = dev.descendants()
+    assert len(processes) > 8
     dev.process.send_signal(signal.SIGINT)
-    assert dev.rest() == 0
+    assert dev.wait() == 0
     assert "nothing is left running" in dev.output
-    assert _living(started) == []
+    assert _living_pids(processes) == []
     assert all(ports.is_free(port) for port in (dagster_port, mlflow_port, int(address.rpartition(":")[2])))
     assert ray_head.running(settings) is None
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_while_it_starts_leaves_none(dev: Dev, tmp_path: Path) -> None:
+def test_no_process_is_left_after_sigterm_during_the_start(dev: Dev, tmp_path: Path) -> None:
     dev.read_until("Starting Ray")
     time.sleep(2)
-    started = dev.descendants()
+    processes = dev.descendants()
     dev.process.send_signal(signal.SIGTERM)
-    assert dev.rest() == 0
-    assert _living(started) == []
+    assert dev.wait() == 0
+    assert _living_pids(processes) == []
     folders = (str(tmp_path), str(ray_environment.session_folder(Settings(home=tmp_path / "home"))))
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if any(folder in command for folder in folders)] == []
@@ -138,23 +138,23 @@ def test_sigterm_while_it_starts_leaves_none(dev: Dev, tmp_path: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_server_that_dies_is_reported_with_its_log_and_ends_the_others(dev: Dev) -> None:
+def test_a_killed_server_is_reported_with_its_log_and_the_others_are_stopped(dev: Dev) -> None:
     dev.read_until("Ctrl-C stops everything")
-    started = dev.descendants()
-    mlflow = next(process for process in started if "mlflow" in process.cmdline())
+    processes = dev.descendants()
+    mlflow = next(process for process in processes if "mlflow" in process.cmdline())
     mlflow.kill()
-    assert dev.rest() == 1
+    assert dev.wait() == 1
     assert "EngineError: MLflow" in dev.output
     assert "mlflow.log" in dev.output
-    assert _living(started) == []
+    assert _living_pids(processes) == []
 
 
-def test_taken_port_is_refused_with_its_holder_before_anything_starts(tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_that_names_its_holder_before_a_server_starts(tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
-        refused = Dev(tmp_path / "home", "--port", str(port), serving_port=ports.free_port())
-        assert refused.rest() == 1
-    assert f"port {port} for Dagster" in refused.output
-    assert f"(pid {os.getpid()})" in refused.output
-    assert "--port" in refused.output
+        dev = Dev(tmp_path / "home", "--port", str(port), serving_port=ports.free_port())
+        assert dev.wait() == 1
+    assert f"port {port} for Dagster" in dev.output
+    assert f"(pid {os.getpid()})" in dev.output
+    assert "--port" in dev.output
     assert not (tmp_path / "home" / "logs").exists()

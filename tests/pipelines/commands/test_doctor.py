@@ -1,75 +1,76 @@
+"""`goldpath doctor` checks the machine, reports each problem with advice, and changes nothing."""
+
 from __future__ import annotations
 
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.commands import examination
-from pipelines.commands.examination import Answer, Status
+from pipelines.commands import doctor_checks
+from pipelines.commands.doctor_checks import CheckResult, Status
 from pipelines.machine import ports
 from pipelines.settings import Settings
+from tests.goldpath_process import goldpath
 
 
-def _finding(settings: Settings, name: str) -> Answer:
-    return next(answer for answer in examination.examine(settings) if answer.name == name)
+def _result(settings: Settings, name: str) -> CheckResult:
+    return next(result for result in doctor_checks.check(settings) if result.name == name)
 
 
-def test_each_need_is_answered_and_each_problem_comes_with_advice(tmp_path: Path) -> None:
-    answers = examination.examine(Settings(home=tmp_path))
-    names = {answer.name for answer in answers}
-    wanted = {"Python", "packages", "home", "disk", "memory", "Java", "Delta JARs", "Chromium", "GPU", "clock", "Ray"}
-    assert wanted <= names
-    assert [answer for answer in answers if answer.status != "ok" and not answer.advice] == []
+def test_everything_the_platform_needs_is_checked_and_each_problem_has_advice(tmp_path: Path) -> None:
+    results = doctor_checks.check(Settings(home=tmp_path))
+    names = {"Python", "packages", "home", "disk", "memory", "Java", "Delta JARs", "Chromium", "GPU", "clock", "Ray"}
+    assert names <= {result.name for result in results}
+    assert [result for result in results if result.status != "ok" and not result.advice] == []
 
 
 @pytest.mark.parametrize(("status", "healthy"), [("ok", True), ("warn", True), ("fail", False)])
-def test_only_a_failure_makes_the_machine_unfit(status: Status, healthy: bool) -> None:
-    assert examination.healthy([Answer("disk", "ok", "9 GiB"), Answer("Java", status, "none", "install it")]) is healthy
+def test_a_machine_is_healthy_unless_a_check_failed(status: Status, healthy: bool) -> None:
+    results = [CheckResult("disk", "ok", "9 GiB"), CheckResult("Java", status, "none", "install it")]
+    assert doctor_checks.healthy(results) is healthy
 
 
-def test_looking_leaves_no_file_behind(tmp_path: Path) -> None:
-    examination.examine(Settings(home=tmp_path / "not-there-yet"))
+def test_the_checks_create_no_files(tmp_path: Path) -> None:
+    doctor_checks.check(Settings(home=tmp_path / "not-there-yet"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_jars_fail_only_where_the_engine_needs_them(tmp_path: Path) -> None:
-    assert _finding(Settings(home=tmp_path, engine="embedded", jars_dir=tmp_path), "Delta JARs").status == "warn"
-    assert _finding(Settings(home=tmp_path, engine="spark", jars_dir=tmp_path), "Delta JARs").status == "fail"
+def test_missing_jars_are_a_failure_only_for_the_spark_engine(tmp_path: Path) -> None:
+    assert _result(Settings(home=tmp_path, engine="embedded", jars_dir=tmp_path), "Delta JARs").status == "warn"
+    assert _result(Settings(home=tmp_path, engine="spark", jars_dir=tmp_path), "Delta JARs").status == "fail"
 
 
-def test_unreadable_replay_clock_is_found(tmp_path: Path) -> None:
+def test_an_unreadable_replay_clock_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("half past nine", encoding="utf-8")
-    answer = _finding(Settings(home=tmp_path), "clock")
-    assert answer.status == "fail"
-    assert "half past nine" in answer.observed
+    result = _result(Settings(home=tmp_path), "clock")
+    assert result.status == "fail"
+    assert "half past nine" in result.observed
 
 
-def test_replay_clock_is_shown(tmp_path: Path) -> None:
+def test_the_time_of_a_replay_clock_is_observed(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("2013-11-01T04:00:00+00:00", encoding="utf-8")
-    assert _finding(Settings(home=tmp_path), "clock").observed == "a replay stands at 2013-11-01 04:00 UTC"
+    assert _result(Settings(home=tmp_path), "clock").observed == "the replay clock shows 2013-11-01 04:00 UTC"
 
 
-def test_home_below_something_that_is_no_folder_is_found(tmp_path: Path) -> None:
+def test_a_home_folder_below_a_file_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    answer = _finding(Settings(home=tmp_path / "file" / "home"), "home")
-    assert answer.status == "fail"
-    assert "GOLDPATH_HOME" in answer.advice
+    result = _result(Settings(home=tmp_path / "file" / "home"), "home")
+    assert result.status == "fail"
+    assert "GOLDPATH_HOME" in result.advice
 
 
-def test_taken_port_names_its_holder(tmp_path: Path) -> None:
+def test_a_taken_port_is_a_warning_that_names_its_holder(tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
-        answer = _finding(Settings(home=tmp_path, serving_port=port), f"port {port}")
-    assert answer.status == "warn"
-    assert f"(pid {os.getpid()})" in answer.observed
+        result = _result(Settings(home=tmp_path, serving_port=port), f"port {port}")
+    assert result.status == "warn"
+    assert f"(pid {os.getpid()})" in result.observed
 
 
-def test_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
+def test_packages_whose_version_differs_from_the_lock_are_named(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(
         "# a comment\n"
@@ -78,16 +79,16 @@ def test_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
         "only-elsewhere==1.0 ; sys_platform == 'win32' \\\n    --hash=sha256:00\n",
         encoding="utf-8",
     )
-    typer, missing = examination.lock_differences(lock)
+    typer, missing = doctor_checks.lock_differences(lock)
     assert typer.startswith("typer ")
     assert typer.endswith("(locked 0.0.1)")
     assert missing == "no-such-package missing (locked 1.0)"
 
 
-def test_command_answers_programs_in_json_and_with_its_exit_code(tmp_path: Path) -> None:
+def test_the_command_prints_json_and_exits_with_1_after_a_failure(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("half past nine", encoding="utf-8")
-    command = [sys.executable, "-c", "from pipelines.commands.app import app; app()", "doctor", "--json"]
-    environment = {**os.environ, "GOLDPATH_HOME": str(tmp_path), "PYTHONPATH": str(examination.PROJECT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 1, done.stderr
-    assert {"clock": "fail"}.items() <= {entry["name"]: entry["status"] for entry in json.loads(done.stdout)}.items()
+    process = goldpath(tmp_path, "doctor", "--json")
+    assert process.returncode == 1, process.stderr
+    entries = json.loads(process.stdout)
+    assert [entry.keys() for entry in entries] == [{"name", "status", "observed", "advice"}] * len(entries)
+    assert ("clock", "fail") in [(entry["name"], entry["status"]) for entry in entries]

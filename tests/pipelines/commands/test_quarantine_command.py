@@ -1,11 +1,9 @@
-"""`goldpath quarantine` as people type it, over the aircraft register with a few damaged lines."""
+"""`goldpath quarantine` in a process of its own, over an aircraft register with a few damaged lines."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import dagster as dg
 import pytest
 
 from assets.flights import bronze, silver
-from pipelines.commands.examination import PROJECT
 from pipelines.governed.platform import Platform
 from pipelines.tables import TableId
+from tests import goldpath_process
 from tests.conftest import Materialize
 
 AIRCRAFT = {"tailnum": "N10156", "year": "2004", "manufacturer": "BOEING", "model": "737-800", "engines": "2"}
@@ -27,86 +25,85 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def platform(make_platform: Callable[[], Platform], materialize: Materialize) -> Platform:
-    """One aircraft is clean; N102UW (row 2) is too old, N103US (row 3) has no number of engines, row 4 no tail number."""
-    made = make_platform()
+    """Row 1 is clean; N102UW (row 2) is too old, N103US (row 3) has no number of engines, row 4 has no tail number."""
+    platform = make_platform()
     content = "\n".join(map(json.dumps, REGISTER)).encode()
-    made.landing.deliver(domain="flights", source="planes", interval="2013-01-01", name="planes.jsonl", content=content)
-    materialize(made, [bronze.planes, silver.planes])
-    return made
+    platform.landing.deliver(
+        domain="flights", source="planes", interval="2013-01-01", name="planes.jsonl", content=content
+    )
+    materialize(platform, [bronze.planes, silver.planes])
+    return platform
 
 
 @pytest.fixture(scope="module")
 def goldpath(platform: Platform) -> Command:
-    """The command in a process of its own, on the platform's home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "RAY_", "DAGSTER_"))}
-    kept |= {"PYTHONPATH": str(PROJECT), "GOLDPATH_HOME": str(platform.settings.root), "NO_COLOR": "1"}
-    kept |= {"COLUMNS": "160", "GOLDPATH_PROFILE": "test"}
+    """Runs a command of `goldpath quarantine` on the platform's home folder."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipelines", "quarantine", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=kept, cwd=PROJECT)
+        home = platform.settings.root
+        return goldpath_process.goldpath(home, "quarantine", *arguments, GOLDPATH_PROFILE="test")
 
     return run
 
 
 @pytest.fixture(scope="module")
 def records(platform: Platform) -> dict[int, str]:
-    """Record id by row of the file."""
+    """Record id by row number of the file."""
     house = platform.lakehouse
     rows = house.snapshot(TableId("bronze", "flights", "planes")).arrow().to_pylist()
     return {row["_source_row"]: row["_record_id"] for row in rows}
 
 
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def output(process: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that must succeed."""
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
-def test_rows_are_corrected_discarded_and_judged_again(
+def parsed(process: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(output(process))
+
+
+def test_rows_are_listed_corrected_discarded_reopened_and_judged_again(
     goldpath: Command, platform: Platform, records: dict[int, str], tmp_path: Path
 ) -> None:
-    old, unnumbered, nameless = records[2], records[3], records[4]
-    [line] = answer(goldpath("list", "--json"))
-    assert line == {"table": "flights/planes", "open": 3, "corrected": 0, "discarded": 0, "pending": 0}
-    shown = goldpath("list", "flights/planes")
-    assert shown.returncode == 0, shown.stderr
-    for word in ("3 open", "year_range", old, "planes.jsonl:2", "year_range (1804)"):
-        assert word in shown.stdout
+    too_old, without_engines, without_tailnum = records[2], records[3], records[4]
+    [entry] = parsed(goldpath("list", "--json"))
+    assert entry == {"table": "flights/planes", "open": 3, "corrected": 0, "discarded": 0, "pending": 0}
+    listing = output(goldpath("list", "flights/planes"))
+    for text in ("3 open", "year_range", too_old, "planes.jsonl:2", "year_range (1804)"):
+        assert text in listing
 
-    done = goldpath(
-        "correct", "flights/planes", "--record", old, "--set", "year=2004", "--note", "a typo", "--by", "ann"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "goldpath quarantine replay flights/planes --pending" in done.stdout.replace("\n", " ")
-    goldpath("discard", "flights/planes", nameless, "--note", "no aircraft")
-    assert answer(goldpath("list", "flights/planes", "--json"))["discarded"] == 1
+    values = ("--record", too_old, "--set", "year=2004")
+    corrected = output(goldpath("correct", "flights/planes", *values, "--note", "a typo", "--by", "ann"))
+    assert "goldpath quarantine replay flights/planes --pending" in corrected.replace("\n", " ")
+    output(goldpath("discard", "flights/planes", without_tailnum, "--note", "no aircraft"))
+    assert parsed(goldpath("list", "flights/planes", "--json"))["discarded"] == 1
 
-    replayed = answer(goldpath("replay", "flights/planes", "--pending", "--note", "register mended", "--json"))
-    assert (replayed["records"], replayed["clean"], replayed["quarantined"]) == (2, 1, 1)
+    summary = parsed(goldpath("replay", "flights/planes", "--pending", "--note", "register corrected", "--json"))
+    assert (summary["records"], summary["clean"], summary["quarantined"]) == (2, 1, 1)
     with dg.DagsterInstance.from_config(str(platform.settings.root / "dagster")) as instance:
-        run = instance.get_run_by_id(replayed["runs"][0])
+        run = instance.get_run_by_id(summary["runs"][0])
         assert run is not None
-        assert (run.status, run.tags["goldpath/note"]) == (dg.DagsterRunStatus.SUCCESS, "register mended")
+        assert (run.status, run.tags["goldpath/note"]) == (dg.DagsterRunStatus.SUCCESS, "register corrected")
 
-    found = answer(goldpath("show", "flights/planes", old, "--json"))
-    assert (found["place"], found["arrived"]["year"], json.loads(found["source"]["line"])["tailnum"]) == (
-        "clean", "1804", "N102UW",
-    )  # fmt: skip
-    assert found["decisions"][0]["decided_by"] == "ann"
-    told = goldpath("show", "flights/planes", nameless)
-    assert told.returncode == 0, told.stderr
-    for word in ("discarded", "no aircraft", "tailnum_required", "planes.jsonl:4"):
-        assert word in told.stdout
+    record = parsed(goldpath("show", "flights/planes", too_old, "--json"))
+    assert (record["place"], record["arrived"]["year"]) == ("clean", "1804")
+    assert json.loads(record["source"]["line"])["tailnum"] == "N102UW"
+    assert record["decisions"][0]["decided_by"] == "ann"
+    details = output(goldpath("show", "flights/planes", without_tailnum))
+    for text in ("discarded", "no aircraft", "tailnum_required", "planes.jsonl:4"):
+        assert text in details
 
-    fixes = tmp_path / "fixes.csv"
-    fixes.write_text(f"_record_id,year,engines\n{unnumbered},,2\n", encoding="utf-8")
-    said = answer(
-        goldpath("correct", "flights/planes", "--file", str(fixes), "--note", "counted", "--replay", "--json")
-    )
-    assert (said["acts"][0]["values"], said["replay"]["clean"]) == ({"engines": "2"}, 1)
-    again = answer(goldpath("reopen", "flights/planes", nameless, "--note", "look again", "--replay", "--json"))
-    assert again["replay"]["quarantined"] == 1
-    assert answer(goldpath("list", "--json"))[0]["open"] == 1
+    file = tmp_path / "corrections.csv"
+    file.write_text(f"_record_id,year,engines\n{without_engines},,2\n", encoding="utf-8")
+    options = ("--file", str(file), "--note", "counted", "--replay", "--json")
+    corrected_from_file = parsed(goldpath("correct", "flights/planes", *options))
+    assert corrected_from_file["acts"][0]["values"] == {"engines": "2"}
+    assert corrected_from_file["replay"]["clean"] == 1
+    options = (without_tailnum, "--note", "look again", "--replay", "--json")
+    assert parsed(goldpath("reopen", "flights/planes", *options))["replay"]["quarantined"] == 1
+    assert parsed(goldpath("list", "--json"))[0]["open"] == 1
 
 
 @pytest.mark.parametrize(
@@ -123,26 +120,26 @@ def test_rows_are_corrected_discarded_and_judged_again(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
-def test_what_was_asked_wrongly_is_answered_with_what_there_is(
+def test_a_wrong_argument_is_an_error_that_lists_the_possible_ones(
     goldpath: Command, arguments: list[str], words: list[str]
 ) -> None:
-    done = goldpath(*arguments)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    process = goldpath(*arguments)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
     for word in words:
-        assert word in done.stderr
+        assert word in process.stderr
 
 
-def test_a_column_that_the_source_does_not_have_is_answered_with_those_it_has(
+def test_a_correction_of_an_unknown_column_is_an_error_that_lists_the_sources_columns(
     goldpath: Command, records: dict[int, str]
 ) -> None:
-    done = goldpath("correct", "flights/planes", "--record", records[3], "--set", "age=9", "--note", "x")
-    assert done.returncode == 1
+    process = goldpath("correct", "flights/planes", "--record", records[3], "--set", "age=9", "--note", "x")
+    assert process.returncode == 1
     for word in ("age", "tailnum, year", "seats"):
-        assert word in done.stderr
+        assert word in process.stderr
 
 
-def test_without_a_note_nothing_is_decided(goldpath: Command, records: dict[int, str]) -> None:
-    done = goldpath("discard", "flights/planes", records[3])
-    assert done.returncode == 2
-    assert "--note" in done.stderr
+def test_a_decision_without_a_note_is_refused(goldpath: Command, records: dict[int, str]) -> None:
+    process = goldpath("discard", "flights/planes", records[3])
+    assert process.returncode == 2
+    assert "--note" in process.stderr

@@ -1,4 +1,4 @@
-"""Stage, audit, commit: the same on both engines, and each reads what the other wrote."""
+"""Staging and commits have the same results on both engines, and each engine reads what the other wrote."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, NotFoundError
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.base import Lakehouse
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
 from pipelines.lakehouse.spark import SparkLakehouse
 from pipelines.lakehouse.staging import Append, Overwrite, Staged
-from pipelines.landing.zone import Delivery
 from pipelines.settings import PROJECT
 from pipelines.tables import PARTITION, TableId, TableVersion
 
@@ -91,12 +91,12 @@ def embedded(sail: Engine, tmp_path: Path) -> EmbeddedLakehouse:
 
 @pytest.fixture
 def house(each_engine: Engine, tmp_path: Path) -> Lakehouse:
-    """An empty lakehouse, on both engines in turn."""
+    """An empty lakehouse, once for each engine."""
     kind = EmbeddedLakehouse if each_engine.kind == "embedded" else SparkLakehouse
     return kind(root=str(tmp_path / "tables"), engine=lambda: each_engine, locks=tmp_path / "locks")
 
 
-def test_nothing_is_visible_before_the_commit(house: Lakehouse) -> None:
+def test_staged_rows_are_not_visible_before_the_commit(house: Lakehouse) -> None:
     assert house.version(TABLE) is None
     with pytest.raises(NotFoundError, match="silver/toys/blocks.*materialize"):
         house.current(TABLE)
@@ -104,12 +104,12 @@ def test_nothing_is_visible_before_the_commit(house: Lakehouse) -> None:
     assert house.version(TABLE) is None
     assert contents(house.read_staged(staged).toArrow()) == expected(EDGES)
     at = house.commit(TABLE, staged, Overwrite(), metadata={})
-    before = house.snapshot(at).rows
+    rows_before = house.snapshot(at).rows
     stage(house, [row("later")])
-    assert (house.current(TABLE), house.snapshot(at).rows, before) == (at, len(EDGES), len(EDGES))
+    assert (house.current(TABLE), house.snapshot(at).rows, rows_before) == (at, len(EDGES), len(EDGES))
 
 
-def test_a_batch_is_appended_once_whatever_its_rows(house: Lakehouse) -> None:
+def test_a_batch_that_was_appended_before_is_not_appended_again(house: Lakehouse) -> None:
     assert house.batch(TABLE, "ingest") == -1
     first = publish(house, [row("a")], Append("ingest", 0))
     assert publish(house, [row("a")], Append("ingest", 0)) == first
@@ -122,7 +122,7 @@ def test_a_batch_is_appended_once_whatever_its_rows(house: Lakehouse) -> None:
     assert (ids(read(house, empty)), house.batch(TABLE, "ingest")) == (["a", "b"], 2)
 
 
-def test_only_the_given_partitions_are_replaced(house: Lakehouse) -> None:
+def test_an_overwrite_of_partitions_keeps_the_others(house: Lakehouse) -> None:
     days = [f"2013-01-0{day}" for day in range(1, 5)]
     first = publish(house, [row(f"{day} old", day) for day in days], Overwrite())
     second = publish(house, [row("new", days[1])], Overwrite((days[1], days[2])))
@@ -137,24 +137,24 @@ def test_only_the_given_partitions_are_replaced(house: Lakehouse) -> None:
     assert read(house) == []
 
 
-def test_clean_and_quarantined_rows_are_parts_of_what_was_staged_once(house: Lakehouse) -> None:
+def test_clean_and_quarantined_rows_staged_together_are_committed_to_two_tables(house: Lakehouse) -> None:
     schema = SCHEMA.append(pa.field("_verdict", pa.string()))
     rows = [row("a") | {"_verdict": "clean"}, row("b", "2013-01-02") | {"_verdict": "clean"}]
     rows += [row("c") | {"_verdict": "quarantine"}]
     staged = stage(house, rows, by=("_verdict", PARTITION), schema=schema)
-    good, bad = staged.where("_verdict", "clean"), staged.where("_verdict", "quarantine")
-    assert (staged.rows, good.rows, bad.rows) == (3, 2, 1)
-    assert good.bytes + bad.bytes == staged.bytes
-    at_bad = house.commit(QUARANTINE, bad.select(["id", "small", PARTITION]), Overwrite(), metadata={})
-    at = house.commit(TABLE, good.select(["id", PARTITION]), Overwrite(), metadata={})
+    clean, rejected = staged.where("_verdict", "clean"), staged.where("_verdict", "quarantine")
+    assert (staged.rows, clean.rows, rejected.rows) == (3, 2, 1)
+    assert clean.bytes + rejected.bytes == staged.bytes
+    quarantined = house.commit(QUARANTINE, rejected.select(["id", "small", PARTITION]), Overwrite(), metadata={})
+    at = house.commit(TABLE, clean.select(["id", PARTITION]), Overwrite(), metadata={})
     assert house.read(at).columns == ["id", PARTITION]
     assert ids(read(house, at)) == ["a", "b"]
-    assert read(house, at_bad) == [{PARTITION: "2013-01-01", "id": "c", "small": None}]
+    assert read(house, quarantined) == [{PARTITION: "2013-01-01", "id": "c", "small": None}]
     nothing = staged.where("_verdict", "unheard of").select(["id", PARTITION])
     assert house.snapshot(house.commit(QUARANTINE, nothing, Overwrite(), metadata={})).rows == 0
 
 
-def test_a_table_may_have_no_partitions(house: Lakehouse) -> None:
+def test_a_table_without_partitions_is_written_and_replaced(house: Lakehouse) -> None:
     at = publish(house, EDGES, Overwrite(), by=())
     assert read(house, at) == expected(EDGES)
     publish(house, [row("b")], Overwrite(), by=())
@@ -162,7 +162,7 @@ def test_a_table_may_have_no_partitions(house: Lakehouse) -> None:
     assert house.snapshot(at).rows == len(EDGES)
 
 
-def test_arrow_reads_what_the_engine_reads(house: Lakehouse) -> None:
+def test_a_snapshot_reads_the_same_rows_as_the_engine(house: Lakehouse) -> None:
     at = publish(house, EDGES, Overwrite())
     assert contents(house.snapshot(at).arrow()) == read(house, at) == expected(EDGES)
     assert house.snapshot(at).arrow(columns=["id"]).column_names == ["id"]
@@ -173,22 +173,22 @@ def test_arrow_reads_what_the_engine_reads(house: Lakehouse) -> None:
 
 
 @pytest.mark.spark
-def test_each_engine_reads_and_continues_what_the_other_wrote(sail: Engine, spark: Engine, tmp_path: Path) -> None:
+def test_each_engine_reads_and_extends_a_table_of_the_other(sail: Engine, spark: Engine, tmp_path: Path) -> None:
     root, locks = str(tmp_path / "tables"), tmp_path / "locks"
     sail_house: Lakehouse = EmbeddedLakehouse(root=root, engine=lambda: sail, locks=locks)
     spark_house: Lakehouse = SparkLakehouse(root=root, engine=lambda: spark, locks=locks)
-    for writer, reader, first in ((sail_house, spark_house, 0), (spark_house, sail_house, 10)):
+    for writer, reader, first_batch in ((sail_house, spark_house, 0), (spark_house, sail_house, 10)):
         publish(writer, EDGES, Overwrite())
         assert read(reader) == read(writer) == expected(EDGES)
         publish(reader, [row("theirs")], Overwrite(("2013-01-01",)))
         assert read(writer) == read(reader) == expected([row("theirs"), *EDGES[2:]])
-        publish(writer, [row("batch")], Append("ingest", first))
-        assert publish(reader, [row("batch")], Append("ingest", first)) == writer.current(TABLE)
-        publish(reader, [row("next")], Append("ingest", first + 1))
+        publish(writer, [row("batch")], Append("ingest", first_batch))
+        assert publish(reader, [row("batch")], Append("ingest", first_batch)) == writer.current(TABLE)
+        publish(reader, [row("next")], Append("ingest", first_batch + 1))
         assert ids(read(writer)) == ids(read(reader)) == sorted(["theirs", "batch", "next", "", "nothing"])
 
 
-def test_a_day_brings_the_columns_that_the_contract_gained(house: Lakehouse) -> None:
+def test_a_replaced_day_adds_new_columns_of_the_contract(house: Lakehouse) -> None:
     publish(house, [row("a"), row("b", "2013-01-02")], Overwrite())
     wider = pa.schema([*SCHEMA, ("colour", pa.string())])
     publish(house, [row("a", colour="red")], Overwrite(("2013-01-01",)), schema=wider)
@@ -197,7 +197,7 @@ def test_a_day_brings_the_columns_that_the_contract_gained(house: Lakehouse) -> 
     assert read(house) == expected([row("a", colour="red"), row("b", "2013-01-02", colour="blue")])
 
 
-def test_a_contract_that_gains_and_loses_columns_replaces_the_table(embedded: EmbeddedLakehouse) -> None:
+def test_an_overwrite_of_the_whole_table_replaces_its_columns(embedded: EmbeddedLakehouse) -> None:
     publish(embedded, [row("a", small=1)], Overwrite(), by=())
     wider = pa.schema([SCHEMA.field("id"), ("colour", pa.string())])
     at = publish(embedded, [{"id": "b", "colour": "red"}], Overwrite(), by=(), schema=wider)
@@ -211,7 +211,7 @@ TEXTS = (
 )  # fmt: skip
 
 
-def test_any_text_is_a_partition(house: Lakehouse) -> None:
+def test_a_partition_value_can_be_any_text(house: Lakehouse) -> None:
     publish(house, [row(f"row {text}", text) for text in TEXTS], Overwrite())
     assert set(house.snapshot(TABLE).partition_rows(PARTITION)) == set(TEXTS)
     assert {r["id"]: r[PARTITION] for r in read(house)} == {f"row {text}": text for text in TEXTS}
@@ -221,7 +221,7 @@ def test_any_text_is_a_partition(house: Lakehouse) -> None:
     }
 
 
-def none_left(delivery: Delivery, error: LandingError) -> None:
+def fail_on_unreadable(error: LandingError) -> None:
     raise error
 
 
@@ -229,16 +229,16 @@ def batches(rows: list[Row]) -> list[pa.RecordBatch]:
     return pa.Table.from_pylist(rows, schema=SCHEMA).to_batches(max_chunksize=2)
 
 
-def test_batches_are_staged_as_they_come(embedded: EmbeddedLakehouse) -> None:
+def test_arrow_batches_are_staged_in_one_file_for_each_day_with_rows(embedded: EmbeddedLakehouse) -> None:
     days = {"2013-01-01": EDGES[:2], "2013-01-02": EDGES[2:], "2013-01-03": []}
-    parts = [(Delivery(f"{day}.csv", day, 1, 1), batches(rows)) for day, rows in days.items()]
-    staged = embedded.stage_arrow(TABLE, parts, none_left, schema=SCHEMA)
+    parts = [Part(day, batches(rows), fail_on_unreadable) for day, rows in days.items()]
+    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
     assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES)
 
 
-def test_an_empty_table_is_created_once(embedded: EmbeddedLakehouse) -> None:
+def test_create_leaves_a_table_that_exists_as_it_is(embedded: EmbeddedLakehouse) -> None:
     embedded.create(TABLE, SCHEMA, partition_by=[PARTITION])
     assert (embedded.snapshot(TABLE).rows, read(embedded)) == (0, [])
     publish(embedded, [row("a")], Append("ingest", 0))
@@ -246,7 +246,7 @@ def test_an_empty_table_is_created_once(embedded: EmbeddedLakehouse) -> None:
     assert ids(read(embedded)) == ["a"]
 
 
-def test_records_of_the_platform_add_columns_as_they_come(embedded: EmbeddedLakehouse) -> None:
+def test_a_record_with_a_new_column_adds_the_column(embedded: EmbeddedLakehouse) -> None:
     embedded.record(TABLE, pa.table({"run": ["1"], "cost": [0.5]}))
     at = embedded.record(TABLE, pa.table({"run": ["2"], "cost": [0.25], "region": ["north"]}))
     assert contents(embedded.snapshot(at).arrow()) == [
@@ -254,26 +254,26 @@ def test_records_of_the_platform_add_columns_as_they_come(embedded: EmbeddedLake
     ]  # fmt: skip
 
 
-def test_a_commit_says_which_run_made_it(embedded: EmbeddedLakehouse) -> None:
+def test_a_commit_records_the_run_in_the_log(embedded: EmbeddedLakehouse) -> None:
     from deltalake import DeltaTable
 
     publish(embedded, [row("a")], Overwrite())
     assert DeltaTable(str(embedded.path(TABLE))).history(1)[0]["run_id"] == "r"
 
 
-#: Holds the table, stages rows for it and is killed before it commits.
+#: Locks the table, stages rows for it, prints their folder and waits to be killed before it commits.
 KILLED = """
 import sys, time
 from pathlib import Path
 import pyarrow as pa
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
-from pipelines.landing.zone import Delivery
 from pipelines.tables import PARTITION, TableId
 house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))
 table, schema = TableId("silver", "toys", "blocks"), pa.schema([("id", pa.string()), (PARTITION, pa.string())])
 with house.writing(table):
     batch = pa.RecordBatch.from_pylist([{"id": "a", PARTITION: "d"}], schema=schema)
-    staged = house.stage_arrow(table, [(Delivery("d.csv", "d", 1, 1), [batch])], print, schema=schema)
+    staged = house.stage_arrow(table, [Part("d", [batch], print)], schema=schema)
     print(staged.folder, flush=True)
     time.sleep(600)
 """
@@ -281,13 +281,12 @@ with house.writing(table):
 
 @pytest.fixture
 def holding(embedded: EmbeddedLakehouse) -> Iterable[Callable[[], tuple[subprocess.Popen[str], Path]]]:
-    """Starts another writer of the table; gives its process and its staging folder."""
+    """Starts another writer of the table; returns its process and its staging folder."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> tuple[subprocess.Popen[str], Path]:
         command = [sys.executable, "-c", KILLED, str(embedded.root), str(embedded.locks)]
-        repository = PROJECT
-        process = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
         return process, Path(process.stdout.readline().strip())
@@ -298,7 +297,7 @@ def holding(embedded: EmbeddedLakehouse) -> Iterable[Callable[[], tuple[subproce
         process.communicate()
 
 
-def test_one_writer_at_a_time_holds_a_table(
+def test_a_writer_locks_its_table_and_no_other(
     embedded: EmbeddedLakehouse, holding: Callable[[], tuple[subprocess.Popen[str], Path]]
 ) -> None:
     process, staged = holding()
@@ -310,7 +309,7 @@ def test_one_writer_at_a_time_holds_a_table(
     assert process.poll() is None
 
 
-def test_what_a_killed_writer_left_staged_is_cleared_and_was_never_seen(
+def test_staged_files_of_a_killed_writer_are_not_visible_and_are_removed_by_the_next(
     embedded: EmbeddedLakehouse, holding: Callable[[], tuple[subprocess.Popen[str], Path]]
 ) -> None:
     process, staged = holding()
@@ -325,7 +324,7 @@ def test_what_a_killed_writer_left_staged_is_cleared_and_was_never_seen(
     assert not list((embedded.root / "_staging").glob("*"))
 
 
-def test_what_a_failing_writer_staged_is_cleared(embedded: EmbeddedLakehouse) -> None:
+def test_staged_files_of_a_failing_writer_are_removed(embedded: EmbeddedLakehouse) -> None:
     with pytest.raises(ZeroDivisionError), embedded.writing(TABLE):  # noqa: PT012
         staged = stage(embedded, [row("a")])
         1 / 0  # noqa: B018

@@ -1,10 +1,9 @@
-"""Tables as they were: every commit is listed, every instant has its version, and a version can be made again."""
+"""Time travel: commits are listed, an instant has its version, and a version can be rebuilt with equal content."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.commands.examination import PROJECT
 from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
@@ -31,6 +29,7 @@ from pipelines.provenance.pins import Pins
 from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
+from tests.goldpath_process import environment
 from tests.pipelines import toy_contracts
 from tests.pipelines.toy_contracts import number, text
 from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
@@ -48,26 +47,26 @@ def platform(engine: Engine, tmp_path: Path) -> Platform:
     return platform_on(engine, tmp_path / "home")
 
 
-def test_the_history_says_when_which_run_wrote_how_many_rows_from_what(platform: Platform) -> None:
-    begun = datetime.now(UTC) - timedelta(seconds=1)
+def test_the_history_lists_time_run_rows_and_inputs_of_each_commit(platform: Platform) -> None:
+    started = datetime.now(UTC) - timedelta(seconds=1)
     source = append(platform, BRONZE, "a")
     write(platform, SILVER, [block("a"), block("b")], inputs={"blocks": source, "in more": source})
     newest = write(platform, SILVER, [block("a")], inputs={"blocks": source})
-    listed = time_travel.history(platform.lakehouse, SILVER, limit=2)
-    assert [entry["version"] for entry in listed] == [newest.version, newest.version - 1]
-    assert [(entry["operation"], entry["rows"]) for entry in listed] == [("WRITE", 1), ("WRITE", 2)]
-    assert {(entry["run_id"], entry["asset"]) for entry in listed} == {(f"run of {SILVER}", str(SILVER))}
-    assert listed[1]["inputs"] == {"blocks": str(source), "in more": str(source)}
-    first, last = (datetime.fromisoformat(listed[number]["committed_at"]) for number in (1, 0))
-    assert begun <= first <= last <= datetime.now(UTC)
+    entries = time_travel.history(platform.lakehouse, SILVER, limit=2)
+    assert [entry["version"] for entry in entries] == [newest.version, newest.version - 1]
+    assert [(entry["operation"], entry["rows"]) for entry in entries] == [("WRITE", 1), ("WRITE", 2)]
+    assert {(entry["run_id"], entry["asset"]) for entry in entries} == {(f"run of {SILVER}", str(SILVER))}
+    assert entries[1]["inputs"] == {"blocks": str(source), "in more": str(source)}
+    first, last = (datetime.fromisoformat(entries[number]["committed_at"]) for number in (1, 0))
+    assert started <= first <= last <= datetime.now(UTC)
 
 
-def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform) -> None:
+def test_the_version_as_of_an_instant_is_the_newest_committed_before_it(platform: Platform) -> None:
     house, before = platform.lakehouse, datetime.now(UTC) - timedelta(seconds=1)
     versions, instants = [], []
     for name in ("a", "b", "c"):
         versions.append(write(platform, SILVER, [block(name)]))
-        time.sleep(0.01)  # commits are told apart by milliseconds
+        time.sleep(0.01)  # the times of commits have milliseconds
         instants.append(datetime.now(UTC))
         time.sleep(0.01)
     assert [time_travel.at(house, SILVER, instant) for instant in instants] == versions
@@ -83,21 +82,21 @@ def test_an_instant_has_the_version_that_was_the_newest_then(platform: Platform)
     assert parts(platform, time_travel.at(house, SILVER, datetime.now(UTC))) == ["c"]
 
 
-def test_what_upkeep_leaves_was_made_by_the_write_before_it(platform: Platform) -> None:
+def test_the_rows_of_a_version_by_upkeep_were_made_by_the_write_before_it(platform: Platform) -> None:
     house, source = platform.lakehouse, append(platform, BRONZE, *"abcdefghij")
-    made = write(platform, SILVER, [block("a")], inputs={"blocks": source})
+    at = write(platform, SILVER, [block("a")], inputs={"blocks": source})
     maintenance.compact(platform, commit_metadata={})
     maintenance.vacuum(platform, Pins(), commit_metadata={}, keep=NOW)
     assert (
         time_travel.made_by(time_travel.commits(house, SILVER), house.current(SILVER))
-        == time_travel.commits(house, SILVER)[house.current(SILVER).version - made.version]
+        == time_travel.commits(house, SILVER)[house.current(SILVER).version - at.version]
     )
     written = time_travel.made_by(time_travel.commits(house, BRONZE), house.current(BRONZE))
     assert written is not None
     assert (written.at, house.current(BRONZE).version > source.version) == (source, True)
 
 
-def test_a_version_that_never_was_is_named(platform: Platform) -> None:
+def test_a_version_that_does_not_exist_is_an_error_that_names_it(platform: Platform) -> None:
     at = write(platform, SILVER, [block("a")])
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{at.version + 7}: its log does not hold it"):
         platform.lakehouse.snapshot(TableVersion(SILVER, at.version + 7)).arrow()
@@ -106,16 +105,12 @@ def test_a_version_that_never_was_is_named(platform: Platform) -> None:
     assert TableVersion.parse(str(at)) == at
 
 
-def table(**columns: list[Any]) -> pa.Table:
-    return pa.table(columns)
-
-
-def test_a_digest_is_of_the_rows_and_not_of_their_order_or_files() -> None:
-    rows = table(a=[1.0, None, 0.5], b=["x", "", None], c=[[{"k": None}], None, []])
-    turned = rows.take([2, 0, 1])
-    assert content_digest(rows) == content_digest(turned) == content_digest(pa.concat_tables([rows[:1], rows[1:]]))
+def test_the_digest_does_not_depend_on_the_order_or_the_chunks_of_rows() -> None:
+    rows = pa.table({"a": [1.0, None, 0.5], "b": ["x", "", None], "c": [[{"k": None}], None, []]})
+    reordered = rows.take([2, 0, 1])
+    assert content_digest(rows) == content_digest(reordered) == content_digest(pa.concat_tables([rows[:1], rows[1:]]))
     assert content_digest(rows) == content_digest(rows.select(["c", "a", "b"]))
-    assert content_digest(rows, order="as stored") != content_digest(turned, order="as stored")
+    assert content_digest(rows, order="as stored") != content_digest(reordered, order="as stored")
 
 
 @pytest.mark.parametrize(
@@ -134,15 +129,14 @@ def test_a_digest_is_of_the_rows_and_not_of_their_order_or_files() -> None:
         ({"a": [1]}, {"b": [1]}),
     ],
 )
-def test_a_digest_tells_any_bit_from_another(one: dict[str, Any], other: dict[str, Any]) -> None:
-    kinds = {"a": pa.float64()} if one == {"a": [None]} else {}
-    schema = pa.schema([(name, kinds[name]) for name in kinds]) if kinds else None
-    assert content_digest(pa.table(one, schema=schema)) != content_digest(table(**other))
+def test_the_digests_of_rows_that_differ_in_one_bit_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
+    schema = pa.schema([("a", pa.float64())]) if one == {"a": [None]} else None
+    assert content_digest(pa.table(one, schema=schema)) != content_digest(pa.table(other))
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A gold table over silver blocks, of a name of its own."""
+    """A gold table over silver blocks, with a unique name."""
 
     platform: Platform
     table: TableId
@@ -154,12 +148,12 @@ class Derived:
         self.materialize(self.platform, [self.asset])
         return self.platform.lakehouse.current(self.table)
 
-    def again(self, at: TableVersion, **more: Any) -> rebuild.Rebuilt:
-        return rebuild.rebuild(self.platform, rebuild.request_for_version(self.platform, at), **more)
+    def rebuild_version(self, at: TableVersion, **options: Any) -> rebuild.Rebuilt:
+        return rebuild.rebuild(self.platform, rebuild.request_for_version(self.platform, at), **options)
 
 
 def shares(blocks: DataFrame) -> DataFrame:
-    """Each block's share of all weight."""
+    """Each block's share of the weight of all blocks. Grain: one row per block."""
     return blocks.selectExpr("part", "weight / sum(weight) over () as weight")
 
 
@@ -175,57 +169,55 @@ def derived(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Ca
     return build
 
 
-def test_a_version_is_made_again_bit_for_bit_after_newer_data_came(
+def test_a_version_rebuilt_after_its_inputs_changed_has_the_same_content(
     derived: Callable[[], Derived], tmp_path: Path
 ) -> None:
-    toy, house = (made := derived()), made.platform.lakehouse
+    toy = derived()
     write(toy.platform, SILVER, [block(f"{n}", n / 7) for n in range(1, 50)] + [block("unknown", None)])
     first = toy.run()
     write(toy.platform, SILVER, [block(f"{n}", n / 3) for n in range(1, 60)])
     second = toy.run()
     output = tmp_path / "rebuilt.parquet"
-    found = toy.again(first, output=output)
-    assert (found.same_content, found.rows, found.rebuilt_rows) == (True, 50, 50)
-    assert found.digest == found.rebuilt_digest == content_digest(house.snapshot(first).arrow())
-    assert content_digest(pq.read_table(output)) == found.digest
-    assert toy.again(second).same_content
-    assert toy.again(second).digest != found.digest
+    rebuilt = toy.rebuild_version(first, output=output)
+    assert (rebuilt.same_content, rebuilt.rows, rebuilt.rebuilt_rows) == (True, 50, 50)
+    assert rebuilt.digest == rebuilt.rebuilt_digest == content_digest(toy.platform.lakehouse.snapshot(first).arrow())
+    assert content_digest(pq.read_table(output)) == rebuilt.digest
+    assert toy.rebuild_version(second).same_content
+    assert toy.rebuild_version(second).digest != rebuilt.digest
 
 
-def test_a_transform_that_changed_since_is_found_out(derived: Callable[[], Derived], tmp_path: Path) -> None:
+def test_a_version_whose_rows_the_transform_does_not_produce_has_other_content(derived: Callable[[], Derived]) -> None:
     toy = derived()
     write(toy.platform, SILVER, [block("a", 1.0), block("b", 3.0)])
     at, request = toy.run(), rebuild.request_for_version(toy.platform, toy.platform.lakehouse.current(toy.table))
-    tampered = toy.platform.lakehouse.snapshot(at).arrow().to_pylist()
-    write(
-        toy.platform, toy.table, [row | {"weight": row["weight"] + 2**-53} for row in tampered], by=(),
-        schema=toy.platform.lakehouse.snapshot(at).arrow().schema,
-    )  # fmt: skip
-    found = rebuild.rebuild(toy.platform, rebuild.Request(toy.platform.lakehouse.current(toy.table), request.inputs))
-    assert (found.same_content, found.rows, found.rebuilt_rows) == (False, 2, 2)
+    rows = toy.platform.lakehouse.snapshot(at).arrow()
+    changed = [row | {"weight": row["weight"] + 2**-53} for row in rows.to_pylist()]
+    write(toy.platform, toy.table, changed, by=(), schema=rows.schema)
+    rebuilt = rebuild.rebuild(toy.platform, rebuild.Request(toy.platform.lakehouse.current(toy.table), request.inputs))
+    assert (rebuilt.same_content, rebuilt.rows, rebuilt.rebuilt_rows) == (False, 2, 2)
 
 
-def test_inputs_that_are_gone_are_named(derived: Callable[[], Derived]) -> None:
+def test_a_rebuild_whose_inputs_were_vacuumed_is_an_error_that_names_them(derived: Callable[[], Derived]) -> None:
     toy = derived()
     used = write(toy.platform, SILVER, [block("a")])
     at = toy.run()
     write(toy.platform, SILVER, [block("b")])
     maintenance.vacuum(toy.platform, Pins(), commit_metadata={}, keep=NOW)
     with pytest.raises(NotFoundError, match=f"inputs of {at}: gone: {used}"):
-        toy.again(at)
+        toy.rebuild_version(at)
 
 
-def test_only_what_a_run_derived_is_made_again(derived: Callable[[], Derived]) -> None:
+def test_a_rebuild_of_a_version_that_no_run_of_a_gold_asset_wrote_is_an_error(derived: Callable[[], Derived]) -> None:
     toy = derived()
     at = write(toy.platform, SILVER, [block("a")])
     with pytest.raises(NotFoundError, match="no gold asset of that name"):
         rebuild.rebuild(toy.platform, rebuild.request_for_version(toy.platform, at))
     toy.platform.lakehouse.record(toy.table, pa.table({"part": ["by hand"]}))
     with pytest.raises(NotFoundError, match="its commit names none"):
-        toy.again(toy.platform.lakehouse.current(toy.table))
+        toy.rebuild_version(toy.platform.lakehouse.current(toy.table))
 
 
-#: `goldpath` in a project that has one more gold table, whose contract is the first argument.
+#: `goldpath` in a project with one more gold table, whose contract is the first argument.
 GOLDPATH = """
 import sys
 from pathlib import Path
@@ -242,7 +234,7 @@ app()
 def goldpath(
     engine: Engine, tmp_path: Path, materialize: Materialize
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command on a home that has a gold table in two versions, `{gold}`, and its input."""
+    """Runs a command on a home folder with a gold table in two versions, `{gold}` in its arguments, and its input."""
     contract = toy_contracts.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
     asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
     platform = platform_on(engine, tmp_path / "home", contract)
@@ -251,26 +243,24 @@ def goldpath(
         materialize(platform, [asset])
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDPATH_", "DAGSTER_"))}
-        kept |= {"PYTHONPATH": str(PROJECT), "GOLDPATH_HOME": str(tmp_path / "home"), "COLUMNS": "150", "NO_COLOR": "1"}
-        words = [argument.format(gold=contract.table) for argument in arguments]
-        command = [sys.executable, "-c", GOLDPATH, str(contract.path), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=kept, cwd=tmp_path)
+        env = environment(tmp_path / "home")
+        options = [argument.format(gold=contract.table) for argument in arguments]
+        command = [sys.executable, "-c", GOLDPATH, str(contract.path), *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env, cwd=tmp_path)
 
     return run
 
 
-def test_goldpath_shows_a_table_and_its_past(goldpath: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    listed = json.loads(goldpath("tables", "history", "{gold}", "--json").stdout)
-    assert [(entry["operation"], entry["rows"]) for entry in listed[:2]] == [("WRITE", 2), ("WRITE", 2)]
-    newest, before = listed[0]["version"], listed[1]["version"]
-    shown = goldpath("tables", "history", "{gold}", "--limit", "1")
-    assert f"{SILVER}@" in shown.stdout
-    now = json.loads(goldpath("tables", "show", "{gold}", "--json").stdout)
-    assert (now["version"], sorted(row["weight"] for row in now["rows"])) == (newest, [0.25, 0.75])
-    for option, value in (("--version", str(before)), ("--as-of", listed[1]["committed_at"])):
-        then = json.loads(goldpath("tables", "show", "{gold}", option, value, "--limit", "1", "--json").stdout)
-        assert (then["version"], [row["weight"] for row in then["rows"]]) == (before, [0.5])
+def test_goldpath_tables_shows_rows_and_history(goldpath: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    entries = json.loads(goldpath("tables", "history", "{gold}", "--json").stdout)
+    assert [(entry["operation"], entry["rows"]) for entry in entries[:2]] == [("WRITE", 2), ("WRITE", 2)]
+    newest, before = entries[0]["version"], entries[1]["version"]
+    assert f"{SILVER}@" in goldpath("tables", "history", "{gold}", "--limit", "1").stdout
+    current = json.loads(goldpath("tables", "show", "{gold}", "--json").stdout)
+    assert (current["version"], sorted(row["weight"] for row in current["rows"])) == (newest, [0.25, 0.75])
+    for option, value in (("--version", str(before)), ("--as-of", entries[1]["committed_at"])):
+        past = json.loads(goldpath("tables", "show", "{gold}", option, value, "--limit", "1", "--json").stdout)
+        assert (past["version"], [row["weight"] for row in past["rows"]]) == (before, [0.5])
     assert "brick" in goldpath("tables", "show", "{gold}").stdout
     assert "the first version that its log holds" in goldpath(
         "tables", "show", "{gold}", "--as-of", "2001-01-01T00:00:00+00:00"
@@ -278,16 +268,16 @@ def test_goldpath_shows_a_table_and_its_past(goldpath: Callable[..., subprocess.
     assert "with its offset" in goldpath("tables", "show", "{gold}", "--as-of", "2001-01-01").stderr
 
 
-def test_goldpath_makes_a_version_again(
+def test_goldpath_rebuild_reports_the_same_content_and_writes_the_rows(
     goldpath: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     [_, before] = json.loads(goldpath("tables", "history", "{gold}", "--limit", "2", "--json").stdout)
-    shown = goldpath("rebuild", f"{{gold}}@{before['version']}", "--output", "again.parquet")
-    assert shown.returncode == 0, shown.stderr
-    assert "the same content, bit for bit" in shown.stdout
+    printed = goldpath("rebuild", f"{{gold}}@{before['version']}", "--output", "again.parquet")
+    assert printed.returncode == 0, printed.stderr
+    assert "the same content, bit for bit" in printed.stdout
     assert sorted(pq.read_table(tmp_path / "again.parquet")["weight"].to_pylist()) == [0.5, 0.5]
-    found = json.loads(goldpath("rebuild", f"{{gold}}@{before['version']}", "--json").stdout)
-    assert (found["same_content"], found["inputs"]) == (True, before["inputs"])
+    report = json.loads(goldpath("rebuild", f"{{gold}}@{before['version']}", "--json").stdout)
+    assert (report["same_content"], report["inputs"]) == (True, before["inputs"])
     refused = goldpath("rebuild")
-    assert (refused.returncode, "not exactly one thing" in refused.stderr) == (1, True)
+    assert (refused.returncode, "not exactly one version" in refused.stderr) == (1, True)
     assert "no such version" in goldpath("rebuild", "--model", "toys.model", "--version", "1").stderr

@@ -1,3 +1,5 @@
+"""A child process is stopped with every process of its session, and its output and exit code are kept."""
+
 from __future__ import annotations
 
 import sys
@@ -9,7 +11,7 @@ import pytest
 
 from pipelines.machine.child_process import ChildProcess
 
-#: A server with a child in a process group of its own that ignores SIGTERM, as Ray's workers and Dagster's runs can be.
+#: A server with a child process that has its own process group and ignores SIGTERM, as Ray's and Dagster's can.
 STUBBORN = """
 import os, signal, subprocess, sys, time
 worker = "import os, signal, time; os.setpgid(0, 0); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -29,13 +31,13 @@ def stubborn(tmp_path: Path) -> ChildProcess:
     return child
 
 
-def test_stop_ends_processes_that_left_the_group_and_ignore_the_signal(stubborn: ChildProcess) -> None:
+def test_stop_kills_processes_that_left_the_group_and_ignore_the_signal(stubborn: ChildProcess) -> None:
     members = stubborn.members()
     stubborn.stop(seconds=5)
-    assert [process.pid for process in members if psutil.pid_exists(process.pid) and _lives(process)] == []
+    assert [process.pid for process in members if psutil.pid_exists(process.pid) and _is_alive(process)] == []
 
 
-def test_stop_ends_what_a_server_that_died_left_behind(stubborn: ChildProcess) -> None:
+def test_stop_of_a_killed_server_ends_its_child_processes(stubborn: ChildProcess) -> None:
     stubborn.process.kill()
     stubborn.process.wait()
     assert len(stubborn.members()) == 1
@@ -43,7 +45,7 @@ def test_stop_ends_what_a_server_that_died_left_behind(stubborn: ChildProcess) -
     assert stubborn.members() == []
 
 
-def test_stopping_twice_is_harmless(stubborn: ChildProcess) -> None:
+def test_a_second_stop_does_nothing(stubborn: ChildProcess) -> None:
     stubborn.stop(seconds=5)
     stubborn.stop(seconds=5)
     assert stubborn.exit_code is not None
@@ -57,7 +59,7 @@ def test_output_and_exit_code_are_kept(tmp_path: Path) -> None:
     assert child.log_tail(1) == "line two"
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

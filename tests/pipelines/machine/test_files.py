@@ -1,4 +1,4 @@
-"""Files are replaced whole, and a secret is made once."""
+"""Files are replaced atomically, and a secret is created once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.machine import files
 
 @pytest.mark.parametrize("survives", ["process", "power"])
 @pytest.mark.parametrize(("content", "read"), [("né\n", "né\n"), (b"\x00\xff", None)])
-def test_a_file_has_its_new_content_and_nothing_else_is_left(
+def test_a_replaced_file_has_its_new_content_and_no_temporary_file_is_left(
     tmp_path: Path, survives: files.Durability, content: str | bytes, read: str | None
 ) -> None:
     path = tmp_path / "folder" / "note"
@@ -40,7 +40,9 @@ def test_an_error_while_writing_leaves_the_old_content_and_no_temporary_file(tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_many_that_make_a_secret_at_once_all_get_the_same_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
+def test_threads_that_create_a_secret_at_the_same_time_get_one_text_that_only_the_owner_may_read(
+    tmp_path: Path,
+) -> None:
     path, numbers = tmp_path / "keys" / "token", count()
     with ThreadPoolExecutor(8) as threads:
         secrets = list(threads.map(lambda _: files.secret(path, lambda: f"secret {next(numbers)}"), range(32)))

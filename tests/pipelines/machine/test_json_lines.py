@@ -1,4 +1,4 @@
-"""A log is read line by line, and a torn line costs that line alone."""
+"""A log of JSON lines is read line by line; a torn line is skipped, and no other."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from pipelines.machine import json_lines
 
 
-def test_a_log_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+def test_a_log_that_does_not_exist_has_no_records(tmp_path: Path) -> None:
     assert list(json_lines.read(tmp_path / "none.jsonl")) == []
 
 
 @pytest.mark.parametrize("torn", [b'{"n": 2', b"\xff\xfe", b"2", b"[]", b"", b'{"n": 2}{"n": 3}'])
-def test_the_record_behind_a_torn_line_is_read(tmp_path: Path, torn: bytes) -> None:
+def test_the_record_after_a_line_that_is_not_an_object_is_read(tmp_path: Path, torn: bytes) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"n": 1}\n' + torn + b'\n{"n": 4}\n')
     assert [record["n"] for record in json_lines.read(log)] == [1, 4]
 
 
-def test_a_reader_goes_on_behind_the_last_whole_line(tmp_path: Path) -> None:
+def test_a_reader_continues_after_the_last_complete_line(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"n": 1}\n{"n": 2')
     [(offset, first)] = json_lines.read_from(log, 0)

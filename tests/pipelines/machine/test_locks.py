@@ -1,4 +1,4 @@
-"""A lock has one owner at a time, tells who that is, and is free when its owner is gone."""
+"""A lock has one owner at a time, names it to a process that waits, and is released when its owner is killed."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ with locks.held(Path(sys.argv[1]), purpose="a run of bronze/toys/parts"):
 """
 
 
-def test_of_two_threads_the_second_waits_for_the_first(tmp_path: Path) -> None:
-    inside, most, counter = 0, 0, threading.Lock()
+def test_only_one_of_four_threads_holds_a_lock_at_a_time(tmp_path: Path) -> None:
+    holders, most_holders, counter = 0, 0, threading.Lock()
 
     def work() -> None:
-        nonlocal inside, most
+        nonlocal holders, most_holders
         for _ in range(20):
             with locks.held(tmp_path / "lock", purpose="a test"):
                 with counter:
-                    inside += 1
-                    most = max(most, inside)
+                    holders += 1
+                    most_holders = max(most_holders, holders)
                 with counter:
-                    inside -= 1
+                    holders -= 1
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (inside, most) == (0, 1)
+    assert (holders, most_holders) == (0, 1)
 
 
-def test_a_lock_names_its_owner_when_the_time_limit_has_passed_and_is_free_once_that_is_killed(tmp_path: Path) -> None:
+def test_a_timeout_names_the_owner_and_the_lock_is_free_after_the_owner_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "parts.lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True

@@ -1,3 +1,5 @@
+"""Loopback ports: which are free, which process holds one, and when a server accepts connections."""
+
 from __future__ import annotations
 
 import os
@@ -18,12 +20,12 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_port_that_something_listens_on_is_not_free(taken: int) -> None:
+def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
     assert not ports.is_free(taken)
     assert ports.is_free(ports.free_port())
 
 
-def test_refusal_names_who_holds_the_port_and_the_option_that_moves_it(taken: int) -> None:
+def test_the_error_for_a_taken_port_names_its_holder_and_the_option_that_chooses_another(taken: int) -> None:
     with pytest.raises(SettingsError) as caught:
         ports.require_free(taken, what="MLflow", option="--mlflow-port")
     assert caught.value.object == f"port {taken} for MLflow"
@@ -31,6 +33,6 @@ def test_refusal_names_who_holds_the_port_and_the_option_that_moves_it(taken: in
     assert "--mlflow-port" in caught.value.next_step
 
 
-def test_waiting_tells_whether_something_accepts_connections(taken: int) -> None:
+def test_wait_open_returns_whether_a_server_accepts_connections(taken: int) -> None:
     assert ports.wait_open(taken, seconds=1)
     assert not ports.wait_open(ports.free_port(), seconds=0.2)

@@ -1,4 +1,4 @@
-"""Events stored in one transaction a batch are the events that Dagster's own SQLite storage would hold."""
+"""The batched event log holds the same events as Dagster's own SQLite storage, and stores a batch completely or not."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def broken() -> None:
 
 @pytest.fixture
 def instances(tmp_path: Path) -> Iterator[dict[str, dg.DagsterInstance]]:
-    """One instance with the batched storage, one with Dagster's own."""
+    """One instance with the batched storage, and one, `stock`, with Dagster's own."""
     with ExitStack() as stack:
-        made = {}
+        instances = {}
         for name in ("batched", "stock"):
             folder = tmp_path / name
             folder.mkdir()
@@ -50,8 +50,8 @@ def instances(tmp_path: Path) -> Iterator[dict[str, dg.DagsterInstance]]:
             }
             overrides: dict[str, Any] = {"telemetry": {"enabled": False}}
             overrides |= {"event_log_storage": storage} if name == "batched" else {}
-            made[name] = stack.enter_context(dg.DagsterInstance.local_temp(str(folder), overrides=overrides))
-        yield made
+            instances[name] = stack.enter_context(dg.DagsterInstance.local_temp(str(folder), overrides=overrides))
+        yield instances
 
 
 def materialize(instance: dg.DagsterInstance) -> str:
@@ -60,8 +60,8 @@ def materialize(instance: dg.DagsterInstance) -> str:
     return result.run_id
 
 
-def told(entry: dg.EventLogEntry) -> tuple[Any, ...]:
-    """What an event says, without when and in which process."""
+def content(entry: dg.EventLogEntry) -> tuple[Any, ...]:
+    """The content of an event, without its time and process."""
     event = entry.dagster_event
     if event is None:
         return ("log", entry.user_message)
@@ -70,24 +70,24 @@ def told(entry: dg.EventLogEntry) -> tuple[Any, ...]:
     return (event.event_type_value, event.step_key, key, event.partition, str(metadata) if key else None)
 
 
-def test_a_run_over_many_days_leaves_the_same_events(
+def test_a_run_over_many_days_stores_the_same_events_as_the_stock_storage(
     instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = {"stock": materialize(instances["stock"])}
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     runs["batched"] = materialize(instances["batched"])
     assert isinstance(instances["batched"].event_log_storage, BatchedSqliteEventLogStorage)
-    events = {name: [told(entry) for entry in instances[name].all_logs(runs[name])] for name in runs}
-    noise = ("ENGINE_EVENT", "LOGS_CAPTURED")
-    kept = {name: [event for event in events[name] if event[0] not in noise] for name in runs}
-    assert kept["batched"] == kept["stock"]
-    assert sum(event[0] == "ASSET_MATERIALIZATION" for event in kept["batched"]) == 2 * 20
+    with_process_ids = ("ENGINE_EVENT", "LOGS_CAPTURED")
+    events = {name: [content(entry) for entry in instances[name].all_logs(runs[name])] for name in runs}
+    compared = {name: [event for event in events[name] if event[0] not in with_process_ids] for name in runs}
+    assert compared["batched"] == compared["stock"]
+    assert sum(event[0] == "ASSET_MATERIALIZATION" for event in compared["batched"]) == 2 * 20
 
 
-def test_what_is_asked_across_runs_has_the_same_answer(
+def test_queries_across_runs_return_the_same_as_the_stock_storage(
     instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answers(instance: dg.DagsterInstance) -> dict[str, Any]:
+    def query(instance: dg.DagsterInstance) -> dict[str, Any]:
         run = materialize(instance)
         latest = instance.get_latest_materialization_event(BLOCKS)
         checks = instance.event_log_storage.get_asset_check_execution_history(
@@ -97,7 +97,7 @@ def test_what_is_asked_across_runs_has_the_same_answer(
         assert latest is not None
         return {
             "days": {key: instance.get_materialized_partitions(key) for key in (BLOCKS, BOXES)},
-            "latest": told(latest),
+            "latest": content(latest),
             "versions": instance.get_latest_storage_id_by_partition(
                 BLOCKS, DagsterEventType.ASSET_MATERIALIZATION
             ).keys(),
@@ -106,14 +106,14 @@ def test_what_is_asked_across_runs_has_the_same_answer(
             "keys": sorted(instance.get_asset_keys()),
         }
 
-    stock = answers(instances["stock"])
+    stock = query(instances["stock"])
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    assert answers(instances["batched"]) == stock
+    assert query(instances["batched"]) == stock
     assert len(stock["days"][BLOCKS]) == 20
     assert stock["checks"]
 
 
-def test_of_a_batch_that_fails_nothing_is_kept(
+def test_no_event_of_a_failed_batch_is_stored(
     instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source, target = instances["stock"], instances["batched"].event_log_storage
@@ -121,7 +121,7 @@ def test_of_a_batch_that_fails_nothing_is_kept(
     events = [entry for entry in source.all_logs(run) if entry.is_dagster_event]
     index = next(tmp_path.glob("batched/**/index.db"))
     with closing(sqlite3.connect(index)) as connection, connection:
-        # The disk is full, for one event in the middle.
+        # One event in the middle of the batch fails as on a full disk.
         connection.execute(
             "CREATE TRIGGER full BEFORE INSERT ON event_logs WHEN NEW.partition = '2013-01-13' "
             "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
@@ -133,11 +133,11 @@ def test_of_a_batch_that_fails_nothing_is_kept(
     with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("DROP TRIGGER full")
     target.store_event_batch(events)
-    assert [told(entry) for entry in target.get_logs_for_run(run)] == [told(entry) for entry in events]
+    assert [content(entry) for entry in target.get_logs_for_run(run)] == [content(entry) for entry in events]
     assert len(target.get_materialized_partitions(BLOCKS)) == 20
 
 
-def test_single_events_are_stored_as_before(instances: dict[str, dg.DagsterInstance]) -> None:
+def test_events_without_a_batch_are_stored_one_by_one(instances: dict[str, dg.DagsterInstance]) -> None:
     run = materialize(instances["batched"])
     assert len(instances["batched"].get_materialized_partitions(BOXES)) == 20
     assert instances["batched"].all_logs(run, of_type=DagsterEventType.RUN_FAILURE)

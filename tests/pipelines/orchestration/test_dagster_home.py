@@ -1,0 +1,71 @@
+"""The instance file is written once; of an existing one only a module's former name is replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.orchestration import dagster_home
+from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
+from pipelines.settings import Settings
+
+#: An instance file of an earlier version, with a user's changes to it.
+FORMER = """\
+# Written once by goldpath; yours to change.
+event_log_storage:
+  module: pipelines.event_log  # batches
+  class: BatchedSqliteEventLogStorage
+  config:
+    base_dir: "/some/home/history"\r
+run_coordinator:
+  module: pipelines.event_log_of_ours
+concurrency:
+    runs: {max_concurrent_runs: 7}
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment_kept() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def instance_file(tmp_path: Path) -> Path:
+    path = tmp_path / "dagster" / "dagster.yaml"
+    path.parent.mkdir()
+    return path
+
+
+def test_a_new_home_has_an_instance_file_that_dagster_loads(tmp_path: Path) -> None:
+    folder = dagster_home.prepare(Settings(home=tmp_path))
+    assert os.environ["DAGSTER_HOME"] == str(folder) == str(tmp_path / "dagster")
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, BatchedSqliteEventLogStorage)
+    assert (folder / "history" / "runs").is_dir()
+
+
+def test_the_former_module_of_the_event_log_is_replaced_and_nothing_else(tmp_path: Path, instance_file: Path) -> None:
+    instance_file.write_bytes(FORMER.encode())
+    dagster_home.prepare(Settings(home=tmp_path))
+    expected = FORMER.replace("pipelines.event_log  #", "pipelines.orchestration.event_log  #")
+    assert instance_file.read_bytes() == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "# mine\n", "event_log_storage:\n  module: pipelines.orchestration.event_log\n"]
+)
+def test_an_instance_file_without_the_former_module_is_not_written(
+    tmp_path: Path, instance_file: Path, content: str
+) -> None:
+    instance_file.write_text(content, encoding="utf-8")
+    before = instance_file.stat()
+    dagster_home.prepare(Settings(home=tmp_path))
+    assert instance_file.read_text(encoding="utf-8") == content
+    assert (instance_file.stat().st_ino, instance_file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
