@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from pipelines.contracts import reader, rules
+from pipelines.contracts import column_rules, reader
 from pipelines.contracts.load import load, load_folder
 from pipelines.contracts.model import COST_TAGS, Bounds, Distribution, RowRule, RuleKind, TableRule, TableRuleKind
 from pipelines.definitions import all_contracts
@@ -74,9 +74,9 @@ def test_rules_follow_from_the_file(tmp_path: Path) -> None:
             "box",
             "error",
             ("box", "part"),
-            "a key differs from another by more than case and surrounding space",
+            "keys differ by more than case and surrounding space",
         ),
-        RowRule("duplicate_key", "duplicate", "box", "error", ("box", "part"), "the key names one row"),
+        RowRule("duplicate_key", "duplicate", "box", "error", ("box", "part"), "the key identifies one row"),
         RowRule("light_or_red", "expression", "weight", "warning", "weight < 9 or colour = 'red'", "why"),
     )
     assert contract.table_rules == (
@@ -140,12 +140,12 @@ def test_rules_of_every_kind_follow_from_a_column(tmp_path: Path) -> None:
     )
     assert contract.row_rules == (
         RowRule("part_length", "length", "part", "error", Bounds(2, 9)),
-        RowRule("part_unique", "duplicate", "part", "error", ("part",), "part names one row"),
+        RowRule("part_unique", "duplicate", "part", "error", ("part",), "part identifies one row"),
         RowRule("price_type", "type", "price", "error", "decimal(8,2)", "price is decimal(8,2)"),
         RowRule("price_range", "range", "price", "error", Bounds(maximum=9, above=0)),
         RowRule("sold_type", "type", "sold", "error", "timestamp", "sold is timestamp"),
         RowRule("sold_nonexistent", "clock", "sold", "error", "America/New_York",
-                "the clocks of America/New_York skip no such time"),
+                "the local time exists in America/New_York"),
         RowRule("sold_range", "range", "sold", "error", Bounds("2013-01-01T00:00:00Z")),
         RowRule("ratio_type", "type", "ratio", "error", "double", "ratio is double"),
     )  # fmt: skip
@@ -479,5 +479,5 @@ def test_the_documented_example_loads_and_every_property_is_documented(tmp_path:
     contract = load(toys.write(tmp_path, pages.partition("```yaml\n")[2].partition("```")[0]))
     kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
-    known = (*reader.TABLE_PROPERTIES, *rules.COLUMN_PROPERTIES)
+    known = (*reader.TABLE_PROPERTIES, *column_rules.COLUMN_PROPERTIES)
     assert [name for name in known if f"`{name}`" not in pages] == []
