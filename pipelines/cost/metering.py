@@ -29,8 +29,8 @@ class Usage:
         gpu_seconds: GPU time, as the run's work reports it.
         accelerator: Name of the GPU, as in the price sheet.
         peak_memory_bytes: Highest sum of the unshared resident memory of these processes.
-        bytes_read: Bytes of the tables that the run read.
-        bytes_written: Bytes of the files that the run wrote.
+        bytes_read: Bytes of the inputs that the run reports.
+        bytes_written: Bytes of the outputs that the run reports.
         watched: Ids of processes that work for the run but are not its children, such as a Ray head on this machine.
     """
 

@@ -102,7 +102,7 @@ class Engine:
             raise EngineError(
                 object=f"engine {kind!r}",
                 observed=f"cluster {master!r}" + (" and a remote address" if remote else ""),
-                expected="the engine spark, and either a cluster for the server to start or the address of a running one",
+                expected="the engine spark, and either a cluster for a server to start or the address of a server",
                 next_step="set GOLDPATH_ENGINE=spark and one of GOLDPATH_SPARK_MASTER and GOLDPATH_SPARK_REMOTE",
             )
         home = home.resolve()

@@ -345,7 +345,7 @@ NUMERALS = st.text(st.sampled_from("0123456789+- \t\n\r\f\v.eEx_\u00a0\u0665\uff
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(NUMERALS, min_size=50, max_size=50))
-@pytest.mark.parametrize("kind", text_values.EXACT["embedded"])
+@pytest.mark.parametrize("kind", text_values.EXACT_CASTS["embedded"])
 def test_a_cast_that_is_taken_as_it_is_lets_through_what_the_grammar_does(
     sail: Engine, kind: str, texts: list[str]
 ) -> None:
