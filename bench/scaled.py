@@ -15,9 +15,9 @@ from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import PLATFORM, RECOMPUTE
 from pipelines.governed.platform import Platform
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.staging import Append
 from pipelines.landing.reading import schema
-from pipelines.landing.zone import Delivery
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.decorators import silver_asset
 from pipelines.tables import PARTITION, RESCUED, TableId
@@ -127,12 +127,11 @@ class Scaled:
         header, found = flight_lines(days)
         names = header.decode().strip().split(",")
         parts = (
-            (Delivery(day.isoformat(), day.isoformat(), 0, 0), self._copies(names, lines, day.isoformat()))
-            for day, lines in found.items()
+            Part(day.isoformat(), self._copies(names, lines, day.isoformat()), _raise) for day, lines in found.items()
         )
         house = self.platform.lakehouse
         with house.writing(self.bronze):
-            staged = house.stage_arrow(self.bronze, parts, _raise, schema=schema(self.contract))
+            staged = house.stage_arrow(self.bronze, parts, schema=schema(self.contract))
             house.commit(self.bronze, staged, Append(INGEST, 0), metadata={})
 
     def _copies(self, names: list[str], lines: list[bytes], day: str) -> Iterator[pa.RecordBatch]:
@@ -197,5 +196,5 @@ def _unchanged(rows: Any) -> Any:
     return rows
 
 
-def _raise(delivery: Delivery, error: Exception) -> None:
+def _raise(error: Exception) -> None:
     raise error

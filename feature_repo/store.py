@@ -69,7 +69,7 @@ def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
         provider="local",
         registry={
             "registry_type": "file",
-            "registry_store_type": "feature_repo.registry.ReplacedFileRegistryStore",
+            "registry_store_type": "feature_repo.registry_file.ReplacedFileRegistryStore",
             "path": str(folder / "registry.db"),
             "cache_ttl_seconds": 0,
         },

@@ -7,10 +7,9 @@ cause again is raised at once.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.errors import GoldpathError, TransientError
@@ -91,15 +90,16 @@ def is_transient(error: BaseException) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float | None:
-    """Seconds that an HTTP answer asks to wait (RFC 9110, 10.2.3: a number, or a date); None where it asks nothing."""
-    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After")
-    if not asked:
+    """The seconds that the `Retry-After` of an HTTP response asks for; None without one that can be read."""
+    header = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After")
+    if not header:
         return None
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
     try:
-        if asked.strip().isdigit():
-            return float(asked)
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        return float(Retry(retry_after_max=sys.maxsize).parse_retry_after(header))
+    except (InvalidHeader, ValueError, TypeError, OverflowError):
         return None
 
 

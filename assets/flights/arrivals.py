@@ -21,7 +21,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from pipelines.errors import NotFoundError
-from pipelines.landing.zone import Landing, digest
+from pipelines.landing.delivery import digest
+from pipelines.landing.zone import Landing
 from pipelines.sources.sql import SqlSnapshot
 
 DOMAIN = "flights"

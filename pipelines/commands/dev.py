@@ -39,6 +39,6 @@ def dev(
 
 
 def _redeploy(settings: Settings) -> str | None:
-    from serving import deploy
+    from serving.predict import deploy
 
     return deploy.redeploy(settings).url if deploy.current(settings) else None

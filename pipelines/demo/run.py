@@ -225,8 +225,8 @@ def _figures(metadata: Mapping[str, Any]) -> str:
 def _replay(platform: Platform, console: Console, story: Story, week: list[date]) -> None:
     """Moves the clock from moment to moment: features move on, then the next flights are asked about."""
     from assets.flights.schedule import scheduled_flights
-    from serving import client
-    from serving.http import BATCH_PATH
+    from serving.predict import client
+    from serving.predict.http import BATCH_PATH
 
     flights = scheduled_flights(week)
     moments = [_local(day, hour) for day in week for hour in REPLAY_HOURS]
@@ -284,7 +284,7 @@ def _report(platform: Platform, console: Console, story: Story) -> Path:
 
 
 def _wait(console: Console, settings: Settings) -> None:
-    from serving import client
+    from serving.predict import client
 
     console.print(f"\nServing at {client.url(settings)} until Ctrl-C.")
     try:

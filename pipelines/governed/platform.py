@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pipelines import clock
 from pipelines.contracts.model import Contract
 from pipelines.cost.prices import PriceSheet
-from pipelines.landing.edge import Finding
 from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
@@ -104,14 +103,6 @@ class Platform:
     def note_path(self, table: TableId) -> Path:
         """Where it is written down what a table was last derived from."""
         return Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.json"
-
-    def note(self, found: Sequence[Finding], *, table: TableId, run_id: str) -> None:
-        """Keeps what a run noticed about its deliveries, as rows of the findings table."""
-        from pipelines.landing import arrivals
-        from pipelines.landing.arrivals import FINDINGS
-
-        if found:
-            self.lakehouse.record(FINDINGS, arrivals.finding_rows(found, table=table, run_id=run_id))
 
     def close(self) -> None:
         """Stops the engine, if it was started."""

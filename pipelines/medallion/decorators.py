@@ -19,7 +19,7 @@ import dagster as dg
 from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration
-from pipelines.landing import arrivals
+from pipelines.medallion import deliveries_check
 from pipelines.medallion.bronze import bronze_work
 from pipelines.medallion.gold import Derivation, derivations, gold_work
 from pipelines.medallion.judging import Transform
@@ -118,7 +118,7 @@ def _declaration(
         inputs=inputs,
         deps=deps,
         contract=contract,
-        check=arrivals.CHECK if kind == "bronze" else contract_check.contract_check(contract),
+        check=deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),
         also=also,
         freshness=timedelta(seconds=contract.freshness_seconds),
     )

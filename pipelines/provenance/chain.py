@@ -5,18 +5,17 @@ Answered from what every run left behind: the prediction log, lineage events, th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
-from pipelines.landing.edge import PREFIX_CHARACTERS
-from pipelines.landing.zone import Delivery, Landing
+from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery
+from pipelines.landing.zone import Landing
 from pipelines.lineage.events import version_of
 from pipelines.models.registry import Registry
+from pipelines.provenance import prediction_log
 from pipelines.quarantine import decisions
 from pipelines.tables import RECORD_ID, TableId, TableVersion
 
@@ -26,28 +25,20 @@ if TYPE_CHECKING:
 #: A record id is the first characters of the file's sha256, then the row's number.
 
 
-def predictions(platform: Platform) -> Iterator[dict[str, Any]]:
-    """Every logged prediction, oldest first."""
-    for path in sorted((platform.settings.root / "serving" / "predictions").glob("*.jsonl")):
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):  # the last line of a killed replica may be torn
-                    yield json.loads(line)
-
-
 def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     """Everything that led to one prediction.
 
     Raises:
         NotFoundError: if no such prediction was logged.
     """
-    prediction = next((p for p in predictions(platform) if p["prediction_id"] == prediction_id), None)
+    log = prediction_log.folder(platform.settings)
+    prediction = next((p for p in prediction_log.read(log) if p["prediction_id"] == prediction_id), None)
     if prediction is None:
         raise NotFoundError(
             object=f"prediction {prediction_id!r}",
             observed="the prediction log does not hold it",
             expected="an id that the service answered with",
-            next_step=f"look in {platform.settings.root / 'serving' / 'predictions'}, or ask the service first",
+            next_step=f"look in {log}, or ask the service first",
         )
     registry = Registry(platform.settings)
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
@@ -137,8 +128,8 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
 
 def _line(landing: Landing, delivery: Delivery, row: int) -> str | None:
     """The line of that number in a text file, plain or packed; None where there is none."""
+    from pipelines.landing.formats.base import shown
     from pipelines.landing.formats.opening import lines, unpacked
-    from pipelines.landing.formats.piece import shown
 
     with unpacked(landing, delivery) as stream:
         return next((shown(line) for number, line in lines(stream) if number == row), None)

@@ -17,7 +17,7 @@ from assets.flights import bronze, silver
 from assets.flights.arrivals import flight_lines, land
 from assets.flights.schedule import ScheduledFlight, scheduled_flights
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import Delivery
+from pipelines.landing.delivery import Delivery
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 from tests.pipelines.roads import contract_check

@@ -21,7 +21,7 @@ from assets.flights.arrivals import MISSING, flight_lines
 from assets.flights.movements import aircraft_moved, bronze_movements, movements, silver_movements
 from assets.flights.schedule import scheduled_flights
 from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.push import OnlineMover
+from feature_repo.online_moves import OnlineMover
 from feature_repo.store import materialize as move_store
 from feature_repo.store import open_store
 from pipelines.governed.platform import Platform

@@ -70,7 +70,7 @@ def test_what_nobody_has_described_is_listed(proposed: str, project: Path, goldp
 
 
 def test_what_cannot_be_known_has_to_be_said(proposed: str, goldpath: Command) -> None:
-    assert "say what stands as `unknown` in bronze_payments.yaml, silver_payments.yaml" in proposed
+    assert "replace each `unknown` in bronze_payments.yaml, silver_payments.yaml" in proposed
     assert "customProperties.tags.cost_centre" in goldpath("tables", fails=True).stderr
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.engine.session import Engine
-from pipelines.landing.arrivals import FINDINGS
+from pipelines.landing.findings import FINDINGS
 from tests.conftest import Materialize
 from tests.end_to_end.conftest import environment
 from tests.pipelines.roads import DAY, NEXT, Road, arrivals_check, builder

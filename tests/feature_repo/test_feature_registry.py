@@ -9,7 +9,7 @@ from feast.protos.feast.core.Project_pb2 import Project
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.repo_config import RegistryConfig
 
-from feature_repo.registry import ReplacedFileRegistryStore
+from feature_repo.registry_file import ReplacedFileRegistryStore
 
 
 def test_whoever_reads_sees_a_whole_registry(tmp_path: Path) -> None:

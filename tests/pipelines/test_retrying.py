@@ -116,6 +116,7 @@ def test_waits_are_random_below_a_bound_that_doubles() -> None:
 
 def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after(requests_error(429, Retry_After="7")) == 7
+    assert retry_after(requests_error(429, Retry_After="86400")) == 86400
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert 3590 < (retry_after(requests_error(429, Retry_After=later)) or 0) <= 3600
     assert retry_after(requests_error(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")) == 0

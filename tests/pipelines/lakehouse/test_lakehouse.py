@@ -17,11 +17,11 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, NotFoundError
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.base import Lakehouse
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
 from pipelines.lakehouse.spark import SparkLakehouse
 from pipelines.lakehouse.staging import Append, Overwrite, Staged
-from pipelines.landing.zone import Delivery
 from pipelines.settings import PROJECT
 from pipelines.tables import PARTITION, TableId, TableVersion
 
@@ -221,7 +221,7 @@ def test_any_text_is_a_partition(house: Lakehouse) -> None:
     }
 
 
-def none_left(delivery: Delivery, error: LandingError) -> None:
+def fail(error: LandingError) -> None:
     raise error
 
 
@@ -231,8 +231,8 @@ def batches(rows: list[Row]) -> list[pa.RecordBatch]:
 
 def test_batches_are_staged_as_they_come(embedded: EmbeddedLakehouse) -> None:
     days = {"2013-01-01": EDGES[:2], "2013-01-02": EDGES[2:], "2013-01-03": []}
-    parts = [(Delivery(f"{day}.csv", day, 1, 1), batches(rows)) for day, rows in days.items()]
-    staged = embedded.stage_arrow(TABLE, parts, none_left, schema=SCHEMA)
+    parts = [Part(day, batches(rows), fail) for day, rows in days.items()]
+    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
     assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES)
@@ -266,14 +266,14 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import pyarrow as pa
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
-from pipelines.landing.zone import Delivery
 from pipelines.tables import PARTITION, TableId
 house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))
 table, schema = TableId("silver", "toys", "blocks"), pa.schema([("id", pa.string()), (PARTITION, pa.string())])
 with house.writing(table):
     batch = pa.RecordBatch.from_pylist([{"id": "a", PARTITION: "d"}], schema=schema)
-    staged = house.stage_arrow(table, [(Delivery("d.csv", "d", 1, 1), [batch])], print, schema=schema)
+    staged = house.stage_arrow(table, [Part("d", [batch], print)], schema=schema)
     print(staged.folder, flush=True)
     time.sleep(600)
 """

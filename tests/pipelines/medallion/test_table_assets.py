@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
-from pipelines.landing.arrivals import FINDINGS
 from pipelines.landing.edge import Edge
+from pipelines.landing.findings import FINDINGS
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset, silver_asset
 from tests.pipelines.roads import (

@@ -1,4 +1,4 @@
-"""A source that lands without a contract: noticed, described by its files, and taken where tables may evolve."""
+"""Sources without a contract: reported, described from their files, and taken where tables may evolve."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def look(toy: Road) -> dg.AssetCheckEvaluation:
 
     def work(run: GovernedRun) -> Iterator[Written]:
         """Looks at sources. Grain: none."""
-        found = unknown_sources.treat(run)
-        check = unknown_sources.check_result(found, list(key))
-        yield Written(Dataset("/".join(key), rows=len(found)), {}, check)
+        unknown = unknown_sources.treat(run)
+        check = unknown_sources.check_result(unknown, list(key))
+        yield Written(Dataset("/".join(key), rows=len(unknown)), {}, check)
 
     asset = governed_asset(
         key=key, kind="ops", owner="toy-data", tags=TAGS, kinds=(), check=unknown_sources.CHECK
@@ -48,7 +48,7 @@ def look(toy: Road) -> dg.AssetCheckEvaluation:
         ("evolve", dg.AssetCheckSeverity.WARN, 2),
     ],
 )
-def test_a_source_without_contract_is_treated_as_its_domain_declares(
+def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
     road: Callable[..., Road], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
 ) -> None:
     toy = road(drift={"tables": mode})
@@ -60,23 +60,21 @@ def test_a_source_without_contract_is_treated_as_its_domain_declares(
     version = toy.platform.lakehouse.version(table)
     assert (version is None) == (rows is None)
     if rows:
-        found = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
-        assert sorted((row["id"], row["note"], row["_source_row"]) for row in found) == [("1", "a", 2), ("2", "NA", 3)]
+        bronze = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
+        assert sorted((row["id"], row["note"], row["_source_row"]) for row in bronze) == [("1", "a", 2), ("2", "NA", 3)]
 
 
-def test_a_described_source_is_in_order(road: Callable[..., Road]) -> None:
+def test_a_source_with_a_contract_is_not_reported(road: Callable[..., Road]) -> None:
     toy = road()
     toy.land("part,holes,weight\n")
     assert unknown_sources.unknown_sources(toy.platform.landing, "toys", toy.platform.contracts) == []
 
 
-def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
-    road: Callable[..., Road], tmp_path: Path
-) -> None:
+def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(road: Callable[..., Road], tmp_path: Path) -> None:
     toy = road()
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
-    found = proposal.sample(toy.platform.landing, "toys", "strange")
-    texts = proposal.render(proposal.documents("toys", "strange", found, toy.contract))
+    sample = proposal.newest_sample(toy.platform.landing, "toys", "strange")
+    texts = proposal.render(proposal.documents("toys", "strange", sample, toy.contract))
     assert set(texts) == {"bronze_strange.yaml", "silver_strange.yaml"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -90,7 +88,7 @@ def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
     assert yaml.safe_load(texts["silver_strange.yaml"])["status"] == "draft"
 
 
-def test_what_was_not_taken_is_listed_with_its_reason(road: Callable[..., Road]) -> None:
+def test_deliveries_that_were_not_taken_are_listed_with_their_reason(road: Callable[..., Road]) -> None:
     toy = road()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     toy.land("", name="empty.csv")

@@ -16,8 +16,8 @@ import redis
 from pipelines.errors import DefinitionError, TransientError
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import Manifest
 from pipelines.landing.edge import Edge
-from pipelines.landing.zone import Manifest
 from pipelines.orchestration.micro_batches import micro_batch_sensor
 from pipelines.settings import Settings
 from pipelines.sources.redis_stream import RedisStream
