@@ -35,13 +35,13 @@ def measure(settings: Settings) -> list[Row]:
 
 def _training_set(settings: Settings) -> tuple[str, int]:
     """Ingests the whole year and builds its training set."""
-    from assets.flights import arrivals
+    from assets.flights import deliveries
     from pipelines.definitions import all_contracts, defs
     from pipelines.governed.platform import Platform
     from pipelines.tables import TableId
 
     platform = Platform(settings, all_contracts)
-    arrivals.land(
+    deliveries.land(
         platform.landing, start=date(2013, 1, 1), end=date(2013, 12, 31), database=settings.root / "operations.db"
     )
     tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}

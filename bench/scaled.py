@@ -121,7 +121,7 @@ class Scaled:
         """Commits the bronze table: for each day its flights, as often as there are copies."""
         from datetime import date, timedelta
 
-        from assets.flights.arrivals import flight_lines
+        from assets.flights.deliveries import flight_lines
 
         days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
         header, found = flight_lines(days)

@@ -90,7 +90,7 @@ def _first_day(through: date, days: int | None) -> date:
 
 
 def _tell(platform: Platform, console: Console, story: Story, start: date) -> None:
-    from assets.flights import arrivals
+    from assets.flights import deliveries
 
     settings, through = platform.settings, story.through
     database = settings.root / "operations.db"
@@ -98,7 +98,7 @@ def _tell(platform: Platform, console: Console, story: Story, start: date) -> No
     console.rule("[bold]Goldpath: from landed files to a served prediction")
     with _stage(story, console, "land", f"{start} to {through}, as files would arrive"):
         clock.move(settings, midnight)
-        landed = arrivals.land(platform.landing, start=start, end=through, database=database)
+        landed = deliveries.land(platform.landing, start=start, end=through, database=database)
         story.arrivals.append(landed)
         console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
     with _stage(story, console, "whole", "tables, features, training, registry, service"):
@@ -106,7 +106,7 @@ def _tell(platform: Platform, console: Console, story: Story, start: date) -> No
         _execute(platform, console, story, "whole", tags=tags, config=_windows(start, through, midnight))
     week = [through + timedelta(days=n) for n in range(1, REPLAY_DAYS + 1)]
     with _stage(story, console, "refresh", f"{week[0]} to {week[-1]} land, the sensor notices, the champion is tuned"):
-        story.arrivals.append(arrivals.land(platform.landing, start=week[0], end=week[-1], database=database))
+        story.arrivals.append(deliveries.land(platform.landing, start=week[0], end=week[-1], database=database))
         clock.move(settings, _local(week[0], REPLAY_HOURS[0]))
         for request in _sensed(platform):
             config = _fine_tune_windows(start, through, midnight) if request.job_name == "refresh" else None

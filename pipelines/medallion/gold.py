@@ -10,7 +10,8 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import NotFoundError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import Transform, at_version, commit_metadata, judged, shaped, unchanged, written
 from pipelines.tables import RECORD_ID, TableId
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
     at_version,

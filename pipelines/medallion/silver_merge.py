@@ -17,7 +17,8 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata

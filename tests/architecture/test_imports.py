@@ -239,7 +239,7 @@ def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str
         ("assets.flights.model", "def f():\n    from ray_jobs.train import train"),
         ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.recipe import Recipe"),
         ("pipelines.definitions", "import assets"),
-        ("pipelines.demo.run", "def f():\n    from assets.flights import arrivals"),
+        ("pipelines.demo.run", "def f():\n    from assets.flights import deliveries"),
         ("serving.models", "from ray_jobs.model import TabularModel"),
         ("infra.validate", "from infra.checks import policy"),
     ],

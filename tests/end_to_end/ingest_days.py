@@ -15,13 +15,13 @@ from pipelines.orchestration.runs import QUIET_LOG, RANGE_END, RANGE_START
 def main(days: int) -> None:
     found = settings.get()
     dagster_home.prepare(found)
-    from assets.flights import arrivals
+    from assets.flights import deliveries
     from pipelines.definitions import defs, shared_platform
 
     platform = shared_platform()
     start = date(2013, 1, 1)
     end = start + timedelta(days=days - 1)
-    arrivals.land(platform.landing, start=start, end=end, database=found.root / "operations.db")
+    deliveries.land(platform.landing, start=start, end=end, database=found.root / "operations.db")
     tags = {RANGE_START: start.isoformat(), RANGE_END: end.isoformat()}
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def("ingest")

@@ -1,4 +1,4 @@
-"""The sources deliver what the source files hold: by day, byte for byte, once."""
+"""The sources deliver the content of their files by day, byte for byte, each file once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.flights.arrivals import Arrivals, land, source_file
+from assets.flights.deliveries import Landed, land, source_file
 from pipelines.errors import LandingError
 from pipelines.landing.zone import Landing
 
@@ -20,11 +20,12 @@ DAY = date(2013, 11, 3)
 
 
 def delivered(landing: Landing, source: str) -> dict[str, bytes]:
-    found = {}
+    """The content of each landed file of a source, by URI."""
+    contents = {}
     for delivery in landing.deliveries("flights", source):
         with landing.open(delivery) as stream:
-            found[delivery.uri] = stream.read()
-    return found
+            contents[delivery.uri] = stream.read()
+    return contents
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "operations.db"
 
 
-def test_flights_land_as_the_lines_of_the_source(landing: Landing, database: Path) -> None:
+def test_flights_land_as_the_lines_of_the_source_file_by_day(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=date(2013, 11, 4), database=database)
     files = delivered(landing, "flights")
     assert list(files) == [
@@ -49,7 +50,7 @@ def test_flights_land_as_the_lines_of_the_source(landing: Landing, database: Pat
         assert content == header + b"".join(line for line in lines if line.startswith(day))
 
 
-def test_weather_lands_as_json_with_the_digits_of_the_source(landing: Landing, database: Path) -> None:
+def test_weather_lands_as_json_lines_with_the_digits_of_the_source_file(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     [content] = delivered(landing, "weather").values()
     as_text = [json.loads(line, parse_float=str, parse_int=str) for line in content.splitlines()]
@@ -66,7 +67,7 @@ def test_weather_lands_as_json_with_the_digits_of_the_source(landing: Landing, d
     assert isinstance(typed["origin"], str)
 
 
-def test_the_operations_system_is_a_database_with_types(landing: Landing, database: Path) -> None:
+def test_the_operations_database_is_created_with_typed_columns(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     with closing(sqlite3.connect(database)) as connection:
         planes = connection.execute("SELECT count(*), count(year), count(speed) FROM planes").fetchone()
@@ -76,22 +77,22 @@ def test_the_operations_system_is_a_database_with_types(landing: Landing, databa
     assert types == [("real", "integer", "text")]
 
 
-def test_landing_again_changes_nothing(landing: Landing, database: Path) -> None:
+def test_landing_the_same_day_again_changes_nothing(landing: Landing, database: Path) -> None:
     first = land(landing, start=DAY, end=DAY, database=database)
-    assert first == Arrivals(files=5, rows=902 + 72 + 3322 + 1458 + 16, bytes=first.bytes)
+    assert first == Landed(files=5, rows=902 + 72 + 3322 + 1458 + 16, bytes=first.bytes)
     before = {path: path.stat().st_mtime_ns for path in Path(landing.root).rglob("*")}
-    assert land(landing, start=DAY, end=DAY, database=database) == Arrivals(0, 0, 0)
+    assert land(landing, start=DAY, end=DAY, database=database) == Landed(0, 0, 0)
     assert {path: path.stat().st_mtime_ns for path in Path(landing.root).rglob("*")} == before
 
 
-def test_a_list_that_did_not_change_does_not_land_for_the_next_day(landing: Landing, database: Path) -> None:
+def test_an_unchanged_list_does_not_land_for_the_next_day(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     next_day = land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database)
     assert next_day.files == 2
     assert list(delivered(landing, "planes")) == ["flights/planes/dt=2013-11-03/planes_20131103.jsonl"]
 
 
-def test_a_changed_register_lands_as_the_snapshot_of_its_day(landing: Landing, database: Path) -> None:
+def test_a_changed_aircraft_register_lands_as_the_snapshot_of_its_day(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("INSERT INTO planes (tailnum, model) VALUES ('N0EGMQ', 'EMB-145LR')")
@@ -101,7 +102,7 @@ def test_a_changed_register_lands_as_the_snapshot_of_its_day(landing: Landing, d
     assert (json.loads(added)["tailnum"], json.loads(added)["year"]) == ("N0EGMQ", None)
 
 
-def test_two_snapshots_of_one_day_are_refused(landing: Landing, database: Path) -> None:
+def test_a_second_different_snapshot_of_one_day_is_refused(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("DELETE FROM airports WHERE faa = 'EEN'")
@@ -109,16 +110,16 @@ def test_two_snapshots_of_one_day_are_refused(landing: Landing, database: Path) 
         land(landing, start=DAY, end=DAY, database=database)
 
 
-def test_a_day_without_observations_brings_no_weather(landing: Landing, database: Path) -> None:
+def test_a_day_without_observations_lands_no_weather_file(landing: Landing, database: Path) -> None:
     land(landing, start=date(2013, 12, 31), end=date(2013, 12, 31), database=database)
     assert delivered(landing, "weather") == {}
     assert len(delivered(landing, "flights")) == 1
 
 
-def test_bytes_do_not_depend_on_when_or_where_they_land(tmp_path: Path) -> None:
+def test_landed_bytes_are_the_same_in_any_folder(tmp_path: Path) -> None:
     roots = [tmp_path / "a", tmp_path / "b"]
     for root in roots:
         land(Landing(root / "landing"), start=DAY, end=DAY, database=root / "operations.db")
-    one, other = ({p.relative_to(root): p.read_bytes() for p in root.rglob("*_2013*")} for root in roots)
-    assert one == other
-    assert len(one) == 5
+    first, second = ({p.relative_to(root): p.read_bytes() for p in root.rglob("*_2013*")} for root in roots)
+    assert first == second
+    assert len(first) == 5

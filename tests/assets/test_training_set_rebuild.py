@@ -1,8 +1,8 @@
-"""The training set of a while ago is made again from its recorded inputs, after newer flights have changed them all."""
+"""An older version of the training set is rebuilt from its recorded inputs after newer flights changed all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.flights import bronze, features, gold, silver
-from assets.flights.arrivals import land
+from assets.flights.deliveries import land
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.content_digest import content_digest
 from pipelines.provenance import rebuild
@@ -32,44 +32,42 @@ GOLD: list[dg.AssetsDefinition] = [
 
 @pytest.fixture(scope="module")
 def grown(make_platform: Callable[[], Platform], materialize: Materialize) -> tuple[Platform, list[TableVersion]]:
-    """Training sets of three days and, a day at a time, of two more."""
-    platform, made = make_platform(), []
+    """The versions of the training set: of three days, and after each of two more days."""
+    platform, versions = make_platform(), []
     for begin, end in ((FIRST, FIRST + timedelta(days=2)), *[(FIRST + timedelta(days=n),) * 2 for n in (3, 4)]):
         land(platform.landing, start=begin, end=end, database=platform.settings.root / "operations.db")
         if begin == FIRST:
             materialize(platform, LISTS)
         materialize(platform, DAYS, begin.isoformat(), end.isoformat())
         materialize(platform, GOLD)
-        made.append(platform.lakehouse.current(TRAINING_SET))
-    return platform, made
+        versions.append(platform.lakehouse.current(TRAINING_SET))
+    return platform, versions
 
 
-def test_each_version_is_made_again_bit_for_bit(grown: tuple[Platform, list[TableVersion]], tmp_path: Path) -> None:
-    platform, made = grown
+def test_each_version_is_rebuilt_with_the_same_content(
+    grown: tuple[Platform, list[TableVersion]], tmp_path: Path
+) -> None:
+    platform, versions = grown
     digests = []
-    for at in made:
-        found = rebuild.rebuild(platform, rebuild.of_version(platform, at), output=tmp_path / "again.parquet")
-        assert (found.same_content, found.rows) == (True, platform.lakehouse.snapshot(at).rows)
-        assert content_digest(pq.read_table(tmp_path / "again.parquet")) == found.digest
-        digests.append(found.digest)
-    assert len(set(digests)) == len(made) == 3
+    for at in versions:
+        rebuilt = rebuild.rebuild(platform, rebuild.of_version(platform, at), output=tmp_path / "again.parquet")
+        assert (rebuilt.same_content, rebuilt.rows) == (True, platform.lakehouse.snapshot(at).rows)
+        assert content_digest(pq.read_table(tmp_path / "again.parquet")) == rebuilt.digest
+        digests.append(rebuilt.digest)
+    assert len(set(digests)) == len(versions) == 3
 
 
-def test_the_inputs_are_those_of_then(grown: tuple[Platform, list[TableVersion]]) -> None:
-    platform, made = grown
-    first, last = (rebuild.of_version(platform, at).inputs for at in (made[0], made[-1]))
+def test_the_recorded_inputs_of_an_older_version_are_older_versions(grown: tuple[Platform, list[TableVersion]]) -> None:
+    platform, versions = grown
+    first, last = (rebuild.of_version(platform, at).inputs for at in (versions[0], versions[-1]))
     assert set(first) == {"departures"} | set(features.FEATURE_TABLES)
-    assert all(_older(first, last))
+    assert all(first[name].version < last[name].version for name in first)
 
 
-def _older(first: Mapping[str, TableVersion], last: Mapping[str, TableVersion]) -> list[bool]:
-    return [first[name].version < last[name].version for name in first]
-
-
-def test_it_is_made_again_after_upkeep_too(grown: tuple[Platform, list[TableVersion]]) -> None:
-    platform, made = grown
-    request = rebuild.of_version(platform, made[0])
-    pinned = Pins(dict.fromkeys([made[0], *request.inputs.values()], frozenset({"a model"})))
+def test_a_pinned_version_is_rebuilt_after_compaction_and_vacuum(grown: tuple[Platform, list[TableVersion]]) -> None:
+    platform, versions = grown
+    request = rebuild.of_version(platform, versions[0])
+    pinned = Pins(dict.fromkeys([versions[0], *request.inputs.values()], frozenset({"a model"})))
     maintenance.compact(platform, told={})
     assert maintenance.vacuum(platform, pinned, told={}, keep=timedelta(0))
     assert rebuild.rebuild(platform, request).same_content
