@@ -35,7 +35,7 @@ def test_a_day_column_that_the_contract_lacks_is_refused() -> None:
 
 
 def test_a_source_that_updates_features_is_refused_if_a_rule_needs_more_than_one_event() -> None:
-    with pytest.raises(DefinitionError, match="an error rule that one event alone does not tell"):
+    with pytest.raises(DefinitionError, match="an error rule that one event alone cannot be judged by"):
         push_source(movements.bronze, contract("silver/flights"), online=movements.online)
 
 
