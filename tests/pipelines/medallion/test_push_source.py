@@ -33,7 +33,7 @@ def test_a_day_that_no_column_declares_does_not_load() -> None:
 
 
 def test_a_source_that_moves_features_has_rules_that_one_event_tells() -> None:
-    with pytest.raises(DefinitionError, match="an error rule that one event alone does not tell"):
+    with pytest.raises(DefinitionError, match="an error rule that one event alone cannot be judged by"):
         push_source(movements.bronze, contract("silver/flights"), online=movements.online)
 
 
