@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
-from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery
-from pipelines.landing.zone import Landing
 from pipelines.lineage.events import version_of
 from pipelines.models.registry import Registry
 from pipelines.provenance import prediction_log
-from pipelines.quarantine import decisions
+from pipelines.quarantine.traces import trace
 from pipelines.tables import RECORD_ID, TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -108,43 +106,6 @@ def _with_origin(
     if rows.num_rows:
         origin["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())
     return origin
-
-
-def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | None:
-    """The landed file and row of a record: which delivery, which batch took it, the line itself, and what was decided.
-
-    `decisions` are corrections and the like of what arrived, oldest first.
-    """
-    prefix, row = record_id[:PREFIX_CHARACTERS], int(record_id[PREFIX_CHARACTERS:])
-    for table in platform.contracts:
-        if (table.zone, table.domain) == ("bronze", domain):
-            record = platform.ledger(table).find(prefix)
-            if record is not None:
-                silver = TableId("silver", table.domain, table.table)
-                return {
-                    "record_id": record_id,
-                    "bronze": str(table),
-                    "batch": f"{record.batch:08d}",
-                    "file": record.delivery.uri,
-                    "sha256": record.delivery.sha256,
-                    "row": row,
-                    "line": _line(platform.landing, record.delivery, row),
-                    "decisions": [
-                        {"act": made.act, "by": made.decided_by, "at": made.decided_at, "values": dict(made.values)}
-                        for made in decisions.recorded(platform.lakehouse, silver, [record_id])
-                        if made.act != "replay"
-                    ],
-                }
-    return None
-
-
-def _line(landing: Landing, delivery: Delivery, row: int) -> str | None:
-    """The line of that number in a text file, plain or packed; None where there is none."""
-    from pipelines.landing.formats.base import shown
-    from pipelines.landing.formats.opening import lines, unpacked
-
-    with unpacked(landing, delivery) as stream:
-        return next((shown(line) for number, line in lines(stream) if number == row), None)
 
 
 def _utc(text: str) -> datetime:

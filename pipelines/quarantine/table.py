@@ -16,6 +16,7 @@ from pipelines.errors import NotFoundError
 from pipelines.lakehouse.catalog import text
 from pipelines.quarantine import decisions
 from pipelines.quarantine.decisions import EffectiveDecisions, State
+from pipelines.quarantine.traces import trace
 from pipelines.tables import BRONZE_COLUMNS, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI, TableId, TableVersion
 from pipelines.verdict.row_rules import REASONS
 from pipelines.verdict.verdict import DECIDED_AT, ROW
@@ -187,8 +188,6 @@ class Quarantine:
         Raises:
             NotFoundError: if bronze does not hold it.
         """
-        from pipelines.provenance import chain
-
         house = self.platform.lakehouse
         partition, place = self.places([record_id])[record_id]
         where = (text(PARTITION) == partition) & (text(RECORD_ID) == record_id)
@@ -210,7 +209,7 @@ class Quarantine:
             "ingested_at": arrived["_ingested_at"],
             "file": arrived[SOURCE_URI],
             "row": arrived[SOURCE_ROW],
-            "source": chain.trace(self.platform, self.silver.domain, record_id),
+            "source": trace(self.platform, self.silver.domain, record_id),
             "decisions": [asdict(decision) | {"table": str(decision.table)} for decision in history],
         }
 

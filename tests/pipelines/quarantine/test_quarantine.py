@@ -13,9 +13,9 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError, SettingsError, VerdictError
-from pipelines.provenance import chain
 from pipelines.quarantine import corrections, decisions
 from pipelines.quarantine.table import overview
+from pipelines.quarantine.traces import trace
 from pipelines.tables import RECORD_ID
 from tests.pipelines.toy_contracts import integer, text
 from tests.pipelines.toy_pipeline import COLUMNS, DAY, DAYS, NEXT
@@ -82,7 +82,7 @@ def test_a_corrected_row_is_clean_and_keeps_its_record_id_and_its_source_row(toy
     assert toy.rows("silver")[plate]["holes"] == 8
     assert toy.rows("bronze")[plate]["holes"] == "0"
     assert toy.every_row_is_in_one_table()
-    traced = chain.trace(toy.platform, "toys", plate)
+    traced = trace(toy.platform, "toys", plate)
     assert traced is not None
     assert (traced["row"], traced["line"]) == (3, "plate,0,1")
     assert [(decision["act"], decision["by"], decision["values"]) for decision in traced["decisions"]] == [
