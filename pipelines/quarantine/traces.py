@@ -17,8 +17,8 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
 
     Returns:
         `record_id`, `bronze` (the table), `batch` (as in `_ingest_id`), `file` (below the landing root), `sha256` of
-        the file, `row` (from 1), `line` (None where the file has no such line), and `decisions`: the corrections, discards
-        and reopenings of the record, oldest first, each with `act`, `by`, `at` (UTC) and `values`.
+        the file, `row` (from 1), `line` (None where the file has no such line), and `decisions`: the corrections,
+        discards and reopenings of the record, oldest first, each with `act`, `by`, `at` (UTC) and `values`.
     """
     ledgers = {table: platform.ledger(table) for table in platform.contracts if table.zone == "bronze"}
     found = origin(platform.landing, ledgers, domain, record_id)
