@@ -63,6 +63,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("each_engine", kinds, indirect=True, scope="session")
 
 
+#: Session fixtures that take a minute or more.
+EXPENSIVE = ("demo", "deployed", "cluster")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Groups the tests for pytest-xdist, which runs each group in one process: by expensive fixture, else by file."""
+    for item in items:
+        group = next((name for name in EXPENSIVE if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Materialize(Protocol):
     """Materializes assets on a platform, in this process: of the day `start`, of the days up to `end`, or without days."""
 
