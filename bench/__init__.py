@@ -1,1 +1,1 @@
-"""Measurements, each against a peer or a bare engine in the same run."""
+"""Measurements of the platform, each against another program or the bare engine in the same run."""

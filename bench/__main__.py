@@ -1,4 +1,4 @@
-"""`python -m bench`: one table of measurements, each with its peer and the ratio."""
+"""`python -m bench`: prints one table of measurements, each with that of its peer and their ratio."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import settings as settings_module
+from pipelines import settings
 from pipelines.machine import ray_environment
 from pipelines.orchestration import dagster_home
 
 PARTS = {
     "startup": "fresh processes: the code location and two commands against importing Dagster alone",
-    "road": "seconds by stage of the last demo",
+    "road": "seconds of each stage of the last demo",
     "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
     "elt": "LakeBench's ELT mode, governed, beside its bare engines",
-    "merges": "200 small merges, the last against the first",
+    "merges": "200 small merges, the last ones against the first ones",
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "service": "the prediction service against a bare Ray Serve app",
-    "push": "the push server against a bare endpoint that appends and syncs",
+    "push": "the push server against a bare endpoint that appends to a file and syncs it",
     "model": "the model on the reference split, January to September against October to December",
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = "; ".join(f"{name}: {words}" for name, words in PARTS.items())
-    parser.add_argument("--only", action="append", choices=PARTS, help=f"measure only this part. {names}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
-    chosen = parser.parse_args()
-    found = settings_module.get()
-    dagster_home.prepare(found)
-    ray_environment.prepare_environment(found)
+    parts = "; ".join(f"{name}: {description}" for name, description in PARTS.items())
+    parser.add_argument("--only", action="append", choices=PARTS, help=f"measure only this part. {parts}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
+    options = parser.parse_args()
+    current = settings.get()
+    dagster_home.prepare(current)
+    ray_environment.prepare_environment(current)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("measurement", "ours", "peer", "ours / peer", "note"):
         table.add_column(column, justify="right" if column == "ours / peer" else "left", overflow="fold")
     rows = []
     console = Console()
-    for name in chosen.only or PARTS:
-        begun = time.perf_counter()
+    for name in options.only or PARTS:
+        started = time.perf_counter()
         with console.status(f"{name}: {PARTS[name]}"):
-            part = importlib.import_module(f"bench.{name}").measure(found)
-        console.print(f"[dim]{name}: {time.perf_counter() - begun:.0f} s[/]")
-        rows += part
+            rows += importlib.import_module(f"bench.{name}").measure(current)
+        console.print(f"[dim]{name}: {time.perf_counter() - started:.0f} s[/]")
     for row in rows:
         table.add_row(row.name, row.ours, row.peer, "" if row.ratio is None else f"{row.ratio:.2f}", row.note)
     console.print(table)
-    console.print(f"[dim]{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratios count, seconds drift[/]")
-    if chosen.json:
-        chosen.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1), encoding="utf-8")
+    load = os.getloadavg()[0]
+    console.print(f"[dim]{os.cpu_count()} cores, load {load:.1f}; compare ratios: seconds depend on the load[/]")
+    if options.json:
+        options.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

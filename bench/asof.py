@@ -1,4 +1,4 @@
-"""The as-of join of the feature store against DuckDB's ASOF JOIN, on the same rows; the results are compared too."""
+"""The feature layer's as-of join against DuckDB's ASOF JOIN on the same rows; their results are compared, too."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ def measure(settings: Settings) -> list[Row]:
     from pipelines.engine.session import Engine
 
     random = np.random.default_rng(7)
-    second = np.datetime64("2013-01-01T00:00:00", "us")
+    new_year = np.datetime64("2013-01-01T00:00:00", "us")
 
     def instants(count: int) -> pa.Array:
-        return pa.array(
-            second + random.integers(0, 31_536_000, count) * np.timedelta64(1, "s"), pa.timestamp("us", "UTC")
-        )
+        seconds = random.integers(0, 31_536_000, count)
+        return pa.array(new_year + seconds * np.timedelta64(1, "s"), pa.timestamp("us", "UTC"))
 
     spine = pa.table({"id": np.arange(SPINE), "key": random.integers(0, KEYS, SPINE), "at": instants(SPINE)})
     features = pa.table({"key": random.integers(0, KEYS, FEATURES), "known_at": instants(FEATURES)})

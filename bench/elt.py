@@ -1,10 +1,10 @@
-"""LakeBench's ELT mode beside ours: five TPC-DS tables at scale 1 loaded, a fact table, three merges, upkeep, a query.
+"""LakeBench's ELT mode against governed assets: five TPC-DS tables (scale 1), a fact table, merges, upkeep, a query.
 
-LakeBench's engines run bare: files are read, cast by their schema, written. Ours lands the same files, keeps every
-value as it arrived in bronze, judges it, publishes it in silver, and derives the fact as gold, all governed. A merge of
-theirs adds 0.1 % of the sales to the fact table; ours lands as many sales anew, merges them by key into silver, and
-derives the fact again. LakeBench has an environment of its own, `.tools/lakebench`; its DuckDB needs an extension that
-is on no package index, so Polars and Sail are measured.
+LakeBench's engines read files, cast them by their schema and write tables. The governed assets land the same files,
+keep every value as it arrived in bronze, judge it, publish it in silver, and derive the fact table as gold. A merge of
+LakeBench adds 0.1 % of the sales to the fact table; the governed one lands as many sales, merges them by key into
+silver, and derives the fact table again. LakeBench has its own environment, `.tools/lakebench`; its DuckDB engine needs
+an extension that is on no package index, so only Polars and Sail are measured.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ import dagster as dg
 
 from bench.elt_peer import TABLES
 from bench.pairs import Row, seconds
-from bench.scaled import declared, materialized
+from bench.scaled import contract_of, materialize, unchanged
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
 from pipelines.provenance.pins import Pins
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
 from pipelines.upkeep.maintenance import compact, vacuum
 
-PROJECT = Path(__file__).parent.parent
-HOUSE = PROJECT / ".tools/lakebench"
+LAKEBENCH = PROJECT / ".tools/lakebench"
 PACKAGES = ("lakebench[polars,sail,tpcds-duckdb-datagen]==2.2.0", "pyspark[connect]==4.2.0", "pandas<3")
 PEERS = ("Polars", "Sail")
 KEYS = {"store_sales": ("ss_item_sk", "ss_ticket_number")}
-MERGES, SHARE = 3, 1_000
+#: Each merge has every thousandth sale.
+MERGES, EVERY = 3, 1_000
 FACT = TableId("gold", "bench", "total_sales_fact")
 LOAD, CREATE, MERGE = "Read parquet, write delta (x5)", "Create fact table", "Merge 0.1% into fact table (3x)"
 QUERY = "Ad-hoc query (small result aggregation)"
 
 
 def measure(settings: Settings) -> list[Row]:
-    files = _prepared()
+    files = _prepare()
     peers = {name: json.loads(_lakebench(name, files)) for name in PEERS}
     ours = _ours(settings, files)
     rows = []
@@ -58,24 +58,26 @@ def _row(name: str, ours: float, theirs: float, note: str = "") -> Row:
     return Row(name, f"{ours:.2f} s", f"{theirs:.2f} s", ours / theirs if theirs >= 0.1 else None, note)
 
 
-def _prepared() -> Path:
-    """LakeBench's environment and its files, made once."""
-    files, python = HOUSE / "tpcds", HOUSE / "bin/python"
+def _prepare() -> Path:
+    """Creates LakeBench's environment and its TPC-DS files, unless they exist; returns the folder of the files."""
+    files, python = LAKEBENCH / "tpcds", LAKEBENCH / "bin/python"
     if not files.exists():
         uv = [str(PROJECT / ".tools/uv/bin/uv")]
-        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(HOUSE)], check=True)
+        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(LAKEBENCH)], check=True)
         subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES], check=True)
-        _lakebench("data", HOUSE / "tpcds.part")
-        (HOUSE / "tpcds.part").rename(files)
+        _lakebench("data", LAKEBENCH / "tpcds.part")
+        (LAKEBENCH / "tpcds.part").rename(files)
     return files
 
 
-def _lakebench(what: str, folder: Path) -> str:
-    command = [str(HOUSE / "bin/python"), str(PROJECT / "bench/elt_peer.py"), what, str(folder)]
+def _lakebench(task: str, folder: Path) -> str:
+    """Runs elt_peer.py in LakeBench's environment; returns what it printed."""
+    command = [str(LAKEBENCH / "bin/python"), str(PROJECT / "bench/elt_peer.py"), task, str(folder)]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True).stdout
 
 
 def _ours(settings: Settings, files: Path) -> dict[str, float]:
+    """Seconds of each phase with governed assets, in a temporary home folder."""
     home = Path(tempfile.mkdtemp(prefix="goldpath-bench-"))
     platform = Platform(settings.model_copy(update={"home": home, "lakehouse_uri": None}), dict)
     try:
@@ -87,35 +89,36 @@ def _ours(settings: Settings, files: Path) -> dict[str, float]:
 
 
 def _phases(platform: Platform, instance: dg.DagsterInstance, home: Path, files: Path) -> dict[str, float]:
-    made = {table: _assets(platform, home, table, files) for table in TABLES}
-    loads, fact = [asset for pair in made.values() for asset in pair], _fact(platform, home)
+    assets = {table: _assets(platform, home, table, files) for table in TABLES}
+    fact = _fact(platform, home)
 
     def load() -> None:
         for table in TABLES:
             _land(platform, table, 0, next((files / table).glob("*.parquet")))
-        materialized(platform, instance, loads)
+        materialize(platform, instance, [asset for pair in assets.values() for asset in pair])
 
-    changes = [_some_sales(files, home, number) for number in range(1, MERGES + 1)]
+    changes = [_changed_sales(files, home, number) for number in range(1, MERGES + 1)]
 
     def merge(number: int) -> None:
         _land(platform, "store_sales", number, changes[number - 1])
-        materialized(platform, instance, [*made["store_sales"], fact])
+        materialize(platform, instance, [*assets["store_sales"], fact])
 
     _warm_up(platform)
-    phases = {LOAD: seconds(load), CREATE: seconds(lambda: materialized(platform, instance, [fact]))}
+    phases = {LOAD: seconds(load), CREATE: seconds(lambda: materialize(platform, instance, [fact]))}
     phases[MERGE] = sum(seconds(lambda number=number: merge(number)) for number in range(1, MERGES + 1))
-    phases["OPTIMIZE"] = seconds(lambda: compact(platform, told={}))
-    phases["VACUUM"] = seconds(lambda: vacuum(platform, Pins(), told={}, keep=timedelta(0)))
+    phases["OPTIMIZE"] = seconds(lambda: compact(platform, commit_metadata={}))
+    phases["VACUUM"] = seconds(lambda: vacuum(platform, Pins(), commit_metadata={}, keep=timedelta(0)))
     phases[QUERY] = seconds(lambda: _query(platform))
     return phases
 
 
 def _warm_up(platform: Platform) -> None:
-    """The engine's start belongs to no phase of LakeBench either."""
+    """Starts the engine, which LakeBench measures in no phase either."""
     platform.lakehouse.session.range(1).collect()
 
 
 def _assets(platform: Platform, home: Path, table: str, files: Path) -> list[dg.AssetsDefinition]:
+    """The bronze and silver assets of a TPC-DS table."""
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(next((files / table).glob("*.parquet")))
@@ -123,44 +126,41 @@ def _assets(platform: Platform, home: Path, table: str, files: Path) -> list[dg.
     typed = [_property(field, keys) for field in schema]
     texts = [{"name": name, "description": name, "logicalType": "string"} for name in schema.names]
     delivery = "increment" if table in KEYS else "snapshot"
-    bronze = declared(platform, home, f"bronze/bench/{table}", texts, file="parquet", delivery=delivery)
-    silver = declared(platform, home, f"silver/bench/{table}", typed, winner="_ingest_id desc")
-
-    def rows(rows: Any) -> Any:
-        """Rows, as they arrived."""
-        return rows
-
-    return [bronze_asset(bronze), silver_asset(silver)(rows)]
+    bronze = contract_of(platform, home, f"bronze/bench/{table}", texts, file="parquet", delivery=delivery)
+    silver = contract_of(platform, home, f"silver/bench/{table}", typed, winner="_ingest_id desc")
+    return [bronze_asset(bronze), silver_asset(silver)(unchanged)]
 
 
 def _property(field: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The contract's property for an Arrow field."""
     kinds = {"int32": ("integer", "int"), "int64": ("integer", "bigint"), "date32[day]": ("date", "date")}
     text = str(field.type)
     logical, physical = kinds.get(text, ("string", "string"))
     if text.startswith("decimal"):
         logical, physical = "number", text.replace("decimal128", "decimal").replace(" ", "")
-    made = {"name": field.name, "description": field.name, "logicalType": logical, "physicalType": physical}
+    entry = {"name": field.name, "description": field.name, "logicalType": logical, "physicalType": physical}
     if field.name in keys:
-        made |= {"primaryKey": True, "primaryKeyPosition": keys.index(field.name) + 1, "required": True}
-    return made
+        entry |= {"primaryKey": True, "primaryKeyPosition": keys.index(field.name) + 1, "required": True}
+    return entry
 
 
 def _fact(platform: Platform, home: Path) -> dg.AssetsDefinition:
+    """The gold asset of LakeBench's fact table."""
     kinds = {"s_store_id": "string", "i_item_id": "string", "c_customer_id": "string", "sale_date": "date"}
     sums = {"total_quantity": "bigint", "total_net_paid": "decimal(17,2)", "total_net_profit": "decimal(17,2)"}
     properties: list[dict[str, Any]] = [
-        {"name": name, "description": name, "logicalType": kind, "primaryKey": True, "primaryKeyPosition": place}
-        for place, (name, kind) in enumerate(kinds.items(), 1)
+        {"name": name, "description": name, "logicalType": kind, "primaryKey": True, "primaryKeyPosition": position}
+        for position, (name, kind) in enumerate(kinds.items(), 1)
     ]
     properties += [
         {"name": name, "description": name, "logicalType": "number", "physicalType": kind}
         for name, kind in sums.items()
     ]
-    contract = declared(platform, home, str(FACT), properties)
+    contract = contract_of(platform, home, str(FACT), properties)
 
     @gold_asset(contract, inputs={table: f"silver/bench/{table}" for table in TABLES})
     def total_sales_fact(store_sales: Any, date_dim: Any, store: Any, item: Any, customer: Any) -> Any:
-        """Sales of 2001 by store, item, customer and day: LakeBench's fact table."""
+        """Sales of 2001, as LakeBench's fact table has them. Grain: one row per store, item, customer and day."""
         from pyspark.sql import functions as F
 
         joined = store_sales.join(date_dim, F.expr("ss_sold_date_sk = d_date_sk"))
@@ -182,19 +182,19 @@ def _land(platform: Platform, table: str, number: int, file: Path) -> None:
     )
 
 
-def _some_sales(files: Path, home: Path, number: int) -> Path:
-    """Every thousandth sale once more, half of them with another ticket's number: new."""
+def _changed_sales(files: Path, home: Path, number: int) -> Path:
+    """Writes every thousandth sale to a file, half of them with a new ticket number; returns its path."""
     import pyarrow as pa
     import pyarrow.compute
     import pyarrow.parquet as pq
 
-    pc: Any = pyarrow.compute  # its functions are made when it is imported
+    pc: Any = pyarrow.compute  # its functions are created at import, which the type checker does not see
     sales = pq.read_table(next((files / "store_sales").glob("*.parquet")))
-    some = sales.take(pa.array(range(number, sales.num_rows, SHARE)))
-    place = some.schema.get_field_index("ss_ticket_number")
-    tickets = pc.add(some["ss_ticket_number"], pa.array([n % 2 * 10**9 for n in range(some.num_rows)]))
+    sales = sales.take(pa.array(range(number, sales.num_rows, EVERY)))
+    position = sales.schema.get_field_index("ss_ticket_number")
+    tickets = pc.add(sales["ss_ticket_number"], pa.array([n % 2 * 10**9 for n in range(sales.num_rows)]))
     path = home / f"sales_{number}.parquet"
-    pq.write_table(some.set_column(place, some.schema.field(place), tickets), path)
+    pq.write_table(sales.set_column(position, sales.schema.field(position), tickets), path)
     return path
 
 

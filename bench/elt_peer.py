@@ -1,6 +1,6 @@
 """LakeBench's side of `bench.elt`, run in LakeBench's environment: `python elt_peer.py data|Polars|Sail FOLDER`.
 
-`data` writes the TPC-DS files at scale 1; an engine's name runs ELT mode on them and prints `{phase: seconds}`.
+`data` writes the TPC-DS files at scale 1; the name of an engine runs ELT mode on them and prints `{phase: seconds}`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 TABLES = ("store_sales", "date_dim", "store", "item", "customer")
 
 
-def main(what: str, folder: Path) -> None:
+def main(task: str, folder: Path) -> None:
     logging.disable()
-    if what == "data":
-        made = importlib.import_module("lakebench.datagen")
-        made.TPCDSDataGenerator(scale_factor=1, target_folder_uri=str(folder), table_list=list(TABLES)).run()
+    if task == "data":
+        datagen = importlib.import_module("lakebench.datagen")
+        datagen.TPCDSDataGenerator(scale_factor=1, target_folder_uri=str(folder), table_list=list(TABLES)).run()
         return
-    engine = getattr(importlib.import_module("lakebench.engines"), what)
+    engine = getattr(importlib.import_module("lakebench.engines"), task)
     benchmarks = importlib.import_module("lakebench.benchmarks")
     with tempfile.TemporaryDirectory(prefix="goldpath-bench-") as tables:
         bench = benchmarks.ELTBench(engine(tables), "light", scale_factor=1, input_folder_uri=str(folder))
@@ -29,7 +29,7 @@ def main(what: str, folder: Path) -> None:
     phases: dict[str, float] = {}
     for result in bench.results:
         if not result["success"]:
-            raise SystemExit(f"{what}: {result['phase']} failed: {result['error_message']}")
+            raise SystemExit(f"{task}: {result['phase']} failed: {result['error_message']}")
         phases[result["phase"]] = phases.get(result["phase"], 0.0) + result["duration_ms"] / 1000
     json.dump(phases, sys.stdout)
 

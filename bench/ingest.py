@@ -1,8 +1,8 @@
 """Governed bronze to silver against the bare engine, Polars, dlt and Great Expectations; each size in its own process.
 
-The governed side is the whole asset run: pinned versions, verdict of 20 rules, the audit, commits, lineage, cost, the
-recorded result. Every side reads the same bronze table and writes 365 days. Cold is the first run of a process, the
-engine's start included; the others are warm.
+The governed side is a complete asset run: pinned versions, verdict of 20 rules, audit, commits, lineage, cost and the
+recorded result. Each side reads the same bronze table and writes 365 days. The cold figure is that of the first run of
+a process, the engine's start included; the others are of later runs.
 """
 
 from __future__ import annotations
@@ -17,37 +17,31 @@ from typing import Any
 from bench.pairs import Row
 from pipelines.settings import Settings
 
-#: Copies of the 336,776 flights, rounds, peers.
+#: For each size: the number of copies of the 336,776 flights, of rounds, and the peers.
 SIZES = ((1, 3, ("bare", "polars", "dlt", "gx")), (30, 2, ("bare", "polars", "gx")))
 
 
 def measure(settings: Settings) -> list[Row]:
-    return [row for copies, rounds, peers in SIZES for row in size(copies, rounds, peers)]
+    return [row for copies, rounds, peers in SIZES for row in _measure_size(copies, rounds, peers)]
 
 
-def size(copies: int, rounds: int, peers: tuple[str, ...]) -> list[Row]:
-    """The rows of one size."""
+def _measure_size(copies: int, rounds: int, peers: tuple[str, ...]) -> list[Row]:
     command = [sys.executable, "-m", "bench.ingest_once", str(copies), "--rounds", str(rounds)]
     command += [word for peer in peers for word in ("--peer", peer)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ)
-    return list(_rows(json.loads(done.stdout)))
+    process = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ)
+    return list(_rows(json.loads(process.stdout)))
 
 
-def _rows(found: dict[str, Any]) -> list[Row]:
-    runs = found["runs"]
-    label = f"{found['rows']:,.0f} rows"
+def _rows(figures: dict[str, Any]) -> list[Row]:
+    runs = figures["runs"]
+    label = f"{figures['rows']:,.0f} rows"
+    memory, memory_note = f"{figures['peak_memory_mb']:,.0f} MB", "of the first run, before peers are loaded"
     rows = [
-        Row(f"{label}: cold", f"{found['cold']:.1f} s", "", None, "first run of a process"),
-        Row(f"{label}: nothing new", f"{found['nothing_new']:.3f} s", "", None, "the asset, warm; aim 0.5 s"),
-        Row(
-            f"{label}: peak memory",
-            f"{found['peak_memory_mb']:,.0f} MB",
-            "",
-            None,
-            "of the first run, peers not yet loaded",
-        ),
+        Row(f"{label}: cold", f"{figures['cold']:.1f} s", "", None, "first run of a process"),
+        Row(f"{label}: nothing new", f"{figures['nothing_new']:.3f} s", "", None, "the asset, warm; aim 0.5 s"),
+        Row(f"{label}: peak memory", memory, "", None, memory_note),
     ]
-    aims = {"bare": "aim 1.3 at 10 million", "gx": "our whole run against its validation alone, 20 rules"}
+    aims = {"bare": "aim 1.3 at 10 million", "gx": "a complete governed run against its validation only, 20 rules"}
     for peer in runs:
         if peer != "governed" and runs[peer]:
             pairs = list(zip(runs["governed"], runs[peer], strict=True))

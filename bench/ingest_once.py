@@ -1,4 +1,4 @@
-"""One size of the ingestion measurements, in a process of its own: `python -m bench.ingest_once COPIES` prints JSON."""
+"""Measures ingestion of one size: `python -m bench.ingest_once COPIES` prints JSON. `bench.ingest` starts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.pairs import seconds
 from bench.scaled import COLUMNS, NUMBERS, Scaled
-from pipelines import settings as settings_module
+from pipelines import settings
 from pipelines.governed.platform import Platform
 from pipelines.tables import PARTITION
 
@@ -23,30 +23,30 @@ PEERS = ("bare", "polars", "dlt", "gx")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ingest_once", description=__doc__)
-    parser.add_argument("copies", type=int, help="how often the 336,776 flights are repeated")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer", action="append", choices=PEERS, help="whom to measure beside; none by default")
-    chosen = parser.parse_args()
+    parser.add_argument("copies", type=int, help="the number of copies of the 336,776 flights")
+    parser.add_argument("--rounds", type=int, default=3, help="the number of measured runs. [default: 3]")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="a peer to measure, too. [default: none]")
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="goldpath-bench-"))
-    found = settings_module.get().model_copy(update={"home": folder, "lakehouse_uri": None})
-    platform = Platform(found, dict)
+    platform = Platform(settings.get().model_copy(update={"home": folder, "lakehouse_uri": None}), dict)
     try:
-        json.dump(_measure(platform, folder, chosen.copies, chosen.rounds, chosen.peer or []), sys.stdout)
+        json.dump(_measure(platform, folder, options.copies, options.rounds, options.peer or []), sys.stdout)
     finally:
         platform.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measure(platform: Platform, folder: Path, copies: int, rounds: int, peers: list[str]) -> dict[str, Any]:
+    """Seconds of each run by name (`governed`, `plain` without rules, and the peers), and figures of the first run."""
     scaled = Scaled(platform, folder, copies=copies)
-    found: dict[str, Any] = {"fill": seconds(scaled.fill)}
+    figures: dict[str, Any] = {"fill": seconds(scaled.fill)}
     governed, plain = scaled.silver("governed", rules=True), scaled.silver("plain", rules=False)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     first = scaled.run(governed)
-    found |= {"cold": time.perf_counter() - begun, "first": first["seconds"], "rows": first["rows_in"]}
-    warm = [scaled.run(governed, anew=False)["seconds"] for _ in range(3)]
-    found["nothing_new"] = sorted(warm)[1]
-    others: dict[str, Callable[[], object]] = {
+    figures |= {"cold": time.perf_counter() - started, "first": first["seconds"], "rows": first["rows_in"]}
+    warm = [scaled.run(governed, recompute=False)["seconds"] for _ in range(3)]
+    figures["nothing_new"] = sorted(warm)[1]
+    peer_runs: dict[str, Callable[[], object]] = {
         "bare": lambda: _bare(scaled, folder / "bare"),
         "polars": lambda: _polars(scaled, folder / "polars"),
         "dlt": lambda: _dlt(scaled, folder / "dlt"),
@@ -54,7 +54,7 @@ def _measure(platform: Platform, folder: Path, copies: int, rounds: int, peers: 
     }
     for name in PEERS:
         if name in peers:
-            others[name]()
+            peer_runs[name]()
     runs: dict[str, list[float]] = {name: [] for name in ("governed", "plain", *peers)}
     if rounds:
         scaled.run(plain)
@@ -62,12 +62,12 @@ def _measure(platform: Platform, folder: Path, copies: int, rounds: int, peers: 
         for name, asset in (("governed", governed), ("plain", plain)):
             runs[name].append(scaled.run(asset)["seconds"])
         for name in peers:
-            runs[name].append(seconds(others[name]))
-    return found | {"runs": runs, "peak_memory_mb": first["peak_memory_mb"]}
+            runs[name].append(seconds(peer_runs[name]))
+    return figures | {"runs": runs, "peak_memory_mb": first["peak_memory_mb"]}
 
 
 def _bare(scaled: Scaled, target: Path) -> None:
-    """The engine alone: the same casts, columns and partitioned Delta write."""
+    """The engine without governance: the same casts, columns and partitioned Delta write."""
     from pyspark.sql import functions as F
 
     shutil.rmtree(target, ignore_errors=True)
@@ -83,7 +83,7 @@ def _bare(scaled: Scaled, target: Path) -> None:
 
 
 def _polars(scaled: Scaled, target: Path) -> None:
-    """Polars with delta-rs: scan, cast, write."""
+    """Polars with delta-rs: the same casts, columns and partitioned Delta write."""
     import polars as pl
 
     shutil.rmtree(target, ignore_errors=True)
@@ -97,13 +97,13 @@ def _polars(scaled: Scaled, target: Path) -> None:
 
 
 def _dlt(scaled: Scaled, target: Path) -> None:
-    """dlt from Arrow into a Delta table of the file system, its schema frozen; types as in the contract."""
+    """dlt from Arrow batches into a Delta table of its file system destination, with the types of the contract."""
     import dlt
     import pyarrow as pa
     import pyarrow.compute
     import pyarrow.dataset as ds
 
-    pc: Any = pyarrow.compute  # its functions are made when it is imported
+    pc: Any = pyarrow.compute  # its functions are created at import, which the type checker does not see
 
     shutil.rmtree(target, ignore_errors=True)
     house = scaled.platform.lakehouse
@@ -131,7 +131,7 @@ def _dlt(scaled: Scaled, target: Path) -> None:
 
 
 def _gx(scaled: Scaled) -> None:
-    """Great Expectations as it is: the same 20 rules, on the engine's frame of the typed rows."""
+    """Great Expectations' own validation: the same 20 rules, on a DataFrame of the typed rows."""
     import great_expectations as gx
     import great_expectations.expectations as gxe
 

@@ -1,4 +1,4 @@
-"""How everything here is measured: alternating pairs after a warm-up, medians, and the ratio pair by pair."""
+"""The method of the measurements: after a warm-up, runs of both sides by turns, medians, and the ratio of each pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `ratio` is ours over the peer's, None where there is no peer."""
+    """One line of the table; `ratio` is our value divided by the peer's, None if there is no peer."""
 
     name: str
     ours: str
@@ -20,24 +20,28 @@ class Row:
 
 
 def pairs(ours: Callable[[], object], peer: Callable[[], object], *, rounds: int) -> tuple[float, float, float]:
-    """Median wall seconds of ours and of the peer, and the median of the ratios, over A B A B … after one warm-up."""
+    """Runs both sides by turns, after a warm-up of each.
+
+    Returns:
+        The median wall seconds of ours and of the peer, and the median of the ratios of the pairs.
+    """
     ours()
     peer()
-    a, b = [], []
+    our_seconds, peer_seconds = [], []
     for _ in range(rounds):
-        a.append(seconds(ours))
-        b.append(seconds(peer))
-    ratios = [x / y for x, y in zip(a, b, strict=True)]
-    return statistics.median(a), statistics.median(b), statistics.median(ratios)
+        our_seconds.append(seconds(ours))
+        peer_seconds.append(seconds(peer))
+    ratios = [a / b for a, b in zip(our_seconds, peer_seconds, strict=True)]
+    return statistics.median(our_seconds), statistics.median(peer_seconds), statistics.median(ratios)
 
 
 def seconds(work: Callable[[], object]) -> float:
     """Wall seconds of one call."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which that share of the values lies."""
+    """The value below which this share (0 to 1) of the values lies."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]

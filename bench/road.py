@@ -1,4 +1,4 @@
-"""Seconds of each stage of the demo, and the peak memory, from its last report."""
+"""Seconds of each stage of the demo, and its peak memory, from the last report in the home folder."""
 
 from __future__ import annotations
 

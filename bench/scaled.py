@@ -1,4 +1,4 @@
-"""Flights at any scale: bronze tables of the 336,776 flights of 2013, repeated; contracts of 20 rules or of none."""
+"""Flights at any scale: a bronze table with copies of the 336,776 flights of 2013; contracts with 20 rules or none."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pipelines.lakehouse.staging import Append
 from pipelines.landing.reading import schema
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.decorators import silver_asset
+from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.tables import PARTITION, RESCUED, TableId
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
-FLIGHTS = 336_776
+pc: Any = pyarrow.compute  # its functions are created at import, which the type checker does not see
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-01")
 TEXTS = ("carrier", "tailnum", "origin", "dest")
 NUMBERS = ("copy", "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time",
@@ -40,7 +40,7 @@ EXPRESSIONS = {
 
 
 def document(table: str, *, rules: bool) -> dict[str, Any]:
-    """The contract of `zone/bench/name`: in silver, casts and a key; with rules, 20 row rules beside them."""
+    """The contract of `zone/bench/name` as a document: in silver with types and a key, and 20 row rules if `rules`."""
     zone, _, name = table.split("/")
     properties = [_property(column, rules=rules and zone == "silver") for column in COLUMNS]
     quality = [
@@ -66,21 +66,21 @@ def document(table: str, *, rules: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def declared(
-    platform: Platform, folder: Path, table: str, properties: list[dict[str, Any]], *, file: str = "csv", **more: Any
+def contract_of(
+    platform: Platform, folder: Path, table: str, properties: list[dict[str, Any]], *, file: str = "csv", **custom: Any
 ) -> Contract:
-    """The contract of a table of other columns, known to the platform; `more` are custom properties."""
-    made = document(table, rules=False)
-    made["schema"][0]["properties"] = properties
-    made["servers"][0]["format"] = file
-    made["customProperties"] += [{"property": key, "value": value} for key, value in more.items()]
-    return known(platform, folder, made)
+    """Adds to the platform the contract of a table with other columns; `custom` are custom properties."""
+    body = document(table, rules=False)
+    body["schema"][0]["properties"] = properties
+    body["servers"][0]["format"] = file
+    body["customProperties"] += [{"property": key, "value": value} for key, value in custom.items()]
+    return add_contract(platform, folder, body)
 
 
-def known(platform: Platform, folder: Path, made: dict[str, Any]) -> Contract:
-    """A contract, read from its file and known to the platform."""
-    path = folder / f"{made['schema'][0]['physicalName'].replace('/', '_')}.yaml"
-    path.write_text(yaml.safe_dump(made), encoding="utf-8")
+def add_contract(platform: Platform, folder: Path, body: dict[str, Any]) -> Contract:
+    """Writes a contract document to a file, loads it, and adds the contract to the platform."""
+    path = folder / f"{body['schema'][0]['physicalName'].replace('/', '_')}.yaml"
+    path.write_text(yaml.safe_dump(body), encoding="utf-8")
     contract = load(path)
     platform.contracts[contract.table] = contract
     return contract
@@ -90,23 +90,23 @@ def _property(column: str, *, rules: bool) -> dict[str, Any]:
     kind = {"logicalType": "integer", "physicalType": "int"} if column in NUMBERS else {"logicalType": "string"}
     if column == "time_hour":
         kind = {"logicalType": "timestamp"}
-    found: dict[str, Any] = {"name": column, "description": column, **kind}
+    entry: dict[str, Any] = {"name": column, "description": column, **kind}
     if column in KEY:
-        found |= {"primaryKey": True, "primaryKeyPosition": KEY.index(column) + 1}
+        entry |= {"primaryKey": True, "primaryKeyPosition": KEY.index(column) + 1}
     if rules:
         if column in REQUIRED:
-            found["required"] = True
+            entry["required"] = True
         if column in RANGES:
-            found["logicalTypeOptions"] = dict(zip(("minimum", "maximum"), RANGES[column], strict=True))
+            entry["logicalTypeOptions"] = dict(zip(("minimum", "maximum"), RANGES[column], strict=True))
         if column == "origin":
-            found["enum"] = [{"value": code} for code in ("EWR", "JFK", "LGA")]
+            entry["enum"] = [{"value": code} for code in ("EWR", "JFK", "LGA")]
         if column == "dest":
-            found["logicalTypeOptions"] = {"pattern": "^[A-Z]{3}$"}
-    return found
+            entry["logicalTypeOptions"] = {"pattern": "^[A-Z]{3}$"}
+    return entry
 
 
 class Scaled:
-    """A platform with one bronze table of so many copies, and silver assets over it."""
+    """A platform with one bronze table of copies of the flights, and silver assets over it."""
 
     def __init__(self, platform: Platform, folder: Path, *, copies: int) -> None:
         self.platform = platform
@@ -115,19 +115,20 @@ class Scaled:
         self.instance = dg.DagsterInstance.ephemeral()
         self.bronze = TableId("bronze", "bench", "governed")
         platform.contracts.clear()
-        self.contract = known(platform, folder, document(str(self.bronze), rules=False))
+        self.contract = add_contract(platform, folder, document(str(self.bronze), rules=False))
 
     def fill(self) -> None:
-        """Commits the bronze table: for each day its flights, as often as there are copies."""
+        """Commits the bronze table: all copies of the flights of each day of 2013."""
         from datetime import date, timedelta
 
         from assets.flights.deliveries import flight_lines
 
         days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
-        header, found = flight_lines(days)
+        header, lines_by_day = flight_lines(days)
         names = header.decode().strip().split(",")
         parts = (
-            Part(day.isoformat(), self._copies(names, lines, day.isoformat()), _raise) for day, lines in found.items()
+            Part(day.isoformat(), self._copies(names, lines, day.isoformat()), _raise)
+            for day, lines in lines_by_day.items()
         )
         house = self.platform.lakehouse
         with house.writing(self.bronze):
@@ -135,41 +136,40 @@ class Scaled:
             house.commit(self.bronze, staged, Append(INGEST, 0), metadata={})
 
     def _copies(self, names: list[str], lines: list[bytes], day: str) -> Iterator[pa.RecordBatch]:
+        """Bronze rows of one day's lines, one batch for each copy."""
         values = list(zip(*(line.decode().strip().split(",") for line in lines), strict=True))
         columns = {name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=True)}
         count = len(lines)
         rows = pa.array(range(2, count + 2), pa.int64())
-        places = pc.utf8_lpad(rows.cast(pa.string()), 12, "0")
+        row_texts = pc.utf8_lpad(rows.cast(pa.string()), 12, "0")
         for copy in range(self.copies):
             arrays = [columns.get(name, pa.array([str(copy)] * count)) for name in COLUMNS]
             prefix = f"{day.replace('-', '')}{copy:08d}"
-            more = {
+            platform_columns = {
                 RESCUED: pa.nulls(count, pa.string()),
-                "_record_id": pc.binary_join_element_wise(prefix, places, ""),
+                "_record_id": pc.binary_join_element_wise(prefix, row_texts, ""),
                 "_source_uri": pa.repeat(day, count),
                 "_source_row": rows,
                 "_ingest_id": pa.repeat("00000000", count),
                 "_ingested_at": pa.array([0] * count, pa.timestamp("us", "UTC")),
                 PARTITION: pa.repeat(day, count),
             }
-            yield pa.RecordBatch.from_arrays([*arrays, *more.values()], schema=schema(self.contract))
+            batch = [*arrays, *platform_columns.values()]
+            yield pa.RecordBatch.from_arrays(batch, schema=schema(self.contract))
 
     def silver(self, name: str, *, rules: bool) -> dg.AssetsDefinition:
-        """A silver asset over the same bronze table, by whatever name."""
-        house, bronze = (
-            self.platform.lakehouse,
-            known(self.platform, self.folder, document(f"bronze/bench/{name}", rules=False)),
-        )
+        """A silver asset `silver/bench/name` over the bronze table, which is linked under that name."""
+        house = self.platform.lakehouse
+        bronze = add_contract(self.platform, self.folder, document(f"bronze/bench/{name}", rules=False))
         if not house.path(bronze.table).exists():
             house.path(bronze.table).symlink_to(house.path(self.bronze), target_is_directory=True)
-        contract = known(self.platform, self.folder, document(f"silver/bench/{name}", rules=rules))
-        return silver_asset(contract, partitions=DAYS)(_unchanged)
+        contract = add_contract(self.platform, self.folder, document(f"silver/bench/{name}", rules=rules))
+        return silver_asset(contract, partitions=DAYS)(unchanged)
 
-    def run(self, asset: dg.AssetsDefinition, *, anew: bool = True) -> dict[str, float]:
-        """The figures of one governed run of all days: seconds, peak_memory_mb, rows."""
-        tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
-        more = {RECOMPUTE: "true"} if anew else {}
-        result = materialized(self.platform, self.instance, [asset], tags=tags | more)
+    def run(self, asset: dg.AssetsDefinition, *, recompute: bool = True) -> dict[str, float]:
+        """Runs the asset over all days; returns its seconds, cpu_seconds, peak_memory_mb, rows_in and rows_clean."""
+        tags = range_tags(["2013-01-01", "2013-12-31"]) | ({RECOMPUTE: "true"} if recompute else {})
+        result = materialize(self.platform, self.instance, [asset], tags=tags)
         figures = {}
         for event in result.get_asset_materialization_events():
             for key, value in event.materialization.metadata.items():
@@ -178,21 +178,21 @@ class Scaled:
         return figures
 
 
-def materialized(
+def materialize(
     platform: Platform, instance: dg.DagsterInstance, assets: list[dg.AssetsDefinition], *, tags: Any = None
 ) -> dg.ExecuteInProcessResult:
-    """One run of the assets, as Dagster runs them, without its log lines."""
+    """Runs the assets in this process, without Dagster's log lines."""
     return dg.materialize(
         assets,
         instance=instance,
         tags=tags,
         resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(platform)},
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        run_config=QUIET_LOG,
     )
 
 
-def _unchanged(rows: Any) -> Any:
-    """Flights, as they arrived."""
+def unchanged(rows: Any) -> Any:
+    """Rows as they arrived. Grain: one row per key."""
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Many files of one row each, taken by bronze: `python -m bench.tiny_files --files 100000` prints JSON."""
+"""Measures how bronze takes many files of one row: `python -m bench.tiny_files --files 100000` prints JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from pipelines.contracts import load
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
+from pipelines.orchestration.runs import QUIET_LOG
 from pipelines.settings import Settings
 
-#: A day's folder holds this many files.
+#: The number of files in the folder of a day.
 FILES_PER_DAY = 50_000
 COLUMNS = ("part", "holes", "weight")
 CONTRACT: dict[str, Any] = {
@@ -65,18 +66,18 @@ CONTRACT: dict[str, Any] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.tiny_files", description=__doc__)
-    parser.add_argument("--files", type=int, default=100_000, help="how many, 100,000 if not told")
-    parser.add_argument("--folder", type=Path, help="where they are written for as long as it runs")
-    chosen = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="goldpath-bench-", dir=chosen.folder))
+    parser.add_argument("--files", type=int, default=100_000, help="the number of files. [default: 100000]")
+    parser.add_argument("--folder", type=Path, help="the folder of the temporary files. [default: the system's]")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="goldpath-bench-", dir=options.folder))
     try:
-        json.dump(measure(folder, chosen.files), sys.stdout)
+        json.dump(measure(folder, options.files), sys.stdout)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def measure(folder: Path, files: int) -> dict[str, Any]:
-    """Seconds of the first run and of one with nothing new, the peak of memory in MiB, and what the table became."""
+    """Seconds of the first run and of one with nothing new, peak memory in MiB, and the numbers of batches and files."""
     path = folder / "bronze_tiny.yaml"
     path.write_text(yaml.safe_dump(CONTRACT), encoding="utf-8")
     contract = load.load(path)
@@ -88,23 +89,22 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
         (day / f"{number:08d}.csv").write_text(f"part,holes,weight\npart {number},1,2.5\n", encoding="utf-8")
     asset, seconds = bronze_asset(contract), []
     for _ in range(2):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         dg.materialize(
             [asset],
             resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(platform)},
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            run_config=QUIET_LOG,
         )
-        seconds.append(round(time.perf_counter() - begun, 1))
-    house = platform.lakehouse
-    at = house.current(contract.table)
-    assert house.snapshot(at).rows == files
+        seconds.append(round(time.perf_counter() - started, 1))
+    snapshot = platform.lakehouse.snapshot(contract.table)
+    assert snapshot.rows == files
     return {
         "files": files,
         "seconds": seconds[0],
         "nothing_new_seconds": seconds[1],
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "batches": len(platform.ledger(contract.table).batches()),
-        "table_files": len(house.snapshot(at).files),
+        "table_files": len(snapshot.files),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.flights.tables import contract
-from pipelines.features.rolling import TICK, back, clipped, mean, since_ever, tick_end, ticks
+from pipelines.features.rolling import TICK, all_so_far, clipped, last_hours, mean, tick_end, ticks
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID
@@ -67,7 +67,7 @@ def origin_delays(flights: DataFrame) -> DataFrame:
 
     names = ("departed", "cancelled", "delay", "late", "waiting", "since")
     sums = {name: F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in names}
-    hour, day, ever = back(["origin"], 1), back(["origin"], 24), since_ever(["origin"])
+    hour, day, ever = last_hours(["origin"], 1), last_hours(["origin"], 24), all_so_far(["origin"])
     overdue = F.sum("waiting").over(ever)
     return ticks(_departure_events(flights), keys=["origin"], known_at="known_at", sums=sums).select(
         "origin", RECORD_ID, tick_end().alias("event_timestamp"),
@@ -106,7 +106,7 @@ def _departure_events(flights: DataFrame) -> DataFrame:
 @gold_asset(contract("gold/carrier_delays"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def carrier_delays(flights: DataFrame) -> DataFrame:
     """Recent arrival delays of a carrier's flights from New York."""
-    week = back(["carrier"], 168)
+    week = last_hours(["carrier"], 168)
     return _arrival_delays(flights, "carrier", {"arr_late_share_7d": mean("late", "arrived", week)})
 
 
@@ -172,7 +172,8 @@ def _arrival_delays(flights: DataFrame, key: str, more: dict[str, Column]) -> Da
     sums = {"arrived": F.lit(1.0), "delay": _clipped_arrival(), "late": late}
     flown = flights.where(F.col("status") == "flown")
     means = {
-        f"arr_delay_mean_{name}": mean("delay", "arrived", back([key], hours)) for name, hours in HOURS_BACK.items()
+        f"arr_delay_mean_{name}": mean("delay", "arrived", last_hours([key], hours))
+        for name, hours in HOURS_BACK.items()
     }
     columns = [column.alias(name) for name, column in (means | more).items()]
     rows = ticks(flown, keys=[key], known_at="arrived_at", sums=sums)

@@ -11,7 +11,7 @@ from pipelines.governed.declaration import GovernedRun, Work, Written
 from pipelines.orchestration import event_pruning
 from pipelines.provenance import pins
 from pipelines.upkeep import maintenance, records
-from pipelines.upkeep.asset import told, written
+from pipelines.upkeep.asset import commit_metadata, written
 
 TAGS = {
     "cost_centre": "cc-1000",
@@ -35,7 +35,7 @@ def retention(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that lost rows.
     """
-    yield written(run, maintenance.retain(run.platform, told=told(run)))
+    yield written(run, maintenance.retain(run.platform, commit_metadata=commit_metadata(run)))
 
 
 @_step("compaction", after="retention")
@@ -44,7 +44,7 @@ def compaction(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that was compacted.
     """
-    yield written(run, maintenance.compact(run.platform, told=told(run)))
+    yield written(run, maintenance.compact(run.platform, commit_metadata=commit_metadata(run)))
 
 
 @_step("vacuum", after="compaction")
@@ -53,7 +53,9 @@ def vacuum(run: GovernedRun) -> Iterator[Written]:
 
     Grain: one figure row per table that lost files.
     """
-    yield written(run, maintenance.vacuum(run.platform, pins.pinned(run.platform), told=told(run)))
+    yield written(
+        run, maintenance.vacuum(run.platform, pins.pinned(run.platform), commit_metadata=commit_metadata(run))
+    )
 
 
 @_step("pruning", after="vacuum")

@@ -1,4 +1,4 @@
-"""YAML documents, the pods in them, and what is found wrong with them."""
+"""YAML documents, the pods in them, and the errors that checks report about them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from typing import Any, Literal
 
 import yaml
 
-#: A source gets its common labels from kustomize, a finished object must carry them, a patch is only part of an object.
+#: A source gets its common labels from kustomize, a finished object must have them, a patch is only part of an object.
 Stage = Literal["source", "finished", "patch"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, and what would be right."""
+    """One error.
+
+    Attributes:
+        file: The file, as messages name it.
+        document: Kind and name of the object: `Service/webserver`.
+        path: The dotted path of the field in the document.
+        observed: The value there.
+        allowed: The values that are allowed there.
+    """
 
     file: str
     document: str
@@ -28,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document and the file that it stands in."""
+    """One YAML document, and the file that contains it."""
 
     file: str
     body: Mapping[str, Any]
@@ -43,12 +51,13 @@ class Document:
         return str(get(self.body, "metadata.name") or "")
 
     def finding(self, path: str, observed: object, allowed: object) -> Finding:
+        """The error that a field of this document has a value that is not allowed."""
         return Finding(self.file, f"{self.kind}/{self.name}".rstrip("/"), path, str(observed), str(allowed))
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod template, its path in the document, and the labels that its pods carry."""
+    """A pod template, its path in the document, and the labels of its pods."""
 
     document: Document
     path: str
@@ -61,23 +70,23 @@ class Pod:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: plain YAML lets the second one win, unseen."""
+    """A YAML loader for which a repeated key is an error; PyYAML's own loader silently keeps the second value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)
         if len(mapping) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a key is repeated", node.start_mark)
         return mapping
 
 
 def parse(file: str, text: str, stage: Stage = "source") -> list[Document]:
-    """The documents of a YAML text; empty ones are left out.
+    """The documents of a YAML text, without empty ones.
 
     Raises:
-        yaml.YAMLError: if it is not YAML, or a key stands twice.
+        yaml.YAMLError: if the text is not YAML, or a key is repeated.
     """
     loader = _UniqueKeys(text)
-    loader.name = file  # errors name it, with the line
+    loader.name = file  # for the messages of errors
     documents = []
     while loader.check_data():
         if body := loader.get_data():
@@ -86,7 +95,7 @@ def parse(file: str, text: str, stage: Stage = "source") -> list[Document]:
 
 
 def get(body: Any, path: str) -> Any:
-    """The value at a dotted path, or None where the path leads nowhere."""
+    """The value at a dotted path; None if there is no such path."""
     for part in path.split("."):
         if not isinstance(body, Mapping):
             return None
@@ -95,7 +104,7 @@ def get(body: Any, path: str) -> Any:
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping below a node, with its dotted path."""
+    """Yields every mapping in a node, the node included, with its dotted path."""
     if isinstance(node, Mapping):
         yield path, node
     items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
@@ -104,10 +113,10 @@ def walk(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def pods(document: Document) -> Iterator[Pod]:
-    """Every pod template of a document, wherever its kind keeps them."""
+    """Yields every pod template of a document, at any depth."""
     for path, node in walk(document.body):
         if isinstance(get(node, "spec.containers"), list):
             labels = dict(get(node, "metadata.labels") or {})
             if document.kind == "RayCluster":
-                labels["ray.io/cluster"] = document.name  # KubeRay adds it
+                labels["ray.io/cluster"] = document.name  # KubeRay adds this label
             yield Pod(document, path, node, labels)

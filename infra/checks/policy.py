@@ -1,4 +1,4 @@
-"""House policy: what a manifest may say although Kubernetes would take more."""
+"""The platform's policy for manifests, which allows less than Kubernetes does."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ COMMON_LABELS = (
 
 Rules = Mapping[str, tuple[Any, ...]]
 
-# Path -> the values that are allowed there; None stands for an absent field.
+#: The allowed values of a field, by its path in a pod's spec, a container or an object; None means an absent field.
 POD: Rules = {
     "securityContext.runAsNonRoot": (True,),
     "securityContext.seccompProfile.type": ("RuntimeDefault",),
     "automountServiceAccountToken": (False, True),
-    # Links are variables named after Services: MLFLOW_PORT is an option of MLflow's, and GOLDPATH_* must be a setting.
+    # Service links are variables named after Services, such as MLFLOW_PORT, which MLflow takes for its own option; and
+    # a GOLDPATH_ variable that is not a setting is an error.
     "enableServiceLinks": (False,),
     "hostNetwork": (None, False),
     "hostPID": (None, False),
@@ -53,20 +54,20 @@ SECRET = re.compile(r"(PASSWORD|TOKEN|SECRET|API_KEY|ACCESS_KEY|AUTH)$")
 
 
 def policy_findings(document: Document) -> Iterator[Finding]:
-    """What house policy says of one object and of the pods in it."""
+    """Yields an error for each field of one object, or of a pod in it, with a value that the policy does not allow."""
     yield from _rules(document, "", document.body, KINDS.get(document.kind, {}))
     if document.kind.startswith("ClusterRole"):
         yield document.finding("kind", document.kind, "rights within the namespace: Role and RoleBinding")
     for field in ("data", "stringData") if document.kind == "Secret" else ():
         for key in (key for key, value in (document.body.get(field) or {}).items() if value):
-            yield document.finding(f"{field}.{key}", "a value", "an empty string, as values stay out of the repository")
+            yield document.finding(f"{field}.{key}", "a value", "an empty string: no secret belongs in the repository")
     for path, node in walk(document.body):
         if "hostPath" in node:
             yield document.finding(f"{path}.hostPath", node["hostPath"], "a PersistentVolumeClaim or an emptyDir")
         for field in ("apiGroups", "resources", "verbs") if document.kind == "Role" else ():
             if "*" in node.get(field, ()):
-                yield document.finding(f"{path}.{field}", "*", "names, one by one")
-    if options := get(document.body, "spec.autoscalerOptions"):  # KubeRay makes a container of them
+                yield document.finding(f"{path}.{field}", "*", "a list of names")
+    if options := get(document.body, "spec.autoscalerOptions"):  # KubeRay creates a container from them
         yield from _rules(document, "spec.autoscalerOptions.", options, CONTAINER)
         yield from _quantities(document, "spec.autoscalerOptions.", options)
     for pod in pods(document):
@@ -77,10 +78,10 @@ def policy_findings(document: Document) -> Iterator[Finding]:
 
 
 def label_findings(document: Document, values: Mapping[str, str]) -> Iterator[Finding]:
-    """Do an object and its pods carry the common labels, with these values?"""
-    carried = [("metadata.labels", get(document.body, "metadata.labels") or {})]
-    carried += [(f"{pod.path}.metadata.labels", pod.labels) for pod in pods(document)]
-    for path, labels in carried:
+    """Yields an error for each common label that an object or one of its pods lacks, or has with another value."""
+    labelled = [("metadata.labels", get(document.body, "metadata.labels") or {})]
+    labelled += [(f"{pod.path}.metadata.labels", pod.labels) for pod in pods(document)]
+    for path, labels in labelled:
         for label in (label for label in COMMON_LABELS if not labels.get(label) or labels[label] != values.get(label)):
             yield document.finding(f"{path}.{label}", labels.get(label), values.get(label, "a value"))
 
@@ -88,8 +89,8 @@ def label_findings(document: Document, values: Mapping[str, str]) -> Iterator[Fi
 def _rules(document: Document, path: str, body: Any, rules: Rules) -> Iterator[Finding]:
     for rule, allowed in rules.items():
         if (value := get(body, rule)) not in allowed:
-            words = ["absent" if choice is None else str(choice) for choice in allowed]
-            yield document.finding(f"{path}{rule}", value, " or ".join(words))
+            choices = ["absent" if choice is None else str(choice) for choice in allowed]
+            yield document.finding(f"{path}{rule}", value, " or ".join(choices))
 
 
 def _container(pod: Pod, kind: str, container: Mapping[str, Any]) -> Iterator[Finding]:
@@ -98,7 +99,7 @@ def _container(pod: Pod, kind: str, container: Mapping[str, Any]) -> Iterator[Fi
     yield from _quantities(document, path, container)
     image = container.get("image")
     if not IMAGE.fullmatch(str(image)):
-        yield document.finding(f"{path}image", image, "a tag that is not latest, or a digest")
+        yield document.finding(f"{path}image", image, "a tag other than latest, or a digest")
     long_lived = kind == "containers" and document.kind != "Job"
     if long_lived and not (container.get("readinessProbe") or container.get("livenessProbe")):
         yield document.finding(f"{path}readinessProbe", None, "a readinessProbe or a livenessProbe")
@@ -111,6 +112,6 @@ def _container(pod: Pod, kind: str, container: Mapping[str, Any]) -> Iterator[Fi
 
 
 def _quantities(document: Document, path: str, container: Mapping[str, Any]) -> Iterator[Finding]:
-    for which in QUANTITIES:
-        if not QUANTITY.fullmatch(str(value := get(container, f"resources.{which}"))):
-            yield document.finding(f"{path}resources.{which}", value, "a quantity, such as 500m or 2Gi")
+    for name in QUANTITIES:
+        if not QUANTITY.fullmatch(str(value := get(container, f"resources.{name}"))):
+            yield document.finding(f"{path}resources.{name}", value, "a quantity, such as 500m or 2Gi")

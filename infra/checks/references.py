@@ -1,4 +1,4 @@
-"""Does every name stand for something? Objects, keys, ports and selectors, across all documents."""
+"""Checks references across all documents: named objects, keys of Secrets and ConfigMaps, accounts, and selectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.checks.documents import Document, Finding, Pod, get, pods, walk
 
-# A field that names another object -> where in it the name stands, and the kind of that object.
+#: Fields that name another object, with the attribute that holds the name and the kind of the object.
 FIELDS = {
     "configMapRef": ("name", "ConfigMap"),
     "configMapKeyRef": ("name", "ConfigMap"),
@@ -19,12 +19,12 @@ FIELDS = {
     "persistentVolumeClaim": ("claimName", "PersistentVolumeClaim"),
     "roleRef": ("name", "Role"),
 }
-#: Kubernetes puts it into every namespace.
+#: Kubernetes creates this ConfigMap in every namespace.
 ROOT_CA = Document("", {"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}})
 
 
 def reference_findings(documents: Sequence[Document]) -> Iterator[Finding]:
-    """Names in whole documents (not in patches) that no other document stands for."""
+    """Yields an error for each reference to an object that no document (patches excepted) defines."""
     index = {(d.kind, d.name): d for d in [*documents, ROOT_CA] if d.stage != "patch"}
     every_pod = [pod for document in documents for pod in pods(document)]
     bindings = [document for document in documents if document.kind == "RoleBinding"]
@@ -41,12 +41,13 @@ def reference_findings(documents: Sequence[Document]) -> Iterator[Finding]:
                 yield document.finding(f"{pod.path}.spec.serviceAccountName", account, _names(index, "ServiceAccount"))
             if pod.spec.get("automountServiceAccountToken") and account not in trusted:
                 at = f"{pod.path}.spec.automountServiceAccountToken"
-                yield document.finding(at, True, f"False, as no RoleBinding gives {account} anything to do")
+                yield document.finding(at, True, f"False, as no RoleBinding gives {account} any rights")
 
 
 def _objects(
     document: Document, path: str, node: Mapping[str, Any], index: Mapping[tuple[str, str], Document]
 ) -> Iterator[Finding]:
+    """Yields an error for each object or key that a mapping names and that does not exist."""
     for field, (attribute, kind) in FIELDS.items():
         if name := get(node, f"{field}.{attribute}"):
             if (kind, name) not in index:
@@ -61,15 +62,17 @@ def _objects(
 def _selector(
     document: Document, path: str, selector: Mapping[str, Any], every_pod: Sequence[Pod]
 ) -> Iterator[Finding]:
+    """Yields an error for each label value of a selector that no pod has."""
     plain = {} if {"matchLabels", "matchExpressions"} & set(selector) else selector
-    wanted = list((selector.get("matchLabels") or plain).items())
+    labels = list((selector.get("matchLabels") or plain).items())
     terms = selector.get("matchExpressions", ())
-    wanted += [(term["key"], value) for term in terms for value in term.get("values", ())]
-    for key, value in wanted:
+    labels += [(term["key"], value) for term in terms for value in term.get("values", ())]
+    for key, value in labels:
         if not any(pod.labels.get(key) == value for pod in every_pod):
-            seen = sorted({pod.labels[key] for pod in every_pod if key in pod.labels})
-            yield document.finding(path, f"{key}={value} selects no pod", ", ".join(seen))
+            values = sorted({pod.labels[key] for pod in every_pod if key in pod.labels})
+            yield document.finding(path, f"{key}={value} selects no pod", ", ".join(values))
 
 
 def _names(index: Mapping[tuple[str, str], Document], kind: str) -> str:
+    """The names of all objects of a kind, for a message."""
     return ", ".join(sorted(name for other, name in index if other == kind)) or f"none, as there is no {kind}"

@@ -1,7 +1,8 @@
-"""Is each document what the API server would take? By JSON schema, strictly: an unknown field is an error.
+"""Checks documents against strict JSON schemas, in which an unknown field is an error.
 
-Core kinds: the schemas that `kubernetes-validate` carries, generated from Kubernetes' OpenAPI. RayCluster and
-Kustomization, which it lacks: `infra/schemas`; pod templates and other core types in them are Kubernetes' own.
+The schemas of core kinds are those of the package `kubernetes-validate`, generated from Kubernetes' OpenAPI
+specification. It has none for RayCluster and Kustomization: these are in `infra/schemas`, and refer to the package's
+schemas for pod templates and other core types.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ OWN = Path(__file__).resolve().parent.parent / "schemas"
 
 
 def schema_findings(document: Document) -> Iterator[Finding]:
-    """What the schema of the document's kind says; a patch may leave out what is required."""
+    """Yields the errors of a document by the schema of its kind; a patch may lack required fields."""
     api_version = str(document.body.get("apiVersion"))
     validator = _validator(document.kind, api_version)
     if validator is None:
-        seen = f"{api_version} {document.kind}"
-        yield document.finding("kind", seen, f"a kind of Kubernetes {KUBERNETES} or of infra/schemas")
+        observed = f"{api_version} {document.kind}"
+        yield document.finding("kind", observed, f"a kind of Kubernetes {KUBERNETES} or of infra/schemas")
         return
     for error in validator.iter_errors(document.body):
         if document.stage == "patch" and error.validator == "required":
@@ -44,7 +45,7 @@ def schema_findings(document: Document) -> Iterator[Finding]:
 @functools.cache
 def _validator(kind: str, api_version: str) -> Validator | None:
     own = OWN / f"{kind.lower()}.json"
-    # kubernetes-validate's file names: "apps/v1" is apps-v1, "rbac.authorization.k8s.io/v1" is rbac-v1.
+    # In kubernetes-validate's file names, apps/v1 is apps-v1, and rbac.authorization.k8s.io/v1 is rbac-v1.
     group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
     schema = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else _bundled(f"{kind.lower()}-{group}.json")
     if schema is None:

@@ -105,13 +105,7 @@ class Lakehouse(Catalog, ABC):
         repartitioned.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return staged(folder, df, tuple(partition_by))
 
-    def stage_arrow(
-        self,
-        table: TableId,
-        parts: Iterable[Part],
-        *,
-        schema: pa.Schema,
-    ) -> Staged:
+    def stage_arrow(self, table: TableId, parts: Iterable[Part], *, schema: pa.Schema) -> Staged:
         """Stages the rows of parts as they come; a part that raises LandingError is left out as a whole.
 
         Args:

@@ -21,7 +21,7 @@ from sqlglot.tokens import Token, TokenType
 _IDENTIFIER_PART = re.compile(r"`((?:[^`]|``)*)`|([^.`]+)")
 #: Functions that Spark gives a unit as the first of three arguments: `timestampdiff(HOUR, a, b)`.
 _UNIT_FIRST = frozenset("date_add date_diff dateadd datediff timestampadd timestampdiff".split())
-#: Names that are functions without parentheses to Sail; to Spark only if no column has the name.
+#: Names without parentheses that are always functions in Sail, but in Spark only if no column has the name.
 _BARE_FUNCTIONS = frozenset(["current_date", "current_timestamp", "current_user"])
 _UNITS = frozenset("year quarter month week day dayofyear hour minute second millisecond microsecond".split())
 _QUANTIFIERS = (TokenType.ALL, TokenType.DISTINCT)
@@ -53,8 +53,8 @@ class _ExpressionParser(SparkParser):
     """Spark's grammar of expressions. Every ordinary function call keeps its name and its arguments.
 
     sqlglot's own parser rewrites the functions that it knows, and reads some columns as keywords on the way: the `a`
-    of `date_trunc(a, b)`, the `leading` of `trim(leading)`. Of the calls with a syntax of their own, this one parses
-    those that sqlglot reads without such a loss; `substring(a FROM b)` and `trim(BOTH a FROM b)` are none of them.
+    of `date_trunc(a, b)`, the `leading` of `trim(leading)`. Of the calls with a syntax of their own, this parser knows
+    those that sqlglot reads exactly. `substring(a FROM b)` and `trim(BOTH a FROM b)` do not parse here.
     """
 
     FUNCTIONS: ClassVar[dict[str, Callable]] = {}
@@ -105,9 +105,9 @@ def _literal(_: exp.Expr) -> Any:
 
 
 def _operator(node: exp.Expr) -> Any:
-    """A call with the operands of the operator and of the operators in it.
+    """A call with the operands of an operator and of the operators nested in it.
 
-    It goes down without recursion, since a text may chain thousands of operators.
+    It does not recurse, since a text may chain thousands of operators.
     """
     operands: list[Any] = []
     unread = [node]
@@ -161,7 +161,7 @@ def _alias(alias: exp.Alias | exp.Aliases) -> Any:
     names = [alias.args["alias"]] if isinstance(alias, exp.Alias) else alias.expressions
     if not all(isinstance(name, exp.Identifier) for name in names):
         raise _Refused
-    # Only a generator has several names; in `cube (a)` sqlglot sees a column and its alias.
+    # Only a call of a generator has several names; sqlglot also reads `cube (a)` as a column with an alias.
     if isinstance(alias, exp.Aliases) and not isinstance(alias.this, exp.Anonymous):
         raise _Refused
     return _expression(alias={"expr": _message(alias.this), "name": [name.name for name in names]})
@@ -169,7 +169,7 @@ def _alias(alias: exp.Alias | exp.Aliases) -> Any:
 
 def _function(function: exp.Anonymous) -> Any:
     name, arguments = function.name, function.expressions
-    if name.casefold() == "identifier":  # its text is the name of a column
+    if name.casefold() == "identifier":  # its argument is the text of a name
         raise _Refused
     is_distinct = len(arguments) == 1 and isinstance(arguments[0], exp.Distinct)
     if is_distinct:
@@ -186,7 +186,7 @@ def _is_unit(argument: exp.Expr) -> bool:
 
 
 def _only(name: str) -> Callable[[Any], Any]:
-    """Writes an operation on one operand, whose other arguments are keywords: a type, a part of a date."""
+    """Writes an operation on one operand; its other arguments are keywords: a type, a part of a date."""
 
     def write(node: exp.Expr) -> Any:
         keywords = [part for part in node.iter_expressions() if part is not node.args[name]]
@@ -198,7 +198,7 @@ def _only(name: str) -> Callable[[Any], Any]:
 
 
 def _interval(interval: exp.Interval) -> Any:
-    """A constant. In `interval - 1` sqlglot sees one without a unit; to Spark it is a column less one."""
+    """A constant. sqlglot also reads `interval - 1` as one, without a unit; to Spark, it is a column minus one."""
     number = interval.this
     if not isinstance(number, exp.Literal):
         raise _Refused
@@ -208,16 +208,18 @@ def _interval(interval: exp.Interval) -> Any:
 
 
 def _filtered(aggregate: exp.Filter) -> Any:
-    """What FILTER tests decides the value of the aggregate, as one more argument."""
+    """An aggregate with FILTER: the condition decides its value, as one more argument would."""
     return _with_arguments(_message(aggregate.this), [aggregate.expression.this])
 
 
 def _ordered_set(aggregate: exp.WithinGroup) -> Any:
-    """What WITHIN GROUP sorts by is one more argument of the aggregate."""
+    """An aggregate with WITHIN GROUP: the sort keys decide its value, as more arguments would."""
     return _with_arguments(_message(aggregate.this), _sort_keys(aggregate.expression))
 
 
 def _with_arguments(call: Any, arguments: Sequence[exp.Expr]) -> Any:
+    if not call.HasField("unresolved_function"):
+        raise _Refused
     call.unresolved_function.arguments.extend(_message(argument) for argument in arguments)
     return call
 
@@ -231,7 +233,7 @@ def _sort_keys(order: exp.Order | None) -> list[exp.Expr]:
 
 
 def _window(window: exp.Window) -> Any:
-    """A window function with its partition and order; a frame has no columns, a named window is not known here."""
+    """A window function with its partition and order. The definition of a named window stands outside the text."""
     frame = window.args.get("spec")
     if window.args.get("alias") or window.args.get("first") is not None or (frame and frame.find(exp.Column)):
         raise _Refused

@@ -56,7 +56,7 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch) -> tuple[int, int]:
     house, contract = run.platform.lakehouse, edge.contract
     table = contract.table
     size = sum(delivery.bytes for delivery in batch.deliveries)
-    run.reads(Dataset(f"landing/{table.domain}/{table.table}", batch.ingest_id, contract.owner, bytes=size))
+    run.record_input(Dataset(f"landing/{table.domain}/{table.table}", batch.ingest_id, contract.owner, bytes=size))
     left_out: list[Delivery] = []
 
     def part(delivery: Delivery) -> Part:

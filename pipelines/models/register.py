@@ -60,7 +60,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
         "gate": reason,
         "mlflow_run": challenger.run_id,
     }
-    run.reads(Dataset(training_asset, mlflow_run))
+    run.record_input(Dataset(training_asset, mlflow_run))
     dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)
     return Written(dataset, metadata, check)
 

@@ -36,6 +36,6 @@ def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, Registere
             next_step="materialize the registered model; its gate check says what it lacks",
         )
     url = deploy(settings, champion, registry.download(champion))
-    run.reads(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
+    run.record_input(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
     metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
     return Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)

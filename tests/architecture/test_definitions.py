@@ -1,4 +1,4 @@
-"""What loads: every asset is governed, described and owned; what is not does not load, and says why."""
+"""The code location loads only governed assets with description, owner and tags; all others are errors that name them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pipelines.policy.rules import DATA_CLASSES
 from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import TAGS, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import TAGS, text
 
 LOAD_CPU_SECONDS = 3.0
 EXECUTABLE = [asset for asset in governed_assets(asset_modules()) if isinstance(asset, dg.AssetsDefinition)]
@@ -41,14 +41,16 @@ def fresh_key() -> tuple[str, ...]:
     return ("ops", "declared", f"asset_{next(_names)}")
 
 
-def declare(key: tuple[str, ...] | None = None, **more: Any) -> dg.AssetsDefinition:
+def declare(key: tuple[str, ...] | None = None, **options: Any) -> dg.AssetsDefinition:
+    """A governed asset with valid options, but for those given here; `doc` is its docstring."""
+
     def work(run: GovernedRun) -> Iterator[Written]:
-        """Writes nothing worth keeping. Grain: none."""
+        """Writes nothing. Grain: none."""
         yield Written(Dataset(run.declaration.name, "1"))
 
-    work.__doc__ = more.pop("doc", work.__doc__)
-    values: dict[str, Any] = {"kind": "ops", "owner": "toy-data", "tags": TAGS, "kinds": ("json",)} | more
-    return governed_asset(key=key or fresh_key(), **values)(work)
+    work.__doc__ = options.pop("doc", work.__doc__)
+    valid: dict[str, Any] = {"kind": "ops", "owner": "toy-data", "tags": TAGS, "kinds": ("json",)}
+    return governed_asset(key=key or fresh_key(), **(valid | options))(work)
 
 
 def test_an_asset_without_owner_does_not_load() -> None:
@@ -64,11 +66,11 @@ def test_an_asset_without_a_cost_tag_does_not_load(tag: str) -> None:
         declare(key, tags={name: value for name, value in TAGS.items() if name != tag})
 
 
-@pytest.mark.parametrize("words", ["", "   ", None])
-def test_an_asset_without_a_description_does_not_load(words: str | None) -> None:
+@pytest.mark.parametrize("description", ["", "   ", None])
+def test_an_asset_without_a_description_does_not_load(description: str | None) -> None:
     key = fresh_key()
     with pytest.raises(DefinitionError, match=f"asset {'/'.join(key)}: it has no description"):
-        declare(key, doc=words)
+        declare(key, doc=description)
 
 
 def test_an_asset_that_is_declared_twice_does_not_load() -> None:
@@ -79,7 +81,7 @@ def test_an_asset_that_is_declared_twice_does_not_load() -> None:
         governed_assets([module_with(declare(key), declare(key))])
 
 
-def test_an_asset_that_was_refused_does_not_load_by_another_way() -> None:
+def test_a_governed_asset_that_was_given_another_key_does_not_load() -> None:
     first, second = fresh_key(), fresh_key()
     asset = declare(first)
     renamed = asset.with_attributes(asset_key_replacements={dg.AssetKey(list(first)): dg.AssetKey(list(second))})
@@ -88,6 +90,7 @@ def test_an_asset_that_was_refused_does_not_load_by_another_way() -> None:
 
 
 def module_with(*assets: object) -> ModuleType:
+    """A module whose variables `thing_0`, `thing_1`, … are these objects."""
     module = ModuleType("assets.toys.made_by_hand")
     for number, asset in enumerate(assets):
         setattr(module, f"thing_{number}", asset)
@@ -105,18 +108,18 @@ def plain_multi() -> None:
 
 
 @pytest.mark.parametrize("asset", [plain, plain_multi])
-def test_an_asset_that_none_of_our_decorators_made_does_not_load(asset: dg.AssetsDefinition) -> None:
+def test_an_asset_that_was_not_made_by_a_decorator_of_goldpath_does_not_load(asset: dg.AssetsDefinition) -> None:
     name = asset.key.to_user_string()
     with pytest.raises(DefinitionError, match=rf"asset {name} \(assets\.toys\.made_by_hand\.thing_1\).*governed_asset"):
         governed_assets([module_with(declare(), asset)])
 
 
-def test_governed_assets_and_what_others_own_load() -> None:
-    asset, others = declare(), [dg.AssetSpec(["landing", "toys", "parts"])]
-    assert governed_assets([module_with(asset, asset, others, "text", [])]) == [asset, *others]
+def test_governed_assets_and_specs_of_external_assets_load() -> None:
+    asset, external = declare(), [dg.AssetSpec(["landing", "toys", "parts"])]
+    assert governed_assets([module_with(asset, asset, external, "text", [])]) == [asset, *external]
 
 
-def test_the_external_assets_are_the_five_sources_and_the_pushed_one() -> None:
+def test_the_external_assets_are_the_five_sources_and_the_pushed_source() -> None:
     graph = defs.resolve_asset_graph()
     external = {key.to_user_string() for key in graph.external_asset_keys}
     sources = ("flights", "weather", "planes", "airports", "airlines", "movements")
@@ -125,7 +128,7 @@ def test_the_external_assets_are_the_five_sources_and_the_pushed_one() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(SPECS))
-def test_every_asset_says_what_it_is(key: str) -> None:
+def test_every_asset_has_owner_description_grain_group_kinds_and_tags(key: str) -> None:
     spec = SPECS[key]
     assert [owner.startswith("team:") and len(owner) > 5 for owner in spec.owners] == [True]
     assert "Grain: " in (spec.description or "")
@@ -136,17 +139,17 @@ def test_every_asset_says_what_it_is(key: str) -> None:
     assert spec.tags["data_class"] in DATA_CLASSES
 
 
-def test_every_table_of_a_contract_is_an_asset_and_has_its_check() -> None:
+def test_every_table_with_a_contract_is_an_asset_with_a_blocking_check() -> None:
     graph = defs.resolve_asset_graph()
     tables = {dg.AssetKey(table.key) for table in all_contracts()}
     assert tables <= graph.executable_asset_keys
-    checked = {key.asset_key for key in graph.asset_check_keys if key.name == "contract"}
-    assert checked == {key for key in tables if key.path[0] in ("silver", "gold")}
-    for key in checked:
+    checked_tables = {key.asset_key for key in graph.asset_check_keys if key.name == "contract"}
+    assert checked_tables == {key for key in tables if key.path[0] in ("silver", "gold")}
+    for key in checked_tables:
         assert all(graph.get(check).blocking for check in graph.asset_check_keys if check.asset_key == key)
 
 
-def test_a_silver_table_has_a_quarantine_beside_it_with_the_same_days() -> None:
+def test_every_silver_table_has_a_quarantine_with_the_same_partitions() -> None:
     graph = defs.resolve_asset_graph()
     silver = {key.path[2] for key in graph.executable_asset_keys if key.path[0] == "silver"}
     quarantine = {key.path[2] for key in graph.executable_asset_keys if key.path[0] == "quarantine"}
@@ -155,13 +158,13 @@ def test_a_silver_table_has_a_quarantine_beside_it_with_the_same_days() -> None:
     assert daily == {(zone, name) for zone in ("bronze", "silver", "quarantine") for name in ("flights", "weather")}
 
 
-def test_every_dependency_is_an_asset_or_one_of_the_sources() -> None:
+def test_every_dependency_is_an_asset_or_an_external_asset() -> None:
     graph = defs.resolve_asset_graph()
     parents = {parent for key in graph.executable_asset_keys for parent in graph.get(key).parent_keys}
     assert parents <= graph.executable_asset_keys | graph.external_asset_keys
 
 
-def test_jobs_and_schedules_resolve_and_nothing_runs_by_itself() -> None:
+def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= {
         "ingest",
@@ -177,23 +180,23 @@ def test_jobs_and_schedules_resolve_and_nothing_runs_by_itself() -> None:
 
 @pytest.fixture
 def restricted(tmp_path: Path) -> Platform:
-    """A platform with one confidential table that is published."""
+    """A platform with one published table, which is confidential."""
     table = TableId("silver", "toys", "parts")
-    contract = toys.contract(tmp_path, str(table), [text("part")], tags={"data_class": "confidential"})
+    contract = toy_contracts.contract(tmp_path, str(table), [text("part")], tags={"data_class": "confidential"})
     platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {table: contract})
     platform.lakehouse.record(table, pa.table({"part": ["brick"]}))
     return platform
 
 
 def outcome(platform: Platform, asset: dg.AssetsDefinition) -> tuple[list[dict[str, Any]], list[str]]:
-    """The lineage events of an asset, and the status of its cost rows."""
+    """The lineage events of an asset, and the statuses of its cost rows."""
     name = asset.key.to_user_string()
     events = [event for event in platform.lineage.events() if event["job"]["name"] == name]
     rows = platform.lakehouse.snapshot(COSTS).arrow().to_pylist()
     return events, [row["x_status"] for row in rows if row["ResourceId"] == name]
 
 
-def test_a_derived_asset_of_a_lower_data_class_is_refused_and_leaves_event_and_cost(
+def test_a_derived_asset_of_a_lower_data_class_fails_with_a_lineage_event_and_a_cost(
     restricted: Platform, materialize: Materialize
 ) -> None:
     asset = declare(inputs={"parts": "silver/toys/parts"}, tags=TAGS | {"data_class": "internal"})
@@ -217,28 +220,32 @@ def test_a_derived_asset_of_the_same_or_a_higher_data_class_runs(
 
 
 MEASURE = "import time, pipelines.definitions, sys; print(time.process_time()); print(*sys.modules)"
+Load = tuple[float, set[str]]
 
 
 @pytest.fixture(scope="module")
-def loaded() -> list[tuple[float, set[str]]]:
-    """CPU seconds and modules of fresh processes that loaded the code location, the last two with warm bytecode."""
+def loads() -> list[Load]:
+    """CPU seconds and imported modules of three new processes that load the code location.
+
+    The second and third one find the bytecode that the first one compiled.
+    """
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    found = []
+    loads = []
     for _ in range(3):
-        printed = subprocess.run(
+        lines = subprocess.run(
             [sys.executable, "-c", MEASURE], cwd=PROJECT, env=variables,
             check=True, capture_output=True, text=True,
         ).stdout.splitlines()  # fmt: skip
-        found.append((float(printed[0]), set(printed[1].split())))
-    return found
+        loads.append((float(lines[0]), set(lines[1].split())))
+    return loads
 
 
-def test_the_code_location_loads_in_less_than_three_seconds(loaded: list[tuple[float, set[str]]]) -> None:
-    assert min(seconds for seconds, _ in loaded[1:]) < LOAD_CPU_SECONDS
+def test_the_code_location_loads_in_less_than_three_seconds(loads: list[Load]) -> None:
+    assert min(seconds for seconds, _ in loads[1:]) < LOAD_CPU_SECONDS
 
 
 @pytest.mark.parametrize(
     "library", ["ray", "torch", "pyspark", "feast", "mlflow", "great_expectations", "pandas", "sklearn", "deltalake"]
 )
-def test_loading_the_code_location_loads_no_heavy_library(loaded: list[tuple[float, set[str]]], library: str) -> None:
-    assert library not in loaded[-1][1]
+def test_the_code_location_imports_no_heavy_library(loads: list[Load], library: str) -> None:
+    assert library not in loads[-1][1]

@@ -1,4 +1,4 @@
-"""The documents name what is there."""
+"""The documents name only tests and files that exist."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from pipelines.settings import PROJECT
+
 DOCUMENTS = [
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "bench/README.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+    PROJECT / "README.md",
+    PROJECT / "CONTRIBUTING.md",
+    PROJECT / "bench/README.md",
 ]
 
 
-def test_each_test_that_the_ingestion_table_names_is_there() -> None:
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/ingestion.md").read_text(encoding="utf-8"))
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
-    there = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
+def test_every_test_that_the_ingestion_document_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", (PROJECT / "docs/ingestion.md").read_text(encoding="utf-8"))
+    sources = [path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("test_*.py")]
+    existing = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
     assert len(named) > 60
-    assert sorted(set(named) - there) == []
+    assert sorted(set(named) - existing) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
+def test_every_link_of_a_document_to_a_file_leads_to_an_existing_file(document: Path) -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []

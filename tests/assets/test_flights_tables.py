@@ -20,7 +20,7 @@ from pipelines.governed.platform import Platform
 from pipelines.landing.delivery import Delivery
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines.roads import contract_check
+from tests.pipelines.toy_pipeline import contract_check
 
 LISTS = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
 DAYS = [bronze.flights, bronze.weather, silver.flights, silver.weather]

@@ -50,7 +50,9 @@ def test_each_version_is_rebuilt_with_the_same_content(
     platform, versions = grown
     digests = []
     for at in versions:
-        rebuilt = rebuild.rebuild(platform, rebuild.of_version(platform, at), output=tmp_path / "again.parquet")
+        rebuilt = rebuild.rebuild(
+            platform, rebuild.request_for_version(platform, at), output=tmp_path / "again.parquet"
+        )
         assert (rebuilt.same_content, rebuilt.rows) == (True, platform.lakehouse.snapshot(at).rows)
         assert content_digest(pq.read_table(tmp_path / "again.parquet")) == rebuilt.digest
         digests.append(rebuilt.digest)
@@ -59,15 +61,15 @@ def test_each_version_is_rebuilt_with_the_same_content(
 
 def test_the_recorded_inputs_of_an_older_version_are_older_versions(grown: tuple[Platform, list[TableVersion]]) -> None:
     platform, versions = grown
-    first, last = (rebuild.of_version(platform, at).inputs for at in (versions[0], versions[-1]))
+    first, last = (rebuild.request_for_version(platform, at).inputs for at in (versions[0], versions[-1]))
     assert set(first) == {"departures"} | set(features.FEATURE_TABLES)
     assert all(first[name].version < last[name].version for name in first)
 
 
 def test_a_pinned_version_is_rebuilt_after_compaction_and_vacuum(grown: tuple[Platform, list[TableVersion]]) -> None:
     platform, versions = grown
-    request = rebuild.of_version(platform, versions[0])
+    request = rebuild.request_for_version(platform, versions[0])
     pinned = Pins(dict.fromkeys([versions[0], *request.inputs.values()], frozenset({"a model"})))
-    maintenance.compact(platform, told={})
-    assert maintenance.vacuum(platform, pinned, told={}, keep=timedelta(0))
+    maintenance.compact(platform, commit_metadata={})
+    assert maintenance.vacuum(platform, pinned, commit_metadata={}, keep=timedelta(0))
     assert rebuild.rebuild(platform, request).same_content

@@ -1,4 +1,4 @@
-"""A program for the tests: writes one file straight into landing, takes it into bronze, and says how much memory it took.
+"""A program of test_bounded_memory.py: takes one file from landing into bronze, and prints how much memory that took.
 
 Its arguments are a home folder and the kind of file: `small`, `jsonl`, `bomb` or `line`.
 """
@@ -17,22 +17,24 @@ import dagster as dg
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
+from pipelines.orchestration.runs import QUIET_LOG
 from pipelines.settings import Settings
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 
 MIB = 2**20
-#: A value that takes ten kilobytes as text and nearly nothing packed.
+#: A value that takes ten kilobytes as text, and almost nothing in compressed form.
 LONG = "x" * 10_000
 ROW = json.dumps({"part": LONG, "holes": 1, "weight": 2.5}) + "\n"
 
 
 def small(path: Path) -> int:
+    """Writes one row; like the other kinds, returns the number of rows."""
     path.write_text(ROW, encoding="utf-8")
     return 1
 
 
 def jsonl(path: Path) -> int:
-    """300 MiB of JSON lines."""
+    """Writes 300 MiB of JSON lines."""
     block, times = ROW * 1_000, 300 * MIB // (len(ROW) * 1_000)
     with path.open("w", encoding="utf-8") as file:
         for _ in range(times):
@@ -41,7 +43,7 @@ def jsonl(path: Path) -> int:
 
 
 def bomb(path: Path) -> int:
-    """About one mebibyte that unpacks to 1 GiB of CSV: many archives in one, as gzip allows."""
+    """Writes about 1 MiB that unpacks to 1 GiB of CSV: many archives after one another, as gzip allows."""
     lines = f"{LONG},1,2.5\n" * 1_000
     times = 2**30 // len(lines)
     path.write_bytes(gzip.compress(b"part,holes,weight\n") + gzip.compress(lines.encode(), 9) * times)
@@ -49,7 +51,7 @@ def bomb(path: Path) -> int:
 
 
 def line(path: Path) -> int:
-    """A line of 2 GiB, most of it a hole in its file, and a row after it."""
+    """Writes a line of 2 GiB, most of it a hole in the file, and a row after it."""
     with path.open("wb") as file:
         file.write(b'{"part": "')
         file.truncate(2 * 2**30)
@@ -60,30 +62,27 @@ def line(path: Path) -> int:
 
 def main(home: Path, kind: str) -> None:
     home.mkdir(parents=True)
-    columns = [toys.text(name) for name in ("part", "holes", "weight")]
-    contract = toys.contract(home, "bronze/toys/huge", columns, format="csv" if kind == "bomb" else "jsonl")
+    columns = [toy_contracts.text(name) for name in ("part", "holes", "weight")]
+    contract = toy_contracts.contract(home, "bronze/toys/huge", columns, format="csv" if kind == "bomb" else "jsonl")
     platform = Platform(Settings(home=home, profile="test"), lambda: {contract.table: contract})
     folder = home / "landing" / "toys" / "huge" / "dt=2013-01-01"
     folder.mkdir(parents=True)
     path = folder / "huge"
     rows = {"small": small, "jsonl": jsonl, "bomb": bomb, "line": line}[kind](path)
-    found: dict[str, Any] = {"landed": path.stat().st_size, "rows": rows}
+    report: dict[str, Any] = {"landed_bytes": path.stat().st_size, "rows": rows}
     dg.materialize(
         [bronze_asset(contract)],
         resources={PLATFORM: dg.ResourceDefinition.hardcoded_resource(platform)},
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        run_config=QUIET_LOG,
     )
     path.unlink()
-    house = platform.lakehouse
-    at = house.current(contract.table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found |= {"bronze": house.snapshot(at).rows, "peak_mib": peak, "table_bytes": house.snapshot(at).bytes}
+    snapshot = platform.lakehouse.snapshot(contract.table)
+    report["bronze_rows"] = snapshot.rows
+    report["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if kind == "line":
-        found["rescued"] = [
-            value and value[:40] + value[-60:]
-            for value in house.snapshot(at).arrow(columns=["_rescued"])["_rescued"].to_pylist()
-        ]
-    print(json.dumps(found))
+        rescued = snapshot.arrow(columns=["_rescued"])["_rescued"].to_pylist()
+        report["rescued"] = [value and value[:40] + value[-60:] for value in rescued]
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A program for the tests: lands the first days of 2013 and runs the ingest job over them in this process."""
+"""A program of test_faults.py: lands the first days of 2013 and runs the job `ingest` over them in this process.
+
+Its argument is the number of days.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,19 @@ import dagster as dg
 
 from pipelines import settings
 from pipelines.orchestration import dagster_home
-from pipelines.orchestration.runs import QUIET_LOG, RANGE_END, RANGE_START
+from pipelines.orchestration.runs import QUIET_LOG, range_tags
 
 
 def main(days: int) -> None:
-    found = settings.get()
-    dagster_home.prepare(found)
+    dagster_home.prepare(settings.get())
     from assets.flights import deliveries
     from pipelines.definitions import defs, shared_platform
 
     platform = shared_platform()
     start = date(2013, 1, 1)
     end = start + timedelta(days=days - 1)
-    deliveries.land(platform.landing, start=start, end=end, database=found.root / "operations.db")
-    tags = {RANGE_START: start.isoformat(), RANGE_END: end.isoformat()}
+    deliveries.land(platform.landing, start=start, end=end, database=platform.settings.root / "operations.db")
+    tags = range_tags([start.isoformat(), end.isoformat()])
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def("ingest")
         job.execute_in_process(instance=instance, tags=tags, run_config=QUIET_LOG, resources={"platform": platform})

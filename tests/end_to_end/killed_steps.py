@@ -1,7 +1,7 @@
-"""A program for the tests: ingests rounds of deliveries, and kills itself with SIGKILL at the step that it is told.
+"""A program of test_kill_anywhere.py: ingests rounds of deliveries, and kills itself (SIGKILL) at a given call.
 
-It reads one order a line from its input, works on each in a forked child, and answers with the child's wait status. A
-step is a call of one of the functions in `_steps`, which are wrapped here: the platform knows nothing of it.
+It reads one order per line from its input, works on each in a forked child, and prints the child's exit code. The calls
+at which it can be killed are those of the functions in `_wrap_calls`, which are wrapped here, not in the platform.
 """
 
 from __future__ import annotations
@@ -23,86 +23,99 @@ from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import FolderStore
 from pipelines.lineage.events import LineageLog
 from pipelines.tables import TableId
-from tests.end_to_end.two_roads import Ingestion
+from tests.end_to_end.two_sources import Ingestion
+
+#: The kind of a call, its number among the calls of that kind, and `before` or `after`.
+CallPoint = tuple[str, int, str]
 
 
-class Kill:
-    """Counts the steps, and ends the process before or after the one that it is armed for."""
+class Killer:
+    """Records calls, and kills the process before or after the call for which it is armed."""
 
     def __init__(self) -> None:
-        self.seen: list[str] = []
+        self.calls: list[str] = []
         self._counts: Counter[str] = Counter()
-        self._armed: tuple[str, int, str] | None = None
+        self._armed: CallPoint | None = None
 
-    def arm(self, at: tuple[str, int, str] | None) -> None:
-        self.seen.clear()
+    def arm(self, at: CallPoint | None) -> None:
+        """Forgets all calls; kills at `at` from now on, at no call if it is None."""
+        self.calls.clear()
         self._counts.clear()
         self._armed = at
 
-    def wrap(self, owner: Any, name: str, word: Callable[..., str] | None = None) -> None:
-        whole = getattr(owner, name)
+    def wrap(self, owner: Any, name: str, detail: Callable[..., str] | None = None) -> None:
+        """Replaces a function by one that records its calls.
 
-        @functools.wraps(whole)
-        def step(*arguments: Any, **more: Any) -> Any:
-            kind = f"{name} {word(*arguments)}" if word else f"{owner.__name__}.{name}"
+        Args:
+            owner: The class or module of the function.
+            name: The function's name.
+            detail: Returns what tells kinds of calls of the function apart, from its arguments; None if nothing does.
+        """
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def recorded(*arguments: Any, **keywords: Any) -> Any:
+            kind = f"{name} {detail(*arguments)}" if detail else f"{owner.__name__}.{name}"
             number = self._counts[kind]
             self._counts[kind] += 1
-            self.seen.append(kind)
-            self._die((kind, number, "before"))
-            result = whole(*arguments, **more)
-            self._die((kind, number, "after"))
+            self.calls.append(kind)
+            self._kill_at((kind, number, "before"))
+            result = original(*arguments, **keywords)
+            self._kill_at((kind, number, "after"))
             return result
 
-        setattr(owner, name, step)
+        setattr(owner, name, recorded)
 
-    def _die(self, here: tuple[str, int, str]) -> None:
-        if here == self._armed:
+    def _kill_at(self, point: CallPoint) -> None:
+        if point == self._armed:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _steps(kill: Kill) -> None:
-    """Wraps what a run writes with; a file of Parquet is finished when it gets its footer."""
+def _wrap_calls(killer: Killer) -> None:
+    """Wraps the functions by which a run writes. The close of a ParquetWriter writes the file's footer."""
     import pyarrow.parquet as pq
 
+    from pipelines.medallion import judging
     from pipelines.medallion.derived_from import DerivedFrom
 
     def zone(_: Any, table: TableId, *rest: Any) -> str:
         return table.zone
 
     for name in ("plan", "duplicates", "refuse"):
-        kill.wrap(Ledger, name)
-    kill.wrap(FolderStore, "put", lambda _, path, content: "manifest" if "manifest" in path else "file")
-    kill.wrap(Path, "rename")
-    kill.wrap(Path, "replace")
-    kill.wrap(pq.ParquetWriter, "close")
+        killer.wrap(Ledger, name)
+    killer.wrap(FolderStore, "put", lambda _, path, content: "manifest" if "manifest" in path else "file")
+    killer.wrap(Path, "rename")
+    killer.wrap(Path, "replace")
+    killer.wrap(pq.ParquetWriter, "close")
     for name in ("stage", "stage_arrow", "create", "commit"):
-        kill.wrap(EmbeddedLakehouse, name, zone)
-    kill.wrap(EmbeddedLakehouse, "record", lambda _, table, rows: table.table)
-    kill.wrap(EmbeddedLakehouse, "gathered")
-    kill.wrap(DerivedFrom, "note")
-    kill.wrap(LineageLog, "_emit", lambda _, state, *rest: state)
-    kill.wrap(shutil, "rmtree")
+        killer.wrap(EmbeddedLakehouse, name, zone)
+    killer.wrap(EmbeddedLakehouse, "record", lambda _, table, rows: table.table)
+    killer.wrap(judging, "gathered")
+    killer.wrap(DerivedFrom, "note")
+    killer.wrap(LineageLog, "_emit", lambda _, state, *rest: state)
+    killer.wrap(shutil, "rmtree")
 
 
 def work(order: dict[str, Any]) -> None:
-    """Does each step of an order: what arrives in some rounds, a run over it, and a record of what is there then.
+    """Does each step of an order: deliveries of some rounds arrive, a run takes them, and a record is written.
 
-    A step's `kill` is the kind of call, its number among those of its kind in the step, and `before` or `after`.
+    A step's `kill` is the call point at which the process is killed, counted within the step. The record has the
+    tables' contents, leftover files and the calls.
     """
-    kill = Kill()
-    _steps(kill)
+    killer = Killer()
+    _wrap_calls(killer)
     home = Path(order["home"])
     ingestion = Ingestion(home)
     for step in order["steps"]:
-        kill.arm(tuple(step["kill"]) if step.get("kill") else None)
+        killer.arm(tuple(step["kill"]) if step.get("kill") else None)
         for number in step["rounds"]:
             ingestion.arrive(number)
             if number > 1:
                 ingestion.decide(number - 2)
         failures = ingestion.run()
         assert not failures, failures
-        steps = list(kill.seen)
-        record = {"tables": ingestion.seen(), "litter": ingestion.litter(), "steps": steps}
+        calls = list(killer.calls)
+        record = {"tables": ingestion.contents(), "leftovers": ingestion.leftovers(), "calls": calls}
         (home / f"round_{step['rounds'][-1]}.json").write_text(json.dumps(record), encoding="utf-8")
     ingestion.platform.close()
 
@@ -114,7 +127,7 @@ def main() -> None:
             try:
                 work(json.loads(line))
                 os._exit(0)
-            except BaseException:  # noqa: BLE001 - the end of a child that must not go on in its parent's loop
+            except BaseException:  # noqa: BLE001 - the child must not continue its parent's loop
                 traceback.print_exc()
                 os._exit(1)
         _, status = os.waitpid(child, 0)
@@ -122,7 +135,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Loaded once, before the children are forked.
+    # Imported once, before the children are forked.
     import deltalake  # noqa: F401
     import pyarrow.dataset  # noqa: F401
     import pyspark.sql.connect.session  # noqa: F401

@@ -1,63 +1,51 @@
-"""However large a delivery, or what it unpacks to, taking it into bronze needs about the memory of a small one."""
+"""Bronze takes a delivery of any size, packed or unpacked, with about as much memory as a small one."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import environment
+from tests.end_to_end import programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PROGRAM = Path(__file__).parent / "huge_file.py"
-#: Several blocks of 8 MiB, a group of rows before it is written, and what allocators keep.
+#: Several blocks of 8 MiB, one row group that is not written yet, and memory that allocators keep.
 GROWTH_MIB = 400
 MIB, GIB = 2**20, 2**30
 
 
-def taken(folder: Path, kind: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(folder / kind), kind],
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6_000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert found["bronze"] == found["rows"]
-    return found
+def ingest(folder: Path, kind: str) -> dict[str, Any]:
+    """The report of huge_file.py about a file of this kind, all of whose rows are in bronze."""
+    report = programs.report("huge_file.py", folder / kind, kind, home=folder)
+    assert report["bronze_rows"] == report["rows"]
+    return report
 
 
 @pytest.fixture(scope="module")
 def small_mib(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """The memory at its peak where the delivery has one row."""
-    return float(taken(tmp_path_factory.mktemp("small"), "small")["peak_mib"])
+    """The peak memory for a delivery of one row, in MiB."""
+    return float(ingest(tmp_path_factory.mktemp("small"), "small")["peak_mib"])
 
 
-def test_a_large_file_is_read_in_pieces(tmp_path: Path, small_mib: float) -> None:
-    found = taken(tmp_path, "jsonl")
-    assert found["landed"] > 290 * MIB
-    assert found["peak_mib"] < small_mib + GROWTH_MIB
+def test_a_large_file_is_read_in_parts(tmp_path: Path, small_mib: float) -> None:
+    report = ingest(tmp_path, "jsonl")
+    assert report["landed_bytes"] > 290 * MIB
+    assert report["peak_mib"] < small_mib + GROWTH_MIB
 
 
-def test_a_small_archive_that_unpacks_to_a_gibibyte_is_read_in_pieces(tmp_path: Path, small_mib: float) -> None:
-    found = taken(tmp_path, "bomb")
-    assert found["landed"] < 2 * MIB
-    assert found["rows"] * 10_000 > GIB - 20 * MIB
-    assert found["peak_mib"] < small_mib + GROWTH_MIB
+def test_a_small_archive_that_unpacks_to_a_gibibyte_is_read_in_parts(tmp_path: Path, small_mib: float) -> None:
+    report = ingest(tmp_path, "bomb")
+    assert report["landed_bytes"] < 2 * MIB
+    assert report["rows"] * 10_000 > GIB - 20 * MIB
+    assert report["peak_mib"] < small_mib + GROWTH_MIB
 
 
 def test_a_line_of_two_gibibytes_is_one_malformed_row(tmp_path: Path, small_mib: float) -> None:
-    found = taken(tmp_path, "line")
-    assert found["landed"] > 2 * GIB
-    assert found["peak_mib"] < small_mib + GROWTH_MIB
-    malformed, whole = found["rescued"]
+    report = ingest(tmp_path, "line")
+    assert report["landed_bytes"] > 2 * GIB
+    assert report["peak_mib"] < small_mib + GROWTH_MIB
+    malformed, well_formed = report["rescued"]
     assert "[a line of 2147483649 bytes, more than 8388608]" in malformed
-    assert whole is None
+    assert well_formed is None

@@ -1,4 +1,4 @@
-"""kill -9 anywhere, then run again: the same tables, nothing lost, nothing twice. And both engines, the same tables."""
+"""The ingest job gives the same tables when it is killed and run again, when it runs twice, and on both engines."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from deltalake import DeltaTable
 
 from pipelines import settings
 from tests.conftest import jars_dir
-from tests.end_to_end.conftest import environment
+from tests.end_to_end.programs import FOLDER, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAYS = 5
-PROGRAM = Path(__file__).parent / "ingest_days.py"
-#: When bronze took a batch is the one thing that differs between two runs.
+#: The columns that differ between two runs: the time at which bronze took a batch.
 VOLATILE = {"_ingested_at"}
 
 
-def start(home: Path, **more: str) -> subprocess.Popen[bytes]:
+def start(home: Path, **variables: str) -> subprocess.Popen[bytes]:
     home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(FOLDER / "ingest_days.py"), str(DAYS)]
     with (home / "ingest.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(DAYS)], env=environment(home, **more), stdout=log, stderr=log, cwd=home
-        )
+        return subprocess.Popen(command, env=environment(home, **variables), stdout=log, stderr=log, cwd=home)
 
 
-def finish(home: Path, **more: str) -> None:
-    process = start(home, **more)
+def ingest(home: Path, **variables: str) -> None:
+    """Runs the job to its end, which must be successful."""
+    process = start(home, **variables)
     assert process.wait(timeout=600) == 0, (home / "ingest.log").read_text(encoding="utf-8")[-6_000:]
 
 
 def tables(home: Path) -> dict[str, pa.Table]:
-    """Every published table but the records of the runs themselves, its rows in one order."""
-    found = {}
+    """Every published table except the platform's records of runs, sorted by its columns."""
+    tables = {}
     for log in sorted((home / "lakehouse").glob("*/*/*/_delta_log")):
         name = log.parent.relative_to(home / "lakehouse").as_posix()
         if not name.startswith("ops/"):
@@ -50,8 +49,8 @@ def tables(home: Path) -> dict[str, pa.Table]:
                 for n in rows.column_names
                 if pa.types.is_primitive(rows[n].type) or pa.types.is_string(rows[n].type)
             ]
-            found[name] = rows.sort_by(keys)
-    return found
+            tables[name] = rows.sort_by(keys)
+    return tables
 
 
 def difference(left: dict[str, pa.Table], right: dict[str, pa.Table]) -> str:
@@ -74,40 +73,40 @@ def difference(left: dict[str, pa.Table], right: dict[str, pa.Table]) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
+    """The tables after one run that nothing disturbed."""
     home = tmp_path_factory.mktemp("undisturbed")
-    finish(home)
+    ingest(home)
     return tables(home)
 
 
-def test_killed_again_and_again_and_run_once_more_gives_the_same_tables(
+def test_a_run_after_several_killed_ones_gives_the_same_tables(
     undisturbed: dict[str, pa.Table], tmp_path: Path
 ) -> None:
-    seen = []
-    # Each time it is killed a little further on its way: after the next table was begun.
-    for wanted in (
+    exit_codes = []
+    for table in (  # a run is killed when it has created the table
         "bronze/flights/flights",
         "silver/flights/airports",
         "silver/flights/flights",
         "gold/flights/departures",
     ):
         process = start(tmp_path)
-        while process.poll() is None and not (tmp_path / "lakehouse" / wanted).exists():
+        while process.poll() is None and not (tmp_path / "lakehouse" / table).exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        seen.append(process.wait())
-    assert -signal.SIGKILL in seen
-    finish(tmp_path)
+        exit_codes.append(process.wait())
+    assert -signal.SIGKILL in exit_codes
+    ingest(tmp_path)
     assert difference(undisturbed, tables(tmp_path)) == ""
 
 
-def test_running_again_changes_no_table(undisturbed: dict[str, pa.Table], tmp_path: Path) -> None:
-    finish(tmp_path)
-    finish(tmp_path)
+def test_a_second_run_changes_no_table(undisturbed: dict[str, pa.Table], tmp_path: Path) -> None:
+    ingest(tmp_path)
+    ingest(tmp_path)
     assert difference(undisturbed, tables(tmp_path)) == ""
 
 
 @pytest.mark.spark
 def test_both_engines_give_equal_tables(undisturbed: dict[str, pa.Table], tmp_path: Path) -> None:
     other = "embedded" if settings.get().engine == "spark" else "spark"
-    finish(tmp_path, GOLDPATH_ENGINE=other, GOLDPATH_JARS_DIR=str(jars_dir()))
+    ingest(tmp_path, GOLDPATH_ENGINE=other, GOLDPATH_JARS_DIR=str(jars_dir()))
     assert difference(undisturbed, tables(tmp_path)) == ""

@@ -1,4 +1,4 @@
-"""Tables on a standalone Spark cluster: equal to the embedded engine's, by turns with it, and when a worker is killed."""
+"""Tables written on a standalone Spark cluster equal those of the embedded engine, also when a worker is killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import gold_asset, silver_asset
 from pipelines.settings import Settings
 from tests.conftest import Materialize, jars_dir
-from tests.pipelines.roads import DAYS, Road, builder, unchanged
+from tests.pipelines.toy_pipeline import DAYS, ToyPipeline, as_arrived, pipeline_builder
 from tests.servers import spark_cluster
 from tests.servers.spark_cluster import SparkCluster
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(900)]
 
 FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
-#: Deliveries by round: a correction, a second delivery of a day, and rows that break a rule each in its way.
+#: Deliveries by round and day: corrections, a second delivery of a day, and one row for each rule that breaks it.
 ROUNDS = (
     {
         FIRST: "part,holes,weight\nbrick,4,2.5\nplate,0,1\nNA,1,1\ntile,NA,0.5\nragged\n",
@@ -45,40 +45,47 @@ ROUNDS = (
     },
     {FIRST: "part,holes,weight\nbrick,8,2.5\nanvil,1,99.9\n"},
 )
-#: Enough for a write that is still under way when its files are seen.
+#: The rows of a write that still runs when its first files are seen.
 MANY = 200_000
-#: When bronze took a batch is the one thing that differs between two runs.
+#: The column that differs between two runs: the time at which bronze took a batch.
 VOLATILE = "_ingested_at"
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """One source whose table lies in days, with a gold table, and one whose increments are merged, of any home."""
+class Scenario:
+    """Two sources on one engine and home folder.
 
-    days: Road
-    merged: Road
+    Attributes:
+        days: A source whose silver table has daily partitions, with a gold table.
+        merged: A source whose increments are merged by key.
+        assets: The assets with partitions (`days`), and all others in the order in which they run (`rest`).
+    """
+
+    days: ToyPipeline
+    merged: ToyPipeline
     assets: dict[str, list[dg.AssetsDefinition]]
 
     @classmethod
-    def build(cls, engine: Engine, folder: Path, materialize: Materialize) -> Story:
-        make = builder(engine, folder, materialize)
+    def build(cls, engine: Engine, folder: Path, materialize: Materialize) -> Scenario:
+        make = pipeline_builder(engine, folder, materialize)
         days, merged = make(partitions=DAYS), make()
 
         def heaviest(rows: DataFrame) -> DataFrame:
-            """The heaviest of each part."""
+            """The largest values of each part. Grain: one row per part."""
             return rows.groupBy("part").agg(F.max("holes").alias("holes"), F.max("weight").alias("weight"))
 
         gold = gold_asset(days.gold(), inputs={"rows": f"silver/toys/{days.name}"})(heaviest)
         assets = {
-            "days": [days.bronze, silver_asset(days.contract, partitions=DAYS)(unchanged)],
-            "rest": [gold, merged.bronze, silver_asset(merged.contract)(unchanged)],
+            "days": [days.bronze, silver_asset(days.contract, partitions=DAYS)(as_arrived)],
+            "rest": [gold, merged.bronze, silver_asset(merged.contract)(as_arrived)],
         }
         return cls(days, merged, assets)
 
-    def on(self, engine: Engine, home: Path) -> Story:
-        """The same sources and assets, on an engine and a home."""
+    def on(self, engine: Engine, home: Path) -> Scenario:
+        """The same sources and assets on another engine and home folder."""
 
-        def moved(toy: Road) -> Road:
+        def moved(toy: ToyPipeline) -> ToyPipeline:
             contracts = self.days.platform.contracts | self.merged.platform.contracts
             platform = Platform(Settings(home=home, profile="test", engine=engine.kind), lambda: contracts)
             platform.engine = engine
@@ -94,31 +101,32 @@ class Story:
         assert self.days.run(*self.assets["days"], start=FIRST, end=THIRD).success
         assert self.days.run(*self.assets["rest"]).success
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Every table's rows, in one order, as this story's engine reads them."""
+    def tables(self) -> dict[str, Rows]:
+        """The sorted rows of every table, read by this scenario's engine."""
         house = self.days.platform.lakehouse
-        found = {}
+        tables = {}
         for table in house.tables():
             if table.zone != "ops":
                 rows = house.read(house.current(table)).drop(VOLATILE).toArrow().to_pylist()
-                found[str(table)] = sorted((dict(sorted(row.items())) for row in rows), key=repr)
-        return found
+                tables[str(table)] = sorted((dict(sorted(row.items())) for row in rows), key=repr)
+        return tables
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    with spark_cluster.running(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
+    with spark_cluster.running(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
 def remote(cluster: SparkCluster) -> Iterator[str]:
+    """The address of a Spark Connect server on the cluster."""
     with cluster.connect_server([jars_dir() / jar.file_name for jar in DELTA_JARS]) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def there(remote: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def cluster_engine(remote: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The engine of a platform whose settings name the cluster."""
     settings = Settings(home=tmp_path_factory.mktemp("driver"), engine="spark", spark_remote=remote)
     platform = Platform(settings, dict)
@@ -127,30 +135,28 @@ def there(remote: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
 
 
 @pytest.fixture(scope="module")
-def story(sail: Engine, tmp_path_factory: pytest.TempPathFactory, materialize: Materialize) -> Story:
-    return Story.build(sail, tmp_path_factory.mktemp("contracts"), materialize)
+def scenario(sail: Engine, tmp_path_factory: pytest.TempPathFactory, materialize: Materialize) -> Scenario:
+    return Scenario.build(sail, tmp_path_factory.mktemp("contracts"), materialize)
 
 
 @pytest.fixture(scope="module")
-def expected(
-    story: Story, sail: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, list[dict[str, Any]]]]:
-    """The tables after each round, where the embedded engine alone made them."""
-    alone, found = story.on(sail, tmp_path_factory.mktemp("alone")), []
+def expected(scenario: Scenario, sail: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Rows]]:
+    """The tables after each round where only the embedded engine wrote them."""
+    embedded, expected = scenario.on(sail, tmp_path_factory.mktemp("embedded")), []
     for number in range(len(ROUNDS)):
-        alone.run(number)
-        found.append(alone.tables())
-    return found
+        embedded.run(number)
+        expected.append(embedded.tables())
+    return expected
 
 
-def executors(engine: Engine) -> set[int]:
-    """The ancestors of the Python processes that a job of two tasks ran in."""
+def ancestors_of_tasks(engine: Engine) -> set[int]:
+    """The ids of all ancestors of the Python processes in which a job of two tasks ran, so of the workers too."""
     ancestors = F.udf(lambda _: [process.pid for process in psutil.Process().parents()], "array<int>")
-    asked = engine.session.range(0, 2, numPartitions=2).select(ancestors("id").alias("pids"))
-    return {pid for row in asked.collect() for pid in row["pids"]}
+    pids = engine.session.range(0, 2, numPartitions=2).select(ancestors("id").alias("pids"))
+    return {pid for row in pids.collect() for pid in row["pids"]}
 
 
-def test_a_spark_of_ones_own_runs_on_the_cluster(
+def test_a_driver_that_goldpath_starts_runs_its_tasks_on_the_cluster(
     cluster: SparkCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
@@ -158,7 +164,7 @@ def test_a_spark_of_ones_own_runs_on_the_cluster(
     (tmp_path / "spark" / "spark-defaults.conf").write_text("spark.executor.memory 900m\n")
     settings = Settings(home=tmp_path, engine="spark", spark_master=cluster.master, jars_dir=jars_dir())
     with closing(Platform(settings, dict)) as platform:
-        assert {worker.pid for worker in cluster.workers} <= executors(platform.engine)
+        assert {worker.pid for worker in cluster.workers} <= ancestors_of_tasks(platform.engine)
         [application] = cluster.state()["activeapps"]
         assert (application["cores"], application["memoryperexecutor"]) == (spark_cluster.WORKERS, 900)
         platform.engine.session.range(3).write.format("delta").save(str(tmp_path / "table"))
@@ -166,57 +172,58 @@ def test_a_spark_of_ones_own_runs_on_the_cluster(
     assert cluster.state()["activeapps"] == []
 
 
-def test_a_server_on_the_cluster_has_an_executor_on_each_worker(cluster: SparkCluster, there: Engine) -> None:
-    assert {worker.pid for worker in cluster.workers} <= executors(there)
+def test_a_spark_connect_server_has_an_executor_on_each_worker(cluster: SparkCluster, cluster_engine: Engine) -> None:
+    assert {worker.pid for worker in cluster.workers} <= ancestors_of_tasks(cluster_engine)
     [application] = cluster.state()["activeapps"]
     assert application["cores"] == len(cluster.alive()) == spark_cluster.WORKERS
 
 
-def test_engines_take_turns_on_the_same_tables(
-    story: Story,
-    expected: list[dict[str, list[dict[str, Any]]]],
+def test_both_engines_write_the_same_tables_by_turns(
+    scenario: Scenario,
+    expected: list[dict[str, Rows]],
     sail: Engine,
-    there: Engine,
+    cluster_engine: Engine,
     tmp_path: Path,
 ) -> None:
-    here, away = story.on(sail, tmp_path), story.on(there, tmp_path)
-    for number, turn in enumerate((away, here, away)):
-        turn.run(number)
-        assert here.tables() == away.tables() == expected[number]
-    reasons = {reason["code"] for row in here.days.rows("quarantine") for reason in row["_reasons"]}
+    embedded, spark = scenario.on(sail, tmp_path), scenario.on(cluster_engine, tmp_path)
+    for number, writer in enumerate((spark, embedded, spark)):
+        writer.run(number)
+        assert embedded.tables() == spark.tables() == expected[number]
+    reasons = {reason["code"] for row in embedded.days.rows("quarantine") for reason in row["_reasons"]}
     assert reasons == {"malformed_row", "part_required", "holes_range", "holes_type", "weight_type", "duplicate_key"}
 
 
-def test_a_worker_that_is_killed_in_mid_write_costs_no_row(
-    cluster: SparkCluster, there: Engine, sail: Engine, story: Story, tmp_path: Path
+def test_a_run_whose_worker_is_killed_during_a_write_loses_no_row(
+    cluster: SparkCluster, cluster_engine: Engine, sail: Engine, scenario: Scenario, tmp_path: Path
 ) -> None:
-    _, bronze, silver = story.assets["rest"]
+    _, bronze, silver = scenario.assets["rest"]
     lines = (f"part {n},{n % 7},{n / 10_000 if n % 1_000 else 'x'}" for n in range(MANY))
     content = "\n".join(["part,holes,weight", *lines, ""])
-    alone, shared = story.on(sail, tmp_path / "alone").merged, story.on(there, tmp_path / "shared").merged
-    for toy in (alone, shared):
+    embedded = scenario.on(sail, tmp_path / "embedded").merged
+    spark = scenario.on(cluster_engine, tmp_path / "spark").merged
+    for toy in (embedded, spark):
         toy.land(content)
         assert toy.run(bronze).success
-    published: list[int | None] = []
+    version_at_kill: list[int | None] = []
 
     def kill() -> None:
-        staged = shared.platform.lakehouse.root / "_staging"
+        staged = spark.platform.lakehouse.root / "_staging"
         while not any(staged.glob("*/*/_temporary/0/_temporary/*")):
             time.sleep(0.01)
         cluster.workers[0].process.send_signal(signal.SIGKILL)
-        published.append(shared.version("silver"))
+        version_at_kill.append(spark.version("silver"))
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    assert shared.run(silver).success
+    assert spark.run(silver).success
     killer.join(timeout=60)
-    assert alone.run(silver).success
-    assert published == [None]
+    assert embedded.run(silver).success
+    assert version_at_kill == [None]
     assert [worker["host"] for worker in cluster.alive()] == ["127.0.0.1"]
     for zone in ("silver", "quarantine"):
-        assert without_time(shared.rows(zone)) == without_time(alone.rows(zone))
-    assert len(shared.rows("silver")) + len(shared.rows("quarantine")) == MANY
+        assert without_time(spark.rows(zone)) == without_time(embedded.rows(zone))
+    assert len(spark.rows("silver")) + len(spark.rows("quarantine")) == MANY
 
 
-def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_time(rows: Rows) -> Rows:
     return [{name: value for name, value in row.items() if name != VOLATILE} for row in rows]

@@ -1,4 +1,4 @@
-"""`goldpath dev` over a home that the demo filled: the pages that people open, and a real sensor run."""
+"""`goldpath dev` on the home folder of the demo: pages in a browser, the service, and a run that the sensor starts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from pipelines.machine import ports
-from tests.end_to_end.conftest import Road, environment
+from tests.end_to_end.conftest import Demo
+from tests.end_to_end.programs import environment
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SECONDS_TO_START = 240
-SECONDS_FOR_SENSOR_RUN = 300
-LAUNCH = """
+START_SECONDS = 240
+SENSOR_RUN_SECONDS = 300
+START_SENSOR = """
 mutation { startSensor(
   sensorSelector: {repositoryLocationName: "%s", repositoryName: "%s", sensorName: "new_deliveries"}
 ) { __typename ... on PythonError { message } } }
@@ -37,7 +38,7 @@ RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value 
 
 @dataclass(frozen=True, slots=True)
 class Dev:
-    """A running `goldpath dev`."""
+    """The URLs of a running `goldpath dev`, and its home folder."""
 
     dagster: str
     mlflow: str
@@ -51,17 +52,17 @@ class Dev:
 
 
 @pytest.fixture(scope="module")
-def dev(road: Road) -> Iterator[Dev]:
+def dev(demo: Demo) -> Iterator[Dev]:
     dagster, mlflow, serving = ports.free_port(), ports.free_port(), ports.free_port()
     command = [sys.executable, "-m", "pipelines", "dev", "--port", str(dagster), "--mlflow-port", str(mlflow)]
-    settings = environment(road.home, GOLDPATH_SERVING_PORT=str(serving))
-    with (road.home / "dev.log").open("wb") as log:
-        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
-    started = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=road.home)
+    env = environment(demo.home, GOLDPATH_SERVING_PORT=str(serving))
+    with (demo.home / "dev.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    dev = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=demo.home)
     try:
-        for url in (f"{started.dagster}/server_info", f"{started.mlflow}/health", f"{started.serving}/readyz"):
-            until(lambda url=url: answers(url), SECONDS_TO_START, lambda: (road.home / "dev.log").read_text()[-3_000:])
-        yield started
+        for url in (f"{dev.dagster}/server_info", f"{dev.mlflow}/health", f"{dev.serving}/readyz"):
+            wait(lambda url=url: answers(url), START_SECONDS, lambda: (demo.home / "dev.log").read_text()[-3_000:])
+        yield dev
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) == 0
@@ -74,10 +75,11 @@ def answers(url: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], object], seconds: float, why: Callable[[], str]) -> None:
+def wait(condition: Callable[[], object], seconds: float, message: Callable[[], str]) -> None:
+    """Waits until a condition is true; fails with a message if it is not within the seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, why()
+        assert time.monotonic() < deadline, message()
         time.sleep(1)
 
 
@@ -94,7 +96,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
         yield driver
 
 
-def shows(browser: webdriver.Chrome, url: str, *texts: str) -> str:
+def open_page(browser: webdriver.Chrome, url: str, *texts: str) -> str:
+    """Opens a page and waits until it shows all the texts; returns the text of the page."""
     browser.get(url)
 
     def body(_: object) -> str:
@@ -106,58 +109,55 @@ def shows(browser: webdriver.Chrome, url: str, *texts: str) -> str:
 
 def test_the_asset_graph_shows_the_zones(dev: Dev, browser: webdriver.Chrome) -> None:
     zones = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
-    shows(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *zones)
+    open_page(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *zones)
 
 
 def test_a_materialization_shows_rows_cost_and_version(dev: Dev, browser: webdriver.Chrome) -> None:
     url = f"{dev.dagster}/assets/silver/flights/planes?view=events"
-    shows(browser, url, "rows_clean", "cost", "cpu_seconds", "version")
+    open_page(browser, url, "rows_clean", "cost", "cpu_seconds", "version")
 
 
 def test_an_asset_shows_grain_owner_and_columns(dev: Dev, browser: webdriver.Chrome) -> None:
-    text = shows(browser, f"{dev.dagster}/assets/gold/flights/departures", "Grain:", "flight-data", "arrived_late")
-    assert "cc-1200" in text
+    url = f"{dev.dagster}/assets/gold/flights/departures"
+    assert "cc-1200" in open_page(browser, url, "Grain:", "flight-data", "arrived_late")
 
 
-def test_a_contract_is_one_check_with_its_rules(dev: Dev, browser: webdriver.Chrome) -> None:
+def test_a_contract_is_shown_as_one_check(dev: Dev, browser: webdriver.Chrome) -> None:
     url = f"{dev.dagster}/assets/silver/flights/weather?view=checks"
-    shows(browser, url, "contract", "rows clean")
+    open_page(browser, url, "contract", "rows clean")
 
 
 def test_mlflow_shows_the_champion(dev: Dev, browser: webdriver.Chrome) -> None:
-    shows(browser, f"{dev.mlflow}/#/models/flights.arrival_delay", "flights.arrival_delay", "champion")
+    open_page(browser, f"{dev.mlflow}/#/models/flights.arrival_delay", "flights.arrival_delay", "champion")
 
 
-def test_the_service_answers_with_its_token_only(dev: Dev, road: Road) -> None:
-    question = road.report["prediction"]["request"]
-    refused = httpx.post(f"{dev.serving}/v1/predict", json=question, timeout=30)
+def test_the_service_answers_only_requests_with_its_token(dev: Dev, demo: Demo) -> None:
+    url, request = f"{dev.serving}/v1/predict", demo.report["prediction"]["request"]
     token = (dev.home / "serving" / "token").read_text(encoding="utf-8").strip()
-    answer = httpx.post(
-        f"{dev.serving}/v1/predict", json=question, headers={"Authorization": f"Bearer {token}"}, timeout=30
-    )
-    assert refused.status_code == 401
-    assert answer.json()["flight_id"] == road.report["prediction"]["flight_id"]
+    assert httpx.post(url, json=request, timeout=30).status_code == 401
+    answer = httpx.post(url, json=request, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    assert answer.json()["flight_id"] == demo.report["prediction"]["flight_id"]
 
 
-def test_the_sensor_that_a_user_switches_on_takes_a_new_file(dev: Dev) -> None:
+def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> None:
     folder = dev.home / "landing/flights/airlines/dt=2013-11-20"
     folder.mkdir(parents=True)
     (folder / ".airlines.csv").write_text("carrier,name\n9E,Endeavor Air Inc.\nZZ,Zigzag Air\n", encoding="utf-8")
     (folder / ".airlines.csv").rename(folder / "airlines.csv")
     repository = dev.graphql(REPOSITORIES)["repositoriesOrError"]["nodes"][0]
-    dev.graphql(LAUNCH % (repository["location"]["name"], repository["name"]))
+    dev.graphql(START_SENSOR % (repository["location"]["name"], repository["name"]))
 
     def reference_run_succeeded() -> bool:
         runs = dev.graphql(RUNS)["runsOrError"]["results"]
         assert not [run for run in runs if run["jobName"] == "reference" and run["status"] == "FAILURE"]
         return any(run["jobName"] == "reference" and run["status"] == "SUCCESS" for run in runs)
 
-    until(reference_run_succeeded, SECONDS_FOR_SENSOR_RUN, lambda: str(dev.graphql(RUNS))[:3_000])
+    wait(reference_run_succeeded, SENSOR_RUN_SECONDS, lambda: str(dev.graphql(RUNS))[:3_000])
     names = DeltaTable(str(dev.home / "lakehouse/silver/flights/airlines")).to_pyarrow_table()["name"].to_pylist()
     assert sorted(names) == ["Endeavor Air Inc.", "Zigzag Air"]
 
 
-def test_no_secret_stands_in_any_log(dev: Dev) -> None:
+def test_no_log_or_report_contains_a_token(dev: Dev) -> None:
     secrets = [(dev.home / "serving" / "token").read_text(encoding="utf-8").strip()]
     secrets += [path.read_text(encoding="utf-8").strip() for path in (dev.home / "ray").glob("token")]
     for path in [dev.home / "dev.log", *dev.home.rglob("*.log"), *dev.home.rglob("*.jsonl"), *dev.home.rglob("*.json")]:

@@ -1,8 +1,7 @@
-"""Files that are still written, that may not be read, and that are far too many."""
+"""Bronze takes files that are still written, files that become readable later, and many thousand small files."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,44 +14,47 @@ import pytest
 from pipelines.engine.session import Engine
 from pipelines.landing.findings import FINDINGS
 from tests.conftest import Materialize
-from tests.end_to_end.conftest import environment
-from tests.pipelines.roads import DAY, NEXT, Road, arrivals_check, builder
+from tests.end_to_end import programs
+from tests.pipelines.toy_pipeline import DAY, NEXT, ToyPipeline, arrivals_check, pipeline_builder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-APPENDS = """
-import sys, time
+#: Appends rows to a file until something arrives on its standard input; then prints their number.
+APPEND_ROWS = """
+import select, sys, time
 with open(sys.argv[1], "a", buffering=1) as file:
     number = 0
-    while not select():
+    while not select.select([sys.stdin], [], [], 0)[0]:
         print(f"part {number},1,1", file=file)
         number += 1
         time.sleep(0.0002)
 print(number)
-""".replace("select()", "__import__('select').select([sys.stdin], [], [], 0)[0]")
+"""
 
 
 @pytest.fixture
-def road(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
-    """Makes sources with their tables, on the embedded engine."""
-    return builder(engine, tmp_path, materialize)
+def make_pipeline(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., ToyPipeline]:
+    """Creates sources with their tables, on the suite's engine."""
+    return pipeline_builder(engine, tmp_path, materialize)
 
 
-def test_a_file_that_grows_while_it_is_read_waits_and_is_then_taken_once(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_file_that_grows_while_it_is_read_is_taken_once_by_a_later_run(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,1,1\n", name="whole.csv")
     toy.land("part,holes,weight\n", name="growing.csv")
     path = next(Path(toy.platform.landing.root).rglob("growing.csv"))
     writer = subprocess.Popen(
-        [sys.executable, "-c", APPENDS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", APPEND_ROWS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         while path.stat().st_size < 1_000:
             assert writer.poll() is None
-        during = toy.run(toy.bronze)
-        assert during.success
+        result = toy.run(toy.bronze)
+        assert result.success
         assert toy.parts("bronze") == ["brick"]
-        assert "growing" in str(arrivals_check(during).description)
+        assert "growing" in str(arrivals_check(result).description)
     finally:
         written = int(writer.communicate("stop\n", timeout=30)[0])
     assert toy.run(toy.bronze).success
@@ -61,30 +63,22 @@ def test_a_file_that_grows_while_it_is_read_waits_and_is_then_taken_once(road: C
     assert len(toy.parts("bronze")) == written + 1
 
 
-def test_a_file_that_may_not_be_read_keeps_no_other_back_and_is_taken_when_it_may(tmp_path: Path) -> None:
-    """Root reads everything, so the program is started without that capability."""
-    rights = "-dac_override,-dac_read_search"
-    bound = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
-    program = Path(__file__).parent / "unreadable_file.py"
-    done = subprocess.run(
-        [*bound, sys.executable, str(program), str(tmp_path / "home")],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6_000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["refused"]
-    assert found["wrong"] == []
-    assert ["0-a.csv", "unreadable", "waiting"] in found["findings"]
-    assert found["first"] == ["late 0"]
-    assert found["second"] == ["late 0", *(f"part 0.{number}" for number in range(4)), "ragged"]
+def test_an_unreadable_file_is_taken_after_it_became_readable_and_does_not_delay_others(tmp_path: Path) -> None:
+    """Root reads every file, so the program is started without the capabilities for it."""
+    capabilities = "-dac_override,-dac_read_search"
+    drop = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"] if os.geteuid() == 0 else []
+    report = programs.report("unreadable_file.py", tmp_path / "home", home=tmp_path, prefix=drop)
+    assert not report["readable"]
+    assert report["failures"] == []
+    assert ["0-a.csv", "unreadable", "waiting"] in report["findings"]
+    assert report["first_parts"] == ["late 0"]
+    assert report["second_parts"] == ["late 0", *(f"part 0.{number}" for number in range(4)), "ragged"]
 
 
-def test_many_tiny_files_become_few_batches_and_few_table_files(road: Callable[..., Road]) -> None:
-    toy, files = road(), 20_000
+def test_many_small_files_are_taken_in_few_batches_and_few_table_files(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy, files = make_pipeline(), 20_000
     for day in (DAY, NEXT):
         folder = Path(toy.platform.landing.root) / "toys" / toy.name / f"dt={day}"
         folder.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""A program for the tests: ingests a round of which one file has no permissions, and once more when it has them.
+"""A program of test_unruly_files.py: ingests files of which one is unreadable, and again after it became readable.
 
-It is started without the right to read what its user may not, which root has everywhere else.
+Its argument is a home folder. It is started without the capabilities by which root reads every file.
 """
 
 from __future__ import annotations
@@ -11,37 +11,44 @@ from pathlib import Path
 
 from pipelines.landing.findings import FINDINGS
 from pipelines.tables import TableId
-from tests.end_to_end.two_roads import Ingestion, assets
+from tests.end_to_end.two_sources import Ingestion, assets
 
 
 def parts(ingestion: Ingestion) -> list[str]:
-    """The parts in bronze; of a line that is no row its text."""
-    house = ingestion.platform.lakehouse
-    rows = house.snapshot(TableId("bronze", "toys", "parts")).arrow().to_pylist()
+    """The parts in bronze; the text of a line that is not a row."""
+    rows = ingestion.platform.lakehouse.snapshot(TableId("bronze", "toys", "parts")).arrow().to_pylist()
     return sorted(row["part"] or json.loads(row["_rescued"])["_malformed"] for row in rows)
+
+
+def is_readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except PermissionError:
+        return False
+    return True
 
 
 def main(home: Path) -> None:
     ingestion = Ingestion(home)
     ingestion.arrive(0)
-    [closed] = (home / "landing" / "toys" / "parts").glob("*/0-a.csv")
-    closed.with_name("0-again.csv").unlink()  # the same bytes
-    closed.chmod(0)
-    try:
-        closed.read_bytes()
-    except PermissionError:
-        refused = True
-    else:
-        refused = False
-    house, bronze = ingestion.platform.lakehouse, assets().parts[:1]
-    wrong = ingestion.materialize(bronze)
-    first = parts(ingestion)
-    found = house.snapshot(FINDINGS).arrow().to_pylist()
-    closed.chmod(0o644)
-    wrong += ingestion.materialize(bronze)
-    second = parts(ingestion)
-    words = [[row["delivery"].rpartition("/")[2], row["code"], row["treatment"]] for row in found]
-    print(json.dumps({"refused": refused, "wrong": wrong, "first": first, "second": second, "findings": words}))
+    [file] = (home / "landing" / "toys" / "parts").glob("*/0-a.csv")
+    file.with_name("0-again.csv").unlink()  # it has the same content
+    file.chmod(0)
+    readable = is_readable(file)
+    bronze = assets().parts[:1]
+    failures = ingestion.materialize(bronze)
+    first_parts = parts(ingestion)
+    findings = ingestion.platform.lakehouse.snapshot(FINDINGS).arrow().to_pylist()
+    file.chmod(0o644)
+    failures += ingestion.materialize(bronze)
+    report = {
+        "readable": readable,
+        "failures": failures,
+        "first_parts": first_parts,
+        "second_parts": parts(ingestion),
+        "findings": [[row["delivery"].rpartition("/")[2], row["code"], row["treatment"]] for row in findings],
+    }
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The manifests pass the offline validator, and the validator names what is wrong with a broken one."""
+"""The manifests pass the offline validator, and the validator names the error of each broken one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BASE = MANIFESTS / "base"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 
 
-def test_the_tree_passes_as_make_lint_runs_it() -> None:
+def test_all_manifests_pass_the_validator_as_make_lint_runs_it() -> None:
     script = subprocess.run(
         [sys.executable, "infra/validate.py"], cwd=INFRA.parent, capture_output=True, text=True, check=False
     )
 
     assert script.returncode == 0, script.stderr
-    listed = {line.split()[1].rstrip(":") for line in script.stdout.splitlines()}
-    assert listed == {str(path.relative_to(INFRA.parent)) for path in MANIFESTS.rglob("*.yaml")} - {
+    files = {line.split()[1].rstrip(":") for line in script.stdout.splitlines()}
+    assert files == {str(path.relative_to(INFRA.parent)) for path in MANIFESTS.rglob("*.yaml")} - {
         "infra/kubernetes/base/dagster.yaml",
         "infra/kubernetes/base/workspace.yaml",
     }
@@ -34,7 +34,7 @@ def test_the_tree_passes_as_make_lint_runs_it() -> None:
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_what_kustomize_builds_passes(overlay: str) -> None:
+def test_the_objects_that_kustomize_prints_pass_the_validator(overlay: str) -> None:
     built = subprocess.run(
         ["kubectl", "kustomize", str(MANIFESTS / "overlays" / overlay)], capture_output=True, text=True, check=True
     )
@@ -44,6 +44,7 @@ def test_what_kustomize_builds_passes(overlay: str) -> None:
     assert findings == []
 
 
+#: By what is broken: the file, the text that is replaced, its replacement, and parts of the expected error.
 BROKEN = {
     "an image without a fixed tag": (
         "base/webserver.yaml",
@@ -123,7 +124,7 @@ BROKEN = {
         "key: MLFLOW_PASSWORD",
         ("base/mlflow.yaml: Deployment/mlflow", "secretKeyRef.key", "MLFLOW_PASSWORD", "MLFLOW_PG_PASSWORD"),
     ),
-    "a network policy for a pod that isn't there": (
+    "a network policy for a pod that does not exist": (
         "base/network.yaml",
         "app.kubernetes.io/name: postgres}}\n  policyTypes",
         "app.kubernetes.io/name: postgresql}}\n  policyTypes",
@@ -133,25 +134,25 @@ BROKEN = {
         "base/access.yaml",
         "resources: [pods], verbs: [get, list, watch, delete]",
         'resources: [pods], verbs: ["*"]',
-        ("base/access.yaml: Role/run-launcher", "rules.2.verbs", "*", "names, one by one"),
+        ("base/access.yaml: Role/run-launcher", "rules.2.verbs", "*", "a list of names"),
     ),
-    "a token for a pod that may do nothing with it": (
+    "a token for a pod whose account has no rights": (
         "base/webserver.yaml",
         "automountServiceAccountToken: false",
         "automountServiceAccountToken: true",
         ("base/webserver.yaml: Deployment/webserver", "automountServiceAccountToken", "no RoleBinding"),
     ),
-    "a file that isn't there": (
+    "a file that is missing": (
         "base/kustomization.yaml",
         "- redis.yaml",
         "- valkey.yaml",
         (
             "base/kustomization.yaml: Kustomization",
-            "valkey.yaml is not there",
-            "redis.yaml stands in the folder and is not listed",
+            "valkey.yaml is missing",
+            "redis.yaml is in the folder and is not listed",
         ),
     ),
-    "a cost label that runs do not carry": (
+    "a cost label that runs do not have": (
         "base/kustomization.yaml",
         "goldpath.io/cost-center: data-platform",
         "goldpath.io/cost-center: marketing",
@@ -163,7 +164,7 @@ BROKEN = {
         "service_acount_name: worker",
         ("base/kustomization.yaml: ConfigMap/dagster", "dagster.yaml", "service_acount_name"),
     ),
-    "run monitoring that isn't a setting of Dagster's": (
+    "a setting of run monitoring that Dagster does not have": (
         "base/dagster.yaml",
         "start_timeout_seconds: 600",
         "start_timeout: 600",
@@ -175,35 +176,35 @@ BROKEN = {
         "readOnlyRootFilesystem: false",
         ("base/kustomization.yaml: Job/", "readOnlyRootFilesystem", "False", "Allowed: True"),
     ),
-    "a code location at a door that isn't there": (
+    "a code location at a port that no Service has": (
         "base/workspace.yaml",
         "port: 4000",
         "port: 4001",
         ("base/kustomization.yaml: ConfigMap/dagster", "workspace.yaml", "code-location:4001", "code-location:4000"),
     ),
-    "an image of runs that isn't the code location's": (
+    "an image of runs that is not the code location's": (
         "base/code-location.yaml",
         "value: goldpath:0.1.0",
         "value: goldpath:0.0.9",
         ("base/code-location.yaml: Deployment/code-location", "DAGSTER_CONTAINER_IMAGE", "goldpath:0.0.9"),
     ),
-    "a key that stands twice": (
+    "a key that is repeated": (
         "base/webserver.yaml",
         "  replicas: 2\n",
         "  replicas: 2\n  replicas: 3\n",
-        ("base/webserver.yaml", "line 9", "a key stands twice"),
+        ("base/webserver.yaml", "line 9", "a key is repeated"),
     ),
 }
 
 
 @pytest.mark.parametrize("breakage", BROKEN)
-def test_a_broken_copy_is_refused_by_name(breakage: str, tmp_path: Path) -> None:
-    file, sound, broken, expected = BROKEN[breakage]
+def test_the_error_of_a_broken_manifest_names_file_object_and_values(breakage: str, tmp_path: Path) -> None:
+    file, correct, broken, expected = BROKEN[breakage]
     copy = tmp_path / "kubernetes"
     shutil.copytree(MANIFESTS, copy)
     text = (copy / file).read_text(encoding="utf-8")
-    assert sound in text
-    (copy / file).write_text(text.replace(sound, broken), encoding="utf-8")
+    assert correct in text
+    (copy / file).write_text(text.replace(correct, broken), encoding="utf-8")
 
     _, findings = validate_tree(copy)
 
@@ -211,7 +212,7 @@ def test_a_broken_copy_is_refused_by_name(breakage: str, tmp_path: Path) -> None
     assert [part for part in expected if part not in messages] == [], messages
 
 
-def test_every_goldpath_variable_is_a_setting_and_has_a_value_that_fits() -> None:
+def test_every_goldpath_variable_is_a_setting_with_a_valid_value() -> None:
     files = [BASE / "settings.env", MANIFESTS / "overlays" / "production" / "settings.env"]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     values = dict(line.split("=", 1) for line in lines if line.startswith(PREFIX))
@@ -223,7 +224,7 @@ def test_every_goldpath_variable_is_a_setting_and_has_a_value_that_fits() -> Non
     assert (settings.profile, settings.engine) == ("cluster", "spark")
 
 
-def test_the_database_addresses_name_a_driver_that_is_installed() -> None:
+def test_the_database_addresses_use_an_installed_driver() -> None:
     storage = yaml.safe_load((BASE / "dagster.yaml").read_text(encoding="utf-8"))["storage"]["postgres"]["postgres_db"]
     mlflow = next(yaml.safe_load_all((BASE / "mlflow.yaml").read_text(encoding="utf-8")))
     [address] = [
@@ -236,7 +237,7 @@ def test_the_database_addresses_name_a_driver_that_is_installed() -> None:
         assert sqlalchemy.create_engine(url).driver == "psycopg2"
 
 
-def test_the_price_sheet_prices_what_runs_use() -> None:
+def test_the_price_sheet_has_a_price_for_everything_that_runs_use() -> None:
     sheet = PriceSheet.load(INFRA / "prices.yaml")
 
     assert sheet.currency == "USD"

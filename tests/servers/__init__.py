@@ -1,6 +1,6 @@
-"""Real servers for tests, each a child process on a free loopback port, with its data in a folder that the test gives.
+"""Real servers for tests: child processes on free loopback ports, with their data in a folder of the test.
 
-`make servers` brings their programs: Kafka's JARs and versitygw into .tools, Redis and PostgreSQL from Debian.
+`make servers` installs their programs: Kafka's JARs and versitygw into .tools, Redis and PostgreSQL from Debian.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ TOOLS = Path(__file__).parents[2] / ".tools"
 START_SECONDS = 90
 
 
-def missing(program: str, looked_at: str) -> EngineError:
-    """The error of a test that needs a program which is not on this machine."""
+def missing(program: str, path: str) -> EngineError:
+    """The error of a test that needs a program which is not installed; `path` is where it was looked for."""
     return EngineError(
         object=f"{program} for tests",
-        observed=f"no {looked_at}",
-        expected="it on this machine",
-        next_step="make servers",
+        observed=f"no {path}",
+        expected="an installed program",
+        next_step="run: make servers",
     )
 
 
 def listening(child: ChildProcess, port: int) -> ChildProcess:
-    """The child once it accepts connections; raises EngineError with its last words if it does not."""
+    """Waits until the child accepts connections and returns it.
+
+    Raises:
+        EngineError: if it does not within START_SECONDS; the child is stopped, and its last output is in the error.
+    """
     if not wait_open(port, seconds=START_SECONDS):
         child.stop()
         raise EngineError(
             object=f"{child.name} for tests",
-            observed=child.log_tail() or f"nothing listens on port {port}",
+            observed=child.log_tail() or f"no process listens on port {port}",
             expected=f"a server on port {port} within {START_SECONDS} s",
             next_step="read the log above",
         )

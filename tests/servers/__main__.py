@@ -1,4 +1,4 @@
-"""Brings what no package manager installs: Kafka's JARs from Maven Central, and versitygw built by Go."""
+"""Installs the programs that no package manager has: Kafka's JARs from Maven Central, and versitygw, built by Go."""
 
 from __future__ import annotations
 

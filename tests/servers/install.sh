@@ -1,5 +1,6 @@
 #!/bin/sh
-# Redis and PostgreSQL from Debian's packages. Neither is started, now or with the machine: each test starts its own.
+# Installs Redis and PostgreSQL from Debian's packages. Their services are not started, now or at boot: tests start their
+# own servers.
 set -eu
 
 missing=''
@@ -20,7 +21,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 0
 fi
 
-policy=/usr/sbin/policy-rc.d # what package scripts ask before they start a service
+policy=/usr/sbin/policy-rc.d # package scripts run it before they start a service
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' >"$policy"

@@ -1,4 +1,4 @@
-"""Apache Kafka, one broker that is its own controller (KRaft), from the JARs on Maven Central."""
+"""Apache Kafka: one broker that is its own controller (KRaft), from the JARs on Maven Central."""
 
 from __future__ import annotations
 
@@ -58,7 +58,13 @@ log.segment.delete.delay.ms=100
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A running broker: `address` lets everybody in, `guarded` only user `reader` with the password."""
+    """A running broker.
+
+    Attributes:
+        address: Host and port of the listener without authentication.
+        guarded: Host and port of the listener that requires the user `reader` and the password.
+        password: The password of `reader`.
+    """
 
     address: str
     guarded: str
@@ -74,18 +80,18 @@ class Broker:
 
 
 def digest(folder: Path) -> str:
-    """What `JARS_DIGEST` pins."""
-    found = hashlib.sha256()
+    """The digest of a folder's JARs, as JARS_DIGEST has it."""
+    total = hashlib.sha256()
     for path in sorted(folder.glob("*.jar"), key=lambda path: path.name):
-        found.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()
+        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 def fetch() -> None:
-    """Brings Kafka and what it needs (45 MB) into `.tools`, unless it is there.
+    """Downloads Kafka and its dependencies (45 MB) into `.tools`, unless they are there.
 
     Raises:
-        EngineError: if Ivy cannot fetch it, or brought other bytes than are pinned.
+        EngineError: if Ivy cannot download them, or their digest is not JARS_DIGEST.
     """
     if JARS.is_dir():
         return
@@ -93,31 +99,31 @@ def fetch() -> None:
     with tempfile.TemporaryDirectory(dir=TOOLS) as scratch:
         lib = Path(scratch) / "lib"
         for group, artifact, version in COORDINATES:
-            answer = run_ivy(
+            error = run_ivy(
                 ["-types", "jar", "bundle", "-confs", "default", "-dependency", group, artifact, version,
                  "-retrieve", str(lib / "[artifact]-[revision].[ext]")],
                 Path(scratch),
             )  # fmt: skip
-            if answer is not None:
+            if error is not None:
                 raise EngineError(
                     object=f"{group}:{artifact}:{version}",
-                    observed=answer,
-                    expected="its JARs",
+                    observed=error,
+                    expected="its JARs and those of its dependencies",
                     next_step="check the network (behind a private certificate authority, set SSL_CERT_FILE)",
                 )
-        if (found := digest(lib)) != JARS_DIGEST:
+        if (observed := digest(lib)) != JARS_DIGEST:
             raise EngineError(
                 object=f"the JARs of Kafka {COORDINATES[0][2]}",
-                observed=f"digest {found}",
+                observed=f"digest {observed}",
                 expected=JARS_DIGEST,
-                next_step="find out which JAR changed; the pin stands in tests/servers/kafka.py",
+                next_step="find out which JAR changed; the digest is pinned in tests/servers/kafka.py",
             )
         shutil.move(lib, JARS)
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Broker]:
-    """A broker with its data below `folder`, until the block ends."""
+    """Runs a broker with its data below `folder` until the block ends."""
     if not JARS.is_dir():
         raise missing("Kafka", str(JARS))
     port, guarded, password = free_port(), free_port(), secrets.token_hex(12)
@@ -133,11 +139,11 @@ def running(folder: Path) -> Iterator[Broker]:
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS}{os.sep}*"]  # fmt: skip
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     formatting = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-    done = subprocess.run(formatting, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
+    process = subprocess.run(formatting, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if process.returncode != 0:
         raise EngineError(
             object="Kafka for tests",
-            observed=done.stdout + done.stderr,
+            observed=process.stdout + process.stderr,
             expected="a formatted data folder",
             next_step="correct the properties in tests/servers/kafka.py",
         )

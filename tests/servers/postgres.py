@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own for tests: on a free loopback port, with a password, in a folder that goes away."""
+"""PostgreSQL: a server with a password on a free loopback port, whose data is in a temporary folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ BINARIES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server; `folder` and `account` are what it was started with."""
+    """A running server.
+
+    Attributes:
+        port: Its loopback port.
+        password: The password of USER.
+        folder: The folder with its data and its log.
+        account: The system user that runs it; None for the user of this process.
+    """
 
     port: int
     password: str
@@ -43,7 +50,7 @@ class Postgres:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """A connection whose transaction is committed at the end."""
+        """A connection with one transaction, which is committed at the end."""
         connection = psycopg2.connect(self.address)
         try:
             with connection:
@@ -54,8 +61,8 @@ class Postgres:
 
 @contextmanager
 def running() -> Iterator[Postgres]:
-    """Starts a server, and stops it."""
-    account = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+    """Runs a server until the block ends."""
+    account = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="postgres"))
     password = secrets.token_urlsafe(12)
     try:
@@ -81,16 +88,16 @@ def running() -> Iterator[Postgres]:
 
 
 def _run(account: str | None, program: str, *arguments: object) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [str(_binary(program)), *map(str, arguments)], user=account, cwd="/", stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{program}: {done.stdout}"
+    assert process.returncode == 0, f"{program}: {process.stdout}"
 
 
 def _binary(program: str) -> Path:
-    """The newest of that name on this machine; the folders are versioned and not on PATH."""
+    """The newest installed program of that name, in PostgreSQL's folders by version, else on the PATH."""
     on_path = shutil.which(program)
-    found = [path for pattern in BINARIES for path in sorted(Path("/").glob(f"{pattern.lstrip('/')}/{program}"))]
-    assert found or on_path, f"{program} is not installed; install the package postgresql"
-    return found[-1] if found else Path(str(on_path))
+    paths = [path for pattern in BINARIES for path in sorted(Path("/").glob(f"{pattern.lstrip('/')}/{program}"))]
+    assert paths or on_path, f"{program} is not installed; install the package postgresql"
+    return paths[-1] if paths else Path(str(on_path))

@@ -1,4 +1,4 @@
-"""Redis, from Debian, with a password."""
+"""Redis, from Debian's package, with a password."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class RedisServer:
 
     @property
     def feast(self) -> str:
-        """The form that Feast's online store takes."""
+        """The connection string for Feast's online store."""
         return f"{LOOPBACK}:{self.port},password={self.password}"
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[RedisServer]:
-    """A server that keeps everything in memory, until the block ends."""
+    """Runs a server that keeps all data in memory until the block ends."""
     program = shutil.which("redis-server")
     if program is None:
         raise missing("Redis", "redis-server on the PATH")

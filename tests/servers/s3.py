@@ -1,4 +1,4 @@
-"""S3: moto's server, which lets everybody in, and versitygw, which checks keys and keeps objects as files."""
+"""S3: moto's server, which accepts any keys, and versitygw, which checks keys and stores objects as files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.machine.child_process import ChildProcess
 from pipelines.machine.ports import LOOPBACK, free_port
 from tests.servers import TOOLS, listening, missing
 
-#: Where Go's own archive is unpacked to, whether the PATH names it or not.
+#: The folder of Go's own installation archive, which is not always on the PATH.
 GO_FOLDER = "/usr/local/go/bin"
 VERSITYGW = TOOLS / "bin" / "versitygw"
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
@@ -39,21 +39,21 @@ class S3:
 
 
 def build() -> None:
-    """Builds versitygw into `.tools`, unless it is there; says what is missing where it cannot."""
+    """Builds versitygw into `.tools`, unless it is there; prints what to install if there is no Go."""
     if VERSITYGW.is_file():
         return
     go = shutil.which("go") or shutil.which("go", path=GO_FOLDER)
     if go is None:
         print("No Go on the PATH: install Go 1.25 or newer for the tests against versitygw.")
         return
-    print("versitygw into .tools: built once, two to three minutes.")
+    print("Building versitygw into .tools, once: two to three minutes.")
     VERSITYGW.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([go, "install", MODULE], env=os.environ | {"GOBIN": str(VERSITYGW.parent)}, check=True)
 
 
 @contextlib.contextmanager
 def running(kind: Kind, folder: Path) -> Iterator[S3]:
-    """A server with an empty bucket, until the block ends."""
+    """Runs a server with an empty bucket until the block ends."""
     import boto3
 
     server = S3(f"http://{LOOPBACK}:{(port := free_port())}", *KEYS)

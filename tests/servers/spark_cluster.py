@@ -27,7 +27,14 @@ TOKEN = "of-this-test"
 
 @dataclass(frozen=True, slots=True)
 class SparkCluster:
-    """A running cluster; `master` is what a driver is pointed at."""
+    """A running cluster.
+
+    Attributes:
+        folder: The folder of logs and temporary files.
+        master: The URL of the master, for drivers: `spark://…`.
+        page: The URL of the master's web page.
+        workers: The processes of the workers.
+    """
 
     folder: Path
     master: str
@@ -35,19 +42,19 @@ class SparkCluster:
     workers: list[ChildProcess]
 
     def state(self) -> dict[str, Any]:
-        """What the master's page says: `workers` and `activeapps`, each a list."""
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{self.page}/json/", timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+        """The master's state as JSON, with the lists `workers` and `activeapps`."""
+        without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with without_proxy.open(f"{self.page}/json/", timeout=10) as answer:
+            state: dict[str, Any] = json.load(answer)
+        return state
 
     def alive(self) -> list[dict[str, Any]]:
-        """The workers that the master counts on."""
+        """The workers that the master considers alive."""
         return [worker for worker in self.state()["workers"] if worker["state"] == "ALIVE"]
 
     @contextlib.contextmanager
     def connect_server(self, jars: Sequence[Path]) -> Iterator[str]:
-        """A Spark Connect server whose tasks run on the cluster, started as its users start one; gives its address."""
+        """Runs a Spark Connect server whose tasks run on the cluster, as users start one; yields its address."""
         port = free_port()
         settings = DELTA_CONF | {
             "spark.jars": ",".join(map(str, jars)),
@@ -67,18 +74,20 @@ class SparkCluster:
 
 @contextlib.contextmanager
 def running(folder: Path, *, workers: int = WORKERS) -> Iterator[SparkCluster]:
-    """A cluster whose workers have one core each, until the block ends."""
+    """Runs a cluster whose workers have one core each until the block ends."""
     port, page = free_port(), free_port()
     master = f"spark://{LOOPBACK}:{port}"
     with contextlib.ExitStack() as stack:
         at = ["--host", LOOPBACK, "--port", str(port), "--webui-port", str(page)]
         stack.enter_context(_running("master", ["spark-class", MASTER, *at], folder=folder, port=page))
-        started = []
+        processes = []
         for number in range(workers):
-            size = ["--host", LOOPBACK, "--cores", "1", "--memory", "1500m", "--webui-port", str(own := free_port())]
-            command = ["spark-class", WORKER, *size, "--work-dir", str(folder / f"work_{number}"), master]
-            started.append(stack.enter_context(_running(f"worker_{number}", command, folder=folder, port=own)))
-        yield SparkCluster(folder, master, f"http://{LOOPBACK}:{page}", started)
+            worker_page = free_port()
+            options = ["--host", LOOPBACK, "--cores", "1", "--memory", "1500m", "--webui-port", str(worker_page)]
+            command = ["spark-class", WORKER, *options, "--work-dir", str(folder / f"work_{number}"), master]
+            process = _running(f"worker_{number}", command, folder=folder, port=worker_page)
+            processes.append(stack.enter_context(process))
+        yield SparkCluster(folder, master, f"http://{LOOPBACK}:{page}", processes)
 
 
 @contextlib.contextmanager
@@ -86,7 +95,7 @@ def _running(name: str, command: Sequence[str], *, folder: Path, port: int) -> I
     import pyspark
 
     home = Path(pyspark.__file__).parent
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "PYSPARK_"))}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "PYSPARK_"))}
     own = {
         "JAVA_HOME": str(find_java().home(folder)),
         "SPARK_HOME": str(home),
@@ -99,7 +108,7 @@ def _running(name: str, command: Sequence[str], *, folder: Path, port: int) -> I
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     program, *arguments = command
     child = ChildProcess.start(
-        name, [str(home / "bin" / program), *arguments], log=folder / f"{name}.log", env=kept | own, cwd=folder
+        name, [str(home / "bin" / program), *arguments], log=folder / f"{name}.log", env=inherited | own, cwd=folder
     )
     try:
         yield listening(child, port)

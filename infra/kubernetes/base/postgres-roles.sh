@@ -1,4 +1,4 @@
-# Sourced once by the image, when the data directory is empty. Each service owns its database and cannot enter the other.
+# The image sources this once, when the data directory is empty. Each service owns its database and cannot connect to the other's.
 psql --set ON_ERROR_STOP=1 --username postgres --no-password <<'SQL'
 \getenv dagster_password DAGSTER_PG_PASSWORD
 \getenv mlflow_password MLFLOW_PG_PASSWORD

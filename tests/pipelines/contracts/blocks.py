@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.pipelines import toys
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
 
 
 def blocks_document() -> dict[str, Any]:
     """A valid ODCS document of `silver/toys/blocks`; its key is (box, part)."""
     foreign = {"type": "foreignKey", "to": "silver.toys.makers.name"}
     foreign["customProperties"] = [{"property": "severity", "value": "warning"}, {"property": "reason", "value": "new"}]  # type: ignore[assignment]
-    return toys.document(
+    return toy_contracts.document(
         "silver/toys/blocks",
         [
             text("part", primaryKey=True, primaryKeyPosition=2, required=True),
             text("box", primaryKey=True, primaryKeyPosition=1, required=True),
             number("weight", logicalTypeOptions={"minimum": 0}, customProperties=[{"property": "unit", "value": "g"}]),
-            whole("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}, transformSourceObjects=["n_holes"]),
+            integer("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}, transformSourceObjects=["n_holes"]),
             text("colour", enum=[{"value": "red"}, {"value": "blue"}], classification="internal"),
             text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
             text("maker", relationships=[foreign]),

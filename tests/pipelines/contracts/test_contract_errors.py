@@ -11,9 +11,9 @@ import pytest
 from pipelines.contracts.load import load
 from pipelines.contracts.model import COST_TAGS
 from pipelines.errors import ContractError
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.contracts.blocks import blocks_document, column, custom_property, goldpath_rule
-from tests.pipelines.toys import text
+from tests.pipelines.toy_contracts import text
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -220,7 +220,7 @@ def test_an_invalid_contract_raises_an_error_with_file_place_value_and_what_is_a
     change, place, value, allowed = INVALID[case]
     document = blocks_document()
     change(document)
-    path = toys.write(tmp_path, document)
+    path = toy_contracts.write(tmp_path, document)
     with pytest.raises(ContractError) as caught:
         load(path)
     error = caught.value
@@ -232,7 +232,7 @@ def test_an_invalid_contract_raises_an_error_with_file_place_value_and_what_is_a
 
 @pytest.mark.parametrize("content", ["a:\n\t- b", "a: [", "a: b: c"], ids=["tab", "open list", "two colons"])
 def test_unreadable_yaml_names_the_file_and_the_line(tmp_path: Path, content: str) -> None:
-    path = toys.write(tmp_path, content)
+    path = toy_contracts.write(tmp_path, content)
     with pytest.raises(ContractError, match="line") as caught:
         load(path)
     assert str(path) in str(caught.value)
@@ -253,11 +253,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "- a list", "only text"])
 def test_a_file_without_a_mapping_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(ContractError, match="a mapping with version, kind"):
-        load(toys.write(tmp_path, content))
+        load(toy_contracts.write(tmp_path, content))
 
 
 def test_a_bronze_contract_without_a_format_is_refused(tmp_path: Path) -> None:
-    document = toys.document("bronze/toys/blocks", [text("part")])
+    document = toy_contracts.document("bronze/toys/blocks", [text("part")])
     document.pop("servers")
     with pytest.raises(ContractError, match=r"servers\[0\].format: None. Expected one of csv, jsonl"):
-        load(toys.write(tmp_path, document))
+        load(toy_contracts.write(tmp_path, document))

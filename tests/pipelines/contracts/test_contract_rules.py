@@ -9,13 +9,13 @@ import pytest
 from pipelines.contracts.load import load
 from pipelines.contracts.model import Bounds, Distribution, RowRule, TableRule
 from pipelines.tables import TableId
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.contracts.blocks import blocks_document, goldpath_rule
-from tests.pipelines.toys import number, text, whole
+from tests.pipelines.toy_contracts import integer, number, text
 
 
 def test_row_and_table_rules_are_read_from_the_file(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, blocks_document()))
+    contract = load(toy_contracts.write(tmp_path, blocks_document()))
     makers = TableId("silver", "toys", "makers")
     assert contract.row_rules == (
         RowRule("part_required", "required", "part", "error"),
@@ -45,14 +45,16 @@ def test_row_and_table_rules_are_read_from_the_file(tmp_path: Path) -> None:
 
 
 def test_with_drift_discard_value_a_type_rule_is_a_warning(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [whole("holes")], drift={"data_type": "discard_value"})
+    contract = toy_contracts.contract(
+        tmp_path, "silver/toys/blocks", [integer("holes")], drift={"data_type": "discard_value"}
+    )
     assert [(rule.name, rule.severity) for rule in contract.row_rules] == [("holes_type", "warning")]
 
 
 def test_each_property_of_a_column_gives_its_row_rule(tmp_path: Path) -> None:
     zone = [{"property": "timezone", "value": "America/New_York"}]
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": zone}
-    contract = toys.contract(
+    contract = toy_contracts.contract(
         tmp_path,
         "silver/toys/blocks",
         [
@@ -80,9 +82,9 @@ def test_each_property_of_a_column_gives_its_row_rule(tmp_path: Path) -> None:
 def test_each_kind_of_quality_entry_gives_its_table_rule(tmp_path: Path) -> None:
     nulls = {"name": "few_nulls", "metric": "nullValues", "unit": "percent", "mustBeLessThan": 5, "type": "library"}
     edges = {"column": "holes", "edges": [2, 4], "shares": [0.2, 0.5, 0.3]}
-    document = toys.document(
+    document = toy_contracts.document(
         "silver/toys/blocks",
-        [whole("holes", quality=[nulls, {"type": "text", "description": "Holes are round."}]), text("colour")],
+        [integer("holes", quality=[nulls, {"type": "text", "description": "Holes are round."}]), text("colour")],
         quality=[
             {"name": "half", "type": "sql", "query": "SELECT count(*) FROM ${table}", "mustNotBeBetween": [1, 2]},
             goldpath_rule("spread", distribution={"max_psi": 0.1, **edges}),
@@ -90,7 +92,7 @@ def test_each_kind_of_quality_entry_gives_its_table_rule(tmp_path: Path) -> None
             goldpath_rule("moved", distribution={"column": "colour", "categories": ["red"], "reference": "previous"}),
         ],
     )
-    contract = load(toys.write(tmp_path, document))
+    contract = load(toy_contracts.write(tmp_path, document))
     half, spread, colours, moved, nulls_rule = contract.table_rules
     assert half == TableRule("half", "SELECT count(*) FROM {table}", Bounds(1, 2, inside=False), "error", kind="query")
     assert spread.argument == Distribution("holes", (2, 4), "edges", (0.2, 0.5, 0.3))
@@ -106,7 +108,7 @@ def test_each_kind_of_quality_entry_gives_its_table_rule(tmp_path: Path) -> None
 def test_max_age_is_read_in_minutes_hours_and_days(tmp_path: Path) -> None:
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d"}
     quality = [goldpath_rule(age, freshness={"column": "sold", "max_age": age}) for age in ("30m", "1.5h", "2d")]
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [sold], quality=quality)
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [sold], quality=quality)
     assert [rule.bounds.maximum for rule in contract.table_rules] == [1_800, 5_400, 172_800]
 
 

@@ -14,20 +14,20 @@ from pipelines.definitions import all_contracts
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.settings import PROJECT
 from pipelines.tables import TableId
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.contracts.blocks import blocks_document
-from tests.pipelines.toys import number, text, whole
+from tests.pipelines.toy_contracts import integer, number, text
 
 FOLDER = PROJECT / "assets" / "flights" / "contracts"
 
 
 def test_table_owner_key_tags_service_levels_drift_and_columns_are_read_from_the_file(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, blocks_document()))
+    contract = load(toy_contracts.write(tmp_path, blocks_document()))
     assert (contract.table, contract.owner, contract.grain) == (
         TableId("silver", "toys", "blocks"), "toy-data", "One row per toy.",
     )  # fmt: skip
     assert contract.key_columns == ["box", "part"]
-    assert contract.tags == toys.TAGS
+    assert contract.tags == toy_contracts.TAGS
     assert (contract.freshness_seconds, contract.retention_seconds) == (86_400, 31_557_600)
     assert (contract.null_tokens, contract.winner) == (("", "NA"), "weight desc, code")
     assert contract.drift == {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"}
@@ -38,28 +38,28 @@ def test_table_owner_key_tags_service_levels_drift_and_columns_are_read_from_the
 
 
 def test_bronze_columns_are_text_and_have_no_rules(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", [whole("holes"), number("weight")])
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [integer("holes"), number("weight")])
     assert [column.type for column in contract.columns] == ["string", "string"]
     assert (contract.row_rules, contract.format) == ((), "csv")
 
 
 def test_an_unknown_column_raises_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
-    contract = load(toys.write(tmp_path, blocks_document()))
+    contract = load(toy_contracts.write(tmp_path, blocks_document()))
     with pytest.raises(NotFoundError, match="part, box, weight"):
         contract.column("price")
 
 
 def test_only_drift_evolve_adds_variant_columns(tmp_path: Path) -> None:
-    columns = [whole("holes"), text("part"), number("density", transformLogic="a / b")]
-    evolving = toys.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
+    columns = [integer("holes"), text("part"), number("density", transformLogic="a / b")]
+    evolving = toy_contracts.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
     assert evolving.published_columns == ["holes", "part", "density", "holes__v_string"]
     assert [rule.severity for rule in evolving.row_rules] == ["warning"]
-    assert toys.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
+    assert toy_contracts.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
 
 
 def test_two_files_for_one_table_are_refused(tmp_path: Path) -> None:
     for _ in range(2):
-        toys.write(tmp_path, blocks_document())
+        toy_contracts.write(tmp_path, blocks_document())
     with pytest.raises(ContractError, match="silver/toys/blocks.*no other file describes"):
         load_folder(tmp_path)
 
@@ -80,7 +80,7 @@ def test_a_table_without_a_contract_raises_not_found() -> None:
 
 def test_the_documented_example_loads_and_every_property_is_documented(tmp_path: Path) -> None:
     document = (PROJECT / "docs" / "contracts.md").read_text(encoding="utf-8")
-    contract = load(toys.write(tmp_path, document.partition("```yaml\n")[2].partition("```")[0]))
+    contract = load(toy_contracts.write(tmp_path, document.partition("```yaml\n")[2].partition("```")[0]))
     kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
     known = (*reader.TABLE_PROPERTIES, *column_rules.COLUMN_PROPERTIES)

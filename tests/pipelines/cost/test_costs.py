@@ -21,7 +21,7 @@ from pipelines.cost.prices import GIB, PriceSheet
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import PRICES
 from tests.pipelines.focus import MANDATORY
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
 
 SHEET = PriceSheet(
     "EUR", "2025-01-31",

@@ -7,7 +7,7 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -236,6 +236,21 @@ def test_arrow_batches_are_staged_in_one_file_for_each_day_with_rows(embedded: E
     assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES)
+
+
+def test_a_part_that_raises_a_landing_error_is_left_out_and_gets_the_error(embedded: EmbeddedLakehouse) -> None:
+    error = LandingError(object="a file", observed="its end is missing", expected="a complete file", next_step="retry")
+    errors: list[LandingError] = []
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from batches(EDGES[2:])
+        raise error
+
+    parts = [Part("2013-01-02", broken(), errors.append), Part("2013-01-01", batches(EDGES[:2]), fail_on_unreadable)]
+    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
+    assert (staged.rows, errors) == (2, [error])
+    at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
+    assert read(embedded, at) == expected(EDGES[:2])
 
 
 def test_create_leaves_a_table_that_exists_as_it_is(embedded: EmbeddedLakehouse) -> None:

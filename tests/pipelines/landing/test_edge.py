@@ -16,8 +16,8 @@ from pipelines.landing.delivery import MANIFEST, Manifest
 from pipelines.landing.edge import Edge
 from pipelines.landing.ledger import Batch, Ledger
 from pipelines.landing.zone import Landing
-from tests.pipelines import toys
-from tests.pipelines.toys import text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import text
 
 DAY, NEXT = "2013-01-01", "2013-01-02"
 
@@ -26,7 +26,7 @@ class Source:
     """One source with its contract, its landing folder and its ledger."""
 
     def __init__(self, folder: Path, **more: Any) -> None:
-        self.contract = toys.contract(folder, "bronze/toys/blocks", [text("a")], **more)
+        self.contract = toy_contracts.contract(folder, "bronze/toys/blocks", [text("a")], **more)
         self.landing = Landing(folder / "landing")
         self.path = folder / "ledger.db"
         self.seen: list[tuple[str, str, str]] = []
@@ -218,7 +218,7 @@ def test_a_refused_file_is_judged_again_once_it_or_the_contract_changes(source: 
     source.refuse(batch, "a.csv", "truncated")
     assert taken(source.run()) == ["b.csv"]
     assert source.run(committed=0) is None
-    wider = toys.contract(tmp_path, "bronze/toys/blocks", [text("a"), text("b")])
+    wider = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("a"), text("b")])
     again = source.run(committed=0, contract=wider)
     assert (taken(again), again and again.number) == (["a.csv"], 1)
     assert again is not None

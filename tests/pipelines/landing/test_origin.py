@@ -13,8 +13,8 @@ from pipelines.landing.ledger import Ledger
 from pipelines.landing.origin import Origin, origin
 from pipelines.landing.zone import Landing
 from pipelines.tables import TableId
-from tests.pipelines import toys
-from tests.pipelines.toys import text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import text
 
 BLOCKS, BALLS = TableId("bronze", "toys", "blocks"), TableId("bronze", "toys", "balls")
 CONTENT = b"a\n1\n\xff\n"
@@ -33,7 +33,7 @@ def ledgers(tmp_path: Path) -> Mapping[TableId, Ledger]:
 def take(folder: Path, landing: Landing, ledger: Ledger, content: bytes) -> str:
     """Lands a file of blocks and plans its batch; returns the prefix of its record ids."""
     landing.deliver(domain="toys", source="blocks", interval="2013-01-01", name="a.csv", content=content)
-    edge = Edge(landing, ledger, toys.contract(folder, str(BLOCKS), [text("a")]))
+    edge = Edge(landing, ledger, toy_contracts.contract(folder, str(BLOCKS), [text("a")]))
     batch = edge.next_batch(None, committed=6)
     assert batch is not None
     return str(batch.deliveries[0].prefix)

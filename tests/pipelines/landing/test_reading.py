@@ -28,12 +28,12 @@ from pipelines.landing.formats.base import BLOCK_BYTES
 from pipelines.landing.ledger import Batch
 from pipelines.landing.zone import Landing
 from pipelines.tables import MALFORMED, RESCUED
-from tests.pipelines import toys
-from tests.pipelines.toys import number, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, text
 
 Rows = list[dict[str, Any]]
 Read = Callable[..., Rows]
-COLUMNS = [text("part"), whole("holes"), number("weight")]
+COLUMNS = [text("part"), integer("holes"), number("weight")]
 PLANNED = datetime(2013, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -44,7 +44,7 @@ def read(tmp_path: Path) -> Read:
     def run(
         content: bytes, *, format: str = "csv", columns: str = "discard_value", rows: int | None = None, **more: Any
     ) -> Rows:
-        contract = toys.contract(
+        contract = toy_contracts.contract(
             tmp_path, "bronze/toys/blocks", COLUMNS, format=format, drift={"columns": columns}, **more
         )
         manifest = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
@@ -83,7 +83,7 @@ def test_every_value_is_the_text_that_arrived(read: Read) -> None:
 
 
 def test_every_row_has_its_file_row_batch_and_record_id(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     [batch] = batches(tmp_path, contract, b"part,holes,weight\na,1,2\nb,1,2\n")
     assert batch.schema == reading.schema(contract)
     first, second = batch.to_pylist()
@@ -122,7 +122,7 @@ def test_a_ragged_line_is_kept_with_its_place(read: Read) -> None:
 
 
 def test_rows_have_their_places_in_a_file_of_several_blocks(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     count, ragged = 120_000, {5, 60_000, 119_999}
     lines = [b"only one value" if n in ragged else b"part %06d,1,%s" % (n, b"2" * 80) for n in range(count)]
     assert sum(map(len, lines)) > BLOCK_BYTES
@@ -306,7 +306,7 @@ def test_a_line_of_many_mebibytes_is_cut_or_refused(read: Read, format: str) -> 
 
 def test_a_file_of_five_thousand_columns_is_read(tmp_path: Path) -> None:
     wide = [text(f"c{n}") for n in range(5_000)]
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", wide)
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", wide)
     header = ",".join(f"c{n}" for n in range(5_000)).encode()
     [batch] = batches(tmp_path, contract, header + b"\n" + b",".join([b"1"] * 5_000) + b"\n")
     assert batch["c4999"].to_pylist() == ["1"]
@@ -314,7 +314,7 @@ def test_a_file_of_five_thousand_columns_is_read(tmp_path: Path) -> None:
 
 def test_a_log_is_read_by_its_pattern(tmp_path: Path) -> None:
     pattern = r"(?P<part>\S+) \[(?P<holes>\d+)\](?: (?P<weight>.*))?"
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS, format="log", linePattern=pattern)
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, format="log", linePattern=pattern)
     content = b"brick [4] 2.5\n\nstack trace\nplate [2]\n\xff\n"
     rows = [row for part in batches(tmp_path, contract, content) for row in part.to_pylist()]
     assert values(rows) == [("brick", "4", "2.5"), (None, None, None), ("plate", "2", None), (None, None, None)]
@@ -323,7 +323,7 @@ def test_a_log_is_read_by_its_pattern(tmp_path: Path) -> None:
 
 def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) -> None:
     columns = [text(name) for name in ("name", "media_type", "bytes", "sha256", "uri", "language")]
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", columns, format="document")
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", columns, format="document")
     content = bytes(range(256))
     manifest = Manifest.of(content, rows=1, attributes={"language": "en"})
     [batch] = batches(tmp_path, contract, content, manifest=manifest)
@@ -333,7 +333,7 @@ def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) ->
 
 
 def test_where_columns_evolve_a_new_name_becomes_a_column_if_it_can(tmp_path: Path) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
     [batch] = batches(tmp_path, contract, b"part,holes,weight,price,Part,a b,_x\na,1,2,9,y,z,w\n")
     [row] = batch.to_pylist()
     assert (row["price"], json.loads(row[RESCUED])) == ("9", {"Part": "y", "a b": "z", "_x": "w"})
@@ -351,7 +351,7 @@ def test_where_columns_evolve_a_new_name_becomes_a_column_if_it_can(tmp_path: Pa
     ],
 )
 def test_a_difference_in_columns_is_described(tmp_path: Path, header: str, words: str, renamed: Any) -> None:
-    contract = toys.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
     drift = ColumnDrift.between(contract, header.split(","))
     assert (drift.words(), drift.renamed, bool(drift)) == (words, renamed, bool(words))
 

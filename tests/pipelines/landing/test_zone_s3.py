@@ -20,8 +20,8 @@ from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, text
 from tests.servers import s3
 from tests.servers.s3 import S3
 
@@ -191,10 +191,10 @@ def test_wrong_keys_are_refused_and_not_shown(tmp_path: Path, change: str) -> No
 def test_deliveries_in_a_bucket_become_tables(
     server: S3, engine: Engine, tmp_path: Path, materialize: Materialize
 ) -> None:
-    columns = [text("part", primaryKey=True, primaryKeyPosition=1, required=True), whole("holes")]
+    columns = [text("part", primaryKey=True, primaryKeyPosition=1, required=True), integer("holes")]
     name = f"blocks_{tmp_path.name}".replace("-", "_").replace("[", "_").replace("]", "_")
-    bronze = toys.contract(tmp_path, f"bronze/toys/{name}", [text("part"), text("holes")])
-    silver = toys.contract(tmp_path, f"silver/toys/{name}", columns, winner="_ingest_id desc")
+    bronze = toy_contracts.contract(tmp_path, f"bronze/toys/{name}", [text("part"), text("holes")])
+    silver = toy_contracts.contract(tmp_path, f"silver/toys/{name}", columns, winner="_ingest_id desc")
     platform = Platform(settings(server, tmp_path), lambda: {bronze.table: bronze, silver.table: silver})
     platform.engine = engine
     platform.landing.deliver(

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 
-from pipelines import settings
 from pipelines.engine.session import Engine
 from pipelines.lineage.column_lineage import ColumnLineage, Unknown, column_lineage
 from pipelines.lineage.plan_sql import parse_expression, parse_identifier
@@ -141,15 +138,12 @@ REFUSED = [
 ]
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("spark", marks=pytest.mark.spark)])
-def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, DataFrame]]:
-    """The path of a table, and the table as `rows`."""
-    home = settings.get()
-    jars = home.jars_dir or home.root / "jars"
-    with Engine.start(request.param, home=tmp_path_factory.mktemp("home"), jars_dir=jars) as engine:
-        path = str(tmp_path_factory.mktemp("rows") / "rows.parquet")
-        engine.session.createDataFrame([], SCHEMA).write.parquet(path)
-        yield path, engine.session.read.schema(SCHEMA).parquet(path).alias("rows")
+@pytest.fixture(scope="module")
+def rows(each_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, DataFrame]:
+    """The path of an empty table, and the table as `rows`."""
+    path = str(tmp_path_factory.mktemp("rows") / "rows.parquet")
+    each_engine.session.createDataFrame([], SCHEMA).write.parquet(path)
+    return path, each_engine.session.read.schema(SCHEMA).parquet(path).alias("rows")
 
 
 def lineage_of(rows: tuple[str, DataFrame], *expressions: str) -> ColumnLineage:
@@ -160,8 +154,10 @@ def lineage_of(rows: tuple[str, DataFrame], *expressions: str) -> ColumnLineage:
 def sources(lineage: ColumnLineage) -> dict[str, set[tuple[str, str]] | str]:
     """Short form: the source columns and their transformation, or the reason for an unknown column."""
     return {
-        name: found.reason if isinstance(found, Unknown) else {(s.column, s.transformation) for s in found}
-        for name, found in lineage.columns.items()
+        name: origin.reason
+        if isinstance(origin, Unknown)
+        else {(source.column, source.transformation) for source in origin}
+        for name, origin in lineage.columns.items()
     }
 
 
@@ -169,12 +165,12 @@ def sources(lineage: ColumnLineage) -> dict[str, set[tuple[str, str]] | str]:
 def test_an_expression_has_the_source_columns_that_the_engine_needs(rows: tuple[str, DataFrame], sql: str) -> None:
     _, table = rows
     lineage = lineage_of(rows, sql)
-    (found,) = lineage.columns.values()
-    assert not isinstance(found, Unknown)
+    (direct,) = lineage.columns.values()
+    assert not isinstance(direct, Unknown)
     assert not lineage.indirect_unknown
-    read = {source.column for source in found} | {column.column for column in lineage.indirect}
-    assert table.select(*(f"`{name.replace('`', '``')}`" for name in read)).alias("rows").selectExpr(sql).columns
-    for name in read:
+    needed = {source.column for source in direct} | {column.column for column in lineage.indirect}
+    assert table.select(*(f"`{name.replace('`', '``')}`" for name in needed)).alias("rows").selectExpr(sql).columns
+    for name in needed:
         with pytest.raises(AnalysisException):
             _ = table.drop(name).alias("rows").selectExpr(sql).columns
 

@@ -18,7 +18,7 @@ import pytest
 from pipelines.medallion.code_digest import Composition, code_digest, transform_digest
 from pipelines.medallion.used_code import Code
 from pipelines.settings import PROJECT
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 
 TRANSFORM = '''
 def rows(rows):
@@ -137,8 +137,10 @@ def test_a_table_has_another_digest_for_another_contract_or_another_transform(
     tmp_path: Path, load: Callable[..., Any]
 ) -> None:
     module = load()
-    blocks = toys.contract(tmp_path, "silver/toys/blocks", [toys.text("part")])
-    bricks = toys.contract(tmp_path, "silver/toys/blocks", [toys.text("part"), toys.text("colour")])
+    blocks = toy_contracts.contract(tmp_path, "silver/toys/blocks", [toy_contracts.text("part")])
+    bricks = toy_contracts.contract(
+        tmp_path, "silver/toys/blocks", [toy_contracts.text("part"), toy_contracts.text("colour")]
+    )
     digest = code_digest(blocks, module.cheap)
     assert digest == code_digest(blocks, module.cheap)
     assert len({digest, code_digest(bricks, module.cheap), code_digest(blocks, module.above())}) == 3
@@ -207,7 +209,7 @@ def test_transforms_of_one_module_differ(load: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("carried", "exact"),
     [
-        ((1, "a", None, [2.5], {"key": {3}}, Path("x"), toys.Path, re.search, toys.TAGS), True),
+        ((1, "a", None, [2.5], {"key": {3}}, Path("x"), toy_contracts.Path, re.search, toy_contracts.TAGS), True),
         (re.compile("a"), False),
         (object(), False),
     ],

@@ -32,8 +32,8 @@ from pipelines.sources.base import Extracted, day
 from pipelines.sources.logs import LogFiles
 from pipelines.sources.sql import SqlCursor, SqlSnapshot
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import TAGS, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import TAGS, text
 
 _numbers = itertools.count()
 
@@ -68,7 +68,7 @@ def platform(engine: Engine, tmp_path: Path, shop: Path) -> Platform:
 
 @pytest.fixture
 def contract(tmp_path: Path) -> Contract:
-    return toys.contract(
+    return toy_contracts.contract(
         tmp_path, f"bronze/toys/orders_{next(_numbers)}", [text("id"), text("updated_at")], format="jsonl"
     )
 

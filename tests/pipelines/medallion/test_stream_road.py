@@ -26,8 +26,8 @@ from pipelines.settings import PROJECT, Settings
 from pipelines.sources.kafka import KafkaTopic
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, text
 from tests.servers import kafka
 
 
@@ -47,11 +47,13 @@ class Road:
         for created in admin.create_topics([NewTopic(self.name, 2, 1)]).values():
             created.result()
         key = text("id", primaryKey=True, primaryKeyPosition=1, required=True)
-        bronze = toys.contract(
+        bronze = toy_contracts.contract(
             folder, f"bronze/toys/{self.name}", [text("id"), text("n"), text("_stream")], format="jsonl",
             drift={"columns": "freeze"},
         )  # fmt: skip
-        silver = toys.contract(folder, f"silver/toys/{self.name}", [key, whole("n")], winner="_ingest_id desc")
+        silver = toy_contracts.contract(
+            folder, f"silver/toys/{self.name}", [key, integer("n")], winner="_ingest_id desc"
+        )
         self.settings = Settings(home=folder / "home", profile="test", sources={"events": broker.url})  # type: ignore[arg-type, dict-item]
         self.platform = Platform(self.settings, lambda: {bronze.table: bronze, silver.table: silver})
         self.platform.engine = engine

@@ -17,13 +17,13 @@ from pipelines.landing import proposal
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources
 from pipelines.tables import TableId
-from tests.pipelines.roads import DAY, Road
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
+from tests.pipelines.toy_pipeline import DAY, ToyPipeline
 
 CSV = b"id;holes;weight;made_on;made_at;ok;note\n1;4;2.5;2013-01-01;2013-01-01T05:00:00Z;true;a\n2;;1;2013-01-02;2013-01-01 05:00;false;NA\n"
 
 
-def look(toy: Road) -> dg.AssetCheckEvaluation:
+def look(toy: ToyPipeline) -> dg.AssetCheckEvaluation:
     key = ("ops", "toys", f"sources_{toy.name}")
 
     def work(run: GovernedRun) -> Iterator[Written]:
@@ -49,9 +49,9 @@ def look(toy: Road) -> dg.AssetCheckEvaluation:
     ],
 )
 def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
-    road: Callable[..., Road], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
+    make_pipeline: Callable[..., ToyPipeline], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
 ) -> None:
-    toy = road(drift={"tables": mode})
+    toy = make_pipeline(drift={"tables": mode})
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
     check = look(toy)
     assert (check.passed, check.severity) == (False, severity)
@@ -64,14 +64,16 @@ def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
         assert sorted((row["id"], row["note"], row["_source_row"]) for row in bronze) == [("1", "a", 2), ("2", "NA", 3)]
 
 
-def test_a_source_with_a_contract_is_not_reported(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_source_with_a_contract_is_not_reported(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\n")
     assert unknown_sources.unknown_sources(toy.platform.landing, "toys", toy.platform.contracts) == []
 
 
-def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(road: Callable[..., Road], tmp_path: Path) -> None:
-    toy = road()
+def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(
+    make_pipeline: Callable[..., ToyPipeline], tmp_path: Path
+) -> None:
+    toy = make_pipeline()
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
     sample = proposal.newest_sample(toy.platform.landing, "toys", "strange")
     texts = proposal.render(proposal.documents("toys", "strange", sample, toy.contract))
@@ -88,8 +90,8 @@ def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(road: Callabl
     assert yaml.safe_load(texts["silver_strange.yaml"])["status"] == "draft"
 
 
-def test_deliveries_that_were_not_taken_are_listed_with_their_reason(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_deliveries_that_were_not_taken_are_listed_with_their_reason(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     toy.land("", name="empty.csv")
     assert toy.run(toy.bronze).success

@@ -7,7 +7,7 @@ import pytest
 from pipelines.contracts.model import COST_TAGS
 from pipelines.errors import DefinitionError
 from pipelines.policy import rules
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
 
 
 def test_an_asset_with_an_owner_and_all_tags_is_accepted() -> None:

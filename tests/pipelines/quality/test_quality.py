@@ -23,10 +23,10 @@ from pipelines.quality import contract_check, expectations, recorded
 from pipelines.quality.data_docs import data_docs
 from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.contracts.blocks import goldpath_rule
-from tests.pipelines.roads import Road, unchanged
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
+from tests.pipelines.toy_pipeline import ToyPipeline, as_arrived
 
 SHOPS = TableId("silver", "toys", "shops")
 NOW = datetime(2013, 5, 8, tzinfo=UTC)
@@ -35,14 +35,14 @@ NOW = datetime(2013, 5, 8, tzinfo=UTC)
 def every_rule(folder: Path) -> Contract:
     """A contract with a rule of each kind."""
     clock = [{"property": "timezone", "value": "America/New_York"}]
-    return toys.contract(
+    return toy_contracts.contract(
         folder,
         "silver/toys/sales",
         [
             text("receipt", primaryKey=True, required=True, unique=True, logicalTypeOptions={"minLength": 2, "maxLength": 4}),
             {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": clock, "primaryKey": True,
              "primaryKeyPosition": 2},
-            whole("pieces", logicalTypeOptions={"minimum": 1, "exclusiveMaximum": 9}),
+            integer("pieces", logicalTypeOptions={"minimum": 1, "exclusiveMaximum": 9}),
             number("price", physicalType="decimal(6,2)"),
             text("colour", enum=[{"value": "red"}]),
             text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
@@ -147,10 +147,12 @@ def test_recording_a_verdict_does_not_import_great_expectations() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_asset_of_the_data_docs_has_the_path_of_the_index_page_as_metadata(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_the_asset_of_the_data_docs_has_the_path_of_the_index_page_as_metadata(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
-    assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+    assert toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived)).success
     result = toy.run(data_docs_asset)
     [event] = result.get_asset_materialization_events()
     page = Path(str(event.materialization.metadata["index"].value))

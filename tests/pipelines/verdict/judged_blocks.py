@@ -14,8 +14,8 @@ from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict
-from tests.pipelines import toys
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
 
 Row = dict[str, Any]
 #: Judges rows of bronze, and returns them in the order in which they were given; `under` is another contract.
@@ -40,7 +40,7 @@ def blocks(folder: Path, **more: Any) -> Contract:
     properties = [
         text("part", primaryKey=True, primaryKeyPosition=1, required=True),
         {"name": "made", "logicalType": "date", "description": "d", "primaryKey": True, "primaryKeyPosition": 2, "required": True},
-        whole("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}),
+        integer("holes", logicalTypeOptions={"minimum": 1, "maximum": 8}),
         number("weight", logicalTypeOptions={"minimum": 0.5}, transformSourceObjects=["weight"]),
         text("colour", enum=[{"value": "red"}, {"value": "blue"}], customProperties=[{"property": "severity", "value": "warning"}]),
         text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
@@ -48,12 +48,12 @@ def blocks(folder: Path, **more: Any) -> Contract:
         text("shop_name", transformSourceObjects=["shop"], relationships=[reference("silver.toys.makers.shop", "warning")]),
         {"name": "sold", "logicalType": "timestamp", "description": "When."},
         {"name": "boxed", "logicalType": "boolean", "description": "Whether."},
-        whole("edition"),
+        integer("edition"),
         number("weight_per_hole", transformLogic="weight / holes", logicalTypeOptions={"maximum": 5}),
     ]  # fmt: skip
     more.setdefault("quality", [row_rule("heavy_is_red", "weight", "weight < 3 or colour = 'red'", description="why")])
     values: dict[str, Any] = {"nullTokens": ["", "NA"], "winner": "edition desc, code"} | more
-    return toys.contract(folder, "silver/toys/blocks", properties, **values)
+    return toy_contracts.contract(folder, "silver/toys/blocks", properties, **values)
 
 
 def bronze(engine: Engine, rows: Sequence[Row]) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from pipelines.engine.session import Engine
 from pipelines.tables import MALFORMED, RESCUED
 from pipelines.verdict import verdict
-from tests.pipelines import toys
-from tests.pipelines.toys import text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, text
 from tests.pipelines.verdict.judged_blocks import NAMES, VALID, Judge, Row, blocks, bronze, codes, distinct, in_order
 
 #: Changes of the valid row, and the codes of the errors and of the warnings that they cause.
@@ -121,11 +121,11 @@ def test_exclusive_date_timestamp_length_and_pattern_rules_reject_values_outside
 ) -> None:
     made = {"name": "made", "logicalType": "date", "description": "d"}
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d"}
-    contract = toys.contract(
+    contract = toy_contracts.contract(
         tmp_path,
         "silver/toys/blocks",
         [
-            whole("holes", logicalTypeOptions={"exclusiveMinimum": 1, "exclusiveMaximum": 8}),
+            integer("holes", logicalTypeOptions={"exclusiveMinimum": 1, "exclusiveMaximum": 8}),
             made | {"logicalTypeOptions": {"minimum": "2013-01-01", "exclusiveMaximum": "2014-01-01"}},
             sold | {"logicalTypeOptions": {"exclusiveMinimum": "2013-05-06T07:08:09Z"}},
             text("code", logicalTypeOptions={"minLength": 2, "maxLength": 3}),

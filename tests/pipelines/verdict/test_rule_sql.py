@@ -13,7 +13,7 @@ from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.errors import ContractError
 from pipelines.verdict import verdict
-from tests.pipelines.toys import row_rule
+from tests.pipelines.toy_contracts import row_rule
 from tests.pipelines.verdict.judged_blocks import MAKERS, VALID, blocks, bronze, judged_frame, summary
 
 

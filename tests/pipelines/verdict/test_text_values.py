@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts.model import Column
 from pipelines.engine.session import Engine
 from pipelines.verdict import text_values, verdict
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.verdict.judged_blocks import bronze, codes, in_order
 
 
@@ -60,7 +60,7 @@ def test_both_engines_take_the_same_texts_for_values(each_engine: Engine, tmp_pa
     texts = TEXTS[case]
     column = {"name": "holes", "logicalType": LOGICAL.get(texts.type, "number"), "physicalType": texts.type}
     column["customProperties"] = [{"property": k, "value": v} for k, v in texts.properties.items()]  # type: ignore[assignment]
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [column])
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [column])
     rows = bronze(each_engine, [{"holes": value} for value in (*texts.accepted, *texts.refused)])
     judged = in_order(verdict.judge(verdict.typed(rows, contract, each_engine.kind), contract, {}))
     values = [None if row["_reasons"] else row["holes"] for row in judged]
@@ -88,7 +88,7 @@ def test_a_time_that_the_clocks_skipped_is_named_and_of_two_equal_ones_the_earli
 ) -> None:
     zone = [{"property": "timezone", "value": "America/New_York"}]
     sold = {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": zone}
-    contract = toys.contract(tmp_path, "silver/toys/blocks", [sold])
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [sold])
     texts = ["2013-03-10 01:59:59", "2013-03-10 02:30:00", "2013-03-10 03:00:00", "2013-11-03 01:30:00"]
     typed = verdict.typed(bronze(each_engine, [{"sold": text} for text in texts]), contract)
     rows = in_order(verdict.judge(typed, contract, {}))

@@ -1,0 +1,125 @@
+"""The demo on the real flights: its report, its tables, its files and its commands agree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from deltalake import DeltaTable
+
+from tests.end_to_end.conftest import Demo
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]
+
+
+def asset(demo: Demo, key: str) -> dict:
+    return next(entry for entry in demo.report["assets"] if entry["key"] == key)
+
+
+def table(demo: Demo, key: str) -> DeltaTable:
+    return DeltaTable(str(demo.home / "lakehouse" / key))
+
+
+def test_every_stage_ran_and_has_its_duration(demo: Demo) -> None:
+    assert [stage["name"] for stage in demo.report["stages"]] == ["land", "whole", "refresh", "replay", "outcomes"]
+    assert all(stage["seconds"] > 0 for stage in demo.report["stages"])
+
+
+def test_every_landed_flight_is_in_bronze_and_in_silver_or_quarantine(demo: Demo) -> None:
+    landed = sum(
+        len(path.read_bytes().splitlines()) - 1 for path in (demo.home / "landing/flights/flights").rglob("*.csv")
+    )
+    assert table(demo, "bronze/flights/flights").count() == landed
+    clean, rejected = table(demo, "silver/flights/flights").count(), table(demo, "quarantine/flights/flights").count()
+    assert clean + rejected == landed
+    assert table(demo, "gold/flights/departures").count() == clean
+
+
+def test_the_clean_and_quarantined_rows_of_a_judged_asset_are_its_input_rows(demo: Demo) -> None:
+    judged = [entry for entry in demo.report["assets"] if entry["key"].startswith(("silver/", "gold/"))]
+    assert len(judged) >= 13
+    for entry in judged:
+        assert entry["rows_clean"] + entry["rows_quarantined"] == entry["rows_in"], entry["key"]
+
+
+def test_the_impossible_wind_speed_is_in_quarantine_with_its_reason(demo: Demo) -> None:
+    rows = table(demo, "quarantine/flights/weather").to_pyarrow_table().to_pylist()
+    reasons = [reason for row in rows for reason in row["_reasons"]]
+    assert [(reason["column"], reason["value"][:7]) for reason in reasons] == [("wind_speed", "1048.36")]
+
+
+def test_every_asset_has_a_cost_and_cost_tags(demo: Demo) -> None:
+    for entry in demo.report["assets"]:
+        if not entry["key"].startswith("quarantine/"):
+            assert entry["cost"] > 0, entry["key"]
+            assert {"cost_centre", "workload_class"} <= entry["tags"].keys(), entry["key"]
+    total = sum(group["cost"] for group in demo.report["cost_by_workload_class"])
+    assert total == pytest.approx(demo.report["cost_total"])
+
+
+def test_the_model_beats_the_baseline_on_october_with_a_plausible_auc(demo: Demo) -> None:
+    first = demo.report["model"]["versions"][0]
+    assert first["window"].startswith("[2013-10-01")
+    model, baseline = first["standings"]["challenger"], first["standings"]["baseline"]
+    assert 0.70 < baseline["auc"] < model["auc"] < 0.76
+    assert model["log_loss"] < baseline["log_loss"]
+    assert demo.report["model"]["gate"]["passed"]
+
+
+def test_the_replayed_week_was_predicted_before_its_outcomes_were_known(demo: Demo) -> None:
+    replay = demo.report["replay"]
+    assert replay["asked"] == len(set(_logged_predictions(demo))) > 500
+    assert replay["outcomes_known"] == replay["asked"]
+    assert replay["auc"] > 0.6
+    rows = table(demo, "gold/flights/prediction_outcomes").to_pyarrow_table().to_pylist()
+    assert len(rows) == replay["asked"]
+    assert all(row["as_of"] < row["outcome_known_at"] for row in rows)
+
+
+def _logged_predictions(demo: Demo) -> list[str]:
+    """The ids of all predictions in the service's log."""
+    files = sorted((demo.home / "serving/predictions").glob("*.jsonl"))
+    return [json.loads(line)["prediction_id"] for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+def test_the_lineage_of_a_prediction_names_existing_rows_of_landed_files(demo: Demo) -> None:
+    chain = json.loads(demo.goldpath("lineage", "prediction", demo.report["prediction"]["id"], "--json"))
+    records = [feature["record"] for feature in chain["features"] if feature["record"]]
+    assert len(records) >= 5
+    for record in records:
+        path = demo.home / "landing" / record["file"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == record["sha256"]
+        assert path.read_text("utf-8").splitlines()[record["row"] - 1] == record["line"]
+    assert chain["model"]["digest"] == chain["prediction"]["model"]["digest"]
+    assert chain["training_data"]["gold/flights/training_set"] >= 0
+
+
+def test_a_prediction_used_no_feature_that_was_known_later_than_its_request(demo: Demo) -> None:
+    prediction = demo.report["prediction"]
+    lineage = json.loads(demo.goldpath("lineage", "prediction", prediction["id"], "--json"))
+    as_of = lineage["prediction"]["as_of"]
+    assert all(feature["timestamp"] <= as_of for feature in prediction["features"].values() if feature["timestamp"])
+
+
+def test_the_cost_report_has_the_workload_classes_of_the_demo(demo: Demo) -> None:
+    rows = json.loads(demo.goldpath("cost", "report", "--by", "workload_class", "--json"))
+    assert {row["workload_class"] for row in rows} == {"ingestion", "features", "training", "serving"}
+
+
+def test_the_lineage_of_an_unknown_prediction_fails(demo: Demo) -> None:
+    with pytest.raises(AssertionError, match="exit 1"):
+        demo.goldpath("lineage", "prediction", "no-such-id")
+
+
+def test_the_run_that_the_sensor_requested_added_the_new_days(demo: Demo) -> None:
+    days = {partition["_partition"] for partition in table(demo, "silver/flights/flights").partitions()}
+    assert {"2013-01-01", "2013-10-31", "2013-11-07"} <= days
+    assert asset(demo, "silver/flights/flights")["rows_in"] == table(demo, "bronze/flights/flights").count()
+
+
+def test_the_run_that_the_sensor_requested_fine_tuned_the_champion(demo: Demo) -> None:
+    tuned = demo.report["model"]["versions"][-1]
+    assert (tuned["version"], tuned["trained"]) == (2, "fine-tuned")
+    assert tuned["standings"].keys() == {"challenger", "baseline", "champion"}
+    assert demo.report["model"]["version"] == (2 if tuned["passed"] else 1)
