@@ -36,11 +36,12 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file with the lines of the positions `first` to `last`."""
+    """A file that nothing is appended to any longer, with the lines of the positions `first` to `last`."""
 
     number: int
     first: int
     last: int
+    size_bytes: int
     path: Path
 
     def lines(self) -> list[bytes]:
@@ -91,7 +92,7 @@ class PushLog:
         self.opened_at = 0.0
         self._id_files: list[tuple[Path, list[str]]] = []
         self._file: int | None = None
-        self._active: Segment | None = None
+        self._active: tuple[int, Path] | None = None  # position of its first line, and its path
         self._size = 0
         for path in sorted(folder.glob("????????-*.*")):
             self._recover(path)
@@ -103,8 +104,8 @@ class PushLog:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that landing does not have yet."""
-        return self._size + sum(segment.path.stat().st_size for segment in self.sealed)
+        """Bytes that landing does not have yet. Any thread may ask, also while another one forgets a segment."""
+        return self._size + sum(segment.size_bytes for segment in list(self.sealed))
 
     def begin_after(self, number: int, last: int) -> None:
         """Continues after a segment number and a position that landing has of an older log, lost with its folder."""
@@ -148,11 +149,11 @@ class PushLog:
         if self._file is None or self._active is None:
             return
         os.close(self._file)
+        first, path = self._active
         if self._size:
-            active = self._active
-            self.sealed.append(Segment(active.number, active.first, self.last, active.path))
+            self.sealed.append(Segment(self.number, first, self.last, self._size, path))
         else:
-            self._active.path.unlink()
+            path.unlink()
         self._file = self._active = None
         self._size = 0
 
@@ -177,7 +178,7 @@ class PushLog:
         path = self._folder / f"{self.number:08d}-{self.last + 1:016d}.log"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         files.sync(self._folder)
-        self._active = Segment(self.number, self.last + 1, self.last, path)
+        self._active = self.last + 1, path
         self.opened_at = time.monotonic()
 
     def _recover(self, path: Path) -> None:
@@ -197,7 +198,7 @@ class PushLog:
                 return
             ids = [event[EVENT_ID] for event in events]
             self.remember(ids, first, [fingerprint(event) for event in events])
-            self.sealed.append(Segment(int(number), first, first + len(events) - 1, path))
+            self.sealed.append(Segment(int(number), first, first + len(events) - 1, path.stat().st_size, path))
         else:
             return
         self.number, self.last = int(number), max(self.last, first + len(ids) - 1)

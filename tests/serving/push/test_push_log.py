@@ -139,6 +139,17 @@ def test_an_open_log_is_refused_to_others_until_it_is_closed(tmp_path: Path) -> 
     reopened.close()
 
 
+def test_waiting_bytes_are_known_while_the_file_of_a_segment_is_removed(tmp_path: Path) -> None:
+    log = PushLog(tmp_path)
+    line = json.dumps(event("a") | {"received_at": "2013-11-01"}).encode()
+    log.append([line])
+    assert log.waiting_bytes == len(line) + 1
+    log.seal()
+    log.sealed[0].path.unlink()
+    assert log.waiting_bytes == len(line) + 1
+    log.close()
+
+
 def test_a_forgotten_segment_leaves_its_ids_and_nothing_else(tmp_path: Path) -> None:
     log = PushLog(tmp_path)
     log.append([json.dumps(event("a") | {"received_at": "2013-11-01"}).encode()])
