@@ -32,7 +32,7 @@ def calibration(curves: Mapping[str, Points]) -> bytes:
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="perfect")
     for (name, points), color in zip(curves.items(), (ACCENT, INK), strict=False):
         axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.8, marker="o", markersize=4)
-    axes.set(xlabel="predicted probability", ylabel="observed share late", title="Calibration, gate window")
+    axes.set(xlabel="predicted probability", ylabel="observed share of positives", title="Calibration, gate window")
     axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
