@@ -1,6 +1,6 @@
 """Rolling aggregates of what was known at an instant.
 
-Events are summed by ticks of 30 minutes, and a window covers the ticks of some time up to the end of one tick.
+Events are summed by ticks of 30 minutes. A window covers a tick and the ticks before it: those of some hours, or all.
 An event counts from the end of the tick in which it became known, so a value with timestamp t depends only on what was
 known at t. There is a tick only where there is an event: between two ticks, the value of the earlier one still holds.
 """

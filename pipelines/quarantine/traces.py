@@ -13,26 +13,35 @@ if TYPE_CHECKING:
 
 
 def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | None:
-    """Where a record of a domain comes from; None if no bronze table of the domain took it.
+    """Where a record of a domain comes from.
+
+    Args:
+        platform: Where the tables and the landing zone are.
+        domain: The domain of the record.
+        record_id: The record.
 
     Returns:
-        `record_id`, `bronze` (the table), `batch` (as in `_ingest_id`), `file` (below the landing root), `sha256` of
-        the file, `row` (from 1), `line` (None where the file has no such line), and `decisions`: the corrections,
-        discards and reopenings of the record, oldest first, each with `act`, `by`, `at` (UTC) and `values`.
+        None if no bronze table of the domain took the record; else `record_id`, `bronze` (the table), `batch` (as in
+        `_ingest_id`), `file` (relative to the landing root), `sha256` of the file, `row` (from 1), `line` (None if the
+        file has no such line), and `decisions`: the corrections, discards and reopenings of the record, oldest first,
+        each with `act`, `by`, `at` (UTC) and `values`.
+
+    Raises:
+        FileNotFoundError: if the file is no longer in landing.
     """
     ledgers = {table: platform.ledger(table) for table in platform.contracts if table.zone == "bronze"}
-    found = origin(platform.landing, ledgers, domain, record_id)
-    if found is None:
+    source = origin(platform.landing, ledgers, domain, record_id)
+    if source is None:
         return None
-    acts = decisions.recorded(platform.lakehouse, TableId("silver", domain, found.bronze.table), [record_id])
+    acts = decisions.recorded(platform.lakehouse, TableId("silver", domain, source.bronze.table), [record_id])
     return {
         "record_id": record_id,
-        "bronze": str(found.bronze),
-        "batch": found.batch,
-        "file": found.uri,
-        "sha256": found.sha256,
-        "row": found.row,
-        "line": found.line,
+        "bronze": str(source.bronze),
+        "batch": source.batch,
+        "file": source.uri,
+        "sha256": source.sha256,
+        "row": source.row,
+        "line": source.line,
         "decisions": [
             {"act": act.act, "by": act.decided_by, "at": act.decided_at, "values": dict(act.values)}
             for act in acts
