@@ -18,6 +18,7 @@ from pipelines.machine import ray_environment
 from pipelines.orchestration import dagster_home
 
 PARTS = {
+    "startup": "fresh processes: the code location and two commands against importing Dagster alone",
     "road": "seconds of each stage of the last demo",
     "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
     "elt": "LakeBench's ELT mode, governed, beside its bare engines",

@@ -106,8 +106,8 @@ def _phases(platform: Platform, instance: dg.DagsterInstance, home: Path, files:
     _warm_up(platform)
     phases = {LOAD: seconds(load), CREATE: seconds(lambda: materialize(platform, instance, [fact]))}
     phases[MERGE] = sum(seconds(lambda number=number: merge(number)) for number in range(1, MERGES + 1))
-    phases["OPTIMIZE"] = seconds(lambda: compact(platform, told={}))
-    phases["VACUUM"] = seconds(lambda: vacuum(platform, Pins(), told={}, keep=timedelta(0)))
+    phases["OPTIMIZE"] = seconds(lambda: compact(platform, commit_metadata={}))
+    phases["VACUUM"] = seconds(lambda: vacuum(platform, Pins(), commit_metadata={}, keep=timedelta(0)))
     phases[QUERY] = seconds(lambda: _query(platform))
     return phases
 

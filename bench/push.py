@@ -1,7 +1,8 @@
-"""The push server against a bare FastAPI endpoint that appends one line and syncs it, for each request by itself.
+"""The push server against a bare FastAPI endpoint that appends one line and syncs it for each request.
 
 Both run as processes of their own with one worker; eight clients send one event a request, in alternating blocks. Ours
-also authenticates, knows what comes again, checks the contract, and moves the online features before it acknowledges.
+also authenticates, recognizes repeated events, checks the contract, and moves the online features before it
+acknowledges.
 """
 
 from __future__ import annotations
@@ -24,14 +25,13 @@ import httpx
 from bench.pairs import Row, percentile
 from pipelines.machine import ports
 from pipelines.machine.child_process import ChildProcess
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 
 BLOCKS, BLOCK, CLIENTS = 6, 400, 8
 START_SECONDS = 120.0
 AIRCRAFT = 500
 BEGINNING = datetime(2013, 11, 1, 9, 20, tzinfo=UTC)
 PATH = "/v1/events/flights/movements"
-PROJECT = Path(__file__).parent.parent
 EVENT: dict[str, Any] = {
     "flight_date": "2013-11-01", "carrier": "UA", "flight": 1545, "origin": "EWR", "dest": "IAH",
     "movement": "departed", "delay": 5, "scheduled_duration_minutes": 254,
@@ -57,9 +57,10 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", a
 def measure(settings: Settings) -> list[Row]:
     from feature_repo.flights import OBJECTS
     from feature_repo.store import open_store
-    from serving import access
+    from serving.door import access
 
-    with tempfile.TemporaryDirectory(dir=_made(settings.root)) as folder:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.root) as folder:
         home = Path(folder)
         declared: list[Any] = list(OBJECTS)
         open_store(Settings(home=home)).apply(declared)
@@ -67,31 +68,34 @@ def measure(settings: Settings) -> list[Row]:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         bare = [sys.executable, "-c", BARE, str(home / "bare.log")]
         ours = [sys.executable, "-m", "pipelines", "push", "--port"]
-        with _server(ours, home) as at, _server(bare, home) as peer:
-            found = asyncio.run(_blocks({"ours": at, "bare": peer}, headers))
+        with _server(ours, home) as our_port, _server(bare, home) as bare_port:
+            seconds = asyncio.run(_blocks({"ours": our_port, "bare": bare_port}, headers))
     rows, note = [], f"{CLIENTS} clients, {BLOCKS * BLOCK} events; each of ours moves a feature view in SQLite"
-    rates = {name: BLOCKS * BLOCK / took for name, (took, _) in found.items()}
+    rates = {name: BLOCKS * BLOCK / total for name, (total, _) in seconds.items()}
     rate = rates["ours"] / rates["bare"]
     rows.append(Row("push events/s", f"{rates['ours']:,.0f}", f"{rates['bare']:,.0f}", rate, note))
     for share in (0.50, 0.99):
-        a, b = (1_000 * percentile(found[name][1], share) for name in ("ours", "bare"))
-        rows.append(Row(f"push acknowledged p{100 * share:.0f}", f"{a:.1f} ms", f"{b:.1f} ms", a / b, note))
+        ours_ms, bare_ms = (1_000 * percentile(seconds[name][1], share) for name in ("ours", "bare"))
+        row = Row(
+            f"push acknowledged p{100 * share:.0f}", f"{ours_ms:.1f} ms", f"{bare_ms:.1f} ms", ours_ms / bare_ms, note
+        )
+        rows.append(row)
     return rows
 
 
-async def _blocks(at: dict[str, int], headers: dict[str, str]) -> dict[str, tuple[float, list[float]]]:
-    """Seconds of all blocks but the first, and of each request in them, by server."""
-    took, each = dict.fromkeys(at, 0.0), {name: list[float]() for name in at}
+async def _blocks(server_ports: dict[str, int], headers: dict[str, str]) -> dict[str, tuple[float, list[float]]]:
+    """The seconds of all blocks but the first, and of each request in them, by server."""
+    totals, latencies = dict.fromkeys(server_ports, 0.0), {name: list[float]() for name in server_ports}
     numbers = itertools.count()
     for block in range(BLOCKS + 1):
-        for name, port in at.items():
+        for name, port in server_ports.items():
             url, seconds = f"http://{ports.LOOPBACK}:{port}{PATH}", list[float]()
-            begun = time.perf_counter()
+            started = time.perf_counter()
             await asyncio.gather(*[_client(url, headers, numbers, seconds) for _ in range(CLIENTS)])
             if block:  # the first one warms up
-                took[name] += time.perf_counter() - begun
-                each[name] += seconds
-    return {name: (took[name], each[name]) for name in at}
+                totals[name] += time.perf_counter() - started
+                latencies[name] += seconds
+    return {name: (totals[name], latencies[name]) for name in server_ports}
 
 
 async def _client(url: str, headers: dict[str, str], numbers: Iterator[int], seconds: list[float]) -> None:
@@ -101,9 +105,9 @@ async def _client(url: str, headers: dict[str, str], numbers: Iterator[int], sec
             moved_at = (BEGINNING + timedelta(seconds=number)).isoformat()
             own = {"event_id": str(number), "tailnum": f"N{number % AIRCRAFT}", "moved_at": moved_at}
             body = json.dumps(EVENT | own)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             (await client.post(url, content=body)).raise_for_status()
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started)
 
 
 @contextlib.contextmanager
@@ -123,8 +127,3 @@ def _server(command: list[str], home: Path) -> Iterator[int]:
         yield port
     finally:
         child.stop()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

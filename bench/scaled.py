@@ -15,9 +15,9 @@ from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import PLATFORM, RECOMPUTE
 from pipelines.governed.platform import Platform
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.staging import Append
 from pipelines.landing.reading import schema
-from pipelines.landing.zone import Delivery
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.decorators import silver_asset
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
@@ -121,18 +121,18 @@ class Scaled:
         """Commits the bronze table: all copies of the flights of each day of 2013."""
         from datetime import date, timedelta
 
-        from assets.flights.arrivals import flight_lines
+        from assets.flights.deliveries import flight_lines
 
         days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
         header, lines_by_day = flight_lines(days)
         names = header.decode().strip().split(",")
         parts = (
-            (Delivery(day.isoformat(), day.isoformat(), 0, 0), self._copies(names, lines, day.isoformat()))
+            Part(day.isoformat(), self._copies(names, lines, day.isoformat()), _raise)
             for day, lines in lines_by_day.items()
         )
         house = self.platform.lakehouse
         with house.writing(self.bronze):
-            staged = house.stage_arrow(self.bronze, parts, _raise, schema=schema(self.contract))
+            staged = house.stage_arrow(self.bronze, parts, schema=schema(self.contract))
             house.commit(self.bronze, staged, Append(INGEST, 0), metadata={})
 
     def _copies(self, names: list[str], lines: list[bytes], day: str) -> Iterator[pa.RecordBatch]:
@@ -196,5 +196,5 @@ def unchanged(rows: Any) -> Any:
     return rows
 
 
-def _raise(delivery: Delivery, error: Exception) -> None:
+def _raise(error: Exception) -> None:
     raise error

@@ -1,4 +1,4 @@
-"""The prediction service against a bare Ray Serve app with the same model, which is handed its features ready.
+"""The prediction service against a bare Ray Serve app with the same model, whose callers send the features along.
 
 Sequential requests over one connection, in alternating blocks. Ours also authenticates, validates, reads features from
 the online store, writes the prediction log and explains its answer.
@@ -19,7 +19,7 @@ BLOCKS, BLOCK = 10, 50
 
 
 def measure(settings: Settings) -> list[Row]:
-    from serving import client, deploy
+    from serving.predict import client, deploy
 
     if deploy.current(settings) is None:
         return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
@@ -32,27 +32,28 @@ def measure(settings: Settings) -> list[Row]:
         serve.run(_bare(endpoint.config.model.folder), name="bare", route_prefix="/bare")
         answer = client.ask(settings, [question])[0]
         columns = _columns(question, answer)
-        asked = {"ours": ("/v1/predict", question), "bare": ("/bare/predict", columns)}
-        times: dict[str, list[float]] = {name: [] for name in asked}
+        requests = {"ours": ("/v1/predict", question), "bare": ("/bare/predict", columns)}
+        milliseconds: dict[str, list[float]] = {name: [] for name in requests}
         with client.connection(settings) as connection:
             for block in range(BLOCKS + 1):
-                for name, (path, body) in asked.items():
+                for name, (path, body) in requests.items():
                     for _ in range(BLOCK):
-                        begun = time.perf_counter()
+                        started = time.perf_counter()
                         connection.post(path, json=body).raise_for_status()
                         if block:  # the first block warms up
-                            times[name].append(1_000 * (time.perf_counter() - begun))
+                            milliseconds[name].append(1_000 * (time.perf_counter() - started))
         serve.shutdown()
     rows = []
     for share in (0.50, 0.99):
-        ours, bare = (percentile(times[name], share) for name in ("ours", "bare"))
+        ours, bare = (percentile(milliseconds[name], share) for name in ("ours", "bare"))
         note = f"{BLOCKS * BLOCK} sequential requests each"
         rows.append(Row(f"prediction p{share:.0%}".rstrip("%"), f"{ours:.1f} ms", f"{bare:.1f} ms", ours / bare, note))
     return rows
 
 
 def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:
-    from serving.flight_request import FlightQuestion
+    """The model's input of one row: the columns of the schedule, and the features that our service answered with."""
+    from serving.predict.flight_request import FlightQuestion
 
     row: dict[str, Any] = dict(FlightQuestion.model_validate(question).columns())
     row |= {name: feature["value"] for name, feature in answer["features"].items()}
@@ -69,7 +70,7 @@ def _bare(folder: Path) -> Any:
     @serve.ingress(app)
     class Bare:
         def __init__(self) -> None:
-            from ray_jobs.model import TabularModel
+            from ray_jobs.tabular.model import TabularModel
 
             self.model = TabularModel.load(folder)
 

@@ -1,6 +1,7 @@
-"""What the features of the flights domain mean: entities, views over gold tables, and the feature services.
+"""The Feast declarations of the flights domain: entities, views over gold tables, feature services.
 
-Each view is one gold table; its fields are the table's contract, less the entity keys and `event_timestamp`.
+Each view is one gold table; its fields are the columns of the table's contract without the entity keys and
+`event_timestamp`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ENTITIES = {
 
 
 def _view(contract: Contract) -> FeatureView:
+    """The view of a gold table."""
     table = contract.table
     keys = [key for key in contract.key_columns if key != TIMESTAMP]
     fields = [
@@ -48,7 +50,7 @@ def _view(contract: Contract) -> FeatureView:
     )
 
 
-#: A view for each table whose key ends in the instant at which a row became known.
+#: The views by table name: one for each gold table whose key holds `event_timestamp`.
 VIEWS = {
     contract.table.table: _view(contract)
     for contract in load_folder(CONTRACTS).values()

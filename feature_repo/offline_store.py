@@ -1,7 +1,7 @@
-"""Goldpath's Feast offline store: the lakehouse engine reads, `as_of_join` decides.
+"""Goldpath's Feast offline store: features come from the lakehouse engine, joined by `as_of_join`.
 
-Feast's configuration can hold no session, so whoever opens the store says how tables are read (`reading`): a governed
-run gives its own reader, pinned to the versions that it will name in its lineage.
+Feast's configuration cannot hold a session, so callers give a reader of tables (`reading`). A governed run gives its
+own, which reads the versions that its lineage names.
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ ENTITY_TIMESTAMP = "event_timestamp"
 
 @contextlib.contextmanager
 def reading(reader: Reader) -> Iterator[Counter[str]]:
-    """Within the block the store reads a table by its Feast source name with `reader`, which returns a DataFrame.
+    """Makes the store read tables with `reader` while the block runs.
 
-    Yields the rows pulled so far for materialization, by source name.
+    Args:
+        reader: Returns the DataFrame of a Feast source name.
+
+    Yields:
+        The number of rows that materialization has read so far, by source name.
     """
     pulled: Counter[str] = Counter()
     tokens = _reader.set(reader), _pulled.set(pulled)
@@ -46,20 +50,20 @@ def reading(reader: Reader) -> Iterator[Counter[str]]:
 
 
 def _read(source: DataSource | None) -> Any:
-    assert source is not None  # every view of ours has a batch source
+    assert source is not None  # each of our views has a batch source
     try:
         return _reader.get()(source.name)
     except LookupError:
         raise EngineError(
             object=f"feature source {source.name}",
-            observed="nobody said how tables are read",
+            observed="no reader of tables is set",
             expected="a store that is used within feature_repo.offline_store.reading(…)",
-            next_step="open it with feature_repo.store.open_store",
+            next_step="call feature_repo.store.historical or materialize, which set it",
         ) from None
 
 
 class LakehouseOfflineStoreConfig(FeastConfigBaseModel):
-    """Has no options: tables are read as `reading` says."""
+    """No options: tables are read by the reader of `reading`."""
 
     type: Literal["feature_repo.offline_store.LakehouseOfflineStore"] = (
         "feature_repo.offline_store.LakehouseOfflineStore"
@@ -67,7 +71,7 @@ class LakehouseOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class LakehouseRetrievalJob(RetrievalJob):
-    """A DataFrame that has not run yet; on-demand views are applied by Feast when it becomes Arrow."""
+    """A DataFrame that has not run yet; Feast applies on-demand views once it is Arrow data."""
 
     def __init__(
         self,
@@ -120,21 +124,28 @@ class LakehouseOfflineStore(OfflineStore):
         full_feature_names: bool = False,
         **kwargs: Any,
     ) -> RetrievalJob:
-        """Features as they were known at each entity row's `event_timestamp`.
+        """Features as they were known at the `event_timestamp` of each entity row.
 
         Args:
+            config: Feast's configuration; not used.
+            feature_views: The views to read.
+            feature_refs: The features to return, each as `view:feature`.
             entity_df: A DataFrame of the engine, or of pandas, with the join keys and `event_timestamp` (UTC).
+            registry: Where Feast finds entities.
+            project: The Feast project.
+            full_feature_names: Name a feature `view__feature`.
+            **kwargs: Feast's other arguments; not used.
         """
         spine = entity_df
         if not hasattr(spine, "unionByName"):
             any_table = _read(feature_views[0].batch_source)
             spine = any_table.sparkSession.createDataFrame(entity_df)
-        wanted: dict[str, list[str]] = {}
+        features_by_view: dict[str, list[str]] = {}
         for reference in feature_refs:
             view, _, feature = reference.partition(":")
-            wanted.setdefault(view, []).append(feature)
+            features_by_view.setdefault(view, []).append(feature)
         tables = [
-            _feature_rows(view, wanted[view.projection.name_to_use()], registry, project, full_feature_names)
+            _feature_rows(view, features_by_view[view.projection.name_to_use()], registry, project, full_feature_names)
             for view in feature_views
         ]
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
@@ -157,13 +168,13 @@ class LakehouseOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """The last row of each entity within (start, end], for materialization."""
+        """The last row of each entity from `start_date` to `end_date`, both included, for materialization."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
         rows = _within(_read(data_source), timestamp_field, start_date, end_date)
         newest = Window.partitionBy(*join_key_columns).orderBy(F.col(timestamp_field).desc())
-        rows = rows.withColumn("_place", F.row_number().over(newest)).where(F.col("_place") == 1)
+        rows = rows.withColumn("_rank", F.row_number().over(newest)).where(F.col("_rank") == 1)
         rows = rows.select(*join_key_columns, *feature_name_columns, timestamp_field)
         return LakehouseRetrievalJob(rows, source=data_source.name)
 
@@ -179,7 +190,7 @@ class LakehouseOfflineStore(OfflineStore):
         end_date: datetime | None = None,
         **kwargs: Any,
     ) -> RetrievalJob:
-        """All rows within the range."""
+        """All rows from `start_date` to `end_date`, both included."""
         rows = _within(_read(data_source), timestamp_field, start_date, end_date)
         return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
 
@@ -187,6 +198,7 @@ class LakehouseOfflineStore(OfflineStore):
 def _feature_rows(
     view: FeatureView, features: list[str], registry: BaseRegistry, project: str, full_feature_names: bool
 ) -> FeatureRows:
+    """A view as a table to join."""
     name = view.projection.name_to_use()
     join_keys = [registry.get_entity(entity, project, allow_cache=True).join_key for entity in view.entities]
     to_spine = view.projection.join_key_map
@@ -203,6 +215,7 @@ def _feature_rows(
 
 
 def _within(rows: Any, timestamp: str, start: datetime | None, end: datetime | None) -> Any:
+    """The rows whose timestamp lies from `start` to `end`, both included; None sets no bound."""
     from pyspark.sql import functions as F
 
     if start is not None:

@@ -1,6 +1,6 @@
-"""Feast's SQLite store, in which a row never gives way to an older one; Feast's Redis store is so by itself.
+"""Feast's SQLite online store, without overwriting a row by an older one; Feast's Redis store does so by itself.
 
-Two programs write: a run that moves the store to what the tables know, and pushed events that are ahead of the tables.
+Two programs write: a run that moves the store to the state of the tables, and pushed events that are newer than those.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from feast.repo_config import RepoConfig
 
 from feature_repo.store import SQLITE
 
+#: Below 999, which is what SQLite takes in one query before version 3.32.
 KEYS_PER_QUERY = 900
 
 
 class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """The options of Feast's own."""
+    """The options of Feast's SQLite store."""
 
     type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = SQLITE  # ty: ignore[incompatible-attribute-override]
 
 
 class NewestSqliteOnlineStore(SqliteOnlineStore):
-    """Writes a row only if none with a later event timestamp is stored; of the same instant the later writer wins."""
+    """Writes a row unless one with a later event timestamp is stored; at equal timestamps the last written stays."""
 
     def online_write_batch(
         self,
@@ -37,9 +38,8 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
     ) -> None:
         connection = self._get_conn(config)
         with connection:
-            connection.execute(
-                "BEGIN IMMEDIATE"
-            )  # reads and writes in one transaction, or another writer slips between
+            # Read and write in one transaction, so that no other writer writes between.
+            connection.execute("BEGIN IMMEDIATE")
             keys = [serialize_entity_key(key, config.entity_key_serialization_version) for key, *_ in data]
             stored = self._stored(config, table, keys)
             newest = [
@@ -48,16 +48,16 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             super().online_write_batch(config, table, sorted(newest, key=lambda row: _utc(row[2])), progress)
 
     def _stored(self, config: RepoConfig, table: FeatureView, keys: list[bytes]) -> dict[bytes, datetime]:
-        """The event timestamp of each stored entity."""
+        """The newest stored event timestamp of each entity that is stored."""
         name = _table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
-        connection, found = self._get_conn(config), {}
+        connection, newest = self._get_conn(config), {}
         for start in range(0, len(keys), KEYS_PER_QUERY):
-            some = keys[start : start + KEYS_PER_QUERY]
-            marks = ", ".join("?" * len(some))
+            queried = keys[start : start + KEYS_PER_QUERY]
+            marks = ", ".join("?" * len(queried))
             query = f'SELECT entity_key, event_ts FROM "{name}" WHERE entity_key IN ({marks})'
-            for key, instant in connection.execute(query, some):
-                found[key] = max(_utc(instant), found.get(key, _utc(instant)))
-        return found
+            for key, instant in connection.execute(query, queried):
+                newest[key] = max(_utc(instant), newest.get(key, _utc(instant)))
+        return newest
 
 
 def _utc(instant: datetime) -> datetime:

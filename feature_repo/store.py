@@ -1,9 +1,8 @@
-"""Opens the feature store of a home folder: its registry, its online store, and our offline store."""
+"""The feature store of a home folder: how it is opened, read as of an instant, and moved to one."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import tempfile
@@ -13,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.machine import files, locks
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 PROJECT = "goldpath"
+#: The file that holds what the tables' past was when the online store was moved last.
 PAST_FILE = "past.json"
 SQLITE = "feature_repo.online_store.NewestSqliteOnlineStore"
 
@@ -28,8 +29,9 @@ def open_store(settings: Settings, *, rows: Literal["newest", "any"] = "newest")
     """The feature store: SQLite online, or Redis where GOLDPATH_REDIS_URL names one.
 
     Args:
-        rows: "newest" lets no row give way to an older one; "any" is for a writer that has made sure of it, and that
-            also corrects a row without giving it a later timestamp, which Redis would leave out.
+        settings: Of the home folder.
+        rows: `newest` keeps a stored row that is newer than the written one. `any` overwrites it on Redis too: for a
+            writer that compares rows itself and may correct one without a later timestamp.
     """
     from feast import FeatureStore
 
@@ -43,7 +45,7 @@ def open_store(settings: Settings, *, rows: Literal["newest", "any"] = "newest")
 
 
 def sqlite_file(store: FeatureStore) -> tuple[int, int] | None:
-    """Which file the SQLite store is, whatever its name; None for a server."""
+    """The device and inode of the SQLite store's file, which change when it is replaced; None for a server."""
     online = store.config.online_store
     if online.type != SQLITE:
         return None
@@ -53,11 +55,8 @@ def sqlite_file(store: FeatureStore) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def writing(settings: Settings) -> Iterator[None]:
-    """One writer of a home folder's online store at a time, since writers read what they change."""
-    lock = settings.root / "locks" / "online_store.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Lets one writer at a time change a home folder's online store, since a writer reads what it changes."""
+    with locks.held(settings.root / "locks" / "online_store.lock", purpose="a writer of the online store"):
         yield
 
 
@@ -69,7 +68,7 @@ def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
         provider="local",
         registry={
             "registry_type": "file",
-            "registry_store_type": "feature_repo.registry.ReplacedFileRegistryStore",
+            "registry_store_type": "feature_repo.registry_file.ReplacedFileRegistryStore",
             "path": str(folder / "registry.db"),
             "cache_ttl_seconds": 0,
         },
@@ -84,7 +83,7 @@ def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
 def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: Mapping[str, DataFrame]) -> DataFrame:
     """The features of a service as they were known at each spine row's `event_timestamp`, as a plan that has not run.
 
-    Needs no registry of its own: what the code declares is what is read.
+    It reads the declarations from the code, not from the home folder's registry.
 
     Args:
         objects: The Feast declarations.
@@ -99,7 +98,7 @@ def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: M
     with tempfile.TemporaryDirectory() as folder, reading(tables.__getitem__):
         store = FeatureStore(config=_config({"type": SQLITE, "path": f"{folder}/online.db"}, Path(folder)))
         store.apply(list(objects))
-        # Feast hands the entity frame through as it is; our offline store takes the engine's and returns the engine's.
+        # Feast passes the entity frame on as it is; our offline store takes and returns frames of the engine.
         entities: Any = spine
         job: Any = store.get_historical_features(entities, store.get_feature_service(service), full_feature_names=True)
         return job.frame
@@ -107,7 +106,14 @@ def historical(objects: Sequence[Any], service: str, spine: DataFrame, tables: M
 
 @dataclass(frozen=True, slots=True)
 class Materialized:
-    """How far the online store has come."""
+    """What moving the online store did.
+
+    Attributes:
+        as_of: The instant that it was moved to, UTC.
+        since: The instant from which rows were written.
+        rows: The number of rows that were written, by Feast source name.
+        rebuilt: Whether the store was emptied first.
+    """
 
     as_of: datetime
     since: datetime
@@ -120,13 +126,20 @@ def materialize(
 ) -> Materialized:
     """Moves the online store to what was known at `as_of`, UTC.
 
-    Only rows since the last time are written, and writing one again changes nothing, so a killed run is simply run
-    again. When `as_of` lies before the last time, the store is emptied and filled anew: it never knows the future.
-    The same when a row that the store had passed was corrected, came late or was withdrawn. What pushed events have
-    moved further than the tables stays, except where the store is filled anew.
+    Only rows since the last move are written. Writing a row again changes nothing, so a killed run can be run again.
+    The store is emptied and filled from the beginning where `as_of` lies before the last move, so that it never holds a
+    row from the future, and where a row from before the last move was corrected, came late or was withdrawn. Rows that
+    pushed events have moved further than the tables stay, unless the store is emptied.
 
     Args:
+        settings: Of the home folder.
+        objects: The Feast declarations.
+        tables: A DataFrame for each Feast source name.
+        as_of: The instant to move to.
         beginning: The first instant of the tables.
+
+    Raises:
+        LockTimeout: if another writer holds the store for too long.
     """
     with writing(settings):
         return _materialize(settings, objects, tables, as_of, beginning)
@@ -140,9 +153,9 @@ def _materialize(
     store = open_store(settings)
     store.apply(list(objects))
     views = store.list_batch_feature_views()
-    reached = [view.most_recent_end_time for view in views]
-    since = min((end or beginning for end in reached), default=beginning)
-    rebuilt = any(end is not None and end > as_of for end in reached) or (
+    ends = [view.most_recent_end_time for view in views]
+    since = min((end or beginning for end in ends), default=beginning)
+    rebuilt = any(end is not None and end > as_of for end in ends) or (
         since > beginning and _saved_past(settings, since) != _past(views, tables, since)
     )
     if rebuilt:
@@ -158,30 +171,29 @@ def _materialize(
 
 
 def _past(views: Sequence[FeatureView], tables: Mapping[str, DataFrame], until: datetime) -> dict[str, str]:
-    """For each table how many rows it has up to an instant, and the exclusive or of their hashes."""
+    """For each table the number of its rows up to an instant, and the exclusive or of their hashes."""
     from pyspark.sql import functions as F
 
-    found = {}
+    past = {}
     for view in views:
         source: Any = view.batch_source
         names = sorted({*view.join_keys, *(field.name for field in view.features), source.timestamp_field})
-        # A hash passes over nulls, so where they are is hashed as well.
+        # The hash skips nulls, so their places are hashed as well.
         content = F.xxhash64(*names, *[F.col(name).isNull() for name in names])
         rows = tables[source.name].where(F.col(source.timestamp_field) <= F.lit(until))
-        found[source.name] = "-".join(map(str, rows.agg(F.count(F.lit(1)), F.bit_xor(content)).collect()[0]))
-    return found
+        past[source.name] = "-".join(map(str, rows.agg(F.count(F.lit(1)), F.bit_xor(content)).collect()[0]))
+    return past
 
 
 def _save_past(settings: Settings, until: datetime, past: Mapping[str, str]) -> None:
-    path = settings.root / "features" / PAST_FILE
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"until": until.isoformat(), "past": past}), encoding="utf-8")
-    temporary.replace(path)
+    """Records the tables' past up to the instant that the store was moved to."""
+    content = json.dumps({"until": until.isoformat(), "past": past})
+    files.replace(settings.root / "features" / PAST_FILE, content)
 
 
 def _saved_past(settings: Settings, until: datetime) -> dict[str, str] | None:
-    """What the tables' past was when the store reached an instant; None if a killed run did not say."""
+    """The tables' past that was recorded for an instant; None if a run was killed before it recorded it."""
     path = settings.root / "features" / PAST_FILE
     saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    reached = datetime.fromisoformat(saved["until"]) if saved else None
-    return saved["past"] if reached == until else None
+    recorded = datetime.fromisoformat(saved["until"]) if saved else None
+    return saved["past"] if recorded == until else None

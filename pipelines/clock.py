@@ -1,7 +1,7 @@
-"""What time it is for the platform: the wall clock, or an instant in the past that a replay has reached.
+"""The platform's time: the wall clock, or the instant in the past that a replay of recorded data has reached.
 
-Recorded data can be lived through again: features are moved to the online store only as far as the clock, and outcomes
-count only once the clock has passed them.
+During a replay, features are moved to the online store only up to this time, and an outcome counts only once this time
+has passed it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from pipelines.settings import Settings
 
 
 def now(settings: Settings) -> datetime:
-    """The platform's time, UTC: the setting, else the file that a replay moves forward, else the wall clock."""
+    """The platform's time, UTC: the setting `clock`, else the file that a replay moves forward, else the wall clock.
+
+    Raises:
+        SettingsError: if the setting or the file does not hold an ISO 8601 instant with its offset.
+    """
     text, source = settings.clock, "GOLDPATH_CLOCK"
     if text is None and _file(settings).exists():
         text, source = _file(settings).read_text(encoding="utf-8").strip(), str(_file(settings))
@@ -25,23 +29,32 @@ def now(settings: Settings) -> datetime:
 
 
 def instant(text: str, *, of: str, next_step: str) -> datetime:
-    """The instant that a text names, UTC; raises SettingsError about what it is `of`, if it names none."""
+    """Reads an ISO 8601 instant with its offset, and returns it in UTC.
+
+    Args:
+        text: What to read.
+        of: The object of the error: the setting, file or option that the text comes from.
+        next_step: The next step of the error.
+
+    Raises:
+        SettingsError: if the text is not an instant, or lacks an offset.
+    """
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
         raise SettingsError(
             object=of,
             observed=repr(text),
             expected="an ISO 8601 instant with its offset, such as 2013-11-01T04:00:00+00:00",
             next_step=next_step,
         )
-    return found.astimezone(UTC)
+    return parsed.astimezone(UTC)
 
 
 def move(settings: Settings, instant: datetime) -> None:
-    """Sets the replay clock of this home folder."""
+    """Sets the replay clock of the home folder; `instant` has a time zone."""
     files.replace(_file(settings), instant.astimezone(UTC).isoformat())
 
 

@@ -1,18 +1,18 @@
 """Every error that Goldpath raises on purpose.
 
-GoldpathError                 what, observed, expected, next step
+GoldpathError                 object, observed, expected, next step
 ├── TerminalError             the same input fails again: do not retry
-│   ├── SettingsError         a setting or an environment variable
-│   ├── ContractError         a contract file: which path in it, which value, what is allowed
+│   ├── SettingsError         a setting or an environment variable is wrong
+│   ├── ContractError         a contract file is wrong: path in the file, value, what is allowed
 │   ├── DefinitionError       an asset definition that policy refuses
-│   ├── LandingError          a delivery that cannot be taken as it is
+│   ├── LandingError          a delivery that cannot be ingested as it is
 │   ├── VerdictError          a table rule failed: the version was not published
 │   ├── EngineError           an engine or one of its parts is missing or wrong
-│   ├── FullDiskError         no space left: trying again would only fill the next free byte
+│   ├── FullDiskError         no space left on the disk: a retry would fail too
 │   ├── ModelError            a model that may not be registered, promoted or loaded
-│   └── NotFoundError         a name that stands for nothing
+│   └── NotFoundError         nothing has the given name
 └── TransientError            the same input may pass later: retry with backoff
-    └── CommitConflict        another writer was faster
+    └── CommitConflict        another writer committed first
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from collections.abc import Callable
 
 
 class GoldpathError(Exception):
-    """Says which object, what was seen, what was expected and what to do next.
+    """The base of all errors: names the object, what was observed, what was expected and what to do next.
+
+    The message reads "object: observed. Expected expected. Next: next_step". Pickling keeps all attributes.
 
     Args:
-        object: The thing that the error is about, by its name: an asset key, a file, a setting.
-        observed: What was found.
-        expected: What would have been right.
+        object: The name of the thing that the error is about: an asset key, a file, a setting.
+        observed: The value or state that was observed.
+        expected: The values or states that are allowed.
         next_step: What the reader can do now.
     """
 
@@ -47,9 +49,9 @@ class GoldpathError(Exception):
 
 
 def _rebuild(
-    kind: Callable[..., GoldpathError], object: str, observed: str, expected: str, next_step: str
+    error_class: Callable[..., GoldpathError], object: str, observed: str, expected: str, next_step: str
 ) -> GoldpathError:
-    return kind(object=object, observed=observed, expected=expected, next_step=next_step)
+    return error_class(object=object, observed=observed, expected=expected, next_step=next_step)
 
 
 class TerminalError(GoldpathError):
@@ -69,11 +71,11 @@ class ContractError(TerminalError):
 
 
 class DefinitionError(TerminalError):
-    """An asset definition lacks what policy asks for, or was built around the decorators."""
+    """An asset definition lacks what policy requires, or was not built by one of the decorators."""
 
 
 class LandingError(TerminalError):
-    """A delivery cannot be taken as it is; `code` is the reason in one word, as the ledger keeps it."""
+    """A delivery cannot be ingested as it is; `code` is the reason in one word, as the ledger records it."""
 
     def __init__(self, *, object: str, observed: str, expected: str, next_step: str, code: str = "unreadable") -> None:
         super().__init__(object=object, observed=observed, expected=expected, next_step=next_step)
@@ -93,7 +95,7 @@ class EngineError(TerminalError):
 
 
 class FullDiskError(TerminalError):
-    """No space is left where something is written."""
+    """No space is left on the disk that a file is written to."""
 
 
 class ModelError(TerminalError):
@@ -101,7 +103,7 @@ class ModelError(TerminalError):
 
 
 class NotFoundError(TerminalError):
-    """A name stands for nothing."""
+    """Nothing has the given name."""
 
 
 class CommitConflict(TransientError):

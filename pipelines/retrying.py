@@ -1,16 +1,15 @@
-"""Retries: transient errors only, with exponential backoff and jitter, in one place.
+"""Retries of transient errors, with exponential backoff and jitter.
 
-What waits for another system (a source, a bucket, a broker) calls it through `Backoff.call`; an error that the same
-input would meet again is raised at once.
+A call to another system (a source, a bucket, a broker) goes through `Backoff.call`; an error that the same input would
+cause again is raised at once.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.errors import GoldpathError, TransientError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: Errors by their full name, so that no library is loaded to be asked: an error's own library is loaded already.
+#: Transient errors, by full class name, so that comparing does not import the libraries that define them.
 TRANSIENT = frozenset({
     "builtins.ConnectionError",
     "builtins.TimeoutError",
@@ -32,20 +31,21 @@ TRANSIENT = frozenset({
     "botocore.exceptions.HTTPClientError",
     "sqlalchemy.exc.OperationalError",
 })  # fmt: skip
-#: What a library counts among those although it never passes: a certificate, an address.
+#: Subclasses of the transient errors that a retry does not mend: a refused certificate, a malformed address.
 TERMINAL = frozenset({"requests.exceptions.SSLError", "httpx.UnsupportedProtocol"})
-#: A database says these as operational errors; neither passes by itself.
+#: Parts of messages of operational errors of databases that a retry does not mend.
 REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no such ", "permission denied")
-#: Request timeout, too early, too many requests; besides every 5xx.
+#: HTTP status codes that are transient beside every 5xx: request timeout, too early, too many requests.
 TRANSIENT_STATUS = (408, 425, 429)
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often and how patiently: after attempt n, a random time of up to first_seconds·2ⁿ⁻¹ (full jitter).
+    """How often work is tried, and how long to wait between attempts.
 
-    A server's `Retry-After` is kept to; one longer than `longest_seconds` ends the attempts, since waiting is then the
-    scheduler's business.
+    After attempt n the wait is random between 0 and first_seconds·2ⁿ⁻¹ ("full jitter"), at most `longest_seconds`. If
+    the server sends `Retry-After`, the wait is at least that long; if that is longer than `longest_seconds`, no further
+    attempt is made, because a wait of that length belongs to the scheduler.
     """
 
     attempts: int = 6
@@ -53,7 +53,7 @@ class Backoff:
     longest_seconds: float = 60.0
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """The result of `work`, tried again while it fails transiently; then its last error."""
+        """Calls `work` until it succeeds; raises its last error after `attempts` calls, or at once if not transient."""
         from tenacity import Retrying, retry_if_exception
 
         return Retrying(
@@ -64,41 +64,42 @@ class Backoff:
         return self.seconds(state.attempt_number, _error(state))
 
     def seconds(self, attempt: int, error: BaseException | None) -> float:
-        """How long to wait after attempt number `attempt`, counted from 1, that ended with an error."""
+        """Seconds to wait after the failed attempt number `attempt`, counted from 1."""
         return max(random.uniform(0, self.highest(attempt)), retry_after(error) or 0.0)
 
     def highest(self, attempt: int) -> float:
-        """The longest random wait after that attempt, in seconds."""
+        """The longest random wait after attempt number `attempt`, in seconds."""
         return min(self.longest_seconds, self.first_seconds * 2 ** (attempt - 1))
 
     def _ended(self, state: RetryCallState) -> bool:
-        asked = retry_after(_error(state)) or 0.0
-        return state.attempt_number >= self.attempts or asked > self.longest_seconds
+        requested_seconds = retry_after(_error(state)) or 0.0
+        return state.attempt_number >= self.attempts or requested_seconds > self.longest_seconds
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same input may pass later: a connection, a time limit, an overload, not a mistake."""
+    """Whether the same call may succeed later: after a lost connection, a timeout or an overload, not a mistake."""
     if isinstance(error, GoldpathError):
         return isinstance(error, TransientError)
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
         return status in TRANSIENT_STATUS or status >= 500
-    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    names = {f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__}
     if names & TERMINAL or not names & TRANSIENT:
         return False
-    return not any(words in str(error) for words in REFUSED)
+    return not any(message in str(error) for message in REFUSED)
 
 
 def retry_after(error: BaseException | None) -> float | None:
-    """Seconds that an HTTP answer asks to wait (RFC 9110, 10.2.3: a number, or a date); None where it asks nothing."""
-    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After")
-    if not asked:
+    """The seconds that the `Retry-After` of an HTTP response asks for; None without one that can be read."""
+    header = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After")
+    if not header:
         return None
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
     try:
-        if asked.strip().isdigit():
-            return float(asked)
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        return float(Retry(retry_after_max=sys.maxsize).parse_retry_after(header))
+    except (InvalidHeader, ValueError, TypeError, OverflowError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""A table's name: one triple from which its key, its path and its feature source name follow."""
+"""A table's name and version, and the names of the columns that the platform adds to tables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ SOURCE_ROW = "_source_row"
 INGEST_ID = "_ingest_id"
 INGESTED_AT = "_ingested_at"
 PARTITION = "_partition"
-#: JSON text of what arrived and has no column of its own, and within it the line that is not a row of its file.
+#: JSON object, as text, of the arrived values that have no column of their own.
 RESCUED = "_rescued"
+#: Key in that object: the text of a line that could not be read as a row of its file.
 MALFORMED = "_malformed"
-#: What a person decided about a rejected row.
+#: The decision of a person about a rejected row.
 DECISION = "_decision"
-#: What every bronze row carries beside the columns of its source.
+#: The columns that every bronze row has in addition to those of its source.
 BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PARTITION)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TableId:
-    """`[zone, domain, table]`: a Dagster asset key, a Delta path below the lakehouse root and a Feast source name."""
+    """A table's name, `zone/domain/table`.
+
+    The Dagster asset key, the path of the Delta table below the lakehouse root and the name of the Feast source follow
+    from it.
+    """
 
     zone: Zone
     domain: str
@@ -38,7 +43,7 @@ class TableId:
         """Reads `zone/domain/table`.
 
         Raises:
-            NotFoundError: if there are not three parts, or the first is no zone.
+            NotFoundError: if there are not three parts, or the first is not a zone.
         """
         parts = name.split("/")
         if len(parts) != 3 or parts[0] not in ZONES or not all(parts):
@@ -46,17 +51,18 @@ class TableId:
                 object=f"table {name!r}",
                 observed=f"{len(parts)} part(s), the first is {parts[0]!r}",
                 expected=f"zone/domain/table with zone one of {', '.join(ZONES)}",
-                next_step="name it as `goldpath tables` lists it",
+                next_step="use a name that `goldpath tables` lists",
             )
         return cls(parts[0], parts[1], parts[2])  # type: ignore[arg-type]
 
     @property
     def key(self) -> list[str]:
+        """`[zone, domain, table]`, the Dagster asset key."""
         return [self.zone, self.domain, self.table]
 
     @property
     def source_name(self) -> str:
-        """The name of the Feast source over this table."""
+        """`zone_domain_table`, the name of the Feast source over this table."""
         return "_".join(self.key)
 
     def __str__(self) -> str:
@@ -72,13 +78,17 @@ class TableVersion:
 
     @classmethod
     def parse(cls, text: str) -> TableVersion:
-        """Reads `zone/domain/table@version`; raises NotFoundError."""
+        """Reads `zone/domain/table@version`.
+
+        Raises:
+            NotFoundError: if the table or the version is missing or malformed.
+        """
         name, _, version = text.partition("@")
         if not version.isdecimal():
             raise NotFoundError(
                 object=f"table version {text!r}",
-                observed=f"{version!r} for its version",
-                expected="zone/domain/table@N",
+                observed=f"its version is {version!r}",
+                expected="zone/domain/table@N with a number N",
                 next_step="choose one of `goldpath tables history TABLE`",
             )
         return cls(TableId.parse(name), int(version))

@@ -1,10 +1,10 @@
 """The errors of serving.
 
     TerminalError (pipelines.errors)
-    ├── RequestError              a question that cannot be answered as it is asked; the caller corrects it
-    └── DeploymentError           a service that did not become ready; what served before still serves
+    ├── RequestError              a request that is wrong; its caller has to correct it
+    └── DeploymentError           a service that did not become ready; the previous one goes on serving
     TransientError (pipelines.errors)
-    └── ServiceUnavailable        the service cannot answer now; the same question may be answered later
+    └── ServiceUnavailable        the service cannot answer now; the same request may be answered later
         ├── FeatureStoreUnavailable   the online store does not answer, or was not filled yet
         ├── PredictionNotRecorded     the prediction log could not be written, so nothing was answered
         └── PushRefused               an event could not be made durable now, so it was not acknowledged
@@ -18,15 +18,15 @@ from pipelines.errors import TerminalError, TransientError
 
 
 class RequestError(TerminalError):
-    """A question that cannot be answered as it is asked; `object` is the field that is wrong."""
+    """A request is wrong, and its caller has to correct it; `object` is the wrong field."""
 
 
 class DeploymentError(TerminalError):
-    """A service did not become ready; what served before still serves."""
+    """A service did not become ready; the previous one goes on serving."""
 
 
 class ServiceUnavailable(TransientError):
-    """The service cannot answer now; the same question may be answered later."""
+    """The service cannot answer now; the same request may be answered later."""
 
 
 class FeatureStoreUnavailable(ServiceUnavailable):

@@ -1,6 +1,6 @@
-"""One engine for the whole session; a platform of its own for each test that writes.
+"""Fixtures for every test: one engine for the session, and a platform of its own for each test that writes.
 
-`--engine spark` (or GOLDPATH_ENGINE=spark) runs the suite on Apache Spark: its tables, and the processes that it starts.
+With `--engine spark` (or GOLDPATH_ENGINE=spark) the tests, and the processes that they start, use Apache Spark.
 """
 
 from __future__ import annotations
@@ -25,40 +25,57 @@ from pipelines.settings import Settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     chosen = os.environ.get("GOLDPATH_ENGINE", "embedded")
-    parser.addoption("--engine", choices=get_args(Kind), default=chosen, help="who computes the tests' tables")
+    parser.addoption(
+        "--engine", choices=get_args(Kind), default=chosen, help="the engine that computes the tables of the tests"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["GOLDPATH_ENGINE"] = config.getoption("engine")
     settings.get.cache_clear()
     if settings.get().engine == "spark":
-        os.environ["GOLDPATH_JARS_DIR"] = str(jars_dir())  # for the homes that tests make
+        os.environ["GOLDPATH_JARS_DIR"] = str(jars_dir())  # tests use home folders without JARs
         settings.get.cache_clear()
-    # Spark's tables here are small: most of a JVM's time went into compiling code that then ran once.
+    # The tables of the tests are small: without this, a JVM spends most of its time compiling code that runs once.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-    # Ray reads how it is to listen when it is imported, by whichever test comes first.
+    # Ray reads its network settings when it is imported, by whichever test comes first.
     ray_environment.prepare_environment(settings.get())
 
 
 def jars_dir() -> Path:
-    """The folder that holds the Delta JARs on this machine."""
-    found = settings.get()
+    """The folder that holds the Delta JARs.
+
+    Raises:
+        pytest.UsageError: if they are missing or wrong.
+    """
+    current = settings.get()
     try:
-        return ensure_jars(found.root, jars_dir=found.jars_dir)[0].parent
+        return ensure_jars(current.root, jars_dir=current.jars_dir)[0].parent
     except EngineError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`each_engine` is both engines in turn; or Spark alone, where the whole suite runs on it."""
+    """Parametrizes `each_engine`: with both engines, or with Spark alone if the suite runs on Spark."""
     if "each_engine" in metafunc.fixturenames:
         spark = pytest.param("spark", marks=pytest.mark.spark)
         kinds = [spark] if metafunc.config.getoption("engine") == "spark" else ["embedded", spark]
         metafunc.parametrize("each_engine", kinds, indirect=True, scope="session")
 
 
+#: Session fixtures that take a minute or more.
+EXPENSIVE = ("demo", "deployed", "cluster")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Groups the tests for pytest-xdist, which runs each group in one process: by expensive fixture, else by file."""
+    for item in items:
+        group = next((name for name in EXPENSIVE if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Materialize(Protocol):
-    """Materializes assets on a platform, in this process: of one day, of the days up to `end`, or without days."""
+    """Materializes assets on a platform, in this process: of the day `start`, of the days up to `end`, or without days."""
 
     def __call__(
         self,
@@ -73,60 +90,66 @@ class Materialize(Protocol):
 
 @pytest.fixture(scope="session")
 def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine.start("embedded", home=tmp_path_factory.mktemp("sail"), threads=2) as started:
-        yield started
+    """The embedded engine."""
+    with Engine.start("embedded", home=tmp_path_factory.mktemp("sail"), threads=2) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine.start("spark", home=tmp_path_factory.mktemp("spark"), threads=2, jars_dir=jars_dir()) as started:
-        yield started
+    """Apache Spark."""
+    with Engine.start("spark", home=tmp_path_factory.mktemp("spark"), threads=2, jars_dir=jars_dir()) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """The engine of the suite."""
-    return _started(request, request.config.getoption("engine"))
+    """The suite's engine, as `--engine` names it."""
+    return _engine(request, request.config.getoption("engine"))
 
 
 @pytest.fixture(scope="session")
 def each_engine(request: pytest.FixtureRequest) -> Engine:
     """Both engines in turn."""
-    return _started(request, request.param)
+    return _engine(request, request.param)
 
 
-def _started(request: pytest.FixtureRequest, kind: Kind) -> Engine:
-    started: Engine = request.getfixturevalue("sail" if kind == "embedded" else "spark")
-    return started
+def _engine(request: pytest.FixtureRequest, kind: Kind) -> Engine:
+    engine: Engine = request.getfixturevalue("sail" if kind == "embedded" else "spark")
+    return engine
 
 
 @pytest.fixture(scope="session")
 def make_platform(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Platform]:
-    """Makes a platform with a home of its own, on the session's engine."""
+    """Makes platforms with all contracts of the project, each with a home folder of its own, on the suite's engine."""
     from pipelines.definitions import all_contracts
 
     def make() -> Platform:
         settings = Settings(home=tmp_path_factory.mktemp("home"), profile="test", engine=engine.kind)
-        made = Platform(settings, all_contracts)
-        made.engine = engine
-        return made
+        platform = Platform(settings, all_contracts)
+        platform.engine = engine
+        return platform
 
     return make
 
 
 @pytest.fixture
 def platform(make_platform: Callable[[], Platform]) -> Platform:
+    """A platform with a home folder of its own."""
     return make_platform()
 
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory, shared by the session."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
 
 
 @pytest.fixture(scope="session")
 def materialize(instance: dg.DagsterInstance) -> Materialize:
+    """Materializes assets in the session's Dagster instance."""
+
     def run(
         platform: Platform,
         assets: Sequence[dg.AssetsDefinition],

@@ -1,4 +1,4 @@
-"""Bronze: what has landed, as it arrived."""
+"""Bronze tables: the rows of each source as they arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features: the training set, as known then; and the online store, as known now."""
+"""Features: the training set, as they were known at the time, and the online store, as they are known now."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def training_set(departures: DataFrame, **feature_tables: DataFrame) -> DataFram
 
 
 class OnlineConfig(dg.Config):
-    """How far the online store is moved."""
+    """The instant up to which features are known."""
 
     as_of: str = ""
-    """An ISO 8601 instant with its offset; empty: the platform's clock."""
+    """ISO 8601 with its offset; empty takes the platform's clock."""
 
 
 @governed_asset(
@@ -60,14 +60,14 @@ class OnlineConfig(dg.Config):
 def online(run: GovernedRun, config: OnlineConfig) -> Iterator[Written]:
     """The online store: for each airport, carrier, flight number and aircraft the features as they are known now.
 
-    Moves as far as the platform's clock, never beyond. Grain: one row per entity and feature view.
+    A run moves it to the platform's clock or to the instant of its config. Grain: one row per entity and feature view.
     """
     from feature_repo.flights import OBJECTS
     from feature_repo.store import materialize
 
     as_of = datetime.fromisoformat(config.as_of).astimezone(UTC) if config.as_of else run.platform.now()
     tables = {name: run.input(name) for name in FEATURE_TABLES}
-    done = materialize(run.platform.settings, OBJECTS, tables, as_of=as_of, beginning=BEGINNING)
-    dataset = Dataset("/".join(ONLINE), done.as_of.isoformat(), OWNER, rows=sum(done.rows.values()))
-    rows = dg.MetadataValue.json(dict(done.rows))
-    yield Written(dataset, {"as_of": done.as_of.isoformat(), "rows_by_view": rows, "rebuilt": done.rebuilt})
+    state = materialize(run.platform.settings, OBJECTS, tables, as_of=as_of, beginning=BEGINNING)
+    dataset = Dataset("/".join(ONLINE), state.as_of.isoformat(), OWNER, rows=sum(state.rows.values()))
+    rows = dg.MetadataValue.json(dict(state.rows))
+    yield Written(dataset, {"as_of": state.as_of.isoformat(), "rows_by_view": rows, "rebuilt": state.rebuilt})

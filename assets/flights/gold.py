@@ -1,11 +1,11 @@
-"""Gold: the flights to predict, and what was known about each part of the question, by the time it was known."""
+"""Gold tables: the flights to predict, and for each of their entities what was known when."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from assets.flights.tables import contract
-from pipelines.features.rolling import TICK, back, clipped, mean, since_ever, tick_end, ticks
+from pipelines.features.rolling import TICK, all_so_far, clipped, last_hours, mean, tick_end, ticks
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID
@@ -20,22 +20,24 @@ LATE_MINUTES = 15
 DECISION_HOURS = 2
 TURNAROUND_MINUTES = 45
 UNKNOWN_DURATION_MINUTES = 240
+#: The windows of mean delays, by the end of their columns' names.
+HOURS_BACK = {"3h": 3, "24h": 24, "7d": 168}
 
 
 @gold_asset(contract("gold/departures"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def departures(flights: DataFrame) -> DataFrame:
-    """The flights to predict: what the schedule says, when the question is asked, and the answer once it is known."""
+    """The flights to predict: their schedule, the instant of the prediction, and the outcome once it is known."""
     from pyspark.sql import functions as F
 
     scheduled = F.col("scheduled_departure_at")
-    known = F.when(F.col("status") == "flown", F.col("arrived_at")).when(F.col("status") == "cancelled", scheduled)
+    known_at = F.when(F.col("status") == "flown", F.col("arrived_at")).when(F.col("status") == "cancelled", scheduled)
     return flights.select(
         "flight_id", "carrier", "flight", "origin", "dest", "tailnum", "scheduled_departure_at", "scheduled_minute",
         "day_of_week", "scheduled_duration_minutes",
         (scheduled - F.expr(f"INTERVAL {DECISION_HOURS} HOURS")).alias("event_timestamp"),
         (F.unix_timestamp(scheduled) / 60).cast("double").alias("departure_minute"),
         F.col("status").alias("outcome"),
-        F.coalesce(known, scheduled + F.expr("INTERVAL 24 HOURS")).alias("outcome_known_at"),
+        F.coalesce(known_at, scheduled + F.expr("INTERVAL 24 HOURS")).alias("outcome_known_at"),
         F.when(F.col("status") == "flown", (F.col("arr_delay") >= LATE_MINUTES).cast("int")).alias("arrived_late"),
         RECORD_ID,
     )  # fmt: skip
@@ -45,7 +47,7 @@ def departures(flights: DataFrame) -> DataFrame:
     contract("gold/origin_weather"), inputs={"weather": "silver/flights/weather"}, automation=when_inputs_are_good()
 )
 def origin_weather(weather: DataFrame) -> DataFrame:
-    """The last weather observation at a New York airport that was known at a time."""
+    """The weather at a New York airport; an observation is known one hour after it was made."""
     from pyspark.sql import functions as F
 
     direction = F.radians("wind_dir")
@@ -60,12 +62,12 @@ def origin_weather(weather: DataFrame) -> DataFrame:
 
 @gold_asset(contract("gold/origin_delays"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def origin_delays(flights: DataFrame) -> DataFrame:
-    """How departures from a New York airport were going, and which flights were due and had not left."""
+    """Delays of recent departures from a New York airport, and the flights that were due and had not left."""
     from pyspark.sql import functions as F
 
     names = ("departed", "cancelled", "delay", "late", "waiting", "since")
     sums = {name: F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in names}
-    hour, day, ever = back(["origin"], 1), back(["origin"], 24), since_ever(["origin"])
+    hour, day, ever = last_hours(["origin"], 1), last_hours(["origin"], 24), all_so_far(["origin"])
     overdue = F.sum("waiting").over(ever)
     return ticks(_departure_events(flights), keys=["origin"], known_at="known_at", sums=sums).select(
         "origin", RECORD_ID, tick_end().alias("event_timestamp"),
@@ -79,44 +81,44 @@ def origin_delays(flights: DataFrame) -> DataFrame:
 
 
 def _departure_events(flights: DataFrame) -> DataFrame:
-    """What became known of departures: a flight left or was cancelled, was due, was no longer waited for."""
+    """The events of departures: a flight left or was cancelled, became due, stopped waiting."""
     from pyspark.sql import functions as F
 
     cancelled = F.col("status") == "cancelled"
     scheduled, minute = F.col("scheduled_departure_at"), F.unix_timestamp("scheduled_departure_at") / 60
-    flown = flights.where(~cancelled)
-    happened = flights.select(
+    departed = flights.where(~cancelled)
+    outcomes = flights.select(
         "origin", RECORD_ID, F.when(cancelled, scheduled).otherwise(F.col("departed_at")).alias("known_at"),
         F.when(cancelled, 0).otherwise(1).alias("departed"), F.when(cancelled, 1).otherwise(0).alias("cancelled"),
         F.when(cancelled, 0).otherwise(clipped("dep_delay", *DEPARTURE_CLIP)).alias("delay"),
         F.when(~cancelled & (F.col("dep_delay") >= LATE_MINUTES), 1).otherwise(0).alias("late"),
     )  # fmt: skip
-    due = flown.select(
+    due = departed.select(
         "origin", RECORD_ID, scheduled.alias("known_at"), F.lit(1).alias("waiting"), minute.alias("since")
     )
-    left = flown.select(
+    left = departed.select(
         "origin", RECORD_ID, F.greatest("departed_at", "scheduled_departure_at").alias("known_at"),
         F.lit(-1).alias("waiting"), (-minute).alias("since"),
     )  # fmt: skip
-    return happened.unionByName(due, allowMissingColumns=True).unionByName(left, allowMissingColumns=True)
+    return outcomes.unionByName(due, allowMissingColumns=True).unionByName(left, allowMissingColumns=True)
 
 
 @gold_asset(contract("gold/carrier_delays"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def carrier_delays(flights: DataFrame) -> DataFrame:
-    """How punctually a carrier's flights from New York had been arriving."""
-    week = back(["carrier"], 168)
-    return _arrivals(flights, "carrier", {"arr_late_share_7d": mean("late", "arrived", week)})
+    """Recent arrival delays of a carrier's flights from New York."""
+    week = last_hours(["carrier"], 168)
+    return _arrival_delays(flights, "carrier", {"arr_late_share_7d": mean("late", "arrived", week)})
 
 
 @gold_asset(contract("gold/destination_delays"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def destination_delays(flights: DataFrame) -> DataFrame:
-    """How punctually flights from New York had been arriving at an airport."""
-    return _arrivals(flights, "dest", {})
+    """Recent arrival delays of flights from New York at a destination."""
+    return _arrival_delays(flights, "dest", {})
 
 
 @gold_asset(contract("gold/flight_history"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def flight_history(flights: DataFrame) -> DataFrame:
-    """How punctually the last 20 flights of one number on one route had arrived."""
+    """Arrival delays of the last 20 flights of one number on one route."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -134,45 +136,45 @@ def flight_history(flights: DataFrame) -> DataFrame:
 
 @gold_asset(contract("gold/aircraft_history"), inputs={"flights": FLIGHTS}, automation=when_inputs_are_good())
 def aircraft_history(flights: DataFrame) -> DataFrame:
-    """How late an aircraft was on its last flights out of New York, and when it can be back from the last of them."""
+    """Delays of an aircraft's last flights from New York, and when it can be back from the last of them."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     there_and_back = 2 * F.coalesce("scheduled_duration_minutes", F.lit(UNKNOWN_DURATION_MINUTES))
-    known = flights.where(F.col("tailnum").isNotNull())
-    left = known.where(F.col("departed_at").isNotNull()).select(
+    identified = flights.where(F.col("tailnum").isNotNull())
+    departed = identified.where(F.col("departed_at").isNotNull()).select(
         "tailnum", RECORD_ID, F.col("departed_at").alias("event_timestamp"),
         clipped("dep_delay", *DEPARTURE_CLIP).cast("double").alias("last_dep_delay"),
         (F.unix_timestamp("departed_at") / 60 + there_and_back + TURNAROUND_MINUTES).alias("ready_at_minute"),
         (F.unix_timestamp("departed_at") / 60).alias("last_departed_minute"),
     )  # fmt: skip
-    arrived = known.where(F.col("status") == "flown").select(
+    arrived = identified.where(F.col("status") == "flown").select(
         "tailnum", RECORD_ID, F.col("arrived_at").alias("event_timestamp"), _clipped_arrival().alias("last_arr_delay"),
         (F.unix_timestamp("arrived_at") / 60).alias("last_arrived_minute"),
     )  # fmt: skip
     values = ("last_dep_delay", "ready_at_minute", "last_departed_minute", "last_arr_delay", "last_arrived_minute")
-    events = left.unionByName(arrived, allowMissingColumns=True).groupBy("tailnum", "event_timestamp")
-    moved = events.agg(*[F.max(name).alias(name) for name in values], F.max(RECORD_ID).alias(RECORD_ID))
+    events = departed.unionByName(arrived, allowMissingColumns=True).groupBy("tailnum", "event_timestamp")
+    by_instant = events.agg(*[F.max(name).alias(name) for name in values], F.max(RECORD_ID).alias(RECORD_ID))
     past = Window.partitionBy("tailnum").orderBy("event_timestamp").rowsBetween(Window.unboundedPreceding, 0)
     newest = [F.last(name, ignorenulls=True).over(past).alias(name) for name in values]
-    return moved.select("tailnum", "event_timestamp", RECORD_ID, *newest)
+    return by_instant.select("tailnum", "event_timestamp", RECORD_ID, *newest)
 
 
 def _clipped_arrival() -> Column:
     return clipped("arr_delay", *ARRIVAL_CLIP).cast("double")
 
 
-def _arrivals(flights: DataFrame, key: str, more: dict[str, Column]) -> DataFrame:
-    """Mean arrival delays of an entity over 3 hours, 24 hours and 7 days."""
+def _arrival_delays(flights: DataFrame, key: str, more: dict[str, Column]) -> DataFrame:
+    """Mean arrival delays of an entity over 3 hours, 24 hours and 7 days, and the columns `more` over the same rows."""
     from pyspark.sql import functions as F
 
     late = (F.col("arr_delay") >= LATE_MINUTES).cast("double")
     sums = {"arrived": F.lit(1.0), "delay": _clipped_arrival(), "late": late}
     flown = flights.where(F.col("status") == "flown")
-    means = {f"arr_delay_mean_{name}": mean("delay", "arrived", back([key], hours)) for name, hours in _SPANS.items()}
+    means = {
+        f"arr_delay_mean_{name}": mean("delay", "arrived", last_hours([key], hours))
+        for name, hours in HOURS_BACK.items()
+    }
     columns = [column.alias(name) for name, column in (means | more).items()]
-    known = ticks(flown, keys=[key], known_at="arrived_at", sums=sums)
-    return known.select(key, RECORD_ID, tick_end().alias("event_timestamp"), *columns)
-
-
-_SPANS = {"3h": 3, "24h": 24, "7d": 168}
+    rows = ticks(flown, keys=[key], known_at="arrived_at", sums=sums)
+    return rows.select(key, RECORD_ID, tick_end().alias("event_timestamp"), *columns)

@@ -1,4 +1,4 @@
-"""Landing: the deliveries of the five sources. Others write them, so they are named here, not made."""
+"""Landing assets of the five sources: other systems deliver their files, so each is only declared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.flights.tables import OWNER, contract
 
-_HOW = {
+_DELIVERY = {
     "flights": "one CSV a day, after the day's last flight",
     "weather": "JSON lines, one file a day",
     "planes": "snapshots of a table of the operations database",
@@ -17,10 +17,10 @@ _HOW = {
 SOURCES = [
     dg.AssetSpec(
         ["landing", "flights", source],
-        description=f"{contract(f'bronze/{source}').purpose}\n\nArrives as {how}.",
+        description=f"{contract(f'bronze/{source}').purpose}\n\nArrives as {delivery}.",
         group_name="landing",
         owners=[f"team:{OWNER}"],
         kinds={contract(f"bronze/{source}").format or "file"},
     )
-    for source, how in _HOW.items()
+    for source, delivery in _DELIVERY.items()
 ]

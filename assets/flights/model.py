@@ -1,4 +1,4 @@
-"""The model that says whether a flight will arrive late: trained, registered behind a gate, served."""
+"""The model that predicts whether a flight will arrive late: trained, registered behind a gate, served."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.flights.features import ONLINE, SERVICE
+from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from assets.flights.tables import OWNER, cost_tags
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import Check, GovernedRun, Written
-from pipelines.models import train
+from pipelines.models.register import register
+from pipelines.models.serve import serve
+from pipelines.models.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.models.registry import RegisteredModel
     from pipelines.settings import Settings
-    from ray_jobs.recipe import Recipe
+    from ray_jobs.tabular.recipe import Recipe
 
 MODEL = "flights.arrival_delay"
 TRAINING = ("training", "flights", "arrival_delay")
@@ -36,14 +39,14 @@ LIMITS = (
 
 
 class Mode(Enum):
-    """Where the weights begin."""
+    """The first weights of a training run: random ones, or the champion's."""
 
     FROM_SCRATCH = "from_scratch"
     FINE_TUNE = "fine_tune"
 
 
 class TrainConfig(dg.Config):
-    """A training run. Windows are [start, end), ISO 8601 with offset; empty takes the recipe's."""
+    """The configuration of a training run. Windows are [start, end), ISO 8601 with offset; empty means the recipe's."""
 
     mode: Mode = Mode.FROM_SCRATCH
     train_start: str = ""
@@ -52,11 +55,11 @@ class TrainConfig(dg.Config):
 
 
 def recipe(config: TrainConfig) -> Recipe:
-    """The recipe of a mode, with the windows that the config changes."""
-    from ray_jobs import recipe as recipes
+    """The recipe of the config's mode, with the config's windows."""
+    from ray_jobs.tabular.recipe import with_windows
 
-    base = recipes.arrival_delay_fine_tune() if config.mode is Mode.FINE_TUNE else recipes.arrival_delay()
-    return recipes.with_windows(base, config.train_start, config.train_end, config.gate_end)
+    base = arrival_delay_fine_tune() if config.mode is Mode.FINE_TUNE else arrival_delay()
+    return with_windows(base, config.train_start, config.train_end, config.gate_end)
 
 
 @governed_asset(
@@ -74,12 +77,18 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     Trained on Ray from one version of the training set, from scratch or from the champion's weights, and compared
     with a logistic regression and the champion on flights that none of them was trained on.
     """
-    from ray_jobs.challenge import challenge
+    from ray_jobs.tabular.challenge import challenge
 
-    yield train.train(
-        run, challenge, recipe(config), model=MODEL, question=QUESTION, limits=LIMITS,
-        service=SERVICE, fine_tune=config.mode is Mode.FINE_TUNE,
-    )  # fmt: skip
+    yield train(
+        run,
+        challenge,
+        recipe(config),
+        model=MODEL,
+        question=QUESTION,
+        limits=LIMITS,
+        service=SERVICE,
+        fine_tune=config.mode is Mode.FINE_TUNE,
+    )
 
 
 @governed_asset(
@@ -93,7 +102,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
 )
 def registered(run: GovernedRun) -> Iterator[Written]:
     """The registered model, champion if it passed the gate. Grain: one version per trained challenger."""
-    yield train.register(run, MODEL, trained_by=TRAINING)
+    yield register(run, MODEL, trained_by=TRAINING)
 
 
 @governed_asset(
@@ -107,15 +116,18 @@ def registered(run: GovernedRun) -> Iterator[Written]:
 )
 def served(run: GovernedRun) -> Iterator[Written]:
     """The champion behind the prediction service on Ray Serve, named by version and digest. Grain: one deployment."""
-    yield train.serve(run, MODEL, deploy=_deploy)
+    yield serve(run, MODEL, deploy=_deploy)
 
 
 def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:
-    from serving.config import ServedModel, ServiceConfig
-    from serving.deploy import deploy
+    from serving.predict.config import ServedModel, ServiceConfig
+    from serving.predict.deploy import deploy
 
     model = ServedModel(
-        name=champion.name, version=champion.version, digest=champion.digest, folder=folder,
+        name=champion.name,
+        version=champion.version,
+        digest=champion.digest,
+        folder=folder,
         metrics=dict(champion.metrics),
-    )  # fmt: skip
+    )
     return deploy(settings, ServiceConfig(model=model, feature_service=SERVICE)).url

@@ -1,4 +1,4 @@
-"""Movements: departures and arrivals, pushed as they happen, and what they tell about an aircraft at once."""
+"""Movements: departures and arrivals that are pushed as they happen, and the aircraft's features that they change."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from pipelines.medallion.push_source import OnlineMove, Values, push_source
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-#: The features of an aircraft that a movement tells, and the one that says when it was.
-_TOLD = {
+#: For each movement the features of an aircraft that it sets, and the feature that holds its minute.
+FEATURES = {
     "departed": (("last_dep_delay", "ready_at_minute"), "last_departed_minute"),
     "arrived": (("last_arr_delay",), "last_arrived_minute"),
 }
 
 
 def aircraft_moved(known: Values | None, event: Values) -> Values:
-    """The aircraft's row of gold/aircraft_history after one more movement; the same in whatever order they come.
+    """The aircraft's row of gold/aircraft_history after one more movement; movements may come in any order.
 
-    Departures and arrivals each count by the newest. Of two at one instant each value is the larger one.
+    The newest departure and the newest arrival count. Of two at one instant each feature takes the larger value.
+
+    Args:
+        known: The row before; None for an aircraft that was not seen.
+        event: A row of silver/movements.
     """
     moved_at = event["moved_at"].replace(microsecond=0)
     minute = moved_at.timestamp() / 60
-    names, when = _TOLD[event["movement"]]
-    features = [name for told, at in _TOLD.values() for name in (*told, at)]
-    before: dict[str, Any] = {**dict.fromkeys(features), "event_timestamp": moved_at, **(known or {})}
+    names, minute_name = FEATURES[event["movement"]]
+    all_features = [name for features, at in FEATURES.values() for name in (*features, at)]
+    before: dict[str, Any] = {**dict.fromkeys(all_features), "event_timestamp": moved_at, **(known or {})}
     after = before | {"event_timestamp": max(moved_at, before["event_timestamp"])}
-    if before[when] is None or minute > before[when]:
-        return after | dict(zip(names, _values(event, minute), strict=True)) | {when: minute}
-    if minute == before[when]:
-        return after | {
-            name: max(value, before[name]) for name, value in zip(names, _values(event, minute), strict=True)
-        }
+    values = dict(zip(names, _values(event, minute), strict=True))
+    if before[minute_name] is None or minute > before[minute_name]:
+        return after | values | {minute_name: minute}
+    if minute == before[minute_name]:
+        return after | {name: max(value, before[name]) for name, value in values.items()}
     return after
 
 
 def _values(event: Values, minute: float) -> tuple[float, ...]:
+    """The values of the features that a movement sets; `minute` is its instant in minutes since 1970."""
     low, high = DEPARTURE_CLIP if event["movement"] == "departed" else ARRIVAL_CLIP
     delay = float(min(max(event["delay"], low), high))
     if event["movement"] == "arrived":

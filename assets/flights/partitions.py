@@ -1,4 +1,4 @@
-"""The days of this domain: local days in New York, which is how the sources deliver."""
+"""The partitions of this domain: local days in New York, by which the sources deliver."""
 
 from __future__ import annotations
 

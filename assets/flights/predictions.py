@@ -1,4 +1,4 @@
-"""Predictions are data like any other: logged, landed, typed, and met with their outcomes."""
+"""Predictions as tables: the service logs them, they land, are typed and joined with the outcomes of their flights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ bronze_predictions = bronze_asset(contract("bronze/predictions"))
 
 @silver_asset(contract("silver/predictions"))
 def silver_predictions(predictions: DataFrame) -> DataFrame:
-    """Every answer of the prediction service."""
+    """Every prediction that the service returned."""
     from pyspark.sql import functions as F
 
     parts = {f"model_{name}": F.get_json_object("model", f"$.{name}") for name in ("name", "version", "digest")}
@@ -36,6 +36,6 @@ def silver_predictions(predictions: DataFrame) -> DataFrame:
     inputs={"predictions": "silver/flights/predictions", "departures": "gold/flights/departures"},
 )
 def prediction_outcomes(predictions: DataFrame, departures: DataFrame) -> DataFrame:
-    """What was predicted about a flight, and what happened."""
+    """Each prediction with the outcome of its flight."""
     outcomes = departures.select("flight_id", "outcome", "outcome_known_at", "arrived_late")
     return predictions.join(outcomes, "flight_id", "left")

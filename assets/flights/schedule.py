@@ -1,7 +1,7 @@
-"""The schedule as a carrier sends it before departure: the questions that the prediction service is asked.
+"""The schedule as a carrier sends it before departure: what the prediction service is asked about.
 
-It is read from the records that also arrive as flights, and no outcome is. Every value means what the silver table's
-column of that name means, by the same definition.
+It is read from the same records as the flights, without their outcomes. Each value has the definition of the silver
+table's column of the same name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from assets.flights.arrivals import MISSING, flight_lines, source_file
+from assets.flights.deliveries import MISSING, flight_lines, source_file
 
 DAY_MINUTES = 1440
 
@@ -33,7 +33,7 @@ class ScheduledFlight:
 
 
 def scheduled_flights(days: Collection[date]) -> list[ScheduledFlight]:
-    """The flights that are scheduled on the given local days, by day and in the source's order."""
+    """The flights that are scheduled on the given local days, by day and in the order of the source."""
     header, by_day = flight_lines(days)
     zones = _zones()
     return [
@@ -67,5 +67,6 @@ def _duration(departure: datetime, arrival_clock: int, zone: str | None) -> int 
 
 
 def _zones() -> dict[str, str]:
+    """IANA time zone by airport; airports of unknown zone are left out."""
     records = csv.DictReader(io.StringIO(source_file("airports.csv").decode()))
     return {record["faa"]: record["tzone"] for record in records if record["tzone"] != MISSING}

@@ -1,4 +1,4 @@
-"""Silver: typed, deduplicated, checked."""
+"""Silver tables: typed, deduplicated and checked rows of the sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pipelines.medallion.decorators import silver_asset
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-#: Arrival at an airport of unknown time zone: time on the ground beside the time in the air. 96 % of flights need less.
+#: Time on the ground that is added to the time in the air where the destination's time zone is unknown. 96 % of flights
+#: need less.
 GROUND_MINUTES = 60
 DAY_MINUTES = 1440
 
@@ -42,16 +43,16 @@ def weather(weather: DataFrame) -> DataFrame:
 
 @silver_asset(contract("silver/flights"), partitions=DAILY, inputs={"airports": "silver/flights/airports"})
 def flights(flights: DataFrame, airports: DataFrame) -> DataFrame:
-    """Every scheduled flight out of New York, and what became of it; all instants in UTC."""
+    """Every flight that was scheduled from New York, with its outcome; all instants in UTC."""
     return flights_with_instants(flights, airports)
 
 
 def flights_with_instants(flights: DataFrame, airports: DataFrame) -> DataFrame:
-    """Adds the computed columns; `scheduled_departure_at` arrives as the hour and leaves as the minute.
+    """Adds the computed columns, and the minutes to `scheduled_departure_at`, which the source gives as an hour.
 
     Args:
         flights: Typed bronze rows; `year`, `month` and `day` are text.
-        airports: `faa` and its IANA time zone `tzone`, by which a destination's clock is read.
+        airports: `faa` and the IANA time zone `tzone` in which a destination's local times are.
     """
     from pyspark.sql import functions as F
 
@@ -67,7 +68,7 @@ def flights_with_instants(flights: DataFrame, airports: DataFrame) -> DataFrame:
 
 
 def _scheduled(flights: DataFrame, airports: DataFrame) -> DataFrame:
-    """The flights as they were scheduled, and when they left."""
+    """Adds the columns of the schedule and of the departure."""
     from pyspark.sql import functions as F
 
     zones = airports.select(F.col("faa").alias("dest"), "tzone")
@@ -81,12 +82,12 @@ def _scheduled(flights: DataFrame, airports: DataFrame) -> DataFrame:
             .otherwise("flown"),
         }
     )
-    there = F.from_utc_timestamp("scheduled_departure_at", F.col("tzone"))
-    duration = F.pmod(_minute_of_day("sched_arr_time") - F.hour(there) * 60 - F.minute(there), F.lit(DAY_MINUTES))
+    local = F.from_utc_timestamp("scheduled_departure_at", F.col("tzone"))  # the destination's clock at departure
+    duration = F.pmod(_minute_of_day("sched_arr_time") - F.hour(local) * 60 - F.minute(local), F.lit(DAY_MINUTES))
     return rows.withColumns(
         {
             "flight_id": F.concat_ws("-", "flight_date", "carrier", "flight", "origin"),
-            "day_of_week": (F.dayofweek("flight_date") + 5) % 7,  # it counts from Sunday, 1
+            "day_of_week": (F.dayofweek("flight_date") + 5) % 7,  # `dayofweek` gives 1 for Sunday
             "scheduled_duration_minutes": duration.cast("int"),
             "departed_at": _later("scheduled_departure_at", F.col("dep_delay")),
         }
@@ -94,6 +95,7 @@ def _scheduled(flights: DataFrame, airports: DataFrame) -> DataFrame:
 
 
 def _later(instant: str, minutes: Column) -> Column:
+    """The column `instant` with minutes added."""
     from pyspark.sql import functions as F
 
     return F.timestamp_add("MINUTE", minutes, F.col(instant))

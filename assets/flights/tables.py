@@ -11,7 +11,7 @@ contract = CONTRACTS.named
 
 
 def cost_tags(workload_class: str) -> dict[str, str]:
-    """The cost tags of this domain's assets that are no tables."""
+    """The cost tags of this domain's assets that are not tables; a table's stand in its contract."""
     return {
         "cost_centre": "cc-1200",
         "business_unit": "operations",
@@ -23,9 +23,10 @@ def cost_tags(workload_class: str) -> dict[str, str]:
 
 
 OWNER = "flight-data"
-#: The tables that features are read from: those whose key ends in the instant at which a row became known.
+#: The tables that features are read from, by their Feast source name: those whose key holds `event_timestamp`, the
+#: instant at which a row became known.
 FEATURE_TABLES = {
     table.source_name: str(table)
-    for table, found in CONTRACTS.items()
-    if table.zone == "gold" and "event_timestamp" in found.key_columns
+    for table, content in CONTRACTS.items()
+    if table.zone == "gold" and "event_timestamp" in content.key_columns
 }

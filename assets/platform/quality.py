@@ -1,4 +1,4 @@
-"""The pages on which people look up how tables held their contracts."""
+"""The pages that show how well each table kept its contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.quality.data_docs import data_docs as build
     key=("ops", "platform", "data_docs"), kind="ops", owner="platform", tags=TAGS, kinds=("greatexpectations",)
 )
 def data_docs(run: GovernedRun) -> Iterator[Written]:
-    """Great Expectations' Data Docs: for each table its rules, and how its newest versions held them.
+    """Great Expectations' Data Docs: the rules of each table, and how well its newest versions kept them.
 
     Grain: one page per table, and one per recorded verdict.
     """

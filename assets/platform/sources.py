@@ -17,15 +17,15 @@ KEY = ("ops", "platform", "sources")
 
 @governed_asset(key=KEY, kind="ops", owner="platform", tags=TAGS, kinds=("json",), check=unknown_sources.CHECK)
 def sources(run: GovernedRun) -> Iterator[Written]:
-    """The sources that land without a contract, and what their domain's drift mode for tables made of each.
+    """The sources that land without a contract, each treated by its domain's drift mode for tables.
 
     Grain: one figure row per source that no contract describes.
     """
-    found = unknown_sources.treat(run)
+    unknown = unknown_sources.treat(run)
     rows = [
         dg.TableRecord({"source": f"{u.domain}/{u.source}", "mode": u.mode, "deliveries": u.deliveries, "rows": u.rows})
-        for u in found
+        for u in unknown
     ]
-    metadata = {"unknown": len(found), "sources": dg.MetadataValue.table(rows) if rows else "each has its contract"}
-    dataset = Dataset(run.declaration.name, run.run_id, run.declaration.owner, rows=len(found))
-    yield Written(dataset, metadata, unknown_sources.check_result(found, list(KEY)))
+    metadata = {"unknown": len(unknown), "sources": dg.MetadataValue.table(rows) if rows else "each has its contract"}
+    dataset = Dataset(run.declaration.name, run.run_id, run.declaration.owner, rows=len(unknown))
+    yield Written(dataset, metadata, unknown_sources.check_result(unknown, list(KEY)))

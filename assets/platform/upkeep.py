@@ -1,4 +1,4 @@
-"""Upkeep of the lakehouse and of the platform's own records, a step each; in the order in which one helps the next."""
+"""Upkeep of the lakehouse and of the platform's own records: one asset per step, each after the step that it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.governed.declaration import GovernedRun, Work, Written
 from pipelines.orchestration import event_pruning
 from pipelines.provenance import pins
 from pipelines.upkeep import maintenance, records
-from pipelines.upkeep.asset import told, written
+from pipelines.upkeep.asset import commit_metadata, written
 
 TAGS = {
     "cost_centre": "cc-1000",
@@ -31,39 +31,41 @@ def _step(name: str, *, after: str | None = None) -> Callable[[Work], dg.AssetsD
 
 @_step("retention")
 def retention(run: GovernedRun) -> Iterator[Written]:
-    """Rows past their contract's retention are deleted from bronze, silver and quarantine, by the platform's clock.
+    """Deletes rows from bronze, silver and quarantine whose contract's retention has passed by the platform's clock.
 
     Grain: one figure row per table that lost rows.
     """
-    yield written(run, maintenance.retain(run.platform, told=told(run)))
+    yield written(run, maintenance.retain(run.platform, commit_metadata=commit_metadata(run)))
 
 
 @_step("compaction", after="retention")
 def compaction(run: GovernedRun) -> Iterator[Written]:
-    """The small files of tables that have many are merged, ordered by the contract's cluster columns if it names any.
+    """Merges small files of tables that have many, in the order of the contract's cluster columns if it names any.
 
     Grain: one figure row per table that was compacted.
     """
-    yield written(run, maintenance.compact(run.platform, told=told(run)))
+    yield written(run, maintenance.compact(run.platform, commit_metadata=commit_metadata(run)))
 
 
 @_step("vacuum", after="compaction")
 def vacuum(run: GovernedRun) -> Iterator[Written]:
-    """Files that no version of the last 30 days and none that a registered model's record names needs are removed.
+    """Removes files that no version of the last 30 days needs and no version that a registered model's record names.
 
     Grain: one figure row per table that lost files.
     """
-    yield written(run, maintenance.vacuum(run.platform, pins.pinned(run.platform), told=told(run)))
+    yield written(
+        run, maintenance.vacuum(run.platform, pins.pinned(run.platform), commit_metadata=commit_metadata(run))
+    )
 
 
 @_step("pruning", after="vacuum")
 def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
-    """Entries of tables' logs, quality results and events of runs, each older than 30 days, are removed.
+    """Removes entries of tables' logs, quality results and events of runs that are older than 30 days.
 
-    Logs get their checkpoint, and keep whatever a registered model's record names; costs and lineage stay whole.
+    It writes a checkpoint of each log and keeps what a registered model's record names. All costs and lineage stay.
 
     Grain: one figure row per table or folder that lost files.
     """
-    done = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
-    done += filter(None, (records.quality_results(run.platform), event_pruning.run_events(run.context.instance)))
-    yield written(run, done)
+    pruned = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
+    pruned += filter(None, (records.quality_results(run.platform), event_pruning.run_events(run.context.instance)))
+    yield written(run, pruned)

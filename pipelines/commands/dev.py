@@ -40,6 +40,6 @@ def dev(
 
 def _redeploy(settings: Settings) -> str | None:
     """Serves the model that was deployed last and returns its address; None if none was deployed."""
-    from serving import deploy
+    from serving.predict import deploy
 
     return deploy.redeploy(settings).url if deploy.current(settings) else None

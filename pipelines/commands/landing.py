@@ -1,4 +1,4 @@
-"""`goldpath landing`: what has landed and was not taken, and a first contract for what nobody has described."""
+"""`goldpath landing`: deliveries that were not taken, and a first contract for a source that has none."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pipelines.commands.invocation import AsJson, errors_shown, opened_platform,
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
 
-app = typer.Typer(help="What has landed, and what was not taken.", no_args_is_help=True)
-Source = Annotated[str, typer.Argument(metavar="DOMAIN/SOURCE", help="As below the landing root: flights/weather.")]
+app = typer.Typer(help="Deliveries that landed and were not taken; contracts for new sources.", no_args_is_help=True)
+SourceFolder = Annotated[
+    str, typer.Argument(metavar="DOMAIN/SOURCE", help="Folder below the landing root: flights/weather.")
+]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Deliveries that were refused, with the reason, and those that no run has looked at; sources without a contract.
+    """Lists refused deliveries with the reason, deliveries that no run has judged, and sources without a contract.
 
     Example: `goldpath landing list`
     """
@@ -39,11 +41,11 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
-    """What is there and not taken. Grain: one entry per delivery, or per source that no contract describes."""
+    """What has landed and is not taken. Grain: one entry per delivery, or per source without a contract."""
     from pipelines.landing.edge import fresh
     from pipelines.medallion.unknown_sources import unknown_sources
 
-    found = []
+    entries = []
     for table, contract in sorted(platform.contracts.items()):
         if table.zone != "bronze":
             continue
@@ -51,10 +53,10 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
         for record in ledger.records(fate="refused"):
             if platform.landing.now(record.delivery) is not None:
                 words = {"observed": record.observed or "", "expected": record.expected or ""}
-                found.append({"delivery": record.delivery.uri, "state": f"refused: {record.code}", **words})
+                entries.append({"delivery": record.delivery.uri, "state": f"refused: {record.code}", **words})
         landed = platform.landing.deliveries(table.domain, table.table)
-        refused = {entry["delivery"] for entry in found}
-        found += [
+        refused = {entry["delivery"] for entry in entries}
+        entries += [
             {"delivery": d.uri, "state": "not looked at", "observed": "", "expected": ""}
             for d in fresh(ledger, contract, landed)
             if d.uri not in refused
@@ -62,16 +64,16 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
     for domain in platform.landing.domains():
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
-            found.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
+            entries.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
         for uri in platform.landing.strays(domain):
             words = {"observed": "it lies in no interval", "expected": "DOMAIN/SOURCE/dt=INTERVAL/NAME"}
-            found.append({"delivery": uri, "state": "misplaced", **words})
-    return found
+            entries.append({"delivery": uri, "state": "misplaced", **words})
+    return entries
 
 
 @app.command()
-def retry(source: Source) -> None:
-    """Lets refused deliveries of a source be looked at again by its next run. What was taken stays taken.
+def retry(source: SourceFolder) -> None:
+    """Lets the next run of a source judge its refused deliveries again. What was taken stays taken.
 
     Example: `goldpath landing retry flights/weather`
     """
@@ -85,15 +87,15 @@ def retry(source: Source) -> None:
 
 @app.command()
 def propose(
-    source: Source,
+    source: SourceFolder,
     folder: Annotated[
         Path | None,
-        typer.Option(help="The domain's contracts folder: write them there, and Python files that are not there yet."),
+        typer.Option(help="The domain's contracts folder, to write to; Python files are written beside it if missing."),
     ] = None,
 ) -> None:
-    """Contracts for bronze and silver, from what the newest delivery of a source shows, and the code to declare them.
+    """Proposes contracts for bronze and silver from the newest delivery of a source, and the code to declare them.
 
-    What cannot be known stands there as `unknown`, and has to be said before the contracts load.
+    What cannot be known from a file is `unknown` there; replace it, since such a contract does not load.
 
     Example: `goldpath landing propose shop/payments --folder assets/shop/contracts`
     """
@@ -101,10 +103,10 @@ def propose(
         from pipelines.landing import proposal
 
         domain, _, name = source.partition("/")
-        found = proposal.sample(platform.landing, domain, name)
+        sample = proposal.newest_sample(platform.landing, domain, name)
         like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
-        texts = proposal.render(proposal.documents(domain, name, found, like))
-        columns = list(found.columns)
+        texts = proposal.render(proposal.documents(domain, name, sample, like))
+        columns = list(sample.columns)
         lines = {"bronze.py": proposal.bronze_lines(name), "silver.py": proposal.silver_lines(name, columns)}
         if folder is None:
             for file, text in (texts | lines).items():
@@ -112,25 +114,29 @@ def propose(
             return
         _new(folder, texts)
         modules = proposal.modules(domain, name, columns)
-        there = {file for file in modules if (folder.parent / file).exists()}
-        _new(folder.parent, {file: text for file, text in modules.items() if file not in there})
-        for file in sorted(there & lines.keys()):
+        existing = {file for file in modules if (folder.parent / file).exists()}
+        _new(folder.parent, {file: text for file, text in modules.items() if file not in existing})
+        for file in sorted(existing & lines.keys()):
             typer.echo(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
         unknown = sorted(file for file, text in texts.items() if "unknown" in text)
         if unknown:
-            typer.echo(f"say what stands as `unknown` in {', '.join(unknown)}; then `make lint`")
+            typer.echo(f"replace each `unknown` in {', '.join(unknown)}; then run `make lint`")
 
 
 def _new(folder: Path, texts: dict[str, str]) -> None:
-    """Writes files that are not there, all or none."""
+    """Writes new files: all of them, or none if one of them exists already.
+
+    Raises:
+        SettingsError: if one of them exists.
+    """
     from pipelines.errors import SettingsError
 
     for file in texts:
         if (folder / file).exists():
             raise SettingsError(
                 object=f"{folder / file}",
-                observed="it is there",
-                expected="no file of that name: what somebody wrote is not overwritten",
+                observed="it exists",
+                expected="no file of that name: an existing file is never overwritten",
                 next_step="propose into another folder, or move the file away",
             )
     folder.mkdir(parents=True, exist_ok=True)

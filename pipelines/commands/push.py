@@ -1,4 +1,4 @@
-"""`goldpath push`: the server that takes events as they happen."""
+"""`goldpath push`: the server that takes events over HTTP."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ PORT = 8098
 
 def push(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port.")] = PORT,
-    segment_seconds: Annotated[float, typer.Option(min=0.1, help="Events are in landing after this long.")] = 60.0,
-    waiting_mb: Annotated[float, typer.Option(min=0.001, help="More than this not in landing: 503.")] = 256.0,
+    segment_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Deliver events to landing after this many seconds.")
+    ] = 60.0,
+    waiting_mb: Annotated[
+        float, typer.Option(min=0.001, help="Answer 503 while more than this is not in landing.")
+    ] = 256.0,
 ) -> None:
-    """Takes events by HTTP on this machine alone, until Ctrl-C: durable first, then in the online features, then
-    acknowledged. The token is the prediction service's. To send one:
+    """Takes events by HTTP on this machine alone, until Ctrl-C. An event is acknowledged when it is durable and the
+    online features have moved. The token is the prediction service's. To send one:
     `curl -H "Authorization: Bearer $(cat .goldpath/serving/token)" -H "Idempotency-Key: 7f3a" -d @event.json
     http://127.0.0.1:8098/v1/events/flights/movements`
 
@@ -26,8 +30,8 @@ def push(
     with errors_shown():
         settings = prepared_settings()
         from pipelines.definitions import push_sources
-        from serving.push_server import serve
-        from serving.push_service import PushLimits
+        from serving.push.server import serve
+        from serving.push.service import PushLimits
 
         sources = push_sources()
         for domain, source in sources:

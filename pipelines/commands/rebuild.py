@@ -50,9 +50,9 @@ def _request(platform: Platform, table_version: str | None, model: str | None, v
     from pipelines.tables import TableVersion
 
     if table_version and not model and version is None:
-        return rebuilding.of_version(platform, TableVersion.parse(table_version))
+        return rebuilding.request_for_version(platform, TableVersion.parse(table_version))
     if model and version is not None and not table_version:
-        return rebuilding.of_model(platform, model, version)
+        return rebuilding.request_for_model(platform, model, version)
     raise SettingsError(
         object="goldpath rebuild",
         observed="not exactly one version to rebuild",

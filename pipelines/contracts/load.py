@@ -1,4 +1,4 @@
-"""Contracts of files and of folders, read once in a process."""
+"""Loads the contracts of files and of folders; each file is read once in a process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load(path: Path) -> Contract:
     """Reads and validates one contract file.
 
     Raises:
-        ContractError: naming the file, the path in it, the value seen and what is allowed.
+        ContractError: naming the file, the place in it, the value there and what is allowed.
     """
     return reader.read(path)
 
@@ -26,23 +26,27 @@ class Contracts(dict[TableId, Contract]):
     """The contracts of one data domain, by table."""
 
     def named(self, name: str) -> Contract:
-        """The contract of `zone/table`; raises NotFoundError."""
+        """The contract of `zone/table`.
+
+        Raises:
+            NotFoundError: if the domain has no contract of that table.
+        """
         for table, contract in self.items():
             if f"{table.zone}/{table.table}" == name:
                 return contract
         raise NotFoundError(
             object=f"contract of {name}",
-            observed="no file describes it",
-            expected=f"zone/table, of one of {', '.join(map(str, self)) or 'no contracts yet'}",
+            observed="no contract file describes this table",
+            expected=f"the zone/table of one of {', '.join(map(str, self)) or 'no contracts yet'}",
             next_step="add a contract file to the domain's contracts folder",
         )
 
 
 def load_folder(folder: Path) -> Contracts:
-    """All contracts of one data domain.
+    """The contracts of one data domain: all `*.yaml` files of a folder.
 
     Raises:
-        ContractError: for a bad file, or two files that describe one table.
+        ContractError: if a file is not valid, or two files describe one table.
     """
     contracts = Contracts()
     for path in sorted(folder.glob("*.yaml")):

@@ -1,4 +1,4 @@
-"""A table's contract: an Open Data Contract Standard (ODCS v3) file, read into what the platform acts on.
+"""A table's contract: an Open Data Contract Standard (ODCS) v3 file, read into the values that the platform acts on.
 
 Everything about a table is derived from its contract: how bronze is read, each row's verdict, the Great Expectations
 suite, Dagster's owners, tags, column schema and freshness policy. `docs/contracts.md` shows every property and rule,
@@ -7,7 +7,7 @@ the standard's and the custom ones that extend it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from pipelines.tables import TableId
 Severity = Literal["error", "warning"]
 Drift = Literal["evolve", "discard_value", "discard_row", "freeze"]
 Format = Literal["csv", "jsonl", "parquet", "log", "document"]
-#: Whether each interval holds the whole table anew, or what came to it.
-Delivery = Literal["snapshot", "increment"]
+#: What one delivery holds: all rows of the source as they are, or the rows that were added or changed since the last.
+DeliveryContent = Literal["snapshot", "increment"]
+ManifestUse = Literal["required", "optional"]
 NonFinite = Literal["refused", "allowed"]
 KeyMatch = Literal["normalized", "exact"]
 RuleKind = Literal[
@@ -29,20 +30,31 @@ TableRuleKind = Literal["aggregate", "query", "freshness", "distribution"]
 
 #: The tags that every asset carries; `environment` is added from the profile.
 COST_TAGS = ("cost_centre", "business_unit", "project", "application", "workload_class", "data_class")
-#: What a proposal writes where a person has to say something; no contract loads with it.
+#: What a proposed contract holds where a person has to decide; a contract that still holds it does not load.
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its SQL type, meaning, unit, and the bronze column that it is read from; None for a computed one."""
+    """One column of a table.
+
+    Attributes:
+        name: Its name in the table.
+        type: Its SQL type on both engines; `string` for every column of bronze.
+        description: What it means.
+        source: The bronze column that it is read from; None if the transform computes it.
+        key_position: Its position in the primary key, from 1; 0 outside the key.
+        classification: How sensitive it is, in the standard's words.
+        unit: Unit of measure.
+        timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
+        non_finite: Whether NaN and the infinities are values of a floating-point column.
+    """
 
     name: str
     type: str
     description: str
     source: str | None = None
     key_position: int = 0
-    partition: bool = False
     classification: str = "public"
     unit: str | None = None
     timezone: str | None = None
@@ -50,13 +62,16 @@ class Column:
 
     @property
     def variant(self) -> str:
-        """The column beside this one that keeps a text which the type cannot hold (drift `evolve`)."""
+        """The name of the additional column that keeps a text which the type cannot hold (drift `evolve`)."""
         return f"{self.name}__v_string"
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a value has to keep: each limit is None where there is none; `inside=False` asks for a value out of them."""
+    """Limits of a value, None where there is none: `minimum <= value <= maximum` and `above < value < below`.
+
+    With `inside=False` the value has to lie outside of them.
+    """
 
     minimum: Any = None
     maximum: Any = None
@@ -65,6 +80,7 @@ class Bounds:
     inside: bool = True
 
     def hold(self, value: float) -> bool:
+        """Whether the value keeps the limits."""
         within = not (
             (self.minimum is not None and value < self.minimum)
             or (self.maximum is not None and value > self.maximum)
@@ -75,20 +91,20 @@ class Bounds:
 
     def __str__(self) -> str:
         limits = {">=": self.minimum, ">": self.above, "<=": self.maximum, "<": self.below}
-        words = " and ".join(f"{sign} {limit}" for sign, limit in limits.items() if limit is not None)
-        return words if self.inside else f"not {words}"
+        comparisons = " and ".join(f"{sign} {limit}" for sign, limit in limits.items() if limit is not None)
+        return comparisons if self.inside else f"not {comparisons}"
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How a column's values are spread over bins, and how far from the expected shares they may move.
+    """The shares of a column's values in bins, and the shares that they are compared with.
 
-    Args:
-        column: Whose values; nulls belong to no bin.
+    Attributes:
+        column: The column whose values are counted; nulls belong to no bin.
         bins: Categories, or inner edges in rising order: n edges make n + 1 bins, each without its upper edge.
-        by: Which of the two `bins` are.
-        shares: Expected share of each bin, and for categories of all others at the end; None compares with the
-            version that was published before.
+        by: Which of the two `bins` holds.
+        shares: The expected share of each bin, and for categories that of all other values at the end; None compares
+            with the version that was published before.
     """
 
     column: str
@@ -99,11 +115,18 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """What each row must hold. A row that breaks an `error` goes to quarantine; a `warning` is counted.
+    """What must be true of each row. A row that breaks an `error` goes to quarantine; a `warning` is counted.
 
-    `argument` is what the kind needs: `Bounds` for a range or a length, the allowed values for a set, the regular
-    expression for a pattern, SQL text for an expression, (table, column) for a reference, the columns for a duplicate
-    and for a variant (a key that differs from another by case or surrounding space), the time zone for a clock.
+    Attributes:
+        name: The reason code in quarantine.
+        kind: What is tested.
+        column: The column that the rule is about.
+        severity: `error` or `warning`.
+        argument: What the kind needs: the SQL type for a type, the time zone for a clock, `Bounds` for a range or a
+            length, the allowed values for a set, the regular expression for a pattern, SQL text for an expression,
+            (table, column) for a reference, the columns for a duplicate, and for a variant (a key that differs from
+            another one by case or surrounding space alone).
+        reason: Why the rule exists, for people.
     """
 
     name: str
@@ -116,10 +139,10 @@ class RowRule:
 
 @dataclass(frozen=True, slots=True)
 class TableRule:
-    """What a new version must hold to be published: a figure about its clean rows, compared with bounds.
+    """What must be true of a new version before it is published: a figure about its clean rows, compared with bounds.
 
-    `expression` is a SQL aggregate, or a whole SELECT over `{table}` for a query. Freshness observes seconds since the
-    latest time; a distribution observes its population stability index (PSI), by what `argument` says.
+    `expression` is a SQL aggregate, or for a query a complete SELECT over `{table}`. A freshness rule observes the
+    seconds since the latest time; a distribution rule observes the population stability index (PSI) of `argument`.
     """
 
     name: str
@@ -133,7 +156,34 @@ class TableRule:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One table's contract; `grain` says what one row is."""
+    """The contract of one table.
+
+    Attributes:
+        table: The table.
+        path: The file.
+        version: The contract's own version.
+        purpose: What the table is for.
+        grain: What one row is.
+        owner: The owning team.
+        columns: In the order of the file.
+        row_rules: What must be true of each row.
+        table_rules: What must be true of each new version.
+        tags: The cost tags.
+        freshness_seconds: Age of the newest data above which the table counts as late.
+        retention_seconds: Age above which rows of bronze, silver and quarantine are deleted.
+        drift: How the table reacts to unforeseen `tables`, `columns` and values of a `data_type`.
+        null_tokens: Texts of bronze that stand for null.
+        winner: Which row of a key stays, as an order of columns (`column asc|desc, …`).
+        cluster: Columns that the table's files are ordered by.
+        format: Format of the landed files.
+        delimiter: Between the fields of a csv file.
+        encoding: Text encoding of the landed files, by Python's name.
+        line_pattern: Regular expression of a line of a log file, with a named group for each column.
+        manifest: Whether a landed file waits for its manifest.
+        settle_seconds: How long a landed file without a manifest has to be left unchanged before it is ingested.
+        delivery: What one delivery holds.
+        digest: SHA-256 of the file's bytes, in hexadecimal.
+    """
 
     table: TableId
     path: Path
@@ -155,33 +205,33 @@ class Contract:
     delimiter: str = ","
     encoding: str = "utf-8"
     line_pattern: str | None = None
-    manifest: Literal["required", "optional"] = "optional"
+    manifest: ManifestUse = "optional"
     settle_seconds: int = 0
-    delivery: Delivery = "increment"
+    delivery: DeliveryContent = "increment"
     digest: str = ""
-    key_match: KeyMatch = "normalized"
 
     @property
     def key_columns(self) -> list[str]:
-        return [column.name for column in sorted(self.columns, key=lambda c: c.key_position) if column.key_position]
+        """The columns of the primary key, in the key's order."""
+        return key_columns(self.columns)
 
     @property
     def variant_columns(self) -> list[str]:
-        """The columns that keep, as text, what a type cannot hold: of silver under `data_type: evolve`, else none."""
+        """The columns that keep texts which a type cannot hold: in silver with drift `data_type: evolve`, else none."""
         evolves = self.table.zone == "silver" and self.drift["data_type"] == "evolve"
         return [c.variant for c in self.columns if evolves and c.source and c.type != "string"]
 
     @property
     def published_columns(self) -> list[str]:
-        """What the table has: the contract's columns, then their variants."""
+        """The table's columns: those of the contract, then their variants."""
         return [*(column.name for column in self.columns), *self.variant_columns]
 
-    @property
-    def partition_columns(self) -> list[str]:
-        return [column.name for column in self.columns if column.partition]
-
     def column(self, name: str) -> Column:
-        """The column of that name; raises NotFoundError."""
+        """The column of that name.
+
+        Raises:
+            NotFoundError: if the contract has no such column.
+        """
         for column in self.columns:
             if column.name == name:
                 return column
@@ -191,3 +241,8 @@ class Contract:
             expected=f"one of {', '.join(column.name for column in self.columns)}",
             next_step=f"correct the name, or add the column to {self.path.name}",
         )
+
+
+def key_columns(columns: Iterable[Column]) -> list[str]:
+    """The names of the columns that have a key position, in its order."""
+    return [column.name for column in sorted(columns, key=lambda c: c.key_position) if column.key_position]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-#: Lookaround, atomic groups, conditions, back references and possessive quantifiers: Rust has none of them.
+#: Lookaround, atomic groups, conditions, back references and possessive quantifiers: Rust's dialect lacks them.
 _NOT_ON_BOTH = re.compile(r"\(\?(<?[=!]|>|P=|\()|(?<!\\)(\\\\)*\\[1-9]|[*+?}]\+")
 
 
-def fault(pattern: str) -> str | None:
-    """What is expected in its place of a text that is no pattern on both engines; None where it is one."""
+def expected_instead(pattern: str) -> str | None:
+    """What an error about this pattern says is expected; None if the pattern is valid on both engines."""
     try:
         re.compile(pattern)
     except re.error as error:
@@ -20,15 +20,20 @@ def fault(pattern: str) -> str | None:
 
 
 def portable(pattern: str) -> str:
-    """The pattern with what Java's and Rust's dialects read differently written out, as ASCII and to the very end."""
+    r"""The pattern with everything written out that Java's and Rust's dialects interpret differently.
+
+    `\d`, `\w` and `\s` become ASCII classes, `.` any character but a newline, and `$` the very end of the text.
+    """
     classes = {"d": "0-9", "w": "A-Za-z0-9_", "s": r" \t\n\r\f\x0b"}
-    parts, within = [], 0
+    parts, open_brackets = [], 0
     for token in re.findall(r"\\.|.", pattern, re.DOTALL):
         letter = token[-1]
         if token.startswith("\\") and letter.lower() in classes:
-            named = classes[letter.lower()]
-            parts.append(f"[^{named}]" if letter.isupper() else named if within else f"[{named}]")
+            characters = classes[letter.lower()]
+            negated, inside = letter.isupper(), open_brackets > 0
+            parts.append(f"[^{characters}]" if negated else characters if inside else f"[{characters}]")
             continue
-        within += (token == "[") - (token == "]" and within > 0)
-        parts.append(r"\z" if token == "$" and not within else r"[^\n]" if token == "." and not within else token)
+        open_brackets += (token == "[") - (token == "]" and open_brackets > 0)
+        outside = not open_brackets
+        parts.append(r"\z" if token == "$" and outside else r"[^\n]" if token == "." and outside else token)
     return "".join(parts)

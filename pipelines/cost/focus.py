@@ -1,7 +1,8 @@
-"""What runs cost, as rows in the FOCUS format.
+"""The costs of runs, as rows in the FOCUS format.
 
-FOCUS is the FinOps Open Cost and Usage Specification (column names as in version 1.2); our own columns begin with `x_`.
-Grain of `ops/platform/costs`: one row for each asset run and resource (CPU, memory, GPU, bytes moved).
+FOCUS is the FinOps Open Cost and Usage Specification; the column names are those of version 1.2, and Goldpath's own
+columns begin with `x_`. Grain of `ops/platform/costs`: one row for each asset run and resource (CPU, memory, GPU, bytes
+read, bytes written).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COSTS = TableId("ops", "platform", "costs")
+#: The workload classes whose FOCUS service category is "AI and Machine Learning".
 _MODEL_WORK = ("features", "training", "serving")
 
 
@@ -33,7 +35,21 @@ def charge(
     tags: Mapping[str, str],
     service: str,
 ) -> float:
-    """Appends the cost rows of a run to the cost table, and returns their sum in the sheet's currency."""
+    """Appends the cost rows of a run to the cost table.
+
+    Args:
+        house: The lakehouse that holds the cost table.
+        sheet: The prices.
+        asset: The asset's key, slash-joined.
+        run_id: The run's id.
+        status: How the run ended.
+        usage: What the run used.
+        tags: The asset's cost tags.
+        service: FOCUS `ServiceName`: the part of the platform that did the work.
+
+    Returns:
+        The cost of the run, in the sheet's currency.
+    """
     rows = focus_rows(asset=asset, run_id=run_id, status=status, usage=usage, sheet=sheet, tags=tags, service=service)
     house.record(COSTS, rows)
     return float(sum(charge.cost for charge in price(usage, sheet)))
@@ -42,7 +58,7 @@ def charge(
 def focus_rows(
     *, asset: str, run_id: str, status: str, usage: Usage, sheet: PriceSheet, tags: Mapping[str, str], service: str
 ) -> pa.Table:
-    """One FOCUS row for each charge of a run, as Arrow; times UTC, money in the sheet's currency."""
+    """One FOCUS row for each charge of a run, as Arrow; times in UTC, money in the sheet's currency."""
     import pyarrow as pa
 
     month = usage.started_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -90,5 +106,6 @@ def focus_rows(
         for charge in price(usage, sheet)
     ]
     table = pa.Table.from_pylist(rows)
-    position = table.schema.get_field_index("ChargeClass")  # null for what corrects no earlier bill, and a text still
+    # Null, since no row corrects an earlier bill; FOCUS wants a text column all the same.
+    position = table.schema.get_field_index("ChargeClass")
     return table.set_column(position, "ChargeClass", table["ChargeClass"].cast(pa.string()))

@@ -1,4 +1,4 @@
-"""What a run used: processor time, peak memory and bytes, measured while it runs."""
+"""Measures what a run uses while it runs: processor time, peak memory and duration."""
 
 from __future__ import annotations
 
@@ -19,9 +19,19 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Usage:
-    """What one run used. Memory is the peak resident set of this process and its children, in bytes.
+    """What one run used.
 
-    `watched` are processes that work for the run and are no children of it, such as a Ray head on this machine.
+    Attributes:
+        started_at: UTC.
+        ended_at: UTC; None while the run is on.
+        seconds: Duration.
+        cpu_seconds: Processor time of this process, its children and the watched processes, user and system.
+        gpu_seconds: GPU time, as the run's work reports it.
+        accelerator: Name of the GPU, as in the price sheet.
+        peak_memory_bytes: Highest sum of the unshared resident memory of these processes.
+        bytes_read: Bytes of the inputs that the run reports.
+        bytes_written: Bytes of the outputs that the run reports.
+        watched: Ids of processes that work for the run but are not its children, such as a Ray head on this machine.
     """
 
     started_at: datetime
@@ -37,57 +47,68 @@ class Usage:
 
 
 @dataclass(slots=True)
-class Meter:
-    """Measures this process and its children while a run is on."""
+class _Meter:
+    """Samples this process, its children and the watched processes in a thread."""
 
     usage: Usage
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _cpu_by_pid: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    #: Process id to its processor seconds before the run, and at the latest sample.
+    _cpu_seconds: dict[int, tuple[float, float]] = field(default_factory=dict)
 
-    def _sample(self) -> None:
+    def run(self) -> None:
+        """Samples until `stop` is called."""
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            self.sample()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time of all processes that a sample saw, also of those that have ended."""
+        return sum(latest - before for before, latest in self._cpu_seconds.values())
+
+    def sample(self) -> None:
         import psutil
 
-        resident = 0
-        seen: set[int] = set()
+        memory_bytes = 0
+        sampled: set[int] = set()
         for root in (os.getpid(), *self.usage.watched):
             with contextlib.suppress(psutil.Error):
                 for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
-                    if process.pid not in seen:
-                        seen.add(process.pid)
+                    if process.pid not in sampled:
+                        sampled.add(process.pid)
                         with contextlib.suppress(psutil.Error):
-                            resident += self._one(process)
-        self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, resident)
+                            memory_bytes += self._sample_process(process)
+        self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, memory_bytes)
 
-    def _one(self, process: psutil.Process) -> int:
+    def _sample_process(self, process: psutil.Process) -> int:
+        """Notes the processor time of one process, and returns its unshared resident memory in bytes."""
         with process.oneshot():
-            times, memory, born = process.cpu_times(), process.memory_info(), process.create_time()
+            times, memory, created = process.cpu_times(), process.memory_info(), process.create_time()
         cpu = times.user + times.system
-        # A process that was there before counts from its first sample on; one born within the run counts whole.
-        base = 0.0 if born >= self.usage.started_at.timestamp() else cpu
-        first, _ = self._cpu_by_pid.get(process.pid, (base, cpu))
-        self._cpu_by_pid[process.pid] = (first, cpu)
+        # Of a process that is older than the run, only the time after its first sample belongs to the run.
+        before = 0.0 if created >= self.usage.started_at.timestamp() else cpu
+        before, _ = self._cpu_seconds.get(process.pid, (before, cpu))
+        self._cpu_seconds[process.pid] = (before, cpu)
         return memory.rss - getattr(memory, "shared", 0)
-
-    def _run(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self._sample()
 
 
 @contextlib.contextmanager
 def metering() -> Iterator[Usage]:
-    """Fills in a `Usage` while the block runs, also when it raises."""
+    """Measures the block, also when it raises; the `Usage` that it yields is complete when the block has ended."""
     usage = Usage(started_at=datetime.now(UTC))
-    meter = Meter(usage)
-    begun = time.perf_counter()
-    meter._sample()
-    sampler = threading.Thread(target=meter._run, name="meter", daemon=True)
+    meter = _Meter(usage)
+    started = time.perf_counter()
+    meter.sample()
+    sampler = threading.Thread(target=meter.run, name="meter", daemon=True)
     sampler.start()
     try:
         yield usage
     finally:
-        meter._stop.set()
+        meter.stop()
         sampler.join()
-        meter._sample()
-        usage.seconds = time.perf_counter() - begun
+        meter.sample()
+        usage.seconds = time.perf_counter() - started
         usage.ended_at = datetime.now(UTC)
-        usage.cpu_seconds += sum(last - first for first, last in meter._cpu_by_pid.values())
+        usage.cpu_seconds += meter.cpu_seconds

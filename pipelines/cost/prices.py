@@ -1,4 +1,4 @@
-"""What usage costs: a price sheet, and the charges of a run."""
+"""A price sheet, and the charges for what a run used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class PriceSheet:
-    """Unit prices in one currency; `unit_prices` maps a resource to its price for one unit."""
+    """Unit prices in one currency.
+
+    Attributes:
+        currency: ISO 4217 code.
+        as_of: The day that the prices are of, as the file has it.
+        unit_prices: Price of a core hour, a GiB hour of memory, a GiB read and a GiB written.
+        gpu_hour: Price of one GPU for one hour, by accelerator; `default` is that of every other one.
+    """
 
     currency: str
     as_of: str
@@ -23,27 +30,31 @@ class PriceSheet:
 
     @classmethod
     def load(cls, path: Path) -> PriceSheet:
-        """Reads a price sheet; raises SettingsError if it lacks a price."""
+        """Reads a price sheet, a YAML file.
+
+        Raises:
+            SettingsError: if it is not readable, or lacks a price.
+        """
         import yaml
 
-        needed = ("cpu_core_hour", "memory_gib_hour", "bytes_read_gib", "bytes_written_gib")
+        required = ("cpu_core_hour", "memory_gib_hour", "bytes_read_gib", "bytes_written_gib")
         try:
             sheet = yaml.safe_load(path.read_text(encoding="utf-8"))
-            prices = {name: float(sheet[name]) for name in needed}
+            prices = {name: float(sheet[name]) for name in required}
             gpus = {str(name): float(price) for name, price in sheet["gpu_hour"].items()}
             return cls(sheet["currency"], str(sheet["as_of"]), prices, gpus)
         except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
             raise SettingsError(
                 object=f"price sheet {path}",
                 observed=f"{type(error).__name__}: {error}",
-                expected=f"currency, as_of, gpu_hour and a number for each of {', '.join(needed)}",
-                next_step="correct the file, or name another with GOLDPATH_PRICES",
+                expected=f"currency, as_of, gpu_hour and a number for each of {', '.join(required)}",
+                next_step="correct the file, or set GOLDPATH_PRICES to another one",
             ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One priced resource of one run."""
+    """One resource that a run used, with its quantity, the unit and the price of one unit."""
 
     resource: str
     quantity: float
@@ -52,11 +63,12 @@ class Charge:
 
     @property
     def cost(self) -> float:
+        """Quantity times unit price, in the currency of the price sheet."""
         return self.quantity * self.unit_price
 
 
 def price(usage: Usage, sheet: PriceSheet) -> list[Charge]:
-    """The charges of a run; memory is charged as peak times duration."""
+    """The charges of a run; memory is charged as its peak for the whole duration, a GPU only if one was used."""
     hours = usage.seconds / 3600
     charges = [
         Charge("CPU", usage.cpu_seconds / 3600, "Core-Hours", sheet.unit_prices["cpu_core_hour"]),

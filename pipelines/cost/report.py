@@ -1,4 +1,4 @@
-"""Cost rows added up by a tag or by a column, for people."""
+"""Sums of cost rows by a tag or a column, for people."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from pipelines.errors import SettingsError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: The group of rows that lack the tag.
 UNTAGGED = "(none)"
 
 
 def report(rows: pa.Table, *, by: str) -> list[dict[str, Any]]:
-    """Cost by a tag or a FOCUS column, largest first.
+    """Sums costs by a tag or a FOCUS column.
 
     Args:
         rows: Rows of `ops/platform/costs`.
         by: A tag (`workload_class`, `cost_centre`, …) or a column (`ResourceId`, `SkuId`, `x_run_id`, …).
+
+    Returns:
+        One entry for each value of the tag or column, the most expensive first: the value under its name, `cost`,
+        `currency`, and `runs`, the number of asset runs.
 
     Raises:
         SettingsError: if no row has such a tag or column.
@@ -33,8 +38,8 @@ def report(rows: pa.Table, *, by: str) -> list[dict[str, Any]]:
             next_step="use one of these names with --by",
         )
     for row, tags in tagged:
-        name = str(tags.get(by, row.get(by, UNTAGGED)))
-        group = groups.setdefault(name, {by: name, "cost": 0.0, "currency": row["BillingCurrency"], "runs": set()})
+        value = str(tags.get(by, row.get(by, UNTAGGED)))
+        group = groups.setdefault(value, {by: value, "cost": 0.0, "currency": row["BillingCurrency"], "runs": set()})
         group["cost"] += row["BilledCost"]
         group["runs"].add((row["x_run_id"], row["ResourceId"]))
     ranked = sorted(groups.values(), key=lambda group: -group["cost"])

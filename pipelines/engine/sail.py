@@ -1,4 +1,4 @@
-"""Sail, a Spark Connect server in Rust, inside this process."""
+"""Sail, a Spark Connect server in Rust that runs inside this process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipelines.machine import environment
 
 LOOPBACK = "127.0.0.1"
 
-#: Sail ends a session that idled longer (15 minutes if not told), and each later query fails with "is not running".
+#: Sail ends a session that was idle for this long, by default 15 minutes; each later query fails: "is not running".
 SESSION_TIMEOUT_SECONDS = 365 * 24 * 3600
 
 
 class SailServer:
-    """A running server on a free loopback port. Whoever may open that port may use it: Sail asks for no token."""
+    """A running server on a free loopback port. Every process that can open the port can use it: Sail has no token."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -28,8 +28,8 @@ class SailServer:
         """Starts the server.
 
         Args:
-            home: Goldpath's state folder; sorts and joins that do not fit into memory spill to `sail/` in it.
-            threads: Worker threads, and partitions of a shuffle.
+            home: Goldpath's home folder; sorts and joins that do not fit into memory spill to `sail/` in it.
+            threads: Number of worker threads, and of shuffle partitions.
         """
         spill = home / "sail"
         spill.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class SailServer:
             "TOKIO_WORKER_THREADS": str(threads),
             "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(threads),
             "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(SESSION_TIMEOUT_SECONDS),
-            # A task for each column of each file costs more than it saves where a table has many small files.
+            # For a table of many small files, one task per column of each file costs more than it saves.
             "SAIL_PARQUET__ALLOW_SINGLE_FILE_PARALLELISM": "false",
             "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": json.dumps([str(spill)]),
             "RUST_LOG": os.environ.get("RUST_LOG", "error"),

@@ -1,6 +1,6 @@
-"""The door to the engine that computes tables: Sail in this process, or Apache Spark, both over Spark Connect.
+"""Starts the engine that computes tables: Sail in this process, or Apache Spark, both over Spark Connect.
 
-Either gives a `SparkSession` in UTC, under ANSI rules, that writes timestamps to Parquet as UTC microseconds.
+Both give a `SparkSession` in UTC with ANSI rules that writes timestamps to Parquet as microseconds in UTC.
 """
 
 from __future__ import annotations
@@ -23,39 +23,44 @@ Kind = Literal["embedded", "spark"]
 
 SECONDS_TO_ANSWER = 30
 
-#: Set in each new session; sessions of both engines know these names.
+#: Settings of each new session of either engine.
 SESSION_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
 }
+#: Further settings of each new session of Apache Spark.
 SPARK_SESSION_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
-    # As the embedded engine makes its tables: `lakehouse.PROPERTIES`.
+    # The same table properties as on the embedded engine: `pipelines.lakehouse.delta_commits.PROPERTIES`.
     "spark.databricks.delta.properties.defaults.checkpointInterval": "10",
     "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
     "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.connect.serverStacktrace.enabled": "false",
-    # A Python UDF over a Parquet read hangs otherwise (Spark 4.2.0).
+    # With columnar input a Python UDF over a Parquet read hangs (Spark 4.2.0).
     "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",
     "spark.sql.pyspark.jvmStacktrace.enabled": "false",
 }
 
-#: They print as JSON, with a stack trace, what the raised exception says already.
+#: Loggers of PySpark that print each raised exception a second time, as JSON with a stack trace.
 REPEATING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 
 
 class Server(Protocol):
     """A Spark Connect server that this process started."""
 
+    #: Its address, `sc://host:port`, with the token if it needs one.
     remote: str
 
     def stop(self) -> None: ...
 
 
 class Engine:
-    """A started engine. One per process is enough: sessions are cheap to share, servers are not to start."""
+    """A started engine with one session. A process needs one: a session can be shared, a server takes long to start.
+
+    As a context manager it stops at the end of the block.
+    """
 
     def __init__(self, *, kind: Kind, session: SparkSession, server: Server | None) -> None:
         self.kind = kind
@@ -77,10 +82,10 @@ class Engine:
 
         Args:
             kind: `embedded` is Sail, `spark` is Apache Spark with Delta Lake.
-            home: Folder for everything that the engine writes beside tables.
+            home: Goldpath's home folder; the engine writes logs and temporary files to folders in it.
             remote: Address of a running Spark Connect server, `sc://host:port`; for `spark` only.
             master: Cluster whose executors the started server uses, `spark://host:port`; for `spark` only.
-            threads: Threads of a local server, and shuffle partitions.
+            threads: Number of threads of a local server, and of shuffle partitions.
             jars_dir: Folder of the Delta JARs, if they are not in `<home>/jars`.
 
         Raises:
@@ -96,8 +101,8 @@ class Engine:
         if master is not None and (kind != "spark" or remote is not None):
             raise EngineError(
                 object=f"engine {kind!r}",
-                observed=f"a cluster {master!r}" + (" and a remote address" if remote else ""),
-                expected="one of the two, with the engine spark: a server is started on the cluster, or is there",
+                observed=f"cluster {master!r}" + (" and a remote address" if remote else ""),
+                expected="the engine spark, and either a cluster for a server to start or the address of a server",
                 next_step="set GOLDPATH_ENGINE=spark and one of GOLDPATH_SPARK_MASTER and GOLDPATH_SPARK_REMOTE",
             )
         home = home.resolve()
@@ -128,7 +133,7 @@ class Engine:
         return cls(kind=kind, session=session, server=server)
 
     def stop(self) -> None:
-        """Ends the session, and the server if it was started here. Does nothing the second time."""
+        """Stops the session, and the server if this process started it. A second call does nothing."""
         self.session.stop()
         if self._server is not None:
             self._server.stop()
@@ -144,12 +149,12 @@ class Engine:
 
 
 def _shown(remote: str) -> str:
-    """The address without its parameters, of which one may be a token."""
+    """The address without its parameters, one of which may be a token."""
     return remote.partition("/;")[0]
 
 
 def _require_delta(session: SparkSession, remote: str) -> None:
-    """Raises EngineError if a server that somebody else started lacks what can be set only when a server starts."""
+    """Raises EngineError if the server at `remote` was started without the settings that Delta Lake needs."""
     observed = {name: session.conf.get(name, "") or "" for name in DELTA_CONF}
     missing = [f"{name}={value}" for name, value in DELTA_CONF.items() if value not in observed[name]]
     if missing:
@@ -163,6 +168,11 @@ def _require_delta(session: SparkSession, remote: str) -> None:
 
 
 def _open_session(remote: str, *, local: bool) -> SparkSession:
+    """Opens a session; `local` is a server that this process started.
+
+    Raises:
+        EngineError: if the server does not answer within `SECONDS_TO_ANSWER`.
+    """
     import grpc
     from pyspark.logger import PySparkLogger
     from pyspark.sql.connect.client import DefaultChannelBuilder
@@ -170,10 +180,12 @@ def _open_session(remote: str, *, local: bool) -> SparkSession:
 
     for name in REPEATING_LOGGERS:
         PySparkLogger.getLogger(name).disabled = True
-    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # pyspark.sql.functions asks this which API to build expressions for
-    # A proxy that http_proxy names cannot reach this machine's loopback.
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = (
+        "1"  # pyspark.sql.functions reads it to choose the API of its expressions
+    )
+    # A proxy in the variable http_proxy cannot reach the loopback address of this machine.
     options = [("grpc.enable_http_proxy", 0)] if local else []
-    # A token that somebody set for another server would make the client speak TLS to ours.
+    # With a token for another server in the environment, the client would use TLS, which the local server does not.
     with environment.during({"SPARK_CONNECT_AUTHENTICATE_TOKEN": None} if local else {}):
         channel = DefaultChannelBuilder(remote, channelOptions=options)
         probe = channel.toChannel()
@@ -183,7 +195,7 @@ def _open_session(remote: str, *, local: bool) -> SparkSession:
             raise EngineError(
                 object=f"Spark Connect server {_shown(remote)}",
                 observed=f"no answer in {SECONDS_TO_ANSWER} s",
-                expected="a server that listens there",
+                expected="a Spark Connect server at this address",
                 next_step="start it or correct GOLDPATH_SPARK_REMOTE",
             ) from None
         finally:

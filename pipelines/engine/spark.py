@@ -1,8 +1,8 @@
 """A Spark Connect server of Apache Spark with Delta Lake, in a JVM that belongs to this process.
 
-The JVM is started the way PySpark starts its own (a gateway that ends when its standard input closes), so it ends with
-this process, also after `kill -9`. It listens on loopback only, asks for a token, and everything it writes lies in
-one folder: `spark/warehouse`, `spark/tmp`, `spark/server.log`.
+The JVM is started as PySpark starts its own: a gateway that ends when its standard input closes. It therefore ends with
+this process, even after `kill -9`. It listens on loopback only, requires a token, and writes to one folder only:
+`spark/warehouse`, `spark/tmp`, `spark/server.log`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 
 from pipelines.engine.java import find_java
 from pipelines.errors import EngineError
-from pipelines.machine import environment as environ
+from pipelines.machine import environment
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_STOP = 20
 LOG_LINES_IN_ERROR = 20
 
-#: What a server needs for tables that delta-rs writes too; one that somebody else started is asked for it.
+#: Settings that a server needs for Delta tables that delta-rs writes too; those of a running server are checked.
 DELTA_CONF = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # delta-rs writes beside Spark and keeps no .crc files; one left by Hadoop's default would fail Spark's next read.
+    # The file system without .crc files: delta-rs writes none, and Spark's next read would fail on an outdated one.
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
 }
-#: Read once when the JVM starts; what may differ per session stands in `pipelines.engine.session.SESSION_CONF`.
+#: Settings that the JVM reads once, at its start; those of a session are in `pipelines.engine.session`.
 STATIC_CONF = DELTA_CONF | {
     "spark.driver.memory": "2g",
     "spark.driver.extraJavaOptions": "-XX:-UsePerfData",
@@ -44,12 +44,12 @@ STATIC_CONF = DELTA_CONF | {
     "spark.connect.session.manager.defaultSessionTimeout": "-1",
     "spark.sql.catalogImplementation": "in-memory",
 }
-#: Without executors elsewhere nobody has to reach this JVM.
+#: Settings of a server without executors on other machines: nothing outside this machine has to reach the JVM.
 LOCAL_CONF = {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
 
 
 class SparkServer:
-    """A running local server."""
+    """A running server in a JVM on this machine."""
 
     def __init__(self, gateway: Any, context: Any, remote: str) -> None:
         self._gateway = gateway
@@ -63,17 +63,17 @@ class SparkServer:
 
     @classmethod
     def start(cls, *, home: Path, jars: list[Path], master: str) -> SparkServer:
-        """Starts the JVM and waits until it answers.
+        """Starts the JVM and waits until the server listens.
 
-        Further settings of Spark, such as the executors' memory, may stand in `spark/spark-defaults.conf` below `home`.
+        Further settings of Spark, such as the executors' memory, are read from `spark/spark-defaults.conf` in `home`.
 
         Args:
-            home: Goldpath's state folder; the server writes to `spark/` in it.
-            jars: The Delta JARs.
+            home: Goldpath's home folder; the server writes to `spark/` in it.
+            jars: Paths of the Delta JARs.
             master: Where tasks run: `local[threads]`, or a cluster, `spark://host:port`.
 
         Raises:
-            EngineError: without a Java, or if the JVM does not come up; it holds the end of the server's log.
+            EngineError: if there is no Java, or the JVM does not start; then it holds the end of the server's log.
         """
         from py4j.protocol import Py4JError
         from pyspark import SparkConf
@@ -84,26 +84,10 @@ class SparkServer:
         folder = home / "spark"
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         log = folder / "server.log"
-        conf = SparkConf(loadDefaults=False)
-        local = master.startswith("local")
-        settings = STATIC_CONF | (LOCAL_CONF if local else {})
-        conf.setAll(list(settings.items())).setMaster(master).setAppName("goldpath")
-        conf.set("spark.jars", ",".join(str(jar) for jar in jars))
-        conf.set("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        conf.set("spark.local.dir", str(folder / "tmp"))
-        environment = {
-            "JAVA_HOME": str(java_home),
-            "PYSPARK_PYTHON": sys.executable,
-            "SPARK_HOME": None,
-            "SPARK_CONF_DIR": str(folder),
-            "SPARK_REMOTE": None,
-            "SPARK_CONNECT_AUTHENTICATE_TOKEN": None,
-            "PYSPARK_SUBMIT_ARGS": None,
-            "PYSPARK_GATEWAY_PORT": None,
-        } | ({"SPARK_LOCAL_IP": LOOPBACK} if local else {})
+        conf = SparkConf(loadDefaults=False).setAll(list(_server_conf(folder, jars, master).items()))
         token = secrets.token_hex(16)
         try:
-            with log.open("ab") as output, environ.during(environment):
+            with log.open("ab") as output, environment.during(_server_variables(folder, java_home, master)):
                 streams = {"cwd": folder, "stdout": output, "stderr": subprocess.STDOUT}
                 gateway = launch_gateway(conf, popen_kwargs=streams)
         except PySparkException as error:
@@ -118,11 +102,11 @@ class SparkServer:
         except Py4JError as error:
             _end(gateway)
             raise _not_started(log, str(error).splitlines()[0]) from error
-        # The name, not the address: the client sends a token over an unencrypted channel only to "localhost".
+        # "localhost", not its address: only there does the client send a token over an unencrypted channel.
         return cls(gateway, context, f"sc://localhost:{port}/;token={token}")
 
     def stop(self) -> None:
-        """Stops Spark and waits until the JVM has ended."""
+        """Stops Spark, and waits until the JVM has ended."""
         from py4j.protocol import Py4JError
 
         with contextlib.suppress(Py4JError):
@@ -130,7 +114,39 @@ class SparkServer:
         _end(self._gateway)
 
 
+def _server_conf(folder: Path, jars: list[Path], master: str) -> dict[str, str]:
+    """The Spark settings of a server that writes to `folder`."""
+    conf = STATIC_CONF | (LOCAL_CONF if _is_local(master) else {})
+    return conf | {
+        "spark.master": master,
+        "spark.app.name": "goldpath",
+        "spark.jars": ",".join(str(jar) for jar in jars),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.local.dir": str(folder / "tmp"),
+    }
+
+
+def _server_variables(folder: Path, java_home: Path, master: str) -> dict[str, str | None]:
+    """The environment variables of the JVM; None unsets one that the user may have set for another Spark."""
+    variables: dict[str, str | None] = {
+        "JAVA_HOME": str(java_home),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": None,
+        "SPARK_CONF_DIR": str(folder),
+        "SPARK_REMOTE": None,
+        "SPARK_CONNECT_AUTHENTICATE_TOKEN": None,
+        "PYSPARK_SUBMIT_ARGS": None,
+        "PYSPARK_GATEWAY_PORT": None,
+    }
+    return variables | ({"SPARK_LOCAL_IP": LOOPBACK} if _is_local(master) else {})
+
+
+def _is_local(master: str) -> bool:
+    return master.startswith("local")
+
+
 def _end(gateway: Any) -> None:
+    """Ends the JVM: asks it to, and kills it after `SECONDS_TO_STOP`."""
     with contextlib.suppress(OSError):
         gateway.shutdown()
     gateway.proc.stdin.close()
@@ -142,10 +158,10 @@ def _end(gateway: Any) -> None:
 
 
 def _not_started(log: Path, reason: str) -> EngineError:
-    end = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_IN_ERROR:])
+    last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_IN_ERROR:])
     return EngineError(
         object="Apache Spark server",
-        observed=f"it did not start: {reason}\n{end}\n",
+        observed=f"it did not start: {reason}\n{last_lines}\n",
         expected="a Spark Connect server on loopback",
         next_step=f"read {log}",
     )

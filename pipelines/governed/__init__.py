@@ -1,5 +1,5 @@
 """What surrounds every asset run?
 
 May import `policy`, `cost`, `lineage`, `lakehouse`, `landing` and what stands before them.
-A new step of every run stands in `run`.
+A new step of every run goes to `run`.
 """

@@ -1,7 +1,7 @@
-"""Governed assets: `declare` is the only way to make an asset, and it surrounds the asset's work with the governed run.
+"""Governed assets: `declare` makes every asset, so that each asset's work runs inside the governed run.
 
-It takes what the asset is (`Declaration`) and its work, a function of the run that yields what it wrote. The decorators
-for tables, models and everything else are built on it.
+`declare` takes a `Declaration` and the asset's work, a function that receives the run and yields what it wrote. The
+decorators for tables, models and everything else call it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import dagster as dg
 
-from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.governed import run as governed_run
 from pipelines.governed.declaration import PLATFORM, Check, Declaration, Kind, Work, Written
@@ -22,11 +21,11 @@ from pipelines.policy import rules
 from pipelines.retrying import Backoff, is_transient
 from pipelines.tables import TableId
 
-#: How Dagster retries a run that failed transiently, in a step of its own.
+#: How often and after how long Dagster retries an asset's step that failed with a transient error.
 BACKOFF = Backoff(attempts=4, first_seconds=2.0)
 
-#: The op of every asset that `declare` made, with the keys that it was declared under.
-_governed: weakref.WeakKeyDictionary[Any, frozenset[dg.AssetKey]] = weakref.WeakKeyDictionary()
+#: The op of every asset that `declare` made, with the asset keys of its declaration.
+_governed_keys: weakref.WeakKeyDictionary[Any, frozenset[dg.AssetKey]] = weakref.WeakKeyDictionary()
 
 
 def declare(
@@ -37,7 +36,15 @@ def declare(
     partitions: dg.PartitionsDefinition[str] | None = None,
     automation: dg.AutomationCondition[Any] | None = None,
 ) -> dg.AssetsDefinition:
-    """Makes the Dagster asset. `work(run, config)` yields a `Written` for the asset's key and each of `also`.
+    """Makes the Dagster asset of a declaration.
+
+    Args:
+        declaration: What the asset is.
+        work: Called with the run, and with its config if there is one; it yields a `Written` for the asset's key and
+            for each of `further_keys`.
+        config: The class of the run's config; None for work without config.
+        partitions: The asset's partitions; a backfill covers a range of them in one run.
+        automation: When the asset is materialized without a person's request; None for never.
 
     Raises:
         DefinitionError: for a missing owner, cost tag or description.
@@ -50,50 +57,59 @@ def declare(
             expected="business meaning and grain, which people read in the UI",
             next_step="write the function's docstring or the contract's description.purpose",
         )
-    keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.also)]
-    specs = [_spec(declaration, key, partitions, automation) for key in keys]
+    keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.further_keys)]
     check = declaration.check
     checks = [
         dg.AssetCheckSpec(check.name, asset=keys[0], blocking=check.blocking, description=check.description)
     ] if check else []  # fmt: skip
-
-    def run_governed(context: dg.AssetExecutionContext, settings: dg.Config | None) -> Iterator[Any]:
-        outcome = governed_run.execute(declaration, getattr(context.resources, PLATFORM), context, work, settings)
-        if outcome.error is not None:
-            yield from (written.check for written in outcome.written if written.check and not written.check.passed)
-            _reraise(outcome.error, context.retry_number + 1)
-        for written in outcome.written:
-            _attach_lineage(context, written)
-            yield dg.MaterializeResult(
-                asset_key=dg.AssetKey(written.dataset.name.split("/")),
-                metadata=written.metadata,
-                check_results=[written.check] if written.check else [],
-                data_version=dg.DataVersion(written.dataset.version) if written.dataset.version else None,
-            )
-
     decorate = dg.multi_asset(
         name="__".join(declaration.key),
-        specs=specs,
+        specs=[_spec(declaration, key, partitions, automation) for key in keys],
         check_specs=checks,
         required_resource_keys={PLATFORM},
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
         pool=declaration.name.replace("/", "_"),
     )
-    if config:
+    asset = decorate(_compute_function(declaration, work, config))
+    _governed_keys[asset.node_def] = frozenset(keys)
+    return asset
+
+
+def _compute_function(
+    declaration: Declaration, work: Work, config_class: type[dg.Config] | None
+) -> Callable[..., Iterator[Any]]:
+    """The function that Dagster calls; its annotations tell Dagster whether to pass a config, and of which class."""
+    if config_class:
 
         def compute(context: dg.AssetExecutionContext, config: Any) -> Iterator[Any]:
-            yield from run_governed(context, config)
+            yield from _run(declaration, work, context, config)
 
-        compute.__annotations__.update({"context": dg.AssetExecutionContext, "config": config})
+        compute.__annotations__.update({"context": dg.AssetExecutionContext, "config": config_class})
     else:
 
         def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:  # type: ignore[misc]
-            yield from run_governed(context, None)
+            yield from _run(declaration, work, context, None)
 
         compute.__annotations__["context"] = dg.AssetExecutionContext
-    asset = decorate(compute)
-    _governed[asset.node_def] = frozenset(keys)
-    return asset
+    return compute
+
+
+def _run(
+    declaration: Declaration, work: Work, context: dg.AssetExecutionContext, config: dg.Config | None
+) -> Iterator[Any]:
+    """Executes the governed run and yields its results to Dagster; of a failed run only its failed checks."""
+    outcome = governed_run.execute(declaration, getattr(context.resources, PLATFORM), context, work, config)
+    if outcome.error is not None:
+        yield from (written.check for written in outcome.written if written.check and not written.check.passed)
+        _raise_for_dagster(outcome.error, context.retry_number + 1)
+    for written in outcome.written:
+        _add_large_metadata(context, written)
+        yield dg.MaterializeResult(
+            asset_key=dg.AssetKey(written.dataset.name.split("/")),
+            metadata=written.metadata,
+            check_results=[written.check] if written.check else [],
+            data_version=dg.DataVersion(written.dataset.version) if written.dataset.version else None,
+        )
 
 
 def governed_asset(
@@ -110,10 +126,26 @@ def governed_asset(
     automation: dg.AutomationCondition[Any] | None = None,
     freshness: timedelta | None = None,
 ) -> Callable[[Work], dg.AssetsDefinition]:
-    """An asset that is no table: features online, a model, a deployment.
+    """A decorator for an asset that is no table: online features, a model, a deployment.
 
-    The decorated function gets the run (and its config) and yields one `Written` for the key; its docstring is the
-    description. `inputs` are tables, pinned to the version of the run's start; `deps` are other assets' keys.
+    The decorated function is the asset's work. It receives the run (and its config, if `config` is given) and yields
+    one `Written` for the key. Its docstring is the asset's description.
+
+    Args:
+        key: The asset key.
+        kind: What sort of asset it is, for cost records.
+        owner: The team that answers for it.
+        tags: The cost tags.
+        kinds: The technologies that Dagster shows as icons.
+        inputs: Input name to table, `zone/domain/table`; the run pins each table's version when it starts.
+        deps: The keys of other assets that it depends on.
+        config: The class of the run's config.
+        check: The asset's check.
+        automation: When the asset is materialized without a person's request.
+        freshness: The age of its newest materialization at which Dagster calls it stale.
+
+    Raises:
+        DefinitionError: as `declare` does.
     """
 
     def decorate(work: Work) -> dg.AssetsDefinition:
@@ -135,8 +167,8 @@ def governed_asset(
 
 
 def is_governed(asset: dg.AssetsDefinition) -> bool:
-    """Whether `declare` made the asset, under the keys that it has now."""
-    return _governed.get(asset.node_def) == asset.keys
+    """Whether `declare` made the asset, and its keys are still those of its declaration."""
+    return _governed_keys.get(asset.node_def) == asset.keys
 
 
 def _spec(
@@ -148,25 +180,27 @@ def _spec(
     deps = {dg.AssetKey(table.key) for table in declaration.inputs.values()}
     deps |= {dg.AssetKey(list(dep)) for dep in declaration.deps}
     zone = key.path[0]
+    is_main = zone == declaration.key[0]
     return dg.AssetSpec(
         key=key,
         deps=sorted(deps),
-        description=declaration.description if zone == declaration.key[0] else _quarantine_words(declaration),
-        # What our own service feeds stands beside it, or the zones of the graph would run in a circle.
+        description=declaration.description if is_main else _quarantine_description(declaration),
+        # A landing asset that depends on our own service is in that service's group: in the group `landing` it would
+        # close a circle in Dagster's graph of groups.
         group_name=declaration.deps[0][0] if zone == "landing" and declaration.deps else zone,
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
-        kinds=set(declaration.kinds) if zone == declaration.key[0] else {"deltalake"},
+        kinds=set(declaration.kinds) if is_main else {"deltalake"},
         partitions_def=partitions,
         automation_condition=automation,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=declaration.freshness)
         if declaration.freshness and zone != "quarantine"
         else None,
-        metadata=_definition_metadata(declaration) if zone == declaration.key[0] else {},
+        metadata=_definition_metadata(declaration) if is_main else {},
     )
 
 
-def _quarantine_words(declaration: Declaration) -> str:
+def _quarantine_description(declaration: Declaration) -> str:
     return (
         f"Rows of {declaration.name} that broke a rule of its contract, as they arrived, each with its reasons.\n\n"
         "Grain: one row per rejected source row."
@@ -177,12 +211,13 @@ def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
     contract = declaration.contract
     if contract is None:
         return {}
+    required = {rule.column for rule in contract.row_rules if rule.kind == "required"}
     columns = [
         dg.TableColumn(
             column.name,
             column.type,
             description=column.description or None,
-            constraints=dg.TableColumnConstraints(nullable=column.name not in _required(contract)),
+            constraints=dg.TableColumnConstraints(nullable=column.name not in required),
             tags={"classification": column.classification},
         )
         for column in contract.columns
@@ -196,32 +231,34 @@ def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
     }
 
 
-def _required(contract: Contract) -> set[str]:
-    return {rule.column for rule in contract.row_rules if rule.kind == "required"}
+def _raise_for_dagster(error: BaseException, attempt: int) -> NoReturn:
+    """Raises what Dagster understands: a retry for a transient error, a failure without stack trace for our own.
 
-
-def _reraise(error: BaseException, attempt: int) -> NoReturn:
-    """Transient errors are tried again by Dagster; Goldpath's own are shown without a stack of the platform's code."""
+    Any other error is raised as it is.
+    """
     if is_transient(error):
-        wait = BACKOFF.seconds(attempt, error)
-        raise dg.RetryRequested(max_retries=BACKOFF.attempts - 1, seconds_to_wait=wait) from error
+        seconds = BACKOFF.seconds(attempt, error)
+        raise dg.RetryRequested(max_retries=BACKOFF.attempts - 1, seconds_to_wait=seconds) from error
     if isinstance(error, GoldpathError):
-        words = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        raise dg.Failure(description=words, allow_retries=False) from error
+        description = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        raise dg.Failure(description=description, allow_retries=False) from error
     raise error
 
 
-def _attach_lineage(context: dg.AssetExecutionContext, written: Written) -> None:
-    """Column schema, lineage and plots, once per run: Dagster repeats other metadata for each partition of a range."""
+def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> None:
+    """Adds column schema, column lineage and plots to one partition alone.
+
+    Dagster repeats the metadata of a `MaterializeResult` for each partition of a range.
+    """
     from pipelines.lineage.column_lineage import to_dagster
 
     dataset = written.dataset
-    metadata: dict[str, Any] = {**written.once}
+    metadata: dict[str, Any] = {**written.large_metadata}
     if dataset.fields:
         columns = [dg.TableColumn(f.name, f.type, description=f.description or None) for f in dataset.fields]
         metadata["dagster/column_schema"] = dg.TableSchema(columns)
     if dataset.columns is not None:
         metadata["dagster/column_lineage"] = to_dagster(dataset.columns)
     if metadata:
-        last = context.partition_keys[-1] if context.assets_def.partitions_def else None
-        context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=last)
+        partition = context.partition_keys[-1] if context.assets_def.partitions_def else None
+        context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=partition)

@@ -1,4 +1,4 @@
-"""What is known about an asset before it runs, what its work sees while it runs, and what the work leaves behind."""
+"""The types of a governed run: what an asset declares, what its work receives, and what its work yields."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "m
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The one asset check of an asset; a blocking one stops what depends on it in the same run."""
+    """The one asset check of an asset; if a blocking check fails, the assets downstream do not run in the same run."""
 
     name: str
     description: str
@@ -35,7 +35,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What is known about an asset before it runs."""
+    """What is known about an asset before it runs.
+
+    Attributes:
+        key: The asset key, such as `("silver", "shop", "orders")`.
+        kind: What sort of asset it is, for cost records.
+        owner: The team that answers for it.
+        tags: The cost tags.
+        description: Business meaning and grain, shown in the Dagster UI.
+        kinds: The technologies that Dagster shows as icons.
+        inputs: The tables that it reads, by the name under which its work asks for them.
+        deps: The keys of other assets that it depends on.
+        contract: The contract of the table that it writes; None for an asset that is no table.
+        check: Its asset check; None without one.
+        further_keys: The keys of what it writes beside `key`, such as a quarantine.
+        freshness: The age of its newest materialization at which Dagster calls it stale; None without a limit.
+    """
 
     key: tuple[str, ...]
     kind: Kind
@@ -47,59 +62,79 @@ class Declaration:
     deps: tuple[tuple[str, ...], ...] = ()
     contract: Contract | None = None
     check: Check | None = None
-    also: tuple[tuple[str, ...], ...] = ()
+    further_keys: tuple[tuple[str, ...], ...] = ()
     freshness: timedelta | None = None
 
     @property
     def name(self) -> str:
+        """The key, joined by slashes."""
         return "/".join(self.key)
 
 
 @dataclass(slots=True)
 class Written:
-    """What an asset's work left behind: one dataset, with what Dagster is to show about it.
+    """One dataset that an asset's work wrote.
 
-    `once` is metadata that is too large to be repeated for each partition of a run, such as a plot.
+    Attributes:
+        dataset: What was written, for lineage; its name is the asset key, joined by slashes.
+        metadata: What Dagster shows about it.
+        check: The result of the asset's check.
+        large_metadata: Metadata that is too large to be repeated for each partition of a run, such as a plot; it is
+            shown on the last partition alone.
     """
 
     dataset: Dataset
     metadata: dict[str, Any] = field(default_factory=dict)
     check: dg.AssetCheckResult | None = None
-    once: dict[str, Any] = field(default_factory=dict)
+    large_metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class GovernedRun:
-    """One run of one asset, as its work sees it."""
+    """One run of one asset, as its work receives it.
+
+    Attributes:
+        declaration: The asset.
+        platform: The engine, the lakehouse and all else that the run works with.
+        context: Dagster's context of the run.
+        usage: What the run has used so far.
+        versions: The versions of the declared inputs that the run pinned when it started, by input name.
+        inputs_read: Everything that the run has read, for lineage.
+    """
 
     declaration: Declaration
     platform: Platform
     context: dg.AssetExecutionContext
     usage: Usage
     versions: dict[str, TableVersion]
-    read: list[Dataset]
+    inputs_read: list[Dataset]
 
     @property
     def run_id(self) -> str:
+        """The id of the Dagster run."""
         return self.context.run.run_id
 
     @property
     def partitions(self) -> tuple[str, ...] | None:
-        """The intervals that this run covers; None for an asset without partitions."""
+        """The partition keys that this run covers; None for an asset without partitions."""
         return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
 
     @property
     def recomputes(self) -> bool:
-        """Whether the run was asked, by its tag, to derive tables anew though nothing changed."""
+        """Whether the run's tag asks to derive tables again although nothing changed."""
         return self.context.run.tags.get(RECOMPUTE) == "true"
 
     def input(self, name: str) -> DataFrame:
-        """An input table, as of the version that this run pinned when it began."""
+        """A declared input table, as of the version that the run pinned when it started."""
         return self.platform.lakehouse.read(self.versions[name])
 
-    def reads(self, dataset: Dataset) -> None:
-        """Notes an input that is no pinned table: landed files, a model."""
-        self.read.append(dataset)
+    def record_input(self, dataset: Dataset) -> None:
+        """Adds an input to the run's lineage and its bytes to the run's usage.
+
+        The declared input tables are recorded before the work begins; the work records what else it reads, such as
+        landed files or a model.
+        """
+        self.inputs_read.append(dataset)
         self.usage.bytes_read += dataset.bytes or 0
 
 

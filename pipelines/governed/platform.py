@@ -1,13 +1,14 @@
-"""What every governed run works with: the engine, the lakehouse, landing, lineage and cost, opened on first use.
+"""What every governed run works with: the engine, the lakehouse, the landing zone, lineage and prices.
 
-One `Platform` per process, shared by the assets of a run: one engine session, not one for each asset.
+All assets of a process share one `Platform`, and so one engine session. The engine, the lakehouse and the price sheet
+are opened on first use.
 """
 
 from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 from pipelines import clock
 from pipelines.contracts.model import Contract
 from pipelines.cost.prices import PriceSheet
-from pipelines.landing.edge import Finding
 from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
@@ -31,20 +31,27 @@ PRICES = PROJECT / "infra" / "prices.yaml"
 
 
 class Platform:
-    """The platform's parts for one home folder."""
+    """The parts of the platform, for one home folder.
+
+    Args:
+        settings: Names the home folder, the engine and the stores.
+        contracts: Loads all contracts, by table; called on first use.
+    """
 
     def __init__(self, settings: Settings, contracts: Callable[[], dict[TableId, Contract]]) -> None:
         self.settings = settings
-        self._contracts = contracts
+        self._load_contracts = contracts
         self.landing = Landing(open_store(settings))
         self.lineage = LineageLog(settings)
 
     @functools.cached_property
     def contracts(self) -> dict[TableId, Contract]:
-        return self._contracts()
+        """Every contract, by table."""
+        return self._load_contracts()
 
     @functools.cached_property
     def engine(self) -> Engine:
+        """The engine that computes tables, started on first use."""
         from pipelines.engine.session import Engine
 
         settings = self.settings
@@ -59,6 +66,7 @@ class Platform:
 
     @functools.cached_property
     def lakehouse(self) -> Lakehouse:
+        """The tables, as the chosen engine reads and writes them."""
         from pipelines.lakehouse.embedded import EmbeddedLakehouse
         from pipelines.lakehouse.spark import SparkLakehouse
 
@@ -67,6 +75,7 @@ class Platform:
 
     @functools.cached_property
     def prices(self) -> PriceSheet:
+        """The price sheet of GOLDPATH_PRICES, else the repository's."""
         return PriceSheet.load(self.settings.prices or PRICES)
 
     def now(self) -> datetime:
@@ -75,15 +84,19 @@ class Platform:
 
     @property
     def folders(self) -> list[Path]:
-        """Where runs write on this machine; each may be a disk of its own."""
+        """The folders of this machine in which runs write; each may be on a disk of its own."""
         settings = self.settings
         return [Path(settings.lakehouse), settings.landing, settings.root, Path(tempfile.gettempdir())]
 
     def ledger(self, table: TableId) -> Ledger:
+        """The ledger of a bronze table: which deliveries it took, in which batch."""
         return Ledger(Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.db")
 
     def data_class(self, table: TableId) -> str:
-        """The declared protection of a table, for a quarantine its table's; the platform's own are internal."""
+        """The data class of a table: the tag of its contract, for a quarantine that of its silver table.
+
+        The platform's own tables have no contract; they are `internal`.
+        """
         declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
         contract = self.contracts.get(declared)
         return contract.tags["data_class"] if contract else "internal"
@@ -102,16 +115,8 @@ class Platform:
         )
 
     def note_path(self, table: TableId) -> Path:
-        """Where it is written down what a table was last derived from."""
+        """The file that records what a table was last derived from."""
         return Path(self.settings.lakehouse) / "_ledger" / f"{table.source_name}.json"
-
-    def note(self, found: Sequence[Finding], *, table: TableId, run_id: str) -> None:
-        """Keeps what a run noticed about its deliveries, as rows of the findings table."""
-        from pipelines.landing import arrivals
-        from pipelines.landing.arrivals import FINDINGS
-
-        if found:
-            self.lakehouse.record(FINDINGS, arrivals.finding_rows(found, table=table, run_id=run_id))
 
     def close(self) -> None:
         """Stops the engine, if it was started."""

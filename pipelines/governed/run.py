@@ -1,4 +1,4 @@
-"""The governed run: what happens around the work of every asset, in one order.
+"""The governed run: the steps around the work of every asset, always in this order.
 
 policy decision → meter on → lineage START → the asset's own work → cost rows → lineage COMPLETE (or FAIL) → metadata
 """
@@ -20,7 +20,12 @@ from pipelines.policy import rules
 
 @dataclass(slots=True)
 class Outcome:
-    """How a governed run ended: what it wrote, or why it did not."""
+    """How a governed run ended.
+
+    Attributes:
+        written: What the work yielded, also if it failed later.
+        error: Why the run failed; None if it succeeded.
+    """
 
     written: list[Written]
     error: BaseException | None = None
@@ -31,47 +36,57 @@ def execute(
     platform: Platform,
     context: dg.AssetExecutionContext,
     work: Work,
-    settings: dg.Config | None,
+    config: dg.Config | None,
 ) -> Outcome:
-    """Runs an asset's work inside its frame; a run that fails leaves its FAIL event and its cost as well."""
+    """Runs an asset's work with all steps around it.
+
+    Errors do not propagate; they are in the result. A run that fails leaves its FAIL event and its cost rows too.
+
+    Args:
+        declaration: The asset.
+        platform: What the run works with.
+        context: Dagster's context of the run.
+        work: The asset's own work, called with the run, and with `config` if it is not None.
+        config: The run's configuration.
+    """
     tags = {**declaration.tags, "owner": declaration.owner, "environment": platform.settings.profile}
     identity = RunIdentity(declaration.name, context.run.run_id, context.retry_number, tags, declaration.owner)
     outcome = Outcome([])
-    read: list[Dataset] = []
+    inputs_read: list[Dataset] = []
     with metering.metering() as usage:
         try:
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
-            run = GovernedRun(declaration, platform, context, usage, versions, read)
+            run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
-                run.reads(platform.dataset(version))
-            platform.lineage.start(identity, read)
-            for written in work(run) if settings is None else work(run, settings):
+                run.record_input(platform.dataset(version))
+            platform.lineage.start(identity, inputs_read)
+            for written in work(run) if config is None else work(run, config):
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
-        except BaseException as error:  # noqa: BLE001 - raised again, once its cost and its FAIL event are written
+        except BaseException as error:  # noqa: BLE001 - raised by the caller, after cost rows and FAIL event are written
             outcome.error = full_disk.named(error, platform.folders) or error
     try:
-        _account(declaration, platform, identity, usage, read, outcome)
-    except Exception as unaccounted:  # noqa: BLE001 - raised, unless an error came before, which has to be seen
-        unaccounted = full_disk.named(unaccounted, platform.folders) or unaccounted
+        _record_outcome(declaration, platform, identity, usage, inputs_read, outcome)
+    except Exception as error:  # noqa: BLE001 - raised by the caller, as itself or as a note of the first error
+        record_error = full_disk.named(error, platform.folders) or error
         if outcome.error is None:
-            outcome.error = unaccounted
+            outcome.error = record_error
         else:
-            outcome.error.add_note(f"Its cost or its FAIL event could not be written: {unaccounted}")
+            outcome.error.add_note(f"The cost or the FAIL event of this run could not be written: {record_error}")
     return outcome
 
 
-def _account(
+def _record_outcome(
     declaration: Declaration,
     platform: Platform,
     identity: RunIdentity,
     usage: metering.Usage,
-    read: list[Dataset],
+    inputs_read: list[Dataset],
     outcome: Outcome,
 ) -> None:
-    """Writes what a run cost and how it ended, and adds both to what Dagster shows."""
+    """Writes the run's cost rows and its COMPLETE or FAIL event, and adds both to the metadata that Dagster shows."""
     cost = focus.charge(
         platform.lakehouse,
         platform.prices,
@@ -83,17 +98,17 @@ def _account(
         service=f"goldpath {declaration.kind}",
     )
     if outcome.error is not None:
-        platform.lineage.fail(identity, read, outcome.error)
+        platform.lineage.fail(identity, inputs_read, outcome.error)
         return
-    platform.lineage.complete(identity, read, [written.dataset for written in outcome.written])
+    platform.lineage.complete(identity, inputs_read, [written.dataset for written in outcome.written])
     for written in outcome.written:
-        written.metadata |= _run_metadata(written.dataset, read)
+        written.metadata |= _run_metadata(written.dataset, inputs_read)
     if outcome.written:
         outcome.written[0].metadata |= _cost_metadata(usage, cost)
 
 
-def _run_metadata(dataset: Dataset, read: list[Dataset]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in read})}
+def _run_metadata(dataset: Dataset, inputs_read: list[Dataset]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in inputs_read})}
     if dataset.version is not None:
         metadata["version"] = dataset.version
     if dataset.rows is not None:

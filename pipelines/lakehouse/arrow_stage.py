@@ -1,13 +1,14 @@
-"""Writes record batches to Parquet files that no table names yet, a partition at a time, in bounded memory.
+"""Writes record batches to Parquet files that no table names yet, one partition at a time, in bounded memory.
 
-Small deliveries of a partition share a file; a big one has its own, so that it can be left out whole if its end turns
-out to be missing. A new schema begins a new file.
+Consecutive small parts of one partition share a file. A large part gets files of its own, so that it can be left out as
+a whole if reading it fails near its end. A new schema begins a new file.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +18,30 @@ from pipelines.tables import PARTITION
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.landing.zone import Delivery
-
-#: A delivery that needs more than this is written as it comes.
+#: A part that needs more memory than this is written as it comes.
 HELD_BYTES = 64 << 20
 ROW_GROUP_BYTES = 32 << 20
-Part = tuple["Delivery", Iterable["pa.RecordBatch"]]
 #: Path, partition, rows and bytes of a written file.
 File = tuple[Path, str, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that are staged together or left out together.
+
+    Attributes:
+        partition: The value of their `_partition` column.
+        batches: The rows; iterating may raise LandingError.
+        leave_out: Called with that error: none of the part's rows are staged.
+    """
+
+    partition: str
+    batches: Iterable[pa.RecordBatch]
+    leave_out: Callable[[LandingError], None]
+
+
 class _Writer:
-    """One file of one partition and one schema; nothing is written before there is a row."""
+    """Writes one file of one partition and one schema; the file is created when it has rows."""
 
     def __init__(self, path: Path, partition: str) -> None:
         self.path = path
@@ -40,9 +53,11 @@ class _Writer:
         self._file: pa.parquet.ParquetWriter | None = None
 
     def takes(self, batch: pa.RecordBatch) -> bool:
+        """Whether a batch has the schema of the file."""
         return self.schema is None or self.schema.equals(batch.schema)
 
     def add(self, batch: pa.RecordBatch) -> None:
+        """Adds rows; they are written once they fill a row group."""
         self.schema = batch.schema
         self.rows += batch.num_rows
         self._held.append(batch.drop_columns([PARTITION]))
@@ -62,6 +77,7 @@ class _Writer:
         self._held, self._bytes = [], 0
 
     def close(self) -> list[File]:
+        """Completes the file and returns it; an empty list if there were no rows."""
         if self._held:
             self._flush()
         if self._file is None:
@@ -70,11 +86,12 @@ class _Writer:
         return [(self.path, self.partition, self.rows, self.path.stat().st_size)] if self.rows else []
 
     def abandon(self) -> None:
+        """Removes the file."""
         if self._file is not None:
             opened: tuple[Any, ...] = (self._file, self._file.file_handle)
-            for each in opened:  # a full disk keeps the writer from its last bytes
-                with contextlib.suppress(OSError):
-                    each.close()
+            for resource in opened:
+                with contextlib.suppress(OSError):  # closing writes the footer, which a full disk refuses
+                    resource.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -88,21 +105,21 @@ class ArrowStage:
         self._shared: _Writer | None = None
         self._count = 0
 
-    def write(self, parts: Iterable[Part], left: Callable[[Delivery, LandingError], None]) -> None:
-        """Writes the parts in their order; one that raises LandingError is left out whole, and `left` is told."""
+    def write(self, parts: Iterable[Part]) -> None:
+        """Writes the parts in their order; a part that raises LandingError is left out as a whole."""
         try:
-            for delivery, batches in parts:
+            for part in parts:
                 try:
-                    self._part(delivery.interval, batches)
+                    self._write_part(part.partition, part.batches)
                 except LandingError as error:
-                    left(delivery, error)
+                    part.leave_out(error)
             self._close_shared()
         except BaseException:
             if self._shared is not None:
                 self._shared.abandon()
             raise
 
-    def _part(self, partition: str, batches: Iterable[pa.RecordBatch]) -> None:
+    def _write_part(self, partition: str, batches: Iterable[pa.RecordBatch]) -> None:
         held: list[pa.RecordBatch] = []
         own: list[_Writer] = []
         size = 0
@@ -111,17 +128,17 @@ class ArrowStage:
                 size += batch.nbytes
                 held.append(batch)
                 if size > HELD_BYTES:
-                    for each in held:
-                        if not own or not own[-1].takes(each):
+                    for held_batch in held:
+                        if not own or not own[-1].takes(held_batch):
                             own.append(self._writer(partition))
-                        own[-1].add(each)
+                        own[-1].add(held_batch)
                     held = []
         except BaseException:
             for writer in own:
                 writer.abandon()
             raise
-        for each in held:
-            self._add(partition, each)
+        for batch in held:
+            self._add(partition, batch)
         for writer in own:
             self._finish(writer)
 

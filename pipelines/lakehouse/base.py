@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import LandingError
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.catalog import Catalog
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pipelines.engine.session import Engine
-    from pipelines.landing.zone import Delivery
 
 #: Staged files of another machine that are older than this are taken for those of a process that has ended.
 ABANDONED_SECONDS = 7 * 24 * 3600
@@ -107,22 +105,18 @@ class Lakehouse(Catalog, ABC):
         repartitioned.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
         return staged(folder, df, tuple(partition_by))
 
-    def stage_arrow(
-        self,
-        table: TableId,
-        parts: Iterable[Part],
-        left: Callable[[Delivery, LandingError], None],
-        *,
-        schema: pa.Schema,
-    ) -> Staged:
-        """Stages the rows of deliveries as they come; one that raises LandingError is left out, and `left` is told.
+    def stage_arrow(self, table: TableId, parts: Iterable[Part], *, schema: pa.Schema) -> Staged:
+        """Stages the rows of parts as they come; a part that raises LandingError is left out as a whole.
 
-        A part's interval is its `_partition`; the schema is the given one with what the batches have beyond it.
+        Args:
+            table: The table that they will belong to.
+            parts: The rows, by the value of the `_partition` column.
+            schema: Columns that the result has in any case; those that the batches have besides are added.
         """
         import pyarrow as pa
 
         stage = ArrowStage(self._staging(table))
-        stage.write(parts, left)
+        stage.write(parts)
         files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
         return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
 

@@ -1,4 +1,4 @@
-"""How the columns of a delivery differ from those of its contract, and what the contract's drift mode makes of it."""
+"""How the columns of a delivery differ from those of its contract, and what the contract's drift mode does about it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
-from pipelines.landing.zone import Delivery
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import file_format
 
-#: Formats whose files name each of their columns; in the others a name may be left out where it has no value.
-_COMPLETE = ("csv", "parquet", "log")
-ALIKE = 0.6
+#: How similar a missing and an added name must be to look like one renamed column, from 0 to 1, by difflib's measure.
+SIMILARITY = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class ColumnDrift:
 
     Attributes:
         added: Names that the contract does not know.
-        missing: Names of the contract that the file does not have.
-        renamed: Pairs of a missing and an added name that look like one column: case, blanks, or most letters agree.
-        reordered: Whether the columns that both have come in another order; values are found by name all the same.
+        missing: Names of the contract that the file does not have. A format that may leave names out has none.
+        renamed: Pairs of a missing and an added name that look like one column: they differ in case, in blanks or in
+            few letters.
+        reordered: Whether the columns that both have are in another order. Values are found by name all the same.
     """
 
     added: tuple[str, ...] = ()
@@ -33,12 +34,13 @@ class ColumnDrift:
 
     @classmethod
     def between(cls, contract: Contract, names: Sequence[str]) -> ColumnDrift:
-        """What is different in a file that has these names."""
+        """The difference between a contract and a file that has these names."""
         known = [column.name for column in contract.columns]
+        complete = file_format(contract.format).NAMES_EVERY_COLUMN
         added = [name for name in names if name not in set(known)]
-        missing = [name for name in known if name not in set(names)] if contract.format in _COMPLETE else []
+        missing = [name for name in known if name not in set(names)] if complete else []
         both = [name for name in names if name in set(known)]
-        reordered = contract.format in _COMPLETE and both != [name for name in known if name in set(names)]
+        reordered = complete and both != [name for name in known if name in set(names)]
         return cls(tuple(added), tuple(missing), tuple(_renamed(missing, added)), reordered)
 
     def __bool__(self) -> bool:
@@ -56,7 +58,7 @@ class ColumnDrift:
         return "; ".join(parts)
 
     def treatment(self, contract: Contract) -> str:
-        """What the drift mode of the contract's columns does about it."""
+        """What the contract's drift mode for columns does about the difference, in words."""
         added = {
             "evolve": "new columns are added to the table as text",
             "discard_value": "values of new columns are kept in _rescued",
@@ -68,7 +70,7 @@ class ColumnDrift:
         return "; ".join(parts) or "values are found by name"
 
     def refuse_frozen(self, contract: Contract, delivery: Delivery) -> None:
-        """Raises LandingError where the contract freezes its columns and a name is new or missing."""
+        """Raises LandingError if the contract freezes its columns and a name is new or missing."""
         if contract.drift["columns"] == "freeze" and (self.added or self.missing):
             unknown = f"column(s) {', '.join(sorted(self.added))}, which {contract.path.name} does not know"
             raise LandingError(
@@ -81,13 +83,14 @@ class ColumnDrift:
 
 
 def _renamed(missing: Sequence[str], added: Sequence[str]) -> list[tuple[str, str]]:
-    found, free = [], list(added)
+    """Pairs of a missing and an added name that look like one column; each name is in one pair at most."""
+    pairs, free = [], list(added)
     for old in missing:
         plain = {name: name.strip().lower().replace("_", "").replace(" ", "") for name in (old, *free)}
         likely = [name for name in free if plain[name] == plain[old]]
-        likely = likely or difflib.get_close_matches(old.lower(), [name.lower() for name in free], 1, ALIKE)
+        likely = likely or difflib.get_close_matches(old.lower(), [name.lower() for name in free], 1, SIMILARITY)
         match = next((name for name in free if name in likely or name.lower() in likely), None)
         if match is not None:
-            found.append((old, match))
+            pairs.append((old, match))
             free.remove(match)
-    return found
+    return pairs

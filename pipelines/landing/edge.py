@@ -1,178 +1,162 @@
-"""The edge: what a delivery has to pass before a row of it is read, and what became of each.
+"""The edge: what a delivery must pass before its rows are read, and the record of the deliveries that do not pass.
 
-A file that is wrong is refused, with its reason in the ledger; one that is not complete yet is left until it is. Either
-way the others are taken. What was noticed is a `Finding`, which people see on the bronze asset's check.
+A wrong file is refused, and the ledger keeps the reason. An incomplete file is left for a later run. In both cases the
+other files are taken. What a run noticed is a list of `Finding`, which people see on the bronze asset's check.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.column_drift import ColumnDrift
+from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest
+from pipelines.landing.findings import Finding, Treatment
 from pipelines.landing.ledger import Batch, Ledger
-from pipelines.landing.zone import Delivery, Landing, Manifest
+from pipelines.landing.zone import Landing
 
-Treatment = Literal["refused", "waiting", "skipped", "taken"]
-
-#: What one commit takes at most: so much work is done again after a crash.
+#: The most that one batch takes, and so the most that is done again after a crash.
 BATCH_BYTES = 1 << 30
 BATCH_FILES = 10_000
+#: How far a store's clock may be ahead of this machine's before it is reported.
 CLOCK_SKEW_SECONDS = 300
-PREFIX_CHARACTERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about a delivery that a person may have to react to, and what was done with it."""
-
-    subject: str
-    code: str
-    treatment: Treatment
-    observed: str
-    expected: str = ""
-    next_step: str = ""
-
-
-def fresh(ledger: Ledger, contract: Contract, found: Collection[Delivery]) -> Iterator[Delivery]:
-    """The deliveries that nobody has judged: new ones, changed ones, and those that an older contract refused."""
-    settled = {
+def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
+    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused."""
+    judged = {
         (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
-        for record in ledger.records(intervals={delivery.interval for delivery in found})
+        for record in ledger.records(intervals={delivery.interval for delivery in deliveries})
         if record.fate != "refused" or record.judged_by == contract.digest
     }
-    return (d for d in found if (d.uri, d.bytes, d.modified_ns) not in settled)
+    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged)
 
 
 class Edge:
-    """The edge of one bronze table for one run; `findings` grow as deliveries are looked at."""
+    """The edge of one bronze table for one run; `findings` grows as the run looks at deliveries."""
 
     def __init__(self, landing: Landing, ledger: Ledger, contract: Contract) -> None:
         self.landing = landing
         self.ledger = ledger
         self.contract = contract
         self.findings: list[Finding] = []
-        self._left: set[str] = set()
+        #: Uris of the deliveries that this run leaves for a later one.
+        self._waiting: set[str] = set()
+        #: The column drifts that this run has reported, in words.
         self._drifts: set[str] = set()
-        #: What is left of the newest look into landing: a million files are not listed again for each batch of them.
-        self._fresh: Iterator[Delivery] | None = None
+        #: The rest of the newest listing of landing, so that a million files are listed once and not for each batch.
+        self._listing: Iterator[Delivery] | None = None
 
     def next_batch(self, intervals: Collection[str] | None, *, committed: int) -> Batch | None:
-        """The batch that a killed run had planned, else one of what is fresh and complete, else None.
+        """The next batch to take: the one that a killed run had planned, else a new one; None if nothing is left.
 
         Args:
-            intervals: Which intervals this run may take; None for all.
-            committed: The last batch that the bronze table carries; -1 before the first.
+            intervals: The intervals that this run may take; None for all.
+            committed: The number of the last batch that the bronze table has; -1 before the first.
         """
         pending = self.ledger.pending(committed=committed)
         if pending is not None:
             return pending
         taken: dict[str, Delivery] = {}  # by prefix
-        again: list[Delivery] = []
+        duplicates: list[Delivery] = []
         size = 0
-        if self._fresh is None:
-            self._fresh = self._look(intervals)
-        for delivery in self._fresh:
+        if self._listing is None:
+            self._listing = self._fresh(intervals)
+        for delivery in self._listing:
             if len(taken) == BATCH_FILES or (taken and size + delivery.bytes > BATCH_BYTES):
-                self._fresh = itertools.chain([delivery], self._fresh)
+                self._listing = itertools.chain([delivery], self._listing)
                 break
-            judged = None if delivery.uri in self._left else self._judge(delivery)
+            judged = None if delivery.uri in self._waiting else self._judge(delivery)
             if judged is None:
                 continue
-            if self._repeats(judged, taken):
-                again.append(judged)
+            if self._is_duplicate(judged, taken):
+                duplicates.append(judged)
             else:
                 taken[judged.prefix or ""] = judged
                 size += judged.bytes
         else:
-            self._fresh = None  # what lands meanwhile is found by the next look
-        if again:
-            self.ledger.duplicates(again, judged_by=self.contract.digest)
+            self._listing = None  # the next call lists landing again, with what has arrived meanwhile
+        if duplicates:
+            self.ledger.duplicates(duplicates, judged_by=self.contract.digest)
         if not taken:
             return None
         return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.digest)
 
-    def _look(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
-        """What is fresh, interval by interval, so that memory holds the files of one."""
+    def _fresh(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
+        """The fresh deliveries, interval by interval, so that memory holds the files of one interval."""
         domain, source = self.contract.table.domain, self.contract.table.table
         for interval in self.landing.intervals(domain, source) if intervals is None else sorted(set(intervals)):
             yield from fresh(self.ledger, self.contract, self.landing.deliveries(domain, source, [interval]))
 
     def complete(self, delivery: Delivery) -> bool:
-        """Whether a run that began now would look into the delivery, and not leave it until later."""
+        """Whether a run that began now would judge the delivery, instead of leaving it for a later run."""
         try:
             return not self._waits(delivery, self.landing.manifest(delivery))
         except (LandingError, OSError):
             return False
 
-    def _repeats(self, delivery: Delivery, taken: Mapping[str, Delivery]) -> bool:
-        """Whether its content is taken already, by this batch or one before."""
+    def _is_duplicate(self, delivery: Delivery, taken: Mapping[str, Delivery]) -> bool:
+        """Whether this batch or an earlier one has taken the same content."""
         record = self.ledger.find(delivery.prefix or "")
         first = record.delivery if record else taken.get(delivery.prefix or "")
         if first is not None and first.uri != delivery.uri:
-            self._find(delivery, "duplicate", "skipped", f"the same bytes as {first.uri}")
+            self._report(delivery, "duplicate", "skipped", f"the same bytes as {first.uri}")
         return first is not None
 
     def _judge(self, delivery: Delivery) -> Delivery | None:
-        """The delivery with its checksum, or None where it is refused or has to wait."""
+        """The delivery with its checksum and prefix; None if it is refused, has to wait or is gone."""
         try:
             manifest = self.landing.manifest(delivery)
             if self._waits(delivery, manifest):
                 return None
-            digest = self.landing.checksum(delivery)
+            sha256 = self.landing.checksum(delivery)
         except FileNotFoundError:
             return None
         except LandingError as error:
             return self._wait(delivery, "manifest", error.observed)
         except OSError as error:
             return self._wait(delivery, "unreadable", f"{type(error).__name__}: {error.strerror or error}")
-        sealed = replace(delivery, sha256=digest, prefix=_prefix(self.contract, delivery, digest, manifest))
+        judged = replace(delivery, sha256=sha256, prefix=_prefix(self.contract, delivery, sha256, manifest))
         if self.landing.now(delivery) != delivery:
-            return self._wait(delivery, "growing", "it changed while it was looked at")
+            return self._wait(delivery, "growing", "it changed while its checksum was computed")
         before = self.ledger.taken(delivery.uri)
-        if before is not None and before.sha256 != digest:
-            return self._refuse(sealed, _changed(sealed, before))
-        if manifest is not None and (manifest.bytes, manifest.sha256) != (delivery.bytes, digest):
-            return self._refuse(sealed, _differs(sealed, manifest))
-        return sealed
+        if before is not None and before.sha256 != sha256:
+            return self._refuse(judged, _changed(judged, before))
+        if manifest is not None and (manifest.bytes, manifest.sha256) != (delivery.bytes, sha256):
+            return self._refuse(judged, _differs(judged, manifest))
+        return judged
 
     def _waits(self, delivery: Delivery, manifest: Manifest | None) -> bool:
+        """Whether the delivery is left for a later run, which is reported."""
         age = datetime.now(UTC).timestamp() - delivery.modified_ns / 1e9
+        settle_seconds = self.contract.settle_seconds
         if age < -CLOCK_SKEW_SECONDS:
-            self._find(delivery, "clock_skew", "taken", f"written {-age:.0f} s in the future, by its own clock")
+            self._report(delivery, "clock_skew", "taken", f"written {-age:.0f} s in the future, by its own clock")
         if manifest is None and self.contract.manifest == "required":
             self._wait(delivery, "no_manifest", "its manifest has not landed")
         elif manifest is not None and delivery.bytes < manifest.bytes:
             self._wait(delivery, "incomplete", f"{delivery.bytes} of {manifest.bytes} bytes have landed")
-        elif manifest is None and 0 <= age < self.contract.settle_seconds:
-            self._wait(
-                delivery, "settling", f"written {age:.0f} s ago, and a writer has {self.contract.settle_seconds} s"
-            )
+        elif manifest is None and 0 <= age < settle_seconds:
+            self._wait(delivery, "settling", f"written {age:.0f} s ago, and a writer has {settle_seconds} s")
         else:
             return False
         return True
 
-    def leaving(self, left: list[Delivery]) -> Callable[[Delivery, LandingError], None]:
-        """What to call for a planned delivery that could not be read after all: its batch goes on without it."""
-
-        def leave(delivery: Delivery, error: LandingError) -> None:
-            left.append(delivery)
-            if error.code == "growing":
-                self.ledger.put_back([delivery])
-                self._wait(delivery, error.code, error.observed)
-            else:
-                self._refuse(delivery, error)
-
-        return leave
+    def leave_out(self, delivery: Delivery, error: LandingError) -> None:
+        """Takes a planned delivery that could not be read out of its batch: it is refused, or waits if it changed."""
+        if error.code == "growing":
+            self.ledger.put_back([delivery])
+            self._wait(delivery, error.code, error.observed)
+        else:
+            self._refuse(delivery, error)
 
     def drifted(self, delivery: Delivery, drift: ColumnDrift) -> None:
-        """Notes that a delivery's columns are not the contract's; once for each difference of a run."""
+        """Reports that a delivery's columns differ from the contract's; each difference once in a run."""
         words = drift.words()
         if words not in self._drifts:
             self._drifts.add(words)
@@ -181,7 +165,7 @@ class Edge:
             self.findings.append(Finding(delivery.uri, "column_drift", "taken", words, expected, step))
 
     def links(self, intervals: Collection[str] | None) -> None:
-        """Notes symbolic links, which nobody follows: they could lead out of landing."""
+        """Reports symbolic links, which are never followed: they could lead out of landing."""
         table = self.contract.table
         for uri in self.landing.links(table.domain, table.table, intervals):
             self.findings.append(
@@ -195,16 +179,16 @@ class Edge:
         )
 
     def _wait(self, delivery: Delivery, code: str, observed: str) -> None:
-        self._left.add(delivery.uri)
-        self._find(delivery, code, "waiting", observed)
+        self._waiting.add(delivery.uri)
+        self._report(delivery, code, "waiting", observed)
 
-    def _find(self, delivery: Delivery, code: str, treatment: Treatment, observed: str) -> None:
+    def _report(self, delivery: Delivery, code: str, treatment: Treatment, observed: str) -> None:
         self.findings.append(Finding(delivery.uri, code, treatment, observed, _EXPECTED[code], _NEXT[treatment]))
 
 
 _NEXT = {
-    "waiting": "nothing is lost: the next run looks again",
-    "skipped": "nothing is lost: what it holds was taken",
+    "waiting": "nothing is lost: the next run looks at it again",
+    "skipped": "nothing is lost: its content was taken before",
     "taken": "correct it at the source",
     "refused": "",
 }
@@ -214,23 +198,24 @@ _EXPECTED = {
     "growing": "a file that is written under another name and renamed when it is complete",
     "incomplete": "as many bytes as its manifest names",
     "manifest": "a manifest that can be read",
-    "no_manifest": "a manifest beside it, as the contract asks",
+    "no_manifest": "a manifest beside it, which the contract requires",
     "settling": "a file that nobody writes to",
     "unreadable": "a file that this user may read",
 }
 
 
-def _prefix(contract: Contract, delivery: Delivery, digest: str, manifest: Manifest | None) -> str:
-    """What makes two deliveries the same: equal bytes, but where the source says that they are not.
+def _prefix(contract: Contract, delivery: Delivery, sha256: str, manifest: Manifest | None) -> str:
+    """The prefix of a delivery's record ids; two deliveries with one prefix are duplicates.
 
-    A snapshot may come back to an earlier state, so its interval is a part of it. An extraction goes on from where the
-    one before left off, so its number is: two lines of a log may be equal and both have happened.
+    Equal bytes give equal prefixes, with two exceptions. A snapshot may return to an earlier state, so its interval is
+    part of the prefix. A numbered extraction begins where the one before ended, so its number is: two equal lines of a
+    log may both have happened.
     """
     if contract.delivery == "snapshot":
-        digest = hashlib.sha256(f"{delivery.interval}/{digest}".encode()).hexdigest()
+        sha256 = hashlib.sha256(f"{delivery.interval}/{sha256}".encode()).hexdigest()
     elif manifest is not None and manifest.sequence:
-        digest = hashlib.sha256(f"{manifest.sequence}/{digest}".encode()).hexdigest()
-    return digest[:PREFIX_CHARACTERS]
+        sha256 = hashlib.sha256(f"{manifest.sequence}/{sha256}".encode()).hexdigest()
+    return sha256[:PREFIX_CHARACTERS]
 
 
 def _changed(delivery: Delivery, before: Delivery) -> LandingError:

@@ -1,8 +1,8 @@
 """The ledger: what became of each delivery of one source, in one SQLite file beside the tables.
 
-It is a write-ahead log of batches, as in Spark Structured Streaming: a batch names its files before any of them is
-read, and counts as taken once the bronze table carries its number as app transaction. A killed run's batch is planned
-already, and the next run commits exactly that one: nothing is lost, nothing is taken twice.
+It is a write-ahead log of batches, as in Spark Structured Streaming. A batch names its files before any of them is
+read, and counts as taken once the bronze table has its number as app transaction. If a run is killed, its batch is
+already planned, and the next run commits exactly that batch: nothing is lost, and nothing is taken twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.errors import CommitConflict, LandingError
-from pipelines.landing.zone import Delivery
+from pipelines.landing.delivery import Delivery
 
 Fate = Literal["batch", "duplicate", "refused"]
 
@@ -38,7 +38,7 @@ CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files that are committed together, once."""
+    """Files that are committed together, once; `planned_at` is an ISO 8601 instant, UTC."""
 
     number: int
     planned_at: str
@@ -46,12 +46,13 @@ class Batch:
 
     @property
     def ingest_id(self) -> str:
+        """The number as bronze rows have it, in `_ingest_id`."""
         return f"{self.number:08d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One delivery and its fate; a refused one with the reason, as errors give it."""
+    """One delivery and its fate. If it was refused, the last four attributes are those of the error."""
 
     delivery: Delivery
     fate: Fate
@@ -65,7 +66,7 @@ class Record:
 
 
 class Ledger:
-    """The fates of one bronze table's deliveries. `judged_by` is the digest of the contract that decided."""
+    """The fates of one bronze table's deliveries. `judged_by` is the digest of the contract that decided a fate."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,7 +89,12 @@ class Ledger:
         self._connection.execute("COMMIT")
 
     def records(self, *, intervals: Collection[str] | None = None, fate: Fate | None = None) -> list[Record]:
-        """The deliveries that were seen, by uri; only of some intervals, or of one fate."""
+        """The judged deliveries, sorted by uri.
+
+        Args:
+            intervals: Only deliveries from the first to the last of these intervals; None for all.
+            fate: Only deliveries with this fate; None for all.
+        """
         where, values = ["1 = 1"], []
         if intervals is not None:
             where.append("interval BETWEEN ? AND ?")
@@ -103,68 +109,71 @@ class Ledger:
         return [Record(Delivery(*row[:6]), *row[6:]) for row in rows]
 
     def taken(self, uri: str) -> Delivery | None:
-        """The delivery of that uri that is in a batch."""
-        found = self._records("WHERE uri = ? AND fate = 'batch'", [uri])
-        return found[0].delivery if found else None
+        """The delivery of that uri that is in a batch, or None."""
+        records = self._records("WHERE uri = ? AND fate = 'batch'", [uri])
+        return records[0].delivery if records else None
 
     def find(self, prefix: str) -> Record | None:
-        """The delivery that was taken whose rows' record ids begin so."""
-        found = self._records("WHERE prefix = ? AND fate = 'batch'", [prefix])
-        return found[0] if found else None
+        """The record of the delivery in a batch whose rows' record ids begin with the prefix, or None."""
+        records = self._records("WHERE prefix = ? AND fate = 'batch'", [prefix])
+        return records[0] if records else None
 
     def contents(self) -> dict[str, list[str]]:
-        """What was taken for each interval: the prefixes of its deliveries, sorted."""
-        found: dict[str, list[str]] = {}
+        """The prefixes of the deliveries in batches, sorted, by interval."""
+        prefixes: dict[str, list[str]] = {}
         rows = self._connection.execute("SELECT interval, prefix FROM deliveries WHERE fate = 'batch' ORDER BY prefix")
         for interval, prefix in rows:
-            found.setdefault(interval, []).append(prefix)
-        return found
+            prefixes.setdefault(interval, []).append(prefix)
+        return prefixes
 
     def intervals(self, *, after: int) -> list[str]:
-        """The intervals of which the batches after that number hold anything."""
+        """The intervals of the deliveries in the batches after that number, sorted."""
         query = "SELECT DISTINCT interval FROM deliveries WHERE fate = 'batch' AND batch > ? ORDER BY interval"
         return [interval for (interval,) in self._connection.execute(query, [after])]
 
     def sizes(self, *, after: int) -> list[tuple[int, int]]:
-        """Number and bytes of each batch after that number."""
+        """The number and the size in bytes of each batch after that number."""
         query = (
             "SELECT batch, sum(bytes) FROM deliveries WHERE fate = 'batch' AND batch > ? GROUP BY batch ORDER BY batch"
         )
         return list(self._connection.execute(query, [after]))
 
     def batches(self) -> list[Batch]:
-        """Every batch, by number."""
-        found: dict[int, list[Delivery]] = {}
+        """Every batch, sorted by number."""
+        by_number: dict[int, list[Delivery]] = {}
         for record in self._records("WHERE fate = 'batch' ORDER BY batch, interval, uri", []):
-            found.setdefault(record.batch or 0, []).append(record.delivery)
-        return [Batch(number, self._planned_at(number), tuple(deliveries)) for number, deliveries in found.items()]
+            by_number.setdefault(record.batch or 0, []).append(record.delivery)
+        return [Batch(number, self._planned_at(number), tuple(deliveries)) for number, deliveries in by_number.items()]
 
     def pending(self, *, committed: int) -> Batch | None:
-        """The batch after the last committed one that a killed run had planned, if there is one."""
-        found = self._records("WHERE fate = 'batch' AND batch > ? ORDER BY batch, interval, uri", [committed])
-        mine = [record.delivery for record in found if record.batch == found[0].batch]
-        return Batch(found[0].batch or 0, self._planned_at(found[0].batch or 0), tuple(mine)) if found else None
+        """The first batch after the last committed one, which a killed run had planned; None if there is none."""
+        records = self._records("WHERE fate = 'batch' AND batch > ? ORDER BY batch, interval, uri", [committed])
+        if not records:
+            return None
+        number = records[0].batch or 0
+        deliveries = tuple(record.delivery for record in records if record.batch == number)
+        return Batch(number, self._planned_at(number), deliveries)
 
     def _planned_at(self, number: int) -> str:
         return str(self._connection.execute("SELECT planned_at FROM batches WHERE number = ?", [number]).fetchone()[0])
 
     def last(self) -> int:
-        """The number of the last batch; -1 before the first."""
-        found = self._connection.execute("SELECT max(number) FROM batches").fetchone()[0]
-        return -1 if found is None else int(found)
+        """The number of the last planned batch; -1 before the first."""
+        number = self._connection.execute("SELECT max(number) FROM batches").fetchone()[0]
+        return -1 if number is None else int(number)
 
     def adopt(self, records: Sequence[Record], *, committed: int) -> None:
-        """Notes batches that were committed without this ledger, up to the last one."""
+        """Adds batches that were committed when there was another ledger; `committed` is the number of the last one."""
         with self._writing() as connection:
             rows = {committed: datetime.now(UTC).isoformat()} | {r.batch: r.noted_at for r in records}
             connection.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", list(rows.items()))
             self._note(connection, records)
 
     def plan(self, deliveries: Sequence[Delivery], *, committed: int, judged_by: str) -> Batch:
-        """Writes down the next batch: these deliveries, each with its checksum.
+        """Adds the next batch: these deliveries, each with its checksum and prefix.
 
         Raises:
-            CommitConflict: if another writer has planned that batch meanwhile.
+            CommitConflict: if another writer has planned that batch since.
         """
         batch = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(deliveries))
         with self._writing() as connection:
@@ -181,46 +190,33 @@ class Ledger:
         return batch
 
     def duplicates(self, deliveries: Sequence[Delivery], *, judged_by: str) -> None:
-        """Notes files whose content was taken under another name, or that were only touched."""
+        """Adds files whose content was taken before: under another name, or under theirs if they were only touched."""
         now = datetime.now(UTC).isoformat()
         with self._writing() as connection:
             self._note(connection, [Record(d, "duplicate", None, judged_by, now) for d in deliveries])
 
     def refuse(self, delivery: Delivery, code: str, error: LandingError, *, judged_by: str) -> None:
-        """Notes that a file is not taken, and why; it is looked at again once it, or the contract, has changed."""
+        """Adds a file that is not taken, with the reason; it is judged again once the file or the contract changes."""
         now = datetime.now(UTC).isoformat()
         words = (code, error.observed, error.expected, error.next_step)
         with self._writing() as connection:
             self._note(connection, [Record(delivery, "refused", None, judged_by, now, *words)])
 
     def forget_refused(self, uris: Collection[str] | None = None) -> int:
-        """Lets refused files be looked at again; returns how many. A delivery that was taken stays taken."""
+        """Removes refused files, so that the next run judges them again; returns how many. None stands for all."""
         with self._writing() as connection:
-            gone = connection.execute("SELECT uri, sha256 FROM deliveries WHERE fate = 'refused'").fetchall()
-            gone = [key for key in gone if uris is None or key[0] in uris]
-            connection.executemany("DELETE FROM deliveries WHERE uri = ? AND sha256 = ?", gone)
-        return len(gone)
+            keys = connection.execute("SELECT uri, sha256 FROM deliveries WHERE fate = 'refused'").fetchall()
+            keys = [key for key in keys if uris is None or key[0] in uris]
+            connection.executemany("DELETE FROM deliveries WHERE uri = ? AND sha256 = ?", keys)
+        return len(keys)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Takes files out of a batch that is not committed: they changed while they were read."""
+        """Removes files, which changed while they were read, from a batch that is not committed."""
         with self._writing() as connection:
             connection.executemany(
                 "DELETE FROM deliveries WHERE uri = ? AND sha256 = ?", [(d.uri, d.sha256) for d in deliveries]
             )
 
     def _note(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
-        rows = [
-            (
-                *astuple(r.delivery),
-                r.fate,
-                r.batch,
-                r.judged_by,
-                r.noted_at,
-                r.code,
-                r.observed,
-                r.expected,
-                r.next_step,
-            )
-            for r in records
-        ]
+        rows = [(*delivery, *fate) for delivery, *fate in map(astuple, records)]
         connection.executemany(f"INSERT OR REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})", rows)

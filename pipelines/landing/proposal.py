@@ -1,27 +1,22 @@
-"""A first contract for a source that has none: what its landed files show, for a person to correct and to complete."""
+"""A first contract for a source that has none: what its newest file shows, for a person to correct and complete."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from pipelines.contracts.model import COST_TAGS, UNKNOWN, Contract, Format
 from pipelines.errors import NotFoundError
-from pipelines.landing.formats.opening import lines, unpacked
-from pipelines.landing.formats.piece import shown
-from pipelines.landing.zone import Delivery, Landing
+from pipelines.landing.formats.base import Sample, file_format
+from pipelines.landing.zone import Landing
 
-#: Rows that are looked at for types; what comes later and does not fit is what verdicts are for.
-SAMPLE_ROWS = 5_000
-MOST = 0.75
-#: Characters of the column names that a proposed docstring has.
-SHOWN = 80
+#: Tried after all others, since any text can be read as one column of CSV.
+FALLBACK: Format = "csv"
+#: The share of a column's values that must have a type, for the column to get it.
+LEAST_SHARE = 0.75
+#: Most characters of column names in a proposed docstring.
+SHOWN_CHARACTERS = 80
 NULLS = ("", "NA", "N/A", "null", "NULL")
 _TYPES = {
     "integer": re.compile(r"[+-]?\d{1,18}"),
@@ -32,105 +27,70 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What the newest delivery of a source shows: its format, its delimiter, and some values of each column."""
-
-    format: Format
-    delimiter: str
-    columns: dict[str, list[str]]
-
-    def type(self, name: str) -> str:
-        """The ODCS logical type that most values of the sample have; the others are what a verdict is for."""
-        values = [value for value in self.columns[name] if value not in NULLS]
-        fits = {kind: sum(bool(pattern.fullmatch(v)) for v in values) for kind, pattern in _TYPES.items()}
-        best = max(fits, key=fits.__getitem__)  # of several that fit as many, the narrowest
-        return best if values and fits[best] >= MOST * len(values) else "string"
-
-    @property
-    def key(self) -> str | None:
-        """The first column that is named like a key, else the first whose values are all there and all different."""
-        whole = [name for name, values in self.columns.items() if values and not set(values) & set(NULLS)]
-        named = [name for name in whole if re.fullmatch(r"(?i:id|key|uuid|.*_(id|key|uuid|code))", name)]
-        different = [name for name in whole if len(set(self.columns[name])) == len(self.columns[name])]
-        return next(iter([*named, *different]), None)
-
-
-def sample(landing: Landing, domain: str, source: str) -> Sample:
-    """Looks into the newest delivery.
+def newest_sample(landing: Landing, domain: str, source: str) -> Sample:
+    """The beginning of the newest delivery of a source, read as the format that it seems to have.
 
     Raises:
         NotFoundError: if nothing has landed.
     """
-    found = landing.deliveries(domain, source)
-    if not found:
+    deliveries = landing.deliveries(domain, source)
+    if not deliveries:
         raise NotFoundError(
             object=f"deliveries of {domain}/{source}",
             observed=f"nothing below {landing.root}/{domain}/{source}/dt=INTERVAL/",
             expected="one file at least, to look into",
             next_step="land one, or write the contract by hand; docs/contracts.md says how",
         )
-    return _look(landing, found[-1])
+    names = [name for name in get_args(Format) if name != FALLBACK]
+    samples = (file_format(name).sniff(landing, deliveries[-1]) for name in (*names, FALLBACK))
+    return next(sample for sample in samples if sample is not None)
 
 
-def _look(landing: Landing, delivery: Delivery) -> Sample:
-    with landing.open(delivery) as stream:
-        head = stream.read(4)
-    if head == b"PAR1":
-        return _parquet(landing, delivery)
-    with unpacked(landing, delivery) as stream:
-        texts = [shown(line) for _, line in islice(lines(stream), SAMPLE_ROWS + 1) if line.strip()]
-    if texts and texts[0].startswith("{"):
-        records = [json.loads(text, parse_float=str, parse_int=str) for text in texts if text.endswith("}")]
-        names = dict.fromkeys(name for record in records for name in record)
-        return Sample("jsonl", ",", {name: [_text(record.get(name)) for record in records] for name in names})
-    delimiter = max(",;\t|", key=lambda d: texts[0].count(d)) if texts else ","
-    rows = list(csv.reader(io.StringIO("\n".join(texts)), delimiter=delimiter))
-    names, body = (rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]) if rows else ([], [])
-    return Sample("csv", delimiter, {name: [row[n] for row in body] for n, name in enumerate(names)})
+def logical_type(values: Sequence[str]) -> str:
+    """The ODCS logical type that most values of a column have; silver judges the others."""
+    values = [value for value in values if value not in NULLS]
+    fits = {kind: sum(bool(pattern.fullmatch(v)) for v in values) for kind, pattern in _TYPES.items()}
+    best = max(fits, key=fits.__getitem__)  # of several that fit equally many, the narrowest
+    return best if values and fits[best] >= LEAST_SHARE * len(values) else "string"
 
 
-def _parquet(landing: Landing, delivery: Delivery) -> Sample:
-    import pyarrow.parquet as pq
-
-    with landing.open(delivery) as stream:
-        rows = next(pq.ParquetFile(stream).iter_batches(SAMPLE_ROWS)).to_pylist()
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Sample("parquet", ",", {name: [_text(row[name]) for row in rows] for name in names})
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def key_column(sample: Sample) -> str | None:
+    """The first column that is named like a key, else the first whose values all differ; neither may have nulls."""
+    complete = [name for name, values in sample.columns.items() if values and not set(values) & set(NULLS)]
+    named = [name for name in complete if re.fullmatch(r"(?i:id|key|uuid|.*_(id|key|uuid|code))", name)]
+    distinct = [name for name in complete if len(set(sample.columns[name])) == len(sample.columns[name])]
+    return next(iter([*named, *distinct]), None)
 
 
-def documents(domain: str, source: str, found: Sample, like: Contract | None) -> dict[str, dict[str, Any]]:
-    """ODCS documents by file name: bronze as it arrives, silver with the types that the sample has.
+def documents(domain: str, source: str, sample: Sample, like: Contract | None) -> dict[str, dict[str, Any]]:
+    """ODCS documents by file name: bronze with every column as text, silver with the types that the sample shows.
 
     Args:
         domain: The data domain.
         source: The source, which names the tables.
-        found: What its files show.
-        like: A contract of the domain, whose team and cost tags are taken over.
+        sample: The beginning of one of its files.
+        like: A contract of the domain, from which team and cost tags are copied.
     """
-    zones = {zone: _document(zone, domain, source, found, like) for zone in ("bronze", "silver")}
+    zones = {zone: _document(zone, domain, source, sample, like) for zone in ("bronze", "silver")}
     return {f"{zone}_{source}.yaml": document for zone, document in zones.items()}
 
 
-def _document(zone: str, domain: str, source: str, found: Sample, like: Contract | None) -> dict[str, Any]:
-    silver = zone == "silver"
+def _document(zone: str, domain: str, source: str, sample: Sample, like: Contract | None) -> dict[str, Any]:
+    silver, key = zone == "silver", key_column(sample)
     tags = dict(like.tags) if like else dict.fromkeys(COST_TAGS, UNKNOWN) | {"data_class": "internal"}
     custom: dict[str, Any] = {
         "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"},
         "tags": tags | {"workload_class": "ingestion"},
     }
     if silver:
-        custom |= {"nullTokens": [t for t in NULLS if any(t in v for v in found.columns.values())] or [""]}
-        custom |= {"winner": "_ingest_id desc, _source_uri desc, _source_row desc"} if found.key else {}
-    elif found.delimiter != ",":
-        custom["delimiter"] = found.delimiter
-    properties = [_property(name, found, typed=silver) for name in found.columns]
+        custom |= {"nullTokens": [t for t in NULLS if any(t in v for v in sample.columns.values())] or [""]}
+        custom |= {"winner": "_ingest_id desc, _source_uri desc, _source_row desc"} if key else {}
+    elif sample.delimiter != ",":
+        custom["delimiter"] = sample.delimiter
+    properties = [
+        _property(name, logical_type(values) if silver else "string", is_key=silver and name == key)
+        for name, values in sample.columns.items()
+    ]
     return {
         "apiVersion": "v3.1.0",
         "kind": "DataContract",
@@ -141,12 +101,12 @@ def _document(zone: str, domain: str, source: str, found: Sample, like: Contract
         "domain": domain,
         "description": {"purpose": f"What {source} is for: say it here, people read it in the UI."},
         "team": {"name": like.owner if like else UNKNOWN},
-        **({} if silver else {"servers": [_server(source, found)]}),
+        **({} if silver else {"servers": [_server(source, sample)]}),
         "schema": [
             {
                 "name": source,
                 "physicalName": f"{zone}/{domain}/{source}",
-                "dataGranularityDescription": f"One row per {found.key or 'record of the source'}.",
+                "dataGranularityDescription": f"One row per {key or 'record of the source'}.",
                 "properties": properties,
             }
         ],
@@ -158,18 +118,18 @@ def _document(zone: str, domain: str, source: str, found: Sample, like: Contract
     }
 
 
-def _server(source: str, found: Sample) -> dict[str, Any]:
-    return {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": found.format}
+def _server(source: str, sample: Sample) -> dict[str, Any]:
+    return {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": sample.format}
 
 
-def _property(name: str, found: Sample, *, typed: bool) -> dict[str, Any]:
-    kind = found.type(name) if typed else "string"
-    key = {"primaryKey": True, "primaryKeyPosition": 1, "required": True} if typed and name == found.key else {}
-    return {"name": name, "logicalType": kind, "description": name.replace("_", " ").capitalize() + ".", **key}
+def _property(name: str, logical_type: str, *, is_key: bool) -> dict[str, Any]:
+    key = {"primaryKey": True, "primaryKeyPosition": 1, "required": True} if is_key else {}
+    description = name.replace("_", " ").capitalize() + "."
+    return {"name": name, "logicalType": logical_type, "description": description, **key}
 
 
 def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The documents as YAML texts."""
+    """The documents as YAML texts, by file name."""
     import yaml
 
     return {
@@ -179,7 +139,7 @@ def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def modules(domain: str, source: str, columns: Sequence[str]) -> dict[str, str]:
-    """The Python files, by name, of a domain that has one source; of one that has others the lines to add differ."""
+    """The Python files, by name, of a domain that has this source and no other yet."""
     return {
         "__init__.py": f'"""The {domain} domain."""\n',
         "tables.py": (
@@ -211,14 +171,14 @@ def modules(domain: str, source: str, columns: Sequence[str]) -> dict[str, str]:
 
 
 def bronze_lines(source: str) -> str:
-    """The line that declares the bronze table."""
+    """The Python line that declares the bronze table of a source."""
     return f'{source} = bronze_asset(contract("bronze/{source}"))\n'
 
 
 def silver_lines(source: str, columns: Sequence[str]) -> str:
-    """The lines that declare the silver table."""
+    """The Python lines that declare the silver table of a source."""
     named = ", ".join(columns)
-    shown = named if len(named) <= SHOWN else f"{named[:SHOWN]}…"
+    shown = named if len(named) <= SHOWN_CHARACTERS else f"{named[:SHOWN_CHARACTERS]}…"
     return (
         f'@silver_asset(contract("silver/{source}"))\n'
         f"def {source}({source}: DataFrame) -> DataFrame:\n"

@@ -1,6 +1,6 @@
-"""Where landed files lie: a folder of this machine, or a prefix of an S3 bucket, with the same verbs.
+"""Where landed files are kept: a folder of this machine or a prefix of an S3 bucket, with one interface.
 
-A file appears whole or not at all on both: a folder gets it by rename, a bucket when its upload completes.
+In both a file appears as a whole or not at all: in a folder by a rename, in a bucket by a copy of a complete upload.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pipelines.errors import LandingError, SettingsError, TransientError
+from pipelines.machine.files import replacing
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, S3FileSystem
@@ -24,11 +25,20 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 S3 = "s3://"
+#: Bytes of a file that are copied into a store at once.
+COPIED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file below the root: its path there, its size, when it was written; `link` where it is a symbolic link."""
+    """One file.
+
+    Attributes:
+        path: Its path below the root.
+        bytes: Its size.
+        modified_ns: When it was written, in nanoseconds since the epoch, by the store's clock.
+        link: Whether it is a symbolic link; size and time are then the link's own.
+    """
 
     path: str
     bytes: int
@@ -37,29 +47,32 @@ class Entry:
 
 
 class Store(ABC):
-    """Files below one root; paths are relative to it, with slashes."""
+    """Files below one root. Paths are relative to it, with slashes."""
 
     root: str
 
     @abstractmethod
     def folders(self, path: str) -> list[str]:
-        """The names of the folders directly in a folder, sorted."""
+        """The names of the folders directly in a folder, sorted; none if the folder does not exist."""
 
     @abstractmethod
     def files(self, path: str) -> Iterator[Entry]:
-        """The files directly in a folder, by name."""
+        """The files directly in a folder, sorted by name; none if the folder does not exist."""
 
     @abstractmethod
     def stat(self, path: str) -> Entry | None:
-        """The file, or None where there is none."""
+        """The file, or None if it does not exist."""
 
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a file, seekable."""
+        """A seekable stream of a file's bytes, which the caller closes; raises FileNotFoundError."""
 
     @abstractmethod
     def put(self, path: str, content: bytes | Path) -> None:
-        """Writes a file, in place of one that may be there; whoever looks sees all of it or nothing."""
+        """Creates or replaces a file: a reader sees the complete new file, or what was there before.
+
+        The file is there after a power cut, so a sender may forget what this method has returned from.
+        """
 
 
 class FolderStore(Store):
@@ -75,7 +88,7 @@ class FolderStore(Store):
 
     def files(self, path: str) -> Iterator[Entry]:
         for entry in sorted(_scan(self._root / path), key=lambda e: e.name):
-            with contextlib.suppress(FileNotFoundError):  # it may be renamed between the two looks
+            with contextlib.suppress(FileNotFoundError):  # a file may be renamed while the folder is listed
                 if entry.is_symlink() or entry.is_file():
                     status = entry.stat(follow_symlinks=False)
                     yield Entry(f"{path}/{entry.name}", status.st_size, status.st_mtime_ns, entry.is_symlink())
@@ -91,23 +104,12 @@ class FolderStore(Store):
         return (self._root / path).open("rb")
 
     def put(self, path: str, content: bytes | Path) -> None:
-        target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f".{target.name}.{os.getpid()}"
-        try:
-            with temporary.open("wb") as handle:
-                if isinstance(content, bytes):
-                    handle.write(content)
-                else:
-                    with content.open("rb") as source:
-                        shutil.copyfileobj(source, handle, 1 << 20)
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.rename(target)
-            _sync(target.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(self._root / path, survives="power") as temporary:
+            if isinstance(content, bytes):
+                temporary.write_bytes(content)
+            else:
+                with content.open("rb") as source, temporary.open("wb") as target:
+                    shutil.copyfileobj(source, target, COPIED_BYTES)
 
 
 class BucketStore(Store):
@@ -154,10 +156,10 @@ class BucketStore(Store):
         from pyarrow.fs import FileSelector
 
         try:
-            found = self._files.get_file_info(FileSelector(str(self._prefix / path), allow_not_found=True))
+            entries = self._files.get_file_info(FileSelector(str(self._prefix / path), allow_not_found=True))
         except OSError as error:
             raise self._failed(path, error) from None
-        return sorted(found, key=lambda info: str(info.path))
+        return sorted(entries, key=lambda info: str(info.path))
 
     def stat(self, path: str) -> Entry | None:
         from pyarrow.fs import FileType
@@ -177,13 +179,13 @@ class BucketStore(Store):
             raise self._failed(path, error) from None
 
     def put(self, path: str, content: bytes | Path) -> None:
-        # Arrow completes an upload that an error interrupts, too: so it first goes under a name that nobody looks at.
+        # Arrow completes an upload even if an error interrupts it. So the upload has a name that readers ignore.
         target = self._prefix / path
         temporary = str(target.parent / f".{target.name}.{os.getpid()}")
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
             try:
                 with self._files.open_output_stream(temporary) as stream:
-                    shutil.copyfileobj(source, stream, 8 << 20)
+                    shutil.copyfileobj(source, stream, COPIED_BYTES)
                 self._files.copy_file(temporary, str(target))
             except OSError as error:
                 raise self._failed(path, error) from None
@@ -206,7 +208,7 @@ def open_store(settings: Settings) -> Store:
     """The store that the settings name.
 
     Raises:
-        SettingsError: for an address that is neither a folder nor S3.
+        SettingsError: if the address is neither a folder nor an S3 prefix.
     """
     address = settings.landing_uri or ""
     if address.startswith(S3):
@@ -221,18 +223,10 @@ def open_store(settings: Settings) -> Store:
     return FolderStore(settings.landing)
 
 
-def _sync(folder: Path) -> None:
-    """Makes a rename outlive a power cut: whoever sent the bytes may forget them."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder; none if it does not exist."""
     try:
-        with os.scandir(folder) as found:
-            return list(found)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except FileNotFoundError:
         return []

@@ -1,8 +1,8 @@
-"""Column lineage, read off a Spark Connect plan before it runs: which source columns reach which output column.
+"""Column lineage, read from a Spark Connect plan before it runs: which source columns reach which output column.
 
 A DataFrame over Spark Connect is a tree of protobuf messages, the same for both engines. `plan_walk` follows each
-column from the reads up; here it gets its names, and the shapes of OpenLineage and Dagster. What the walk cannot
-follow comes out as `Unknown`, with the reason: never guessed, never dropped.
+column from the reads up. This module names the output columns and converts the result for OpenLineage and Dagster. A
+column that the walk cannot follow becomes `Unknown`, with the reason: it is neither guessed nor left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipelines.lineage.plan_columns import Origin, combine, unknown
+from pipelines.lineage.plan_expressions import EXPRESSIONS
+from pipelines.lineage.plan_relations import RELATIONS
 from pipelines.lineage.plan_walk import PlanWalk
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from openlineage.client.generated.column_lineage_dataset import ColumnLineageDatasetFacet
     from pyspark.sql import DataFrame
 
-#: OpenLineage's subtypes of a DIRECT transformation, weakest first; of several on the way the strongest counts.
+#: OpenLineage's subtypes of a DIRECT transformation, weakest first. Of several steps in a row, the strongest counts.
 Transformation = Literal["identity", "transformation", "aggregation"]
 #: OpenLineage's subtypes of an INDIRECT transformation that concern the whole dataset.
 Effect = Literal["filter", "group_by", "join", "sort", "window"]
@@ -36,7 +38,7 @@ class SourceColumn:
 
 @dataclass(frozen=True, slots=True, order=True)
 class IndirectColumn:
-    """A column of an input that decides which rows there are, how they meet or in which order."""
+    """A column of an input that decides which rows there are, how they are combined or in which order."""
 
     dataset: str
     column: str
@@ -45,7 +47,7 @@ class IndirectColumn:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Not all sources of a column could be told: why, and those that could."""
+    """Not all sources of a column are known: the reason, and the sources that are known."""
 
     reason: str
     known: tuple[SourceColumn, ...] = ()
@@ -56,10 +58,10 @@ class ColumnLineage:
     """What each output column is computed from.
 
     Attributes:
-        columns: Output column to its sources; an empty tuple says that it has none (a literal, a count of rows).
-        indirect: Columns that filter, group, join, sort or window the rows. A function that gets whole rows or groups
-            (`mapInPandas`, `applyInPandas`) may drop any of them: all columns that it gets are among these.
-        indirect_unknown: Why `indirect` may lack some; empty where it is complete.
+        columns: Output column to its sources. An empty tuple says that it has none: a literal, a count of rows.
+        indirect: Columns that filter, group, join, sort or window the rows. A function of whole rows or groups
+            (`mapInPandas`, `applyInPandas`) may drop any of them, so all columns that it gets are included.
+        indirect_unknown: Why columns may be missing from `indirect`; empty if it is complete.
     """
 
     columns: Mapping[str, tuple[SourceColumn, ...] | Unknown]
@@ -68,35 +70,36 @@ class ColumnLineage:
 
 
 def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
-    """Reads the column lineage of a DataFrame off its plan. Nothing is executed.
+    """Returns the column lineage of a DataFrame, read from its plan. Nothing is executed.
 
-    The engine is asked for schemas (`AnalyzePlan`): of each input, and where an expression has no alias.
+    The engine is asked for schemas (`AnalyzePlan`): of each input, and of a select list with expressions that have no
+    alias.
 
     Args:
         df: A DataFrame over Spark Connect, of either engine.
-        inputs: What a read points to, a path (or a folder above it) or the name of a table, to `zone/domain/table`.
+        inputs: The path (or a folder above it) or the table name that a read points to, to `zone/domain/table`.
 
     Raises:
-        pyspark.errors.AnalysisException: if the engine refuses the plan.
+        pyspark.errors.AnalysisException: If the engine refuses the plan.
     """
     names = df.columns
-    connected: Any = df  # the plan and the client of a DataFrame over Spark Connect are not in the common type
+    connected: Any = df  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
     client = connected.sparkSession.client
-    walk = PlanWalk(client, inputs)
-    found = walk.relation(connected._plan.plan(client)).columns
-    if [column.folded for column in found] == [name.casefold() for name in names]:
-        origins = [column.origin for column in found]
+    walk = PlanWalk(client, inputs, relations=RELATIONS, expressions=EXPRESSIONS)
+    columns = walk.relation(connected._plan.plan(client)).columns
+    if [column.folded for column in columns] == [name.casefold() for name in names]:
+        origins = columns.origins()
     else:
-        seen = ", ".join(column.name for column in found)
-        origins = [unknown(f"the engine names ({', '.join(names)}) what was read as ({seen})")] * len(names)
+        read = ", ".join(column.name for column in columns)
+        origins = [unknown(f"the engine names ({', '.join(names)}) what was read as ({read})")] * len(names)
     by_name: dict[str, list[Origin]] = {}
     for name, origin in zip(names, origins, strict=True):
         by_name.setdefault(name, []).append(origin)
-    for name, several in by_name.items():
-        if len(several) > 1:
-            several.append(unknown(f"{len(several)} columns are named `{name}`"))
+    for name, same_named in by_name.items():
+        if len(same_named) > 1:
+            same_named.append(unknown(f"{len(same_named)} columns are named `{name}`"))
     return ColumnLineage(
-        columns={name: _public(combine(several)) for name, several in by_name.items()},
+        columns={name: _public(combine(same_named)) for name, same_named in by_name.items()},
         indirect=frozenset(IndirectColumn(*column, effect) for column, effect in walk.indirect),
         indirect_unknown=tuple(sorted(walk.reasons)),
     )
@@ -109,14 +112,17 @@ def _public(origin: Origin) -> tuple[SourceColumn, ...] | Unknown:
 
 
 def to_openlineage(lineage: ColumnLineage, namespace: str) -> ColumnLineageDatasetFacet:
-    """The facet of the output dataset; an unknown column keeps its known sources and says why in its description."""
+    """Returns the facet of the output dataset.
+
+    The facet has no field for the unknown: such a column lists its known sources, and its description gives the reason.
+    """
     from openlineage.client.generated import column_lineage_dataset as facet
 
     def inputs(steps: Iterable[tuple[str, str, str, str]]) -> list[facet.InputField]:
         by_column: dict[tuple[str, str], list[facet.Transformation]] = {}
         for dataset, column, kind, subtype in sorted(steps):
             by_column.setdefault((dataset, column), []).append(facet.Transformation(kind, subtype.upper()))
-        return [facet.InputField(namespace, *column, found) for column, found in by_column.items()]
+        return [facet.InputField(namespace, *column, subtypes) for column, subtypes in by_column.items()]
 
     def field(sources: tuple[SourceColumn, ...] | Unknown) -> facet.Fields:
         known = sources.known if isinstance(sources, Unknown) else sources
@@ -130,7 +136,7 @@ def to_openlineage(lineage: ColumnLineage, namespace: str) -> ColumnLineageDatas
 
 
 def to_dagster(lineage: ColumnLineage) -> dg.TableColumnLineage:
-    """The lineage as Dagster shows it. Dagster has no place for the unknown: such a column lists its known sources."""
+    """Returns the lineage for Dagster, which has no field for the unknown: such a column lists its known sources."""
     import dagster as dg
 
     def deps(sources: tuple[SourceColumn, ...] | Unknown) -> list[dg.TableColumnDep]:

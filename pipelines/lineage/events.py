@@ -1,7 +1,7 @@
-"""Lineage: an OpenLineage event when an asset run starts, completes and fails.
+"""Lineage: an OpenLineage event when an asset run starts, completes or fails.
 
-Events always go to `<home>/lineage/events.jsonl`, from which Goldpath answers its own questions, and also to an
-OpenLineage HTTP endpoint where one is set. Job and dataset names are asset keys, in the namespace `goldpath`.
+Every event is appended to `<home>/lineage/events.jsonl`, which Goldpath itself reads, and is also sent to an
+OpenLineage HTTP endpoint if one is set. Job and dataset names are asset keys, in the namespace `goldpath`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRODUCER = "https://goldpath.example/producer"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column as lineage shows it."""
+    """A column in the schema facet of a dataset."""
 
     name: str
     type: str
@@ -35,7 +35,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Something that a run read or wrote: a table, landed files, a model, a deployment."""
+    """What a run read or wrote: a table, landed files, a model, a deployment.
+
+    `columns` is the column lineage of an output; `rows` and `bytes` are what the run wrote to it.
+    """
 
     name: str
     version: str | None = None
@@ -48,7 +51,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """One asset's part of a Dagster run."""
+    """One asset's part of a Dagster run, in one attempt."""
 
     asset: str
     dagster_run_id: str
@@ -58,17 +61,17 @@ class RunIdentity:
 
     @property
     def run_id(self) -> str:
-        """A UUID of its own, since one Dagster run holds many asset runs."""
+        """The OpenLineage run id: a UUID for each asset and attempt, since one Dagster run executes many assets."""
         return str(uuid.uuid5(uuid.UUID(self.dagster_run_id), f"{self.asset}#{self.attempt}"))
 
 
 class LineageLog:
-    """Where lineage events go to and are read from."""
+    """Writes lineage events, and reads them from the file."""
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.root / "lineage" / "events.jsonl"
         self._settings = settings
-        self._opened: list[Transport] | None = None
+        self._open_transports: list[Transport] | None = None
 
     def start(self, run: RunIdentity, inputs: Sequence[Dataset]) -> None:
         self._emit("START", run, inputs, [], None)
@@ -80,18 +83,18 @@ class LineageLog:
         self._emit("FAIL", run, inputs, [], error)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event, oldest first; a line that a killed process left unfinished is passed over."""
+        """Yields every event, oldest first. A line that a killed process left unfinished is skipped."""
         yield from json_lines.read(self.path)
 
     def producer_of(self, name: str, version: str | None = None) -> dict[str, Any] | None:
-        """The last COMPLETE event that wrote the dataset (in that version)."""
-        found = None
+        """Returns the last COMPLETE event that wrote the dataset, in that version if one is given."""
+        producer = None
         for event in self.events():
             if event["eventType"] == "COMPLETE":
                 for output in event.get("outputs", []):
                     if output["name"] == name and version in (None, version_of(output)):
-                        found = event
-        return found
+                        producer = event
+        return producer
 
     def _emit(
         self,
@@ -121,18 +124,18 @@ class LineageLog:
             transport.emit(event)
 
     def _transports(self) -> list[Transport]:
-        if self._opened is None:
+        if self._open_transports is None:
             from openlineage.client.transport.file import FileConfig, FileTransport
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = [FileTransport(FileConfig(log_file_path=str(self.path), append=True))]
+            self._open_transports = [FileTransport(FileConfig(log_file_path=str(self.path), append=True))]
             if self._settings.lineage_url:
-                self._opened.append(_http(self._settings))
-        return self._opened
+                self._open_transports.append(_http(self._settings))
+        return self._open_transports
 
 
 def version_of(dataset: Mapping[str, Any]) -> str | None:
-    """The version in a dataset of an event."""
+    """Returns the version of a dataset in an event."""
     return dataset.get("facets", {}).get("version", {}).get("datasetVersion")
 
 

@@ -1,4 +1,4 @@
-"""Columns of a plan and where their values come from: what `pipelines.lineage.plan_walk` carries from the reads up."""
+"""Columns of a plan and the origin of their values, as the walk over the plan passes them from the reads up."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-#: Strength of the steps between a source column and a value; of several on the way the strongest counts.
+#: Strength of a step between a source column and a value. Of several steps in a row, the strongest counts.
 IDENTITY, TRANSFORMATION, AGGREGATION = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The source columns `(dataset, column)` of a value, each with the strongest step, and why there may be more."""
+    """Where a value comes from.
+
+    Attributes:
+        sources: Source column `(dataset, column)` to the strongest step on the way from it.
+        reasons: Why there may be more sources; empty if all are known.
+    """
 
     sources: Mapping[tuple[str, str], int] = field(default_factory=dict)
     reasons: frozenset[str] = frozenset()
 
 
 def unknown(reason: str) -> Origin:
+    """Returns the origin of a value of which no source is known."""
     return Origin(reasons=frozenset([reason]))
 
 
 def combine(origins: Iterable[Origin], at_least: int = IDENTITY) -> Origin:
-    """The origin of a value computed from values of these origins, in a step at least that strong."""
+    """Returns the origin of a value that is computed from values of these origins, by a step `at_least` that strong."""
     sources: dict[tuple[str, str], int] = {}
     reasons: frozenset[str] = frozenset()
     for origin in origins:
@@ -35,9 +41,13 @@ def combine(origins: Iterable[Origin], at_least: int = IDENTITY) -> Origin:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Column:
-    """A column of a relation, its name `""` where only the engine knows it.
+    """A column of a relation.
 
-    It keeps its `key` where it passes a relation unchanged. `many` stands for as many columns as the engine makes.
+    Attributes:
+        name: Its name; empty if only the engine knows it.
+        qualifier: The parts of the alias or table name before it, in folded case.
+        key: Its identity, which it keeps while relations pass it on unchanged.
+        many: It stands for as many columns as the engine makes of the expression.
     """
 
     name: str
@@ -52,7 +62,7 @@ class Column:
 
 
 class Columns(tuple[Column, ...]):
-    """Columns in order, found by name as the analyzer does: whatever the case, qualified names first."""
+    """Columns in order. A name matches as it does in the analyzer: in any case, with its qualifier first."""
 
     @cached_property
     def _by_name(self) -> dict[str, list[Column]]:
@@ -62,12 +72,12 @@ class Columns(tuple[Column, ...]):
         return by_name
 
     def match(self, parts: Sequence[str]) -> tuple[list[Column], bool]:
-        """The columns that a name may mean, and whether it goes on into a struct."""
+        """Returns the columns that a name may mean, and whether the name goes on into a field of a struct."""
         folded = tuple(part.casefold() for part in parts)
         for at in reversed(range(len(folded))):
             named = self._by_name.get(folded[at], [])
-            if found := [column for column in named if not at or column.qualifier[-at:] == folded[:at]]:
-                return found, at + 1 < len(folded)
+            if matches := [column for column in named if not at or column.qualifier[-at:] == folded[:at]]:
+                return matches, at + 1 < len(folded)
         return [], False
 
     def named(self, name: str) -> Column:
@@ -77,23 +87,24 @@ class Columns(tuple[Column, ...]):
         return [column.origin for column in self]
 
 
-def one(found: Sequence[Column], name: str) -> Column:
-    if not found:
+def one(matches: Sequence[Column], name: str) -> Column:
+    """Returns the column that a name means; its origin is unknown if there is none, or several that differ."""
+    if not matches:
         return Column(name, unknown(f"column `{name}` was not found"))
-    if any(column.origin != found[0].origin for column in found):
-        return Column(name, unknown(f"`{name}` may be any of {len(found)} columns"))
-    return found[0]
+    if any(column.origin != matches[0].origin for column in matches):
+        return Column(name, unknown(f"`{name}` may be any of {len(matches)} columns"))
+    return matches[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What names can mean above a relation.
+    """The columns that names can mean above a relation.
 
     Attributes:
-        columns: Its output.
-        hidden: What only a qualified name reaches: the keys that a join with USING left out.
-        beneath: The input's columns, which a filter or sort right above a projection still reaches.
-        earlier: Inside a select list, what stands before the expression.
+        columns: The output of the relation.
+        hidden: Columns that only a qualified name reaches: keys that a join with USING left out.
+        beneath: The columns of the input, which a filter or sort directly above a projection still reaches.
+        earlier: Inside a select list, the columns before the expression.
     """
 
     columns: Columns
@@ -102,7 +113,7 @@ class Scope:
     earlier: list[Column] = field(default_factory=list)
 
     def levels(self) -> Iterator[Columns]:
-        """Where a name is looked for, in this order."""
+        """Yields the columns in which a name is looked up, in this order."""
         yield self.columns
         yield self.hidden
         yield Columns(self.earlier)

@@ -1,15 +1,16 @@
-"""Where the value of a Spark Connect expression comes from, and which columns a select list puts out.
+"""Where the value of each kind of Spark Connect expression comes from, and which columns a select list puts out.
 
-`_EXPRESSIONS` says which function reads which kind of expression; the value of any other kind is unknown. Names mean
-what the analyzer takes them to mean: the column of that name, qualifier and plan in the input, then what a join or a
-projection hid from view, then an earlier alias, then an enclosing query.
+A function takes the walk, the message of the expression's kind and the scope around it, and returns the origin of the
+value. `EXPRESSIONS` says which function reads which kind. A name is resolved as the analyzer does it: to the column of
+that name, qualifier and plan in the input, then to a column that a join or a projection hid, then to an earlier alias
+of the same select list, then in the enclosing query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.lineage.plan_columns import (
     AGGREGATION,
@@ -23,10 +24,8 @@ from pipelines.lineage.plan_columns import (
     one,
     unknown,
 )
-from pipelines.lineage.sql_expression import parse_expression, parse_identifier
-
-if TYPE_CHECKING:
-    from pipelines.lineage.plan_walk import PlanWalk
+from pipelines.lineage.plan_sql import parse_expression, parse_identifier
+from pipelines.lineage.plan_walk import ExpressionReader, PlanWalk
 
 #: Spark 4.2's aggregate functions (`pyspark.sql.functions`, section "Aggregate Functions", and their SQL names).
 _AGGREGATES = frozenset(
@@ -49,50 +48,23 @@ _GENERATORS = frozenset(
 _AGGREGATING_UDFS = frozenset([202, 203, 217, 252, 253, 254])
 
 
-def origin_of(walk: PlanWalk, expression: Any, scope: Scope) -> Origin:
-    """Where the value of an `Expression` comes from."""
-    kind = expression.WhichOneof("expr_type")
-    read = _EXPRESSIONS.get(kind)
-    return read(walk, getattr(expression, kind), scope) if read else unknown(f"expression `{kind}` is not read yet")
-
-
-def origins_of(walk: PlanWalk, expressions: Iterable[Any], scope: Scope) -> list[Origin]:
-    return [origin_of(walk, expression, scope) for expression in expressions]
-
-
 def resolve(walk: PlanWalk, attribute: Any, scope: Scope) -> tuple[Column, bool]:
-    """The column that an attribute means, and whether it is a field inside of it."""
+    """Returns the column that an attribute names, and whether the attribute is a field inside that column."""
     parts = parse_identifier(attribute.unparsed_identifier)
     owner = walk.scopes.get(attribute.plan_id) if attribute.HasField("plan_id") else None
     for reach in (scope, *reversed(walk.outer)):
         for columns in reach.levels():
-            found, inside = (owner.columns if owner else columns).match(parts)
+            matches, inside = (owner.columns if owner else columns).match(parts)
             if owner:
-                keys = {column.key for column in found}
-                found = [column for column in columns if column.key in keys]
-            if found:
-                return one(found, attribute.unparsed_identifier), inside
+                keys = {column.key for column in matches}
+                matches = [column for column in columns if column.key in keys]
+            if matches:
+                return one(matches, attribute.unparsed_identifier), inside
     return one([], attribute.unparsed_identifier), False
 
 
-def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
-    """The columns of `*`, `alias.*`, `struct.*` and `df["*"]`."""
-    if star.HasField("plan_id"):
-        owner = walk.scopes[star.plan_id].columns if star.plan_id in walk.scopes else ()
-        reach = {column.key: column for column in (*scope.hidden, *scope.columns)}
-        return [reach.get(column.key, one([], column.name)) for column in owner]
-    if not star.HasField("unparsed_target") or star.unparsed_target == "*":
-        return list(scope.columns)
-    target = parse_identifier(star.unparsed_target.removesuffix(".*"))
-    folded = tuple(part.casefold() for part in target)
-    if found := [column for column in scope.columns if column.qualifier[-len(folded) :] == folded]:
-        return found
-    struct = one(scope.columns.match(target)[0], star.unparsed_target)
-    return [Column("", combine([struct.origin], TRANSFORMATION), many=True)]
-
-
 def outputs(walk: PlanWalk, expressions: Iterable[Any], scope: Scope, node: Any) -> Columns:
-    """The columns of a select list; later expressions can use the aliases of earlier ones."""
+    """Returns the columns of a select list; later expressions can use the aliases of earlier ones."""
     columns: list[Column] = []
     scope = replace(scope, earlier=columns)
     for expression in expressions:
@@ -100,12 +72,12 @@ def outputs(walk: PlanWalk, expressions: Iterable[Any], scope: Scope, node: Any)
     if walk.outer or all(column.name for column in columns):
         return Columns(columns)
     names = walk.names(node)
-    spare = len(names) - len(columns)
-    if spare < 0 or (spare and sum(column.many for column in columns) != 1):
+    missing = len(names) - len(columns)
+    if missing < 0 or (missing and sum(column.many for column in columns) != 1):
         return Columns(Column(name, unknown("a select list of several `*` was not read")) for name in names)
-    wide = [c for column in columns for c in [column] * (1 + spare if column.many else 1)]
+    expanded = [copy for column in columns for copy in [column] * (1 + missing if column.many else 1)]
     return Columns(
-        column if column.name else Column(name, column.origin) for name, column in zip(names, wide, strict=True)
+        column if column.name else Column(name, column.origin) for name, column in zip(names, expanded, strict=True)
     )
 
 
@@ -120,11 +92,32 @@ def _output(walk: PlanWalk, expression: Any, scope: Scope) -> list[Column]:
         if not inside:
             name = parse_identifier(expression.unresolved_attribute.unparsed_identifier)[-1]
             return [replace(column, name=name)]
-    origin = origin_of(walk, expression, scope)
+    origin = walk.origin(expression, scope)
     if kind == "alias":
         return [Column(name, origin) for name in expression.alias.name]
-    name = expression.unresolved_function.function_name.casefold()
-    return [Column("", origin, many=name in _GENERATORS or kind in ("unresolved_regex", "expression_string"))]
+    function = expression.unresolved_function.function_name.casefold()
+    return [Column("", origin, many=function in _GENERATORS or kind in ("unresolved_regex", "expression_string"))]
+
+
+def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
+    """The columns of `*`, `alias.*`, `struct.*` and `df["*"]`."""
+    if star.HasField("plan_id"):
+        owner = walk.scopes[star.plan_id].columns if star.plan_id in walk.scopes else ()
+        by_key = {column.key: column for column in (*scope.hidden, *scope.columns)}
+        return [by_key.get(column.key, one([], column.name)) for column in owner]
+    if _is_plain(star):
+        return list(scope.columns)
+    target = parse_identifier(star.unparsed_target.removesuffix(".*"))
+    folded = tuple(part.casefold() for part in target)
+    if qualified := [column for column in scope.columns if column.qualifier[-len(folded) :] == folded]:
+        return qualified
+    struct = one(scope.columns.match(target)[0], star.unparsed_target)
+    return [Column("", combine([struct.origin], TRANSFORMATION), many=True)]
+
+
+def _is_plain(star: Any) -> bool:
+    """Whether it is `*` alone."""
+    return not star.HasField("plan_id") and star.unparsed_target in ("", "*")
 
 
 def _attribute(walk: PlanWalk, attribute: Any, scope: Scope) -> Origin:
@@ -134,22 +127,25 @@ def _attribute(walk: PlanWalk, attribute: Any, scope: Scope) -> Origin:
 
 def _function(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
     name = function.function_name.casefold()
-    arguments = [a for a in function.arguments if name != "count" or not a.HasField("unresolved_star")]
-    found = combine(origins_of(walk, arguments, scope), AGGREGATION if name in _AGGREGATES else TRANSFORMATION)
+    arguments = function.arguments
+    if name == "count" and not getattr(function, "is_distinct", False):  # a call by name lacks the field
+        # `count(*)` counts rows; `count(t.*)` counts those without a null.
+        arguments = [a for a in arguments if not (a.HasField("unresolved_star") and _is_plain(a.unresolved_star))]
+    origin = combine(walk.origins(arguments, scope), AGGREGATION if name in _AGGREGATES else TRANSFORMATION)
     if name in _GENERATORS:
-        walk.affect([found], "join")
-    return found
+        walk.affect([origin], "join")
+    return origin
 
 
 def _udf(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
     aggregates = function.python_udf.eval_type in _AGGREGATING_UDFS or function.java_udf.aggregate
-    return combine(origins_of(walk, function.arguments, scope), AGGREGATION if aggregates else TRANSFORMATION)
+    return combine(walk.origins(function.arguments, scope), AGGREGATION if aggregates else TRANSFORMATION)
 
 
 def _window(walk: PlanWalk, window: Any, scope: Scope) -> Origin:
-    order = [order.child for order in window.order_spec]
-    walk.affect(origins_of(walk, [*window.partition_spec, *order], scope), "window")
-    return combine([origin_of(walk, window.window_function, scope)], AGGREGATION)
+    sort_keys = [order.child for order in window.order_spec]
+    walk.affect(walk.origins([*window.partition_spec, *sort_keys], scope), "window")
+    return combine([walk.origin(window.window_function, scope)], AGGREGATION)
 
 
 def _star(walk: PlanWalk, star: Any, scope: Scope) -> Origin:
@@ -158,10 +154,10 @@ def _star(walk: PlanWalk, star: Any, scope: Scope) -> Origin:
 
 def _string(walk: PlanWalk, text: Any, scope: Scope) -> Origin:
     if parsed := parse_expression(text.expression):
-        return origin_of(walk, parsed, scope)
-    not_read = unknown(f"SQL `{text.expression}` is not read yet")
-    walk.affect([not_read], "filter")
-    return not_read
+        return walk.origin(parsed, scope)
+    unread = unknown(f"SQL `{text.expression}` is not read yet")
+    walk.affect([unread], "filter")  # it may hold a window or a generator
+    return unread
 
 
 def _subquery(walk: PlanWalk, subquery: Any, scope: Scope) -> Origin:
@@ -171,23 +167,28 @@ def _subquery(walk: PlanWalk, subquery: Any, scope: Scope) -> Origin:
     walk.outer.append(scope)
     inner = walk.relation(reference).columns
     walk.outer.pop()
-    tested = origins_of(walk, subquery.in_subquery_values, scope)
+    tested = walk.origins(subquery.in_subquery_values, scope)
     return Origin() if subquery.subquery_type == subquery.SUBQUERY_TYPE_EXISTS else combine([*inner.origins(), *tested])
 
 
-def _inside(*fields: str, step: int = IDENTITY) -> Callable[[PlanWalk, Any, Scope], Origin]:
-    """Reads an expression that is computed from the expressions in those of its fields."""
+def _no_source(*_: Any) -> Origin:
+    return Origin()
+
+
+def _inside(*fields: str, step: int = IDENTITY) -> ExpressionReader:
+    """Reads an expression that is computed from the expressions in those of its fields that are set."""
 
     def read(walk: PlanWalk, expression: Any, scope: Scope) -> Origin:
-        set_fields = [getattr(expression, name) for name in fields if expression.HasField(name)]
-        return combine(origins_of(walk, set_fields, scope), step)
+        parts = [getattr(expression, name) for name in fields if expression.HasField(name)]
+        return combine(walk.origins(parts, scope), step)
 
     return read
 
 
-_EXPRESSIONS: Mapping[str, Callable[[PlanWalk, Any, Scope], Origin]] = {
-    "literal": lambda *_: Origin(),
-    "unresolved_named_lambda_variable": lambda *_: Origin(),
+#: Kinds of `Expression` that `PlanWalk` can read. The value of any other kind is unknown.
+EXPRESSIONS: Mapping[str, ExpressionReader] = {
+    "literal": _no_source,
+    "unresolved_named_lambda_variable": _no_source,  # its value comes from another argument of the same function
     "unresolved_attribute": _attribute,
     "unresolved_function": _function,
     "call_function": _function,

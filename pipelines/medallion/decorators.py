@@ -3,8 +3,8 @@
     @silver_asset(contract)
     def flights(flights: DataFrame) -> DataFrame: ...
 
-A transform is a plain function of DataFrames; where a row comes from, how it is judged, how it is published and what is
-recorded about it is the same for every table.
+A transform is a plain function of DataFrames. How rows are read, judged, published and recorded is the same for every
+table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import dagster as dg
 from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration
-from pipelines.landing import arrivals
+from pipelines.medallion import deliveries_check
 from pipelines.medallion.bronze import bronze_work
 from pipelines.medallion.gold import Derivation, derivations, gold_work
 from pipelines.medallion.judging import Transform
@@ -35,12 +35,12 @@ Automation = dg.AutomationCondition[Any]
 def bronze_asset(
     contract: Contract, *, partitions: Partitions | None = None, automation: Automation | None = None
 ) -> dg.AssetsDefinition:
-    """The table of what has landed from one source, every value as the text that arrived.
+    """The table of everything that landed from one source, every value as the text that arrived.
 
     Args:
         contract: The source's contract; its format says how files are read.
-        partitions: Days to take deliveries of; None takes whatever has landed.
-        automation: When it materializes by itself.
+        partitions: The days whose deliveries a run takes; None takes every delivery that has landed.
+        automation: When it is materialized without a person's request; None for never.
     """
     source = ("landing", contract.table.domain, contract.table.table)
     declaration = _declaration(contract, "bronze", {}, deps=(source,), kinds=("deltalake",))
@@ -54,21 +54,30 @@ def silver_asset(
     automation: Automation | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> Callable[[Transform], dg.AssetsDefinition]:
-    """The typed, deduplicated, checked table over the bronze table of the same name, with its quarantine beside it.
+    """A decorator for the typed, deduplicated, checked table over the bronze table of the same name.
 
-    The decorated function gets the typed bronze rows first and the tables named in `inputs` by parameter; it may add
-    columns, and must keep every row. With partitions, a run replaces those of its days whose rows are derived from
-    something else than before. Without, the bronze contract's `delivery` decides: the newest snapshot replaces the
+    Its quarantine is an asset of the same run. The decorated function receives the typed bronze rows as its first
+    argument and the tables of `inputs` by parameter name; it may add columns and must keep every row.
+
+    With partitions, a run replaces the days that would be derived from something else now: other deliveries, versions,
+    code or decisions. Without partitions, the bronze contract's `delivery` decides: the newest snapshot replaces the
     table, increments are merged into it by key.
+
+    Args:
+        contract: The contract of the silver table.
+        partitions: The days of the table; None for a table without days.
+        automation: When it is materialized without a person's request; None for never.
+        inputs: Parameter name of the transform to table, `zone/domain/table`.
     """
-    table = contract.table
-    named = {name: TableId.parse(text) for name, text in (inputs or {}).items()}
+    side_inputs = {name: TableId.parse(text) for name, text in (inputs or {}).items()}
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
-        silver = SilverTable(contract, transform, named, "days" if partitions else "whole")
-        rejected = TableId("quarantine", table.domain, table.table)
-        words = inspect.getdoc(transform)
-        declaration = _declaration(contract, "silver", silver.inputs, also=(tuple(rejected.key),), description=words)
+        silver = SilverTable(contract, transform, side_inputs, "days" if partitions else "whole")
+        further_keys = (tuple(silver.quarantine.key),)
+        description = inspect.getdoc(transform)
+        declaration = _declaration(
+            contract, "silver", silver.inputs, further_keys=further_keys, description=description
+        )
         return declare(declaration, silver_work(silver), partitions=partitions, automation=automation)
 
     return decorate
@@ -81,17 +90,23 @@ def gold_asset(
     automation: Automation | None = None,
     zone_kind: Literal["gold", "ops"] = "gold",
 ) -> Callable[[Transform], dg.AssetsDefinition]:
-    """A table derived from published tables; every run replaces it whole, as a function of its inputs' versions.
+    """A decorator for a table that is a function of published tables; a run replaces it whole.
 
-    There is no quarantine: its rows were judged before, so one that breaks an `error` rule is a defect of the
-    transform, and the version is not published.
+    A gold table has no quarantine: its input rows were judged before, so a row that breaks an `error` rule is a defect
+    of the transform, and the version is not published.
+
+    Args:
+        contract: The contract of the gold table.
+        inputs: Parameter name of the transform to table, `zone/domain/table`.
+        automation: When it is materialized without a person's request; None for never.
+        zone_kind: The asset's kind: `ops` for a table of the platform's own.
     """
     table = contract.table
-    named = {name: TableId.parse(text) for name, text in inputs.items()}
+    tables = {name: TableId.parse(text) for name, text in inputs.items()}
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
-        derivations[table] = Derivation(contract, named, transform)
-        declaration = _declaration(contract, zone_kind, named, description=inspect.getdoc(transform))
+        derivations[table] = Derivation(contract, tables, transform)
+        declaration = _declaration(contract, zone_kind, tables, description=inspect.getdoc(transform))
         return declare(declaration, gold_work(table), automation=automation)
 
     return decorate
@@ -103,22 +118,21 @@ def _declaration(
     inputs: Mapping[str, TableId],
     *,
     deps: tuple[tuple[str, ...], ...] = (),
-    also: tuple[tuple[str, ...], ...] = (),
+    further_keys: tuple[tuple[str, ...], ...] = (),
     kinds: tuple[str, ...] = ("deltalake", "pyspark"),
     description: str | None = None,
 ) -> Declaration:
-    words = "\n\n".join(filter(None, (description or contract.purpose, f"Grain: {contract.grain}")))
     return Declaration(
         key=tuple(contract.table.key),
         kind=kind,
         owner=contract.owner,
         tags=contract.tags,
-        description=words,
+        description="\n\n".join(filter(None, (description or contract.purpose, f"Grain: {contract.grain}"))),
         kinds=kinds,
         inputs=inputs,
         deps=deps,
         contract=contract,
-        check=arrivals.CHECK if kind == "bronze" else contract_check.contract_check(contract),
-        also=also,
+        check=deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),
+        further_keys=further_keys,
         freshness=timedelta(seconds=contract.freshness_seconds),
     )

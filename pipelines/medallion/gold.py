@@ -1,4 +1,4 @@
-"""Gold tables: derived from published tables, each a function of its inputs' versions."""
+"""Gold tables: each is a function of published tables, and is derived again when their versions change."""
 
 from __future__ import annotations
 
@@ -10,36 +10,57 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import NotFoundError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
-from pipelines.medallion.judging import Transform, at_version, commit_metadata, judged, shaped, unchanged, written
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
+from pipelines.medallion.judging import (
+    Transform,
+    commit_metadata,
+    in_contract_types,
+    judge_rows,
+    table_written,
+    unchanged,
+    with_version,
+)
 from pipelines.tables import RECORD_ID, TableId
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+#: The one part of a gold table, for the record of what it was derived from.
 WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """How a gold table follows from its inputs; `inputs` maps the transform's parameters to tables."""
+    """How a gold table is derived.
+
+    Attributes:
+        contract: The contract of the table.
+        inputs: Parameter name of the transform to input table.
+        transform: The function that computes the table's rows.
+    """
 
     contract: Contract
     inputs: Mapping[str, TableId]
     transform: Transform
 
     def rows(self, inputs: Mapping[str, DataFrame]) -> tuple[DataFrame, list[str]]:
-        """The table's rows as a plan that has not run, and the columns that are published."""
-        rows = shaped(self.contract, self.transform(**inputs), ())
+        """The table's rows as a plan that has not run, and the names of the columns that are published."""
+        rows = in_contract_types(self.contract, self.transform(**inputs), ())
         columns = [column.name for column in self.contract.columns]
         return rows, columns + ([RECORD_ID] if RECORD_ID in rows.columns else [])
 
 
+#: The derivation of every gold asset that was loaded.
 derivations: dict[TableId, Derivation] = {}
 
 
-def derivation(table: TableId) -> Derivation:
-    """How a table is derived, once its asset is loaded; raises NotFoundError for one that is no gold asset."""
+def derivation_of(table: TableId) -> Derivation:
+    """How a gold table is derived.
+
+    Raises:
+        NotFoundError: if no gold asset of that table was loaded.
+    """
     if table not in derivations:
         raise NotFoundError(
             object=f"derivation of {table}",
@@ -51,27 +72,31 @@ def derivation(table: TableId) -> Derivation:
 
 
 def gold_work(table: TableId) -> Callable[[GovernedRun], Iterator[Written]]:
-    """The work of a gold asset: derive, judge, publish; nothing where its inputs and its code are as they were."""
+    """The work of a gold asset: derives, judges and publishes the table, unless its inputs and its code are unchanged.
+
+    The work raises VerdictError if the new version may not be published.
+    """
 
     def work(run: GovernedRun) -> Iterator[Written]:
-        house, how = run.platform.lakehouse, derivations[table]
+        house, derivation = run.platform.lakehouse, derivations[table]
+        contract = derivation.contract
         with house.writing(table):
             note = DerivedFrom.of(run.platform, table)
-            versions = {name: run.versions[name].version for name in how.inputs}
-            now = {WHOLE: digest(code_digest(how.contract, how.transform), versions)}
-            if not note.changed(now) and not run.recomputes:
-                yield unchanged(run, how.contract)
+            versions = {name: run.versions[name].version for name in derivation.inputs}
+            digests = {WHOLE: digest(code_digest(contract, derivation.transform), versions)}
+            if not note.changed(digests) and not run.recomputes:
+                yield unchanged(run, contract)
                 return
-            rows, columns = how.rows({name: run.input(name) for name in how.inputs})
-            found = judged(run, how.contract, rows, {}, columns=columns)
-            wrote = written(run, how.contract, found)
-            if not found.verdict.passed or found.verdict.rows_quarantined:
-                yield wrote
-                raise found.verdict.refuse()
-            good = found.staged.select(columns)
-            at = house.commit(table, good, Overwrite(), metadata=commit_metadata(run))
-            note.note(now, version=at.version)
-        wrote.dataset = at_version(wrote.dataset, at, good)
-        yield wrote
+            rows, columns = derivation.rows({name: run.input(name) for name in derivation.inputs})
+            judged = judge_rows(run, contract, rows, {}, columns=columns)
+            written = table_written(run, contract, judged)
+            if not judged.verdict.passed or judged.verdict.rows_quarantined:
+                yield written
+                raise judged.verdict.refuse()
+            staged = judged.staged.select(columns)
+            at = house.commit(table, staged, Overwrite(), metadata=commit_metadata(run))
+            note.note(digests, version=at.version)
+        written.dataset = with_version(written.dataset, at, staged)
+        yield written
 
     return work

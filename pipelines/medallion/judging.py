@@ -1,4 +1,4 @@
-"""A table's rows on their way to a version: shaped, judged, staged, summed up; and what is recorded about them."""
+"""The rows of a new version of a table: cast to the contract's types, judged, staged, and recorded."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ from pipelines.tables import (
     TableId,
     TableVersion,
 )
-from pipelines.verdict import row_rules, verdict
-from pipelines.verdict import table_rules as table_figures
+from pipelines.verdict import row_rules, table_rules, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.lakehouse.base import Lakehouse
     from pipelines.lakehouse.staging import Staged
-    from pipelines.quarantine.decisions import InEffect
+    from pipelines.quarantine.decisions import EffectiveDecisions
 
-#: Type and meaning of what a quarantined row keeps.
+#: The columns of a quarantine table: type and meaning.
 QUARANTINE_FIELDS = {
-    RECORD_ID: ("string", "The record, in bronze, here and, once it is mended, in silver."),
-    SOURCE_URI: ("string", "The delivery that it came in, below the landing root."),
-    SOURCE_ROW: ("bigint", "Its place there, counted from 1."),
+    RECORD_ID: ("string", "The record: the same id in bronze, here and, once the row is clean, in silver."),
+    SOURCE_URI: ("string", "The delivery that it came in, relative to the landing root."),
+    SOURCE_ROW: ("bigint", "Its row number in the delivery, counted from 1."),
     INGEST_ID: ("string", "The batch of bronze that took it."),
     INGESTED_AT: ("timestamp", "When that batch was planned, UTC."),
     PARTITION: ("string", "The interval that the delivery covers."),
@@ -58,15 +57,26 @@ Transform = Callable[..., "DataFrame"]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows that were judged: as a plan that gives reasons in words, as staged files, and as the verdict over them."""
+    """Rows that were judged.
+
+    Attributes:
+        rows: A plan of the judged rows, with their reasons in words; it has not run.
+        staged: The files of the judged rows, with their broken rules as bits.
+        verdict: The counts and table rules over the staged rows.
+    """
 
     rows: DataFrame
     staged: Staged
     verdict: verdict.Verdict
 
 
-def shaped(contract: Contract, rows: DataFrame, also: Sequence[str]) -> DataFrame:
-    """The rows with each contract column in the contract's type.
+def in_contract_types(contract: Contract, rows: DataFrame, further_columns: Sequence[str]) -> DataFrame:
+    """The rows of a transform with each contract column cast to the contract's type.
+
+    Args:
+        contract: The contract of the table.
+        rows: What the transform returned.
+        further_columns: Columns that the rows must have beside those of the contract.
 
     Raises:
         DefinitionError: if the transform left a column out.
@@ -74,19 +84,19 @@ def shaped(contract: Contract, rows: DataFrame, also: Sequence[str]) -> DataFram
     from pyspark.sql import functions as F
 
     types = dict(rows.dtypes)
-    missing = [c for c in (*(column.name for column in contract.columns), *also) if c not in types]
+    missing = [c for c in (*(column.name for column in contract.columns), *further_columns) if c not in types]
     if missing:
         raise DefinitionError(
             object=f"transform of {contract.table}",
             observed=f"it returns no column {', '.join(missing)}",
-            expected=f"every column of {contract.path.name}" + (f" and {', '.join(also)}" if also else ""),
-            next_step="add the column in the transform, or take it out of the contract",
+            expected=f"every column of {contract.path.name}" + "".join(f" and {name}" for name in further_columns),
+            next_step="add the column in the transform, or remove it from the contract",
         )
     casts = {c.name: F.col(c.name).cast(c.type) for c in contract.columns if types[c.name] != c.type}
     return rows.withColumns(casts) if casts else rows
 
 
-def judged(
+def judge_rows(
     run: GovernedRun,
     contract: Contract,
     rows: DataFrame,
@@ -96,29 +106,32 @@ def judged(
     partition_by: Sequence[str] = (),
     arrived: verdict.Fingerprint | None = None,
 ) -> Judged:
-    """Judges the rows, stages them with their broken rules as bits, and sums up what was staged.
+    """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
 
-    Duplicates are rare, and to seek them sorts every row. So they are taken to be absent until the summary of the
-    staged rows says that keys repeat; only then is everything judged and staged again.
+    Duplicates are rare, and finding them sorts all rows. So the rows are first judged as if there were none; only if
+    the summary of the staged rows shows that keys repeat, they are judged and staged a second time.
 
     Args:
-        run: Whose platform computes, and whose clock freshness is measured against.
-        contract: Whose rules hold.
-        rows: The rows, as `shaped` gives them.
+        run: The run; its platform computes, and freshness is measured against its clock.
+        contract: The contract whose rules apply.
+        rows: The rows, as `in_contract_types` returns them.
         references: The tables that reference rules point to.
-        columns: What is staged beside the verdict.
-        partition_by: The partition columns of what is staged.
-        arrived: The records that there have to be; None where the transform decides that.
+        columns: The columns that are staged beside the verdict.
+        partition_by: The partition columns of the staged files.
+        arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
+
+    Raises:
+        VerdictError: if records were lost or doubled.
     """
     house = run.platform.lakehouse
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
-        found = verdict.judge(rows, contract, references, duplicates=duplicates)
+        judged = verdict.judge(rows, contract, references, duplicates=duplicates)
         with verdict.sql_errors_named(rows, contract):
-            staged = house.stage(contract.table, found.select(*kept), partition_by=partition_by)
-        result = verdict.summarize(
+            staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by)
+        summary = verdict.summarize(
             house.read_staged(staged),
             contract,
             rows_in=arrived.rows if arrived else staged.rows,
@@ -126,102 +139,127 @@ def judged(
             now=run.platform.now(),
             previous=previous,
         )
-        return Judged(found, staged, result)
+        return Judged(judged, staged, summary)
 
     first = attempt("excluded")
     return attempt("sought") if first.verdict.keys_repeat else first
 
 
-def judged_in_slices(
+def judge_slices(
     run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract], Judged]]
 ) -> tuple[Judged, list[Judged]]:
-    """Judges slice after slice, so that memory holds one of them, and sums all of them up.
+    """Judges one slice after another, so that memory holds one of them at a time.
 
     Args:
-        run: As in `judged`.
-        contract: Whose rules hold; a slice is judged by its row rules, and all slices together by its table rules.
-        slices: Each judges one slice by the contract that it is given.
+        run: As in `judge_rows`.
+        contract: The contract whose rules apply: row rules to each slice, table rules to all slices together.
+        slices: Functions that judge one slice each, by the contract that they receive.
+
+    Returns:
+        All rows together, and each slice by itself.
     """
     if len(slices) == 1:
-        only = slices[0](contract)
-        return only, [only]
+        judged = slices[0](contract)
+        return judged, [judged]
     from pyspark.sql import functions as F
 
     house = run.platform.lakehouse
-    found = [judge(replace(contract, table_rules=())) for judge in slices]
-    staged = gathered([each.staged for each in found])
+    judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
+    staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
-    rows = sum(each.verdict.rows_clean for each in found)
+    rows = sum(part.verdict.rows_clean for part in judged_slices)
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
-    table_rules = table_figures.measure(clean, contract, rows=rows, now=run.platform.now(), previous=previous)
-    whole = verdict.combine([each.verdict for each in found], contract, table_rules)
-    return Judged(found[0].rows, staged, whole), found
+    table_results = table_rules.measure(clean, contract, rows=rows, now=run.platform.now(), previous=previous)
+    combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
+    return Judged(judged_slices[0].rows, staged, combined), judged_slices
 
 
-def rejects(
-    house: Lakehouse, table: TableId, parts: Sequence[Judged], effect: InEffect, physical: Sequence[str]
+def stage_rejected(
+    house: Lakehouse,
+    table: TableId,
+    judged_slices: Sequence[Judged],
+    in_effect: EffectiveDecisions,
+    partition_by: Sequence[str],
 ) -> Staged:
-    """Stages what quarantine keeps of the rejected rows, which are computed once more, now with their reasons in words.
+    """Stages the rows of a quarantine table; the rejected rows are computed again, now with their reasons in words.
+
+    Args:
+        house: The lakehouse.
+        table: The quarantine table.
+        judged_slices: The judged rows.
+        in_effect: The decisions that count for the rows.
+        partition_by: The partition columns of the quarantine table.
 
     Raises:
-        VerdictError: if not as many rows are rejected as before.
+        VerdictError: if the second computation rejects another number of rows than the first.
     """
     from pyspark.sql import functions as F
 
     staged = []
-    for part in [part for part in parts if part.verdict.rows_quarantined] or parts[:1]:
-        rows = part.rows.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
-        marked = effect.mark(rows if part.verdict.rows_quarantined else rows.limit(0))
-        staged.append(house.stage(table, marked.select(*verdict.QUARANTINE_COLUMNS), partition_by=physical))
-    found, expected = sum(each.rows for each in staged), sum(part.verdict.rows_quarantined for part in parts)
-    if found != expected:
+    for judged in [part for part in judged_slices if part.verdict.rows_quarantined] or judged_slices[:1]:
+        rows = judged.rows.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
+        marked = in_effect.mark(rows if judged.verdict.rows_quarantined else rows.limit(0))
+        staged.append(house.stage(table, marked.select(*verdict.QUARANTINE_COLUMNS), partition_by=partition_by))
+    rejected = sum(part.rows for part in staged)
+    expected = sum(part.verdict.rows_quarantined for part in judged_slices)
+    if rejected != expected:
         raise VerdictError(
             object=f"table {table}",
-            observed=f"{found} rows rejected where {expected} were before",
-            expected="a transform that gives the same rows each time",
-            next_step="take what differs from run to run (a random number, the clock) out of the transform",
+            observed=f"{rejected} rows rejected the second time, {expected} the first time",
+            expected="a transform that returns the same rows each time",
+            next_step="remove what differs from run to run (a random number, the clock) from the transform",
         )
     return gathered(staged)
 
 
-def written(run: GovernedRun, contract: Contract, found: Judged) -> Written:
+def table_written(run: GovernedRun, contract: Contract, judged: Judged) -> Written:
+    """What a run records about the clean rows of a table: dataset, column lineage, counts and the contract's check.
+
+    The dataset has no version yet; `with_version` adds it after the commit.
+    """
     from pipelines.lineage.column_lineage import column_lineage
 
-    result, staged = found.verdict, found.staged
+    result, staged = judged.verdict, judged.staged
     fields = tuple(Field(column.name, column.type, column.description) for column in contract.columns)
     names = [column.name for column in contract.columns]
     house = run.platform.lakehouse
     sources = {str(house.path(at.table)): str(at.table) for at in run.versions.values()}
-    columns = column_lineage(found.rows.select(*names), sources)
+    columns = column_lineage(judged.rows.select(*names), sources)
     dataset = Dataset(str(contract.table), None, contract.owner, fields, columns, result.rows_clean, staged.bytes)
-    metadata = {
+    counts = {
         "rows_in": result.rows_in,
         "rows_clean": result.rows_clean,
         "rows_quarantined": result.rows_quarantined,
     }
-    return Written(
-        dataset, metadata, contract_check.check_result(result, folder=run.platform.settings.root / "quality")
-    )
+    return Written(dataset, counts, contract_check.check_result(result, folder=run.platform.settings.root / "quality"))
 
 
-def quarantined(contract: Contract, at: TableVersion, bad: Staged, figures: dict[str, Any]) -> Written:
-    """What is recorded about the quarantine beside a silver table."""
-    fields = tuple(Field(name, *words) for name, words in QUARANTINE_FIELDS.items())
-    dataset = Dataset(str(at.table), str(at.version), contract.owner, fields, rows=bad.rows, bytes=bad.bytes)
-    return Written(dataset, figures, once=dagster_metadata.plot(figures))
+def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, figures: dict[str, Any]) -> Written:
+    """What a run records about the quarantine of a silver table."""
+    fields = tuple(Field(name, type, meaning) for name, (type, meaning) in QUARANTINE_FIELDS.items())
+    dataset = Dataset(str(at.table), str(at.version), contract.owner, fields, rows=rejected.rows, bytes=rejected.bytes)
+    return Written(dataset, figures, large_metadata=dagster_metadata.plot(figures))
 
 
-def at_version(dataset: Dataset, at: TableVersion, good: Staged) -> Dataset:
-    return Dataset(dataset.name, str(at.version), dataset.owner, dataset.fields, dataset.columns, good.rows, good.bytes)
+def with_version(dataset: Dataset, at: TableVersion, staged: Staged) -> Dataset:
+    """The dataset with the version of its commit, and the rows and bytes of what was committed."""
+    return replace(dataset, version=str(at.version), rows=staged.rows, bytes=staged.bytes)
 
 
 def commit_metadata(run: GovernedRun) -> dict[str, str]:
+    """What a commit of a table's rows records: the run, the asset, and the input versions by parameter name."""
     inputs = {name: str(at) for name, at in run.versions.items()}
     return {"run_id": run.run_id, "asset": run.declaration.name, "inputs": json.dumps(inputs)}
 
 
 def unchanged(run: GovernedRun, contract: Contract, table: TableId | None = None) -> Written:
-    """What a run leaves behind that found nothing new: the version that is there, and that it was judged before."""
+    """What a run records if it had nothing to derive: the current version, which was judged when it was published.
+
+    Args:
+        run: The run.
+        contract: The contract of the asset's table.
+        table: The table; None is the contract's own, which alone gets a check result.
+    """
     house, table = run.platform.lakehouse, table or contract.table
     at = house.current(table)
     dataset = Dataset(str(table), str(at.version), contract.owner, rows=0, bytes=0)

@@ -1,16 +1,15 @@
-"""Landing assets: a source and a contract make an asset that extracts what is new and lands it.
+"""Landing assets: of a source and a contract, an asset that extracts what is new and lands it.
 
     landed_orders = landing_asset(contract("bronze/orders"), SqlCursor("shop", "orders"))
     bronze_orders = bronze_asset(contract("bronze/orders"))
 
-Where an extraction begins is the position in the manifest of the newest landed delivery, and nothing else: a run that
-was killed is continued behind what it landed, and a delivery lands once.
+An extraction begins at the position in the manifest of the newest landed delivery, and at nothing else. So the run
+after a killed one continues behind what that one landed, and a delivery lands once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,8 +20,9 @@ from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, Written
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import Manifest
+from pipelines.landing.delivery import Manifest
 from pipelines.lineage.events import Dataset
+from pipelines.machine.locks import held
 from pipelines.sources.base import Source
 from pipelines.tables import TableId
 
@@ -34,40 +34,40 @@ def landing_asset(
     deps: Sequence[Sequence[str]] = (),
     automation: dg.AutomationCondition[Any] | None = None,
 ) -> dg.AssetsDefinition:
-    """The deliveries of one source, `landing/<domain>/<table>`, extracted by the platform itself.
+    """The asset `landing/<domain>/<table>`: the deliveries of one source, extracted by the platform itself.
+
+    A run raises SettingsError if the connection is not set, and what the source raises. Dagster retries it after a
+    TransientError; what landed before the error stays.
 
     Args:
-        contract: The contract of the bronze table that takes them: owner, tags and grain are its.
-        source: Where and how to extract; its connection is looked up in GOLDPATH_SOURCES when it runs.
-        deps: Keys of assets that have to be there first.
-        automation: When it materializes by itself.
-
-    The run raises SettingsError where the connection is not set, and what the source raises; a TransientError is tried
-    again by Dagster, and what landed before it stays.
+        contract: The contract of the bronze table that takes the deliveries; the asset has its owner, tags and grain.
+        source: Where and how to extract; its connection is looked up in GOLDPATH_SOURCES when the asset runs.
+        deps: Keys of assets that must be materialized first.
+        automation: When the asset materializes by itself.
     """
     table = contract.table
 
     def work(run: GovernedRun) -> Iterator[Written]:
         now = run.platform.now()
-        done = extract(run.platform, table, source, now=now)
+        extraction = extract(run.platform, table, source, now=now)
         metadata: dict[str, Any] = {
-            "files": done.files,
-            "rows": done.rows,
-            "bytes": done.bytes,
-            "sequence": done.sequence,
+            "files": extraction.files,
+            "rows": extraction.rows,
+            "bytes": extraction.bytes,
+            "sequence": extraction.sequence,
         }
-        if done.position is not None:
-            metadata["position"] = dg.MetadataValue.json(done.position)
-        if (newest := done.attributes.get("newest")) is not None:
+        if extraction.position is not None:
+            metadata["position"] = dg.MetadataValue.json(extraction.position)
+        if (newest := extraction.attributes.get("newest")) is not None:
             metadata["lag_seconds"] = (now - datetime.fromisoformat(newest)).total_seconds()
-        if (backlog := done.attributes.get("backlog")) is not None:
+        if (backlog := extraction.attributes.get("backlog")) is not None:
             metadata["backlog"] = backlog
         dataset = Dataset(
             f"landing/{table.domain}/{table.table}",
-            str(done.sequence),
+            str(extraction.sequence),
             contract.owner,
-            rows=done.rows,
-            bytes=done.bytes,
+            rows=extraction.rows,
+            bytes=extraction.bytes,
         )
         yield Written(dataset, metadata)
 
@@ -76,7 +76,7 @@ def landing_asset(
         kind="landing",
         owner=contract.owner,
         tags=contract.tags,
-        description=f"{contract.purpose}\n\nWhat the source has given since the last delivery. Grain: {contract.grain}",
+        description=f"{contract.purpose}\n\nWhat is new in the source since the last delivery. Grain: {contract.grain}",
         kinds=(source.kind,),
         deps=tuple(tuple(dep) for dep in deps),
         freshness=timedelta(seconds=contract.freshness_seconds),
@@ -86,7 +86,16 @@ def landing_asset(
 
 @dataclass(slots=True)
 class Extraction:
-    """What one run landed, and where the source stands behind it; `attributes` are those of its newest delivery."""
+    """What one run landed.
+
+    Attributes:
+        sequence: The number of the newest landed delivery, of this run or of an earlier one; 0 if there is none.
+        position: Where the source was read to; None before the first delivery.
+        files: How many deliveries this run landed.
+        rows: How many records they have.
+        bytes: Their size.
+        attributes: What the source says of the newest delivery of this run.
+    """
 
     sequence: int
     position: Mapping[str, Any] | None
@@ -99,19 +108,24 @@ class Extraction:
 def extract(platform: Platform, table: TableId, source: Source, *, now: datetime) -> Extraction:
     """Lands what a source has behind the newest delivery of a table, each delivery with its manifest.
 
+    It holds a lock meanwhile: two extractions at once would both begin at one position.
+
     Raises:
-        SettingsError: if its connection is not set.
+        SettingsError: if the source's connection is not set.
+        LockTimeout: if another extraction of the source does not end.
     """
     landing, settings = platform.landing, platform.settings
     address = settings.source(source.connection) if source.connection else str(settings.root)
-    with _alone(platform, table):
-        done = Extraction(*(landing.position(table.domain, table.table) or (0, None)))
-        for extracted in source.extract(done.position, connection=address, now=now):
-            done.sequence, done.position, done.attributes = done.sequence + 1, extracted.position, extracted.attributes
+    lock = settings.root / "locks" / f"landing_{table.domain}_{table.table}.lock"
+    with held(lock, purpose=f"an extraction of landing/{table.domain}/{table.table}"):
+        extraction = Extraction(*(landing.position(table.domain, table.table) or (0, None)))
+        for extracted in source.extract(extraction.position, connection=address, now=now):
+            extraction.sequence += 1
+            extraction.position, extraction.attributes = extracted.position, extracted.attributes
             manifest = Manifest.of(
                 extracted.content,
                 rows=extracted.rows,
-                sequence=done.sequence,
+                sequence=extraction.sequence,
                 position=extracted.position,
                 attributes=extracted.attributes,
             )
@@ -123,17 +137,7 @@ def extract(platform: Platform, table: TableId, source: Source, *, now: datetime
                 content=extracted.content,
                 manifest=manifest,
             )
-            done.files, done.rows, done.bytes = done.files + 1, done.rows + extracted.rows, done.bytes + manifest.bytes
-    return done
-
-
-@contextmanager
-def _alone(platform: Platform, table: TableId) -> Iterator[None]:
-    """Holds a source against other extractions on this machine: two at once would both begin at one position."""
-    import fcntl
-
-    locks = platform.settings.root / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"landing_{table.domain}_{table.table}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            extraction.files += 1
+            extraction.rows += extracted.rows
+            extraction.bytes += manifest.bytes
+    return extraction

@@ -1,8 +1,9 @@
-"""A pushed source: its sender calls us, event by event, and an event may move online features at once.
+"""A pushed source: its sender posts events to the platform, and an event may update online features at once.
 
     movements = push_source(contract("bronze/movements"), contract("silver/movements"), day="flight_date")
 
-The server that takes the events is `goldpath push`. From the landing zone on, a pushed source is like any other.
+The server that receives the events is `goldpath push`. It lands them as deliveries; from there on, a pushed source is
+like any other.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OnlineMove:
-    """How an event moves one online feature view.
+    """How an event updates one online feature view.
 
     Attributes:
         view: The feature view.
         key: The event's column that is the view's entity key.
-        at: The event's column that says when it became known, UTC.
-        apply: From what is stored for the entity (its features and `event_timestamp`; None before the first) and a
-            checked event to what is to be stored. It has to give the same whatever the order in which events come and
-            however often one comes, since senders repeat themselves and lines overtake each other; and the same as the
-            view's table, which is computed from all of them.
+        at: The event's column with the instant at which the event became known, UTC.
+        apply: Computes what to store for an entity. It receives what is stored (the features and `event_timestamp`;
+            None before the first event) and a checked event. Senders repeat events, and events overtake each other. So
+            its result must not depend on the order of events, nor on how often one comes, and must equal the row of
+            the view's table, which is computed from all events.
     """
 
     view: str
@@ -46,7 +47,14 @@ class OnlineMove:
 
 @dataclass(frozen=True, slots=True)
 class PushSource:
-    """What is pushed, under which contracts, which column declares an event's day, and what it moves."""
+    """A pushed source.
+
+    Attributes:
+        bronze: The contract of the bronze table that takes the events.
+        silver: The contract that an event is checked against before it may update features.
+        day: The event's column with the day that it belongs to, YYYY-MM-DD; None is the UTC day of its arrival.
+        online: The online features that an event updates; None for none.
+    """
 
     bronze: Contract
     silver: Contract
@@ -60,18 +68,17 @@ class PushSource:
 
     @property
     def spec(self) -> dg.AssetSpec:
-        """The landed deliveries as an asset that others write."""
+        """The landed deliveries as an external asset, which the push server writes."""
         import dagster as dg
 
         bronze = self.bronze
         domain, source = self.name
-        how = f"Arrives by POST /v1/events/{domain}/{source} of `goldpath push`."
-        moves = (
-            f" An event moves the online features {self.online.view} before it is acknowledged." if self.online else ""
-        )
+        arrival = f"Arrives by POST /v1/events/{domain}/{source} of `goldpath push`."
+        if self.online:
+            arrival += f" An event updates the online features {self.online.view} before it is acknowledged."
         return dg.AssetSpec(
             ["landing", domain, source],
-            description=f"{bronze.purpose}\n\n{how}{moves}\n\nGrain: one line per event.",
+            description=f"{bronze.purpose}\n\n{arrival}\n\nGrain: one line per event.",
             group_name="landing",
             owners=[f"team:{bronze.owner}"],
             tags=dict(bronze.tags),
@@ -85,27 +92,29 @@ def push_source(
     """Declares a pushed source.
 
     Args:
-        bronze: Its columns hold `event_id` and `received_at`, which the server fills in where the sender does not.
-        silver: What an event is checked against before it may move features.
-        day: The event's column with the day that it belongs to, YYYY-MM-DD; else it is the UTC day of its arrival.
-        online: What it moves.
+        bronze: The contract of the bronze table; among its columns are `event_id` and `received_at`, which the server
+            fills in if the sender does not.
+        silver: The contract that an event is checked against before it may update features.
+        day: The event's column with the day that it belongs to, YYYY-MM-DD; None is the UTC day of its arrival.
+        online: The online features that an event updates; None for none.
 
     Raises:
-        DefinitionError: if one bad event could hold up others, or the events cannot be judged one by one.
+        DefinitionError: if a bad event could keep other events from being taken, or, for a source that updates
+            features, if events cannot be judged one by one.
     """
-    names = {column.name for column in bronze.columns}
-    problems = {
+    columns = {column.name for column in bronze.columns}
+    requirements = {
         "format jsonl": bronze.format == "jsonl",
-        f"columns {EVENT_ID} and {RECEIVED_AT}": {EVENT_ID, RECEIVED_AT} <= names,
-        "drift.columns other than freeze, which would refuse a delivery over one event": bronze.drift["columns"]
+        f"columns {EVENT_ID} and {RECEIVED_AT}": {EVENT_ID, RECEIVED_AT} <= columns,
+        "a drift.columns other than freeze, which would refuse a delivery because of one event": bronze.drift["columns"]
         != "freeze",
-        f"the column {day!r} of its days": day is None or day in names,
+        f"the day column {day!r}": day is None or day in columns,
     }
-    for expected, holds in problems.items():
-        if not holds:
+    for requirement, met in requirements.items():
+        if not met:
             raise DefinitionError(
                 object=f"pushed source {bronze.table}",
-                observed=f"{bronze.path.name} has not: {expected}",
+                observed=f"{bronze.path.name} lacks {requirement}",
                 expected="a contract under which single events can be taken",
                 next_step=f"correct {bronze.path}",
             )

@@ -1,9 +1,9 @@
 """Silver from increments: each batch of bronze is judged once, and merged into the table by its key.
 
-The number of the last merged batch is an app transaction of the table. Its name is new whenever the contract, the code
-or a decision about a row is another than before: then no batch is merged, and all of them are, anew, in one commit. Of
-several rows with one key the contract's `winner` stays, whatever the order in which they came; the others are
-superseded, and remain in bronze.
+The number of the last merged batch is an app transaction of the table. The name of the app changes when the contract,
+the code or a decision about a row changes; the table then has no merged batch under the new name, and all batches are
+merged again, in one commit that replaces the table. Of several rows with one key the contract's `winner` stays,
+whatever the order in which they arrived. The other rows are superseded: they are in bronze only.
 """
 
 from __future__ import annotations
@@ -17,8 +17,17 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
-from pipelines.medallion.derived_from import DerivedFrom, code_digest, digest
-from pipelines.medallion.judging import Judged, at_version, commit_metadata, quarantined, rejects, unchanged, written
+from pipelines.medallion.code_digest import code_digest
+from pipelines.medallion.derived_from import DerivedFrom, digest
+from pipelines.medallion.judging import (
+    Judged,
+    commit_metadata,
+    quarantine_written,
+    stage_rejected,
+    table_written,
+    unchanged,
+    with_version,
+)
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
@@ -28,37 +37,50 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from pipelines.lakehouse.staging import Staged
-    from pipelines.quarantine.decisions import InEffect
+    from pipelines.quarantine.decisions import EffectiveDecisions
 
-#: The app transaction's name begins so.
+#: The first word of the app's name.
 MERGED = "merged"
-PLACE = "_latest"
+#: A column that is true for the row that stays, of the rows with one key.
+STAYS = "_stays"
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """Some batches: judged, and what was committed of them."""
+class _MergedBatches:
+    """Consecutive batches that were judged and committed together.
 
-    found: Judged
-    good: Staged
-    bad: Staged
+    Attributes:
+        judged: All of their rows.
+        clean: The rows that were merged into the table.
+        rejected: The rows that were added to the quarantine.
+        figures: What Dagster shows about the rejected rows.
+    """
+
+    judged: Judged
+    clean: Staged
+    rejected: Staged
     figures: dict[str, Any]
 
 
-class Merging:
-    """One run that merges what bronze has beyond the last merged batch."""
+class MergingRun:
+    """A run that merges the batches of bronze that are newer than the last merged one."""
 
-    def __init__(self, table: SilverTable, run: GovernedRun, effect: InEffect) -> None:
+    def __init__(self, table: SilverTable, run: GovernedRun, in_effect: EffectiveDecisions) -> None:
         self.table = table
         self.contract = table.contract
         self.run = run
-        self.effect = effect
+        self.in_effect = in_effect
         self.house = run.platform.lakehouse
         self.key = tuple(self.contract.key_columns)
         self.note = DerivedFrom.read(run.platform.note_path(self.contract.table))
-        self.derivation = digest(code_digest(self.contract, table.transform), effect.digest)
+        self.derivation = digest(code_digest(self.contract, table.transform), in_effect.digest)
 
     def work(self) -> Iterator[Written]:
+        """Merges batch after batch, and publishes the table and its quarantine.
+
+        Raises:
+            VerdictError: if a batch may not be published; the batches before it stay merged.
+        """
         run, house, contract = self.run, self.house, self.contract
         newest = house.snapshot(run.versions["bronze"]).batch(INGEST)
         same = self.note.digests.get("derivation") == self.derivation and not run.recomputes
@@ -67,80 +89,106 @@ class Merging:
         last = house.batch(contract.table, app)
         if last >= newest and same and exists:
             yield unchanged(run, contract)
-            yield unchanged(run, contract, self.table.rejected)
+            yield unchanged(run, contract, self.table.quarantine)
             return
-        merged: list[_Step] = []
+        merged: list[_MergedBatches] = []
         while not merged or last < newest:
             upto = newest if last < 0 else self._upto(app, last, newest)
-            merged.append(self._merge(app, last, upto, anew=last < 0 and exists))
-            if not merged[-1].found.verdict.passed:
-                yield written(run, contract, merged[-1].found)
-                raise merged[-1].found.verdict.refuse()
+            merged.append(self._merge(app, last, upto, replaces_table=last < 0 and exists))
+            judged = merged[-1].judged
+            if not judged.verdict.passed:
+                yield table_written(run, contract, judged)
+                raise judged.verdict.refuse()
             last = upto
         self.note.note({"derivation": self.derivation, "app": app}, version=None)
-        whole = verdict.combine([step.found.verdict for step in merged], contract, merged[-1].found.verdict.table_rules)
-        wrote = written(run, contract, replace(merged[-1].found, verdict=whole))
-        at, rows = house.current(contract.table), sum(step.good.rows for step in merged)
-        wrote.dataset = replace(at_version(wrote.dataset, at, merged[-1].good), rows=rows)
-        held, lost = house.snapshot(at).rows, whole.rows_clean - rows
-        wrote.metadata |= {"rows_superseded_in_batch": lost, "rows_in_table": held}
-        if wrote.check is not None:
-            words = [wrote.check.description, f"{lost:,} superseded by a row with the same key" if lost else None]
-            wrote.check = wrote.check._replace(description="; ".join(filter(None, [*words, f"{held:,} in the table"])))
-        yield wrote
-        figures = dagster_metadata.total([step.figures for step in merged])
-        rejected = quarantined(contract, house.current(self.table.rejected), merged[-1].bad, figures)
-        rejected.dataset = replace(rejected.dataset, rows=whole.rows_quarantined)
-        yield rejected
+        yield from self._written(merged)
+
+    def _written(self, merged: list[_MergedBatches]) -> Iterator[Written]:
+        """What the run records about the table and its quarantine, for all merged batches together."""
+        run, house, contract, newest = self.run, self.house, self.contract, merged[-1]
+        verdicts = [batches.judged.verdict for batches in merged]
+        combined = verdict.combine(verdicts, contract, newest.judged.verdict.table_rules)
+        written = table_written(run, contract, replace(newest.judged, verdict=combined))
+        at, rows = house.current(contract.table), sum(batches.clean.rows for batches in merged)
+        written.dataset = replace(with_version(written.dataset, at, newest.clean), rows=rows)
+        rows_in_table, superseded = house.snapshot(at).rows, combined.rows_clean - rows
+        written.metadata |= {"rows_superseded_in_batch": superseded, "rows_in_table": rows_in_table}
+        if written.check is not None:
+            parts = [written.check.description]
+            parts += [f"{superseded:,} superseded by a row with the same key"] if superseded else []
+            parts += [f"{rows_in_table:,} in the table"]
+            written.check = written.check._replace(description="; ".join(filter(None, parts)))
+        yield written
+        figures = dagster_metadata.total([batches.figures for batches in merged])
+        quarantine_at = house.current(self.table.quarantine)
+        quarantine = quarantine_written(contract, quarantine_at, newest.rejected, figures)
+        quarantine.dataset = replace(quarantine.dataset, rows=combined.rows_quarantined)
+        yield quarantine
 
     def _upto(self, app: str, last: int, newest: int) -> int:
-        """The last of the batches that are merged next: together they are no bigger than bronze takes at once.
+        """The last of the batches to merge next; together they are no larger than what one batch may hold.
 
-        Where a killed run had committed the quarantine of some batches, these are merged by themselves.
+        If a killed run committed batches to the quarantine and not to the table, these are merged first, by themselves.
         """
-        half = self.house.batch(self.table.rejected, app)
-        if half > last:
-            return half
-        upto, size = last, 0
-        for number, bytes in self.run.platform.ledger(self.table.bronze).sizes(after=last):
-            if number > newest or (upto > last and size + bytes > BATCH_BYTES):
+        in_quarantine = self.house.batch(self.table.quarantine, app)
+        if in_quarantine > last:
+            return in_quarantine
+        upto, total_bytes = last, 0
+        for number, batch_bytes in self.run.platform.ledger(self.table.bronze).sizes(after=last):
+            if number > newest or (upto > last and total_bytes + batch_bytes > BATCH_BYTES):
                 break
-            upto, size = number, size + bytes
+            upto, total_bytes = number, total_bytes + batch_bytes
         return upto if upto > last else newest
 
-    def _merge(self, app: str, last: int, upto: int, *, anew: bool) -> _Step:
-        """Judges the batches after `last`, up to `upto`, and commits what passed."""
+    def _merge(self, app: str, last: int, upto: int, *, replaces_table: bool) -> _MergedBatches:
+        """Judges the batches after `last`, up to `upto`, and commits them if their verdict passes.
+
+        Args:
+            app: The name of the app transaction.
+            last: The last batch that was merged; -1 before the first.
+            upto: The last batch to merge now.
+            replaces_table: Whether the rows replace the whole table and its quarantine.
+        """
         house, contract, metadata = self.house, self.contract, commit_metadata(self.run)
-        found = self._judge(last, upto)
-        good = self._latest(found) if self.key else found.staged.where(verdict.VERDICT, verdict.CLEAN)
-        good = good.select([*contract.published_columns, RECORD_ID])
-        bad = rejects(house, self.table.rejected, [found], self.effect, [])
-        figures = dagster_metadata.figures(found.verdict, bad, self.effect)
-        if found.verdict.passed:
-            added = Overwrite(app=app, batch=upto) if anew else Append(app, upto)
-            house.commit(self.table.rejected, bad, added, metadata=metadata)
-            if self.key and not anew and good.rows:
-                added = Merge(self.key, winner.newcomer_wins(contract), app, upto)
-            house.commit(contract.table, good, added, metadata=metadata)
-        return _Step(found, good, bad, figures)
+        judged = self._judge(last, upto)
+        clean = self._without_superseded(judged) if self.key else judged.staged.where(verdict.VERDICT, verdict.CLEAN)
+        clean = clean.select([*contract.published_columns, RECORD_ID])
+        rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
+        figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
+        if judged.verdict.passed:
+            write = Overwrite(app=app, batch=upto) if replaces_table else Append(app, upto)
+            house.commit(self.table.quarantine, rejected, write, metadata=metadata)
+            if self.key and not replaces_table and clean.rows:
+                write = Merge(self.key, winner.newcomer_wins(contract), app, upto)
+            house.commit(contract.table, clean, write, metadata=metadata)
+        return _MergedBatches(judged, clean, rejected, figures)
 
     def _judge(self, last: int, upto: int) -> Judged:
-        """The rows of these batches; those that share a key are no duplicates here, since one supersedes."""
+        """Judges the rows of these batches, without the rules about rows that share the table's key.
+
+        Such rows are no duplicates here, because one of them supersedes the others.
+        """
         from pyspark.sql import functions as F
 
         raw = self.run.input("bronze")
         if last >= 0:
             days = self.run.platform.ledger(self.table.bronze).intervals(after=last)
-            taken = F.col(INGEST_ID).between(f"{last + 1:08d}", f"{upto:08d}")
-            raw = raw.where(F.col(PARTITION).isin(*days) & taken)
-        about_key = ("duplicate", "variant")
-        rules = [r for r in self.contract.row_rules if r.kind not in about_key or r.argument != self.key]
-        return self.table.judge(
-            self.run, raw, self.effect, replace(self.contract, row_rules=tuple(rules)), self._order_columns()
+            in_batches = F.col(INGEST_ID).between(f"{last + 1:08d}", f"{upto:08d}")
+            raw = raw.where(F.col(PARTITION).isin(*days) & in_batches)
+        rules = tuple(
+            rule
+            for rule in self.contract.row_rules
+            if rule.kind not in ("duplicate", "variant") or rule.argument != self.key
         )
+        contract = replace(self.contract, row_rules=rules)
+        return self.table.judge(self.run, raw, self.in_effect, contract, self._order_columns())
 
     def _order_columns(self) -> list[str]:
-        """What decides about the winner within a batch and is not published."""
+        """The columns that decide about the winner within a batch and are not published.
+
+        Raises:
+            DefinitionError: if the winner depends on a column by which rows of different batches cannot be compared.
+        """
         if not self.key:
             return []
         published = set(self.contract.published_columns)
@@ -149,30 +197,30 @@ class Merging:
             raise DefinitionError(
                 object=f"contract {self.contract.path.name}, winner",
                 observed=f"{', '.join(unknown)}, which the table does not hold",
-                expected=f"columns of the table, or {' or '.join(winner.GROWING)}, which new rows can be compared by",
+                expected=f"columns of the table, or {' or '.join(winner.GROWING)}, which increase with every batch",
                 next_step="publish the column, or name another",
             )
         return [INGEST_ID, INGESTED_AT, SOURCE_URI, SOURCE_ROW]
 
-    def _latest(self, found: Judged) -> Staged:
-        """Of the clean rows the one that stays for each key; a row without a whole key stays as it is."""
+    def _without_superseded(self, judged: Judged) -> Staged:
+        """The clean rows without those that another row of their key supersedes; rows with a null in the key stay."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
-        clean = found.staged.where(verdict.VERDICT, verdict.CLEAN)
-        rows = self.house.read_staged(found.staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
-        if not self._repeats(rows):
+        clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN)
+        rows = self.house.read_staged(judged.staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
+        if not self._keys_repeat(rows):
             return clean
         names = [*self.contract.published_columns, RECORD_ID]
         order = Window.partitionBy(*self.key).orderBy(*winner.order(self.contract, {RECORD_ID}))
-        first = F.row_number().over(order) == 1
+        stays = F.row_number().over(order) == 1
         for name in self.key:
-            first = first | F.col(name).isNull()
-        return self.house.stage(self.contract.table, rows.withColumn(PLACE, first).where(PLACE).select(*names))
+            stays = stays | F.col(name).isNull()
+        return self.house.stage(self.contract.table, rows.withColumn(STAYS, stays).where(STAYS).select(*names))
 
-    def _repeats(self, rows: DataFrame) -> bool:
+    def _keys_repeat(self, rows: DataFrame) -> bool:
         from pyspark.sql import functions as F
 
-        whole = rows.dropna(subset=list(self.key))
-        count, keys = whole.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*self.key))).collect()[0]
+        keyed = rows.dropna(subset=list(self.key))
+        count, keys = keyed.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*self.key))).collect()[0]
         return bool(keys < count)

@@ -1,4 +1,4 @@
-"""What a silver table is made by, and how rows of bronze are judged for it."""
+"""A silver table: what it is derived by, and how rows of bronze are judged for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun
-from pipelines.medallion.judging import Judged, Transform, judged, shaped
-from pipelines.quarantine.decisions import InEffect
+from pipelines.medallion.judging import Judged, Transform, in_contract_types, judge_rows
+from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, TableId
 from pipelines.verdict import verdict
 
@@ -19,48 +19,73 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SilverTable:
-    """What a silver table is made by; `layout` says whether it lies in days or as a whole."""
+    """A silver table's contract and transform.
+
+    Attributes:
+        contract: The contract of the table.
+        transform: The function that makes silver rows of typed bronze rows.
+        side_inputs: The other tables that the transform reads, by parameter name.
+        layout: `days` for a table that is partitioned by day, `whole` for one that is not partitioned.
+    """
 
     contract: Contract
     transform: Transform
-    named: Mapping[str, TableId]
+    side_inputs: Mapping[str, TableId]
     layout: Literal["days", "whole"]
 
     @property
     def bronze(self) -> TableId:
+        """The bronze table that it is derived from."""
         return TableId("bronze", self.contract.table.domain, self.contract.table.table)
 
     @property
-    def rejected(self) -> TableId:
+    def quarantine(self) -> TableId:
+        """The table of its rejected rows."""
         return TableId("quarantine", self.contract.table.domain, self.contract.table.table)
 
     @property
     def references(self) -> set[TableId]:
+        """The tables that its reference rules point to."""
         return {rule.argument[0] for rule in self.contract.row_rules if rule.kind == "reference"}
 
     @property
     def inputs(self) -> dict[str, TableId]:
-        """Every table that a run pins, by the name under which it reads it."""
-        return {"bronze": self.bronze} | dict(self.named) | {f"in {table}": table for table in self.references}
+        """Every table that a run pins, by the name under which the run reads it."""
+        return {"bronze": self.bronze} | dict(self.side_inputs) | {f"in {table}": table for table in self.references}
 
     @property
-    def physical(self) -> list[str]:
+    def partition_columns(self) -> list[str]:
+        """The partition columns of the table and of its quarantine."""
         return [PARTITION] if self.layout == "days" else []
 
     def judge(
-        self, run: GovernedRun, raw: DataFrame, effect: InEffect, contract: Contract, also: Sequence[str]
+        self,
+        run: GovernedRun,
+        raw: DataFrame,
+        in_effect: EffectiveDecisions,
+        contract: Contract,
+        further_columns: Sequence[str],
     ) -> Judged:
-        """Bronze rows as judged rows of this table; `also` are columns that are staged beside the published ones."""
-        raw = effect.apply(raw)
+        """Types, transforms and judges bronze rows.
+
+        Args:
+            run: The run, whose pinned versions are read.
+            raw: The bronze rows.
+            in_effect: The decisions that count for them.
+            contract: The table's contract, or one with a part of its rules.
+            further_columns: Columns that are staged beside the published ones.
+        """
+        raw = in_effect.apply(raw)
         rows = self.transform(
-            verdict.typed(raw, contract, run.platform.settings.engine), **{name: run.input(name) for name in self.named}
+            verdict.typed(raw, contract, run.platform.settings.engine),
+            **{name: run.input(name) for name in self.side_inputs},
         )
-        return judged(
+        return judge_rows(
             run,
             contract,
-            shaped(contract, rows, (*contract.variant_columns, RECORD_ID)),
+            in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID)),
             {table: run.input(f"in {table}") for table in self.references},
-            columns=[*contract.published_columns, RECORD_ID, *also],
-            partition_by=[verdict.VERDICT, *self.physical],
+            columns=[*contract.published_columns, RECORD_ID, *further_columns],
+            partition_by=[verdict.VERDICT, *self.partition_columns],
             arrived=verdict.fingerprint(raw),
         )

@@ -1,7 +1,7 @@
-"""Table drift: sources that land and that no contract describes, and what their domain's drift mode makes of them.
+"""Table drift: sources that land without a contract, and what their domain's drift mode does about them.
 
-Where tables evolve, such a source gets a bronze table under a contract that is read off its files. Else its deliveries
-are left where they are, and the check says so: an error where tables are frozen, a warning where they are discarded.
+Where tables evolve, such a source gets a bronze table with a contract that is derived from its files. Otherwise its
+deliveries stay where they are, and a check reports them: as an error where tables are frozen, else as a warning.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipelines.contracts.model import Contract, Drift
 from pipelines.governed.declaration import Check, GovernedRun
 from pipelines.landing import proposal
 from pipelines.landing.zone import Landing
+from pipelines.machine.files import replace
 from pipelines.medallion.bronze import bronze_work
 from pipelines.tables import TableId
 
@@ -26,7 +27,15 @@ CHECK = Check("described", "Every source that lands has a contract", blocking=Fa
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A source without contract; `rows` were taken to a bronze table of its name where tables evolve."""
+    """A source without a contract.
+
+    Attributes:
+        domain: The data domain.
+        source: The source's folder in landing.
+        mode: What the domain's contracts say about new tables.
+        deliveries: How many files have landed.
+        rows: How many rows this run took into a bronze table of the source's name; 0 unless tables evolve.
+    """
 
     domain: str
     source: str
@@ -36,60 +45,62 @@ class Unknown:
 
 
 def unknown_sources(landing: Landing, domain: str, contracts: Mapping[TableId, Contract]) -> list[str]:
-    """The folders of a domain that hold deliveries and belong to no bronze table."""
+    """The folders of a domain in landing that have deliveries and are those of no bronze table."""
     known = {table.table for table in contracts if (table.zone, table.domain) == ("bronze", domain)}
     return [name for name in landing.sources(domain) if name not in known and landing.deliveries(domain, name)]
 
 
 def table_drift(domain: str, contracts: Mapping[TableId, Contract]) -> Drift:
-    """The strictest of what the domain's bronze contracts say about new tables."""
-    found = {c.drift["tables"] for t, c in contracts.items() if (t.zone, t.domain) == ("bronze", domain)}
-    return max(found, key=get_args(Drift).index, default="freeze")
+    """The strictest mode for new tables among the domain's bronze contracts; `freeze` if it has none."""
+    modes = {c.drift["tables"] for t, c in contracts.items() if (t.zone, t.domain) == ("bronze", domain)}
+    return max(modes, key=get_args(Drift).index, default="freeze")
 
 
 def treat(run: GovernedRun) -> list[Unknown]:
-    """Looks at the landing folders of every domain that has a contract, and takes what may evolve."""
-    platform, found = run.platform, []
+    """The sources without a contract of every domain that has one; takes the deliveries of those that may evolve."""
+    platform, unknown = run.platform, []
     for domain in sorted({table.domain for table in platform.contracts if table.zone == "bronze"}):
         mode = table_drift(domain, platform.contracts)
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             deliveries = len(platform.landing.deliveries(domain, source))
             rows = _take(run, domain, source) if mode == "evolve" else 0
-            found.append(Unknown(domain, source, mode, deliveries, rows))
-    return found
+            unknown.append(Unknown(domain, source, mode, deliveries, rows))
+    return unknown
 
 
 def _take(run: GovernedRun, domain: str, source: str) -> int:
+    """Takes the deliveries of a source into its bronze table; returns how many rows were new."""
     path = _proposed(run, domain, source)
     [written] = bronze_work(load(path))(run)
     return int(written.dataset.rows or 0)
 
 
 def _proposed(run: GovernedRun, domain: str, source: str) -> Path:
-    """The contract under which an unknown source is taken; read off its files once, then kept."""
+    """The file of a source's derived contract; it is derived from the newest delivery once, then kept."""
     platform = run.platform
     path = platform.settings.root / "proposed" / domain / f"bronze_{source}.yaml"
     if not path.exists():
         like = next(c for t, c in sorted(platform.contracts.items()) if (t.zone, t.domain) == ("bronze", domain))
-        found = proposal.sample(platform.landing, domain, source)
-        documents = proposal.documents(domain, source, found, like)
+        sample = proposal.newest_sample(platform.landing, domain, source)
+        documents = proposal.documents(domain, source, sample, like)
         document = documents[f"bronze_{source}.yaml"]
         for entry in document["customProperties"]:
             if entry["property"] == "drift":
                 entry["value"] = dict.fromkeys(entry["value"], "evolve")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(proposal.render({path.name: document})[path.name], encoding="utf-8")
+        replace(path, proposal.render({path.name: document})[path.name])
     return path
 
 
-def check_result(found: list[Unknown], key: list[str]) -> dg.AssetCheckResult:
-    """Passed if every source has a contract; an error if one has none where tables are frozen."""
-    frozen = [unknown for unknown in found if unknown.mode == "freeze"]
-    names = ", ".join(f"{unknown.domain}/{unknown.source}" for unknown in found)
+def check_result(unknown: list[Unknown], key: list[str]) -> dg.AssetCheckResult:
+    """The check's result for an asset: passed if every source has a contract, an error where tables are frozen."""
+    frozen = [source for source in unknown if source.mode == "freeze"]
+    names = ", ".join(f"{source.domain}/{source.source}" for source in unknown)
     return dg.AssetCheckResult(
         check_name=CHECK.name,
-        passed=not found,
+        passed=not unknown,
         severity=dg.AssetCheckSeverity.ERROR if frozen else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(key),
-        description=f"no contract describes {names}: goldpath landing propose" if found else "each has its contract",
+        description=f"no contract describes {names}: goldpath landing propose"
+        if unknown
+        else "every source has a contract",
     )

@@ -1,4 +1,4 @@
-"""What a training run leaves behind beside the model: its record, a model card, the gate's figures and the plots."""
+"""The files beside a trained model: its run record, a model card, the gate's figures and the plots."""
 
 from __future__ import annotations
 
@@ -8,63 +8,64 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.machine import files
 from pipelines.models.gate import GateDecision
+from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
 from pipelines.quality import plots
 
-Points = Sequence[tuple[float, float]]
 GATE_FILE, CARD_FILE = "gate.json", "card.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One contender on the gate window: its metrics, and the points of two curves."""
-
-    metrics: Mapping[str, float]
-    roc: Points
-    calibration: Points
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was found out about a challenger."""
+    """What the gate decided about a challenger, on what figures.
+
+    Attributes:
+        model_name: The model's name in the registry.
+        question: What a prediction answers.
+        limits: What the model can't be used for.
+        windows: What each window was used for, and the window.
+        evaluations: Each contender's figures, by the contender's name.
+        decision: The gate's decision.
+    """
 
     model_name: str
     question: str
     limits: Sequence[str]
     windows: Mapping[str, str]
-    standings: Mapping[str, Standing]
+    evaluations: Mapping[str, Evaluation]
     decision: GateDecision
 
     def write(self, folder: Path, record: RunRecord) -> list[bytes]:
         """Writes run record, card, gate and plots into `folder`; returns the plots."""
-        folder.mkdir(parents=True, exist_ok=True)
         record.write(folder)
         gate = {
             "passed": self.decision.passed,
             "reason": self.decision.reason,
             "window": self.decision.window,
             "comparisons": [asdict(c) | {"won": c.won} for c in self.decision.comparisons],
-            "standings": {name: dict(s.metrics) for name, s in self.standings.items()},
+            "standings": {name: dict(evaluation.metrics) for name, evaluation in self.evaluations.items()},
             "curves": {
-                name: {"roc": [list(p) for p in s.roc], "calibration": [list(p) for p in s.calibration]}
-                for name, s in self.standings.items()
+                name: {"roc": evaluation.roc, "calibration": evaluation.calibration}
+                for name, evaluation in self.evaluations.items()
             },
         }
-        (folder / GATE_FILE).write_text(json.dumps(gate, indent=1), encoding="utf-8")
-        (folder / CARD_FILE).write_text(self.card(record), encoding="utf-8")
+        files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
+        files.replace(folder / CARD_FILE, self.card(record))
         images = [
-            plots.roc({name: s.roc for name, s in self.standings.items()}),
-            plots.calibration({name: s.calibration for name, s in self.standings.items()}),
+            plots.roc({name: evaluation.roc for name, evaluation in self.evaluations.items()}),
+            plots.calibration({name: evaluation.calibration for name, evaluation in self.evaluations.items()}),
         ]
         for name, image in zip(("roc.png", "calibration.png"), images, strict=True):
-            (folder / name).write_bytes(image)
+            files.replace(folder / name, image)
         return images
 
     def card(self, record: RunRecord) -> str:
         """The model card, Markdown (Mitchell et al. 2019, "Model cards for model reporting", arXiv:1810.03993)."""
-        names = sorted({metric for s in self.standings.values() for metric in s.metrics})
-        rows = [f"| {n} | " + " | ".join(f"{s.metrics[n]:.4f}" for s in self.standings.values()) + " |" for n in names]
+        contenders = [evaluation.metrics for evaluation in self.evaluations.values()]
+        names = sorted({name for metrics in contenders for name in metrics})
+        rows = [f"| {name} | " + " | ".join(f"{metrics[name]:.4f}" for metrics in contenders) + " |" for name in names]
         data = "\n".join(f"- {table}@{version}" for table, version in record.dataset_versions.items())
         return "\n".join(
             [
@@ -75,8 +76,8 @@ class Evidence:
                 f"- features: {record.feature_service}; {record.as_of_rule}",
                 *(f"- {name}: {window}" for name, window in self.windows.items()),
                 "\n## Figures on the gate window\n",
-                "| metric | " + " | ".join(self.standings) + " |",
-                "|---|" + "---|" * len(self.standings),
+                "| metric | " + " | ".join(self.evaluations) + " |",
+                "|---|" + "---|" * len(self.evaluations),
                 *rows,
                 f"\nGate: {'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}.",
                 "\n## Limits\n",
@@ -88,5 +89,5 @@ class Evidence:
 
 
 def read_gate(folder: Path) -> dict[str, Any]:
-    """The gate's figures beside a model; raises FileNotFoundError where a model has none."""
+    """The content of the gate file beside a model; raises FileNotFoundError if there is none."""
     return json.loads((folder / GATE_FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The gate: whether a trained model may become the champion, by evidence on a window that no contender trained on."""
+"""The gate: whether a challenger may become the champion, by figures on a window that no contender was trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.errors import ModelError
 
-#: Metric to whether more is better.
+#: The metrics that a challenger must win, and whether a greater value is better.
 METRICS: Mapping[str, bool] = {"auc": True, "log_loss": False}
 
 
@@ -28,7 +28,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """All comparisons, and the one answer."""
+    """All comparisons on one window; passed if the challenger wins each of them."""
 
     window: str
     comparisons: tuple[Comparison, ...]
@@ -50,12 +50,12 @@ def decide(
     """Compares the challenger with each opponent, by every gate metric.
 
     Raises:
-        ModelError: if there is no opponent, or a metric is missing: a gate without evidence is no gate.
+        ModelError: if there is no opponent, or a contender lacks a metric of the gate.
     """
     if not opponents:
         raise ModelError(
             object="gate",
-            observed="nobody to compare the challenger with",
+            observed="no opponent to compare the challenger with",
             expected="at least the baseline's metrics",
             next_step="evaluate the baseline on the same window",
         )
@@ -63,13 +63,13 @@ def decide(
         if missing := METRICS.keys() - metrics.keys():
             raise ModelError(
                 object="gate",
-                observed=f"{name} has no {', '.join(sorted(missing))}",
+                observed=f"{name} lacks {', '.join(sorted(missing))}",
                 expected=f"{', '.join(METRICS)} for every contender",
                 next_step="evaluate it on the gate window",
             )
-    found = [
+    comparisons = [
         Comparison(metric, name, float(challenger[metric]), float(metrics[metric]))
         for name, metrics in opponents.items()
         for metric in METRICS
     ]
-    return GateDecision(window, tuple(found))
+    return GateDecision(window, tuple(comparisons))

@@ -1,4 +1,4 @@
-"""A model on disk: safetensors and JSON, nothing else, named by one digest over all of it."""
+"""A model's files: safetensors and JSON alone, identified by one digest over all of them."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def digest(folder: Path) -> str:
 
 def verify(folder: Path, expected: str) -> None:
     """Raises ModelError unless the model's digest is `expected`."""
-    seen = digest(folder)
-    if seen != expected:
+    observed = digest(folder)
+    if observed != expected:
         raise ModelError(
             object=f"model in {folder.name}",
-            observed=f"digest {seen[:16]}…",
+            observed=f"digest {observed[:16]}…",
             expected=f"digest {expected[:16]}…, as it was registered",
             next_step="do not use these files: something changed them; download the version from the registry again",
         )

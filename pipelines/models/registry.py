@@ -1,4 +1,4 @@
-"""The model registry: MLflow, entered only with a run record, and read only by name, version and digest."""
+"""The model registry on MLflow: takes models with a run record alone, and returns files by version and digest."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 MODEL_FOLDER = "model"
 EVIDENCE_FOLDER = "evidence"
-#: MLflow's codes for a model, a version or an alias that is not there.
+#: MLflow's error codes for a model, a version or an alias that does not exist.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """One version of a model; the digest is what it is, name and version are how people speak of it."""
+    """One registered version of a model.
+
+    Attributes:
+        name: The model's name.
+        version: Counts from 1.
+        digest: Identifies the content of the files.
+        run_id: The MLflow run that tracked the training.
+        metrics: The metrics of the run whose names begin with `gate_`.
+    """
 
     name: str
     version: int
@@ -40,7 +48,7 @@ class RegisteredModel:
 
 
 class Registry:
-    """MLflow's tracking server and registry of one home folder or server."""
+    """MLflow's tracking and registry, in the home folder or on the server that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -66,7 +74,20 @@ class Registry:
         evidence: Path,
         tags: Mapping[str, str],
     ) -> str:
-        """Tracks one finished training run with its model, its record and its plots; returns the MLflow run id."""
+        """Tracks a finished training run in MLflow.
+
+        Args:
+            experiment: Created if it does not exist.
+            model: The folder with the model's files.
+            record: Its hyperparameters become the run's parameters.
+            metrics: Value by name.
+            history: A metric's values, one for each epoch, by name.
+            evidence: The folder with record, card, gate file and plots.
+            tags: Tags of the run.
+
+        Returns:
+            The MLflow run id.
+        """
         import time
 
         from mlflow.entities import Metric, Param, RunTag
@@ -78,15 +99,15 @@ class Registry:
         for name, values in history.items():
             points += [Metric(name, float(value), now, step) for step, value in enumerate(values)]
         params = [Param(name, str(value)[:500]) for name, value in record.hyperparameters.items()]
-        marks = [RunTag(name, value) for name, value in tags.items()]
-        client.log_batch(run_id, metrics=points, params=params, tags=marks)
+        run_tags = [RunTag(name, value) for name, value in tags.items()]
+        client.log_batch(run_id, metrics=points, params=params, tags=run_tags)
         client.log_artifacts(run_id, str(model), MODEL_FOLDER)
         client.log_artifacts(run_id, str(evidence), EVIDENCE_FOLDER)
         client.set_terminated(run_id)
         return run_id
 
     def register(self, name: str, *, run_id: str, tags: Mapping[str, str]) -> RegisteredModel:
-        """Makes a tracked run's model a version of `name`; registering a run again returns the version it became.
+        """Registers a tracked run's model as a version of `name`; returns the same version for the same run.
 
         Raises:
             ModelError: if the run has no complete run record, or its files are not those that the record names.
@@ -99,7 +120,7 @@ class Registry:
             raise ModelError(
                 object=f"model of run {run_id}",
                 observed="its files are not those of its run record",
-                expected="the files that were trained",
+                expected="the files whose checksums the record holds",
                 next_step="train it again; do not register these files",
             )
         with contextlib.suppress(mlflow.exceptions.MlflowException):
@@ -124,16 +145,16 @@ class Registry:
             return self._model(self.client.get_model_version_by_alias(name, CHAMPION))
         except mlflow.exceptions.MlflowException as error:
             if error.error_code not in ABSENT:
-                raise  # a registry that does not answer is no registry without a champion
+                raise  # the registry did not answer: that is not "no champion"
             return None
 
     def versions(self, name: str) -> list[RegisteredModel]:
         """Every registered version, oldest first."""
-        found = [self._model(version) for version in self.client.search_model_versions(f"name='{name}'")]
-        return sorted(found, key=lambda model: model.version)
+        models = [self._model(version) for version in self.client.search_model_versions(f"name='{name}'")]
+        return sorted(models, key=lambda model: model.version)
 
     def version(self, name: str, version: int) -> RegisteredModel:
-        """One version; raises NotFoundError."""
+        """One version of a model; raises NotFoundError if it is not registered."""
         import mlflow.exceptions
 
         try:
@@ -155,11 +176,11 @@ class Registry:
         return folder
 
     def record(self, model: RegisteredModel) -> RunRecord:
-        """The run record of a registered version."""
+        """The run record of a registered version; raises ModelError if it is incomplete."""
         return RunRecord.read(self.download_run(model.run_id).parent / EVIDENCE_FOLDER)
 
     def download_run(self, run_id: str) -> Path:
-        """The model files of a run, copied below `<home>/models`; whoever uses them verifies them."""
+        """Copies a run's model and evidence below `<home>/models`; returns the model's folder, not verified."""
         target = self._settings.root / "models" / run_id
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
@@ -168,9 +189,9 @@ class Registry:
         return target / MODEL_FOLDER
 
     def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         location = None
         if not self._settings.mlflow_uri:
             location = (self._settings.root / "mlflow" / "artifacts" / name).as_uri()

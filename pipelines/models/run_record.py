@@ -1,12 +1,12 @@
-"""The record of a training run: what went in, where it ran, what came out. The platform writes it, not the loop.
+"""The run record: what a training run read, where it ran and what it produced.
 
-A model without one cannot be registered.
+The platform writes it, not the training program. A model without a run record cannot be registered.
 """
 
 from __future__ import annotations
 
 import json
-import platform as machine
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ModelError
+from pipelines.machine import files
 
 RECORD_FILE = "run_record.json"
 LIBRARIES = ("goldpath", "torch", "ray", "feast", "deltalake", "pyspark", "pysail", "numpy")
@@ -24,12 +25,12 @@ LIBRARIES = ("goldpath", "torch", "ray", "feast", "deltalake", "pyspark", "pysai
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Everything that is needed to name, repeat and trust a model.
+    """What is needed to identify a model, to repeat its training run and to judge it.
 
     Attributes:
         code_version: Git commit of the code, or the distribution's version outside a checkout.
         code_dirty: Whether the checkout had uncommitted changes; None outside a checkout.
-        dataset_versions: Table version by table, the training set's and all that it was computed from.
+        dataset_versions: The version of the training set and of each table that it was computed from, by table.
         as_of_rule: How point-in-time was decided.
         hyperparameters: The complete recipe.
         base_model: Digest of the model that was fine-tuned; None for one from scratch.
@@ -53,13 +54,14 @@ class RunRecord:
     dagster_run_id: str
 
     def write(self, folder: Path) -> Path:
+        """Writes the record into `folder`, which is created; returns the file."""
         path = folder / RECORD_FILE
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True, default=str), encoding="utf-8")
+        files.replace(path, json.dumps(asdict(self), indent=1, sort_keys=True, default=str))
         return path
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Reads the record beside a model; raises ModelError if there is none, or it lacks something."""
+        """Reads the record in `folder`; raises ModelError if there is none, or it lacks a field."""
         path = folder / RECORD_FILE
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -89,10 +91,11 @@ def environment() -> dict[str, str]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"python": sys.version.split()[0], "system": machine.platform(), **versions}
+    return {"python": sys.version.split()[0], "system": platform.platform(), **versions}
 
 
 def now() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat()
 
 

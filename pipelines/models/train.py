@@ -1,37 +1,41 @@
-"""A model's three steps, the same for every model: train with evidence, register behind the gate, serve.
+"""Training a model with evidence: a challenger is trained, compared, and tracked with all that the registry asks for.
 
-What is trained and how is the caller's: the training program and the deployment are passed in.
+The caller passes in the training program and its recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from pipelines.errors import ModelError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
-from pipelines.lineage.events import Dataset, version_of
+from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record
-from pipelines.models.evidence import Evidence, Standing, read_gate
-from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
+from pipelines.models.evidence import Evidence
+from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, TrainingProgram, Window
+from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.quality import plots
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import PROJECT
 
 AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's, nulls taken as they are"
+TRAINING_SET = "training_set"
+
+R = TypeVar("R", bound=Recipe)
 
 
 def train(
     run: GovernedRun,
-    challenge: Callable[..., Any],
-    recipe: Any,
+    program: TrainingProgram[R],
+    recipe: R,
     *,
     model: str,
     question: str,
@@ -41,10 +45,21 @@ def train(
 ) -> Written:
     """Trains a challenger and tracks it with everything that the gate and the registry will ask for.
 
+    Args:
+        run: The run of the training asset; its input `training_set` is the table to train on.
+        program: Trains and compares.
+        recipe: The program's configuration.
+        model: The model's name in the registry.
+        question: What a prediction answers, for the model card.
+        limits: What the model can't be used for, for the model card.
+        service: The feature service that the training set was built with.
+        fine_tune: Whether training begins with the champion's weights.
+
     Raises:
-        ModelError: if it is to be fine-tuned and there is no champion, or no window is left that nobody was trained on.
+        ModelError: if there is no champion to fine-tune, or no part of the gate window that the champion was not
+            trained on.
     """
-    settings, registry = run.platform.settings, Registry(run.platform.settings)
+    registry = Registry(run.platform.settings)
     champion = registry.champion(model)
     champion_dir = registry.download(champion) if champion else None
     if fine_tune and champion is None:
@@ -54,96 +69,131 @@ def train(
             expected="a registered champion",
             next_step="train from scratch first: materialize with mode from_scratch",
         )
+    window = recipe.gate_window
+    if champion is not None:
+        window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
-    folder = settings.root / "training" / name
-    at = run.versions["training_set"]
-    window = _window(recipe, registry, champion)
-    with ray_connection.connect(settings):
-        run.usage.watched |= {pid for pid in [ray_head.head_pid(settings)] if pid}
-        result = challenge(
-            recipe,
-            table_uri=str(run.platform.lakehouse.path(at.table)),
-            table_version=at.version,
-            storage_path=str(folder / "checkpoints"),
-            run_name=name,
-            model_dir=folder / "model",
-            window=window,
-            base_model_dir=champion_dir if fine_tune else None,
-            champion_dir=champion_dir,
-            on_epoch=lambda epoch: run.context.log.info("%s", epoch),
-        )
-    trained = result.run
-    if trained.accelerator != "cpu":
-        run.usage.gpu_seconds += trained.seconds * trained.workers
-        run.usage.accelerator = trained.accelerator
-    standings = {name: _standing(standing) for name, standing in result.standings.items()}
-    opponents = {name: standing.metrics for name, standing in standings.items() if name != "challenger"}
-    decision = gate.decide(challenger=standings["challenger"].metrics, opponents=opponents, window=str(window))
-    record = _record(run, recipe, trained, folder / "model", service, champion if fine_tune else None)
+    folder = run.platform.settings.root / "training" / name
+    challenge = _challenge(run, program, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
+    trained, evaluations = challenge.run, challenge.evaluations
+    decision = _decide(evaluations, window)
+    base = champion if fine_tune else None
+    record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": str(recipe.train_window), "compared on": str(window)}
-    evidence = Evidence(model, question, limits, windows, standings, decision)
+    evidence = Evidence(model, question, limits, windows, evaluations, decision)
     images = evidence.write(folder / "evidence", record)
-    metrics = {f"gate_{metric}": value for metric, value in standings["challenger"].metrics.items()}
-    metrics |= {f"{who}_{m}": v for who, values in opponents.items() for m, v in values.items()}
-    tracked = registry.log_run(
+    metrics = _metrics(evaluations)
+    mlflow_run = registry.log_run(
         experiment=model,
         model=folder / "model",
         record=record,
         metrics=metrics,
-        history={"train_loss": [e.train_loss for e in trained.history],
-                 "validation_loss": [e.validation_loss for e in trained.history]},
+        history={
+            "train_loss": [epoch.train_loss for epoch in trained.history],
+            "validation_loss": [epoch.validation_loss for epoch in trained.history],
+        },
         evidence=folder / "evidence",
         tags={**run.declaration.tags, "dagster_run": run.run_id, "feature_service": service},
-    )  # fmt: skip
+    )
     metadata = {
         **metrics,
-        "mlflow_run": tracked,
+        "mlflow_run": mlflow_run,
         "rows": trained.rows,
         "epochs": len(trained.history),
         "accelerator": trained.accelerator,
         "plots": dg.MetadataValue.md(plots.markdown(*images)),
         "card": dg.MetadataValue.md(evidence.card(record)),
     }
-    return Written(Dataset(run.declaration.name, tracked, run.declaration.owner), metadata)
+    return Written(Dataset(run.declaration.name, mlflow_run, run.declaration.owner), metadata)
 
 
-def _window(recipe: Any, registry: Registry, champion: RegisteredModel | None) -> Any:
-    """The part of the recipe's gate window that the champion was not trained on either."""
-    if champion is None:
-        return recipe.gate_window
-    seen = registry.record(champion).hyperparameters["train_window"]["end"]
-    start = max(recipe.gate_window.start, datetime.fromisoformat(seen))
-    if start >= recipe.gate_window.end:
+def comparison_window(gate_window: Window, champion: RegisteredModel, *, trained_until: datetime) -> Window:
+    """The part of a gate window that the champion was not trained on.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    start = max(gate_window.start, trained_until)
+    if start >= gate_window.end:
         raise ModelError(
-            object=f"gate window {recipe.gate_window}",
-            observed=f"the champion {champion} was trained until {seen}",
-            expected="flights that no contender was trained on",
+            object=f"gate window {gate_window}",
+            observed=f"the champion {champion} was trained until {trained_until.isoformat()}",
+            expected="rows that no contender was trained on",
             next_step="move the gate window behind the champion's training",
         )
-    return dataclasses.replace(recipe.gate_window, start=start)
+    return dataclasses.replace(gate_window, start=start)
 
 
-def _standing(found: Any) -> Standing:
-    return Standing(
-        {name: float(value) for name, value in dataclasses.asdict(found.metrics).items()},
-        [(p.false_positive_rate, p.true_positive_rate) for p in found.roc],
-        [(b.mean_probability, b.positive_share) for b in found.calibration],
-    )
+def _trained_until(registry: Registry, champion: RegisteredModel) -> datetime:
+    return datetime.fromisoformat(registry.record(champion).hyperparameters["train_window"]["end"])
+
+
+def _challenge(
+    run: GovernedRun,
+    program: TrainingProgram[R],
+    recipe: R,
+    folder: Path,
+    window: Window,
+    *,
+    champion_dir: Path | None,
+    fine_tune: bool,
+) -> Challenge:
+    """Runs the program on a Ray cluster, and meters the cluster and the run's GPUs."""
+    settings = run.platform.settings
+    training_set = run.versions[TRAINING_SET]
+    with ray_connection.connect(settings):
+        run.usage.watched |= {pid for pid in [ray_head.head_pid(settings)] if pid}
+        challenge = program(
+            recipe,
+            table_uri=str(run.platform.lakehouse.path(training_set.table)),
+            table_version=training_set.version,
+            storage_path=str(folder / "checkpoints"),
+            run_name=folder.name,
+            model_dir=folder / "model",
+            window=window,
+            base_model_dir=champion_dir if fine_tune else None,
+            champion_dir=champion_dir,
+            on_epoch=lambda epoch: run.context.log.info("%s", epoch),
+        )
+    trained = challenge.run
+    if trained.accelerator != "cpu":
+        run.usage.gpu_seconds += trained.seconds * trained.workers
+        run.usage.accelerator = trained.accelerator
+    return challenge
+
+
+def _decide(evaluations: Mapping[str, Evaluation], window: Window) -> gate.GateDecision:
+    metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+    return gate.decide(challenger=metrics.pop(CHALLENGER), opponents=metrics, window=str(window))
+
+
+def _metrics(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """All contenders' metrics under the names that MLflow and Dagster show: the challenger's begin with `gate_`."""
+    return {
+        f"{'gate' if contender == CHALLENGER else contender}_{metric}": value
+        for contender, evaluation in evaluations.items()
+        for metric, value in evaluation.metrics.items()
+    }
 
 
 def _record(
-    run: GovernedRun, recipe: Any, trained: Any, folder: Path, service: str, base: RegisteredModel | None
+    run: GovernedRun,
+    recipe: Recipe,
+    trained: TrainedRun,
+    *,
+    model_dir: Path,
+    service: str,
+    base: RegisteredModel | None,
 ) -> run_record.RunRecord:
     commit, dirty = run_record.code_version(PROJECT)
-    at = run.versions["training_set"]
-    made_by = time_travel.made_by(time_travel.commits(run.platform.lakehouse, at.table), at)
+    training_set = run.versions[TRAINING_SET]
+    made_by = time_travel.made_by(time_travel.commits(run.platform.lakehouse, training_set.table), training_set)
     inputs = (made_by.inputs if made_by else None) or {}
-    versions = {str(at.table): at.version} | {str(found.table): found.version for found in inputs.values()}
     return run_record.RunRecord(
         created_at=run_record.now(),
         code_version=commit,
         code_dirty=dirty,
-        dataset_versions=versions,
+        dataset_versions={str(at.table): at.version for at in (training_set, *inputs.values())},
         feature_service=service,
         as_of_rule=AS_OF_RULE,
         hyperparameters=_plain(dataclasses.asdict(recipe)),
@@ -151,89 +201,17 @@ def _record(
         base_model=base.digest if base else None,
         base_image=os.environ.get("DAGSTER_CURRENT_IMAGE"),
         accelerator=trained.accelerator,
-        artifacts=model_files.checksums(folder),
+        artifacts=model_files.checksums(model_dir),
         dagster_run_id=run.run_id,
     )
 
 
 def _plain(value: Any) -> Any:
-    """A recipe as JSON holds it: instants in ISO 8601, durations in seconds."""
+    """A recipe's value as JSON holds it: instants in ISO 8601, durations in seconds."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    return value.total_seconds() if hasattr(value, "total_seconds") else value
-
-
-def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Written:
-    """Registers the challenger that `trained_by` left last, and makes it the champion if it passed the gate."""
-    registry = Registry(run.platform.settings)
-    run_id = _last_version(run, "/".join(trained_by))
-    folder = registry.download_run(run_id)
-    found = read_gate(folder.parent / EVIDENCE_FOLDER)
-    digest, champion = model_files.digest(folder), registry.champion(model)
-    tags = {"gate": "passed" if found["passed"] else "failed"}
-    same = champion is not None and champion.digest == digest
-    challenger = champion if same else registry.register(model, run_id=run_id, tags=tags)
-    if found["passed"] and not same:
-        registry.promote(challenger)
-        champion = challenger
-    words = "is the champion already, byte for byte" if same else str(found["reason"])
-    check = dg.AssetCheckResult(
-        check_name="gate",
-        passed=bool(found["passed"]) or same,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=words,
-        metadata={
-            f"{c['opponent']}_{c['metric']}": f"{c['challenger_value']:.4f} against {c['opponent_value']:.4f}"
-            for c in found["comparisons"]
-        },
-    )
-    metadata = {
-        "model": challenger.name,
-        "model_version": challenger.version,
-        "digest": challenger.digest,
-        "champion": str(champion) if champion else "none",
-        "gate": words,
-        "mlflow_run": challenger.run_id,
-    }
-    run.reads(Dataset("/".join(trained_by), run_id))
-    dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)
-    return Written(dataset, metadata, check)
-
-
-def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, RegisteredModel, Path], str]) -> Written:
-    """Puts the champion behind the prediction service.
-
-    Raises:
-        ModelError: if no version ever passed the gate.
-    """
-    settings = run.platform.settings
-    registry = Registry(settings)
-    champion = registry.champion(model)
-    if champion is None:
-        raise ModelError(
-            object=f"model {model}",
-            observed="it has no champion",
-            expected="a version that passed the gate",
-            next_step="materialize the registered model; its gate check says what it lacks",
-        )
-    url = deploy(settings, champion, registry.download(champion))
-    run.reads(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
-    metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
-    return Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)
-
-
-def _last_version(run: GovernedRun, asset: str) -> str:
-    """The version that an asset's last complete run wrote, by lineage: in this Dagster run if it ran here."""
-    event = run.platform.lineage.producer_of(asset)
-    if event is None:
-        raise ModelError(
-            object=f"asset {asset}",
-            observed="it was never materialized",
-            expected="a trained challenger",
-            next_step="materialize it first",
-        )
-    return next(str(version_of(output)) for output in event["outputs"] if output["name"] == asset)
+    return value.total_seconds() if isinstance(value, timedelta) else value

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.orchestration.runs import FINISHED
-from pipelines.upkeep.maintenance import KEEP, Upkept
-from pipelines.upkeep.records import removed
+from pipelines.upkeep.maintenance import KEEP, UpkeepResult
+from pipelines.upkeep.records import remove_files
 
 
-def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> Upkept | None:
+def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> UpkeepResult | None:
     """Removes the events and logs of runs that ended longer than `keep` ago.
 
     The runs themselves stay, and so do Dagster's records of assets, checks and partitions, which are in an index file.
@@ -22,6 +21,8 @@ def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> Upkep
         What was removed; None for another event log storage, since only BatchedSqliteEventLogStorage keeps the events
         of each run in a file and works on when such a file is removed.
     """
+    from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage  # loads SQLAlchemy
+
     storage = instance.event_log_storage
     if not isinstance(storage, BatchedSqliteEventLogStorage):
         return None
@@ -31,4 +32,4 @@ def run_events(instance: dg.DagsterInstance, *, keep: timedelta = KEEP) -> Upkep
         shard = Path(storage.path_for_shard(run_id))
         expired += [path for path in shard.parent.glob(f"{run_id}.db*") if path.is_file()]
         expired += [path for path in Path(instance.storage_directory(), run_id).rglob("*") if path.is_file()]
-    return removed("events of runs", len(storage.get_all_run_ids()), expired)
+    return remove_files("events of runs", len(storage.get_all_run_ids()), expired)

@@ -22,8 +22,8 @@ import dagster as dg
 
 from pipelines.errors import DefinitionError
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import INTERVAL
 from pipelines.landing.edge import fresh
-from pipelines.landing.zone import INTERVAL
 from pipelines.orchestration.runs import FINISHED, range_tags
 from pipelines.retrying import Backoff
 from pipelines.sources.base import Source, day

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import dagster as dg
 
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge, fresh
-from pipelines.landing.zone import Delivery
 from pipelines.orchestration.jobs import events, reference, refresh
 from pipelines.orchestration.runs import range_tags
 from pipelines.tables import TableId

@@ -19,7 +19,7 @@ import dagster as dg
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.quarantine import decisions
-from pipelines.quarantine.table import Quarantine, some
+from pipelines.quarantine.table import Quarantine, first_names
 from pipelines.tables import TableId
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _selected(quarantine: Quarantine, selection: RowSelection, days: Sequence[st
     unknown = [name for name in selection.partitions if days is None or name not in set(days)]
     if unknown:
         raise NotFoundError(
-            object=f"partition {some(unknown)} of {quarantine.silver}",
+            object=f"partition {first_names(unknown)} of {quarantine.silver}",
             observed="the asset has no partitions: each run replaces all rows"
             if days is None
             else "no partition of the asset",

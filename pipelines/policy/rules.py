@@ -1,4 +1,4 @@
-"""What an asset must be before it may run: owned, tagged, and not less protected than what it reads."""
+"""What policy requires of an asset: an owner, cost tags, and a data class not below that of its inputs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Mapping
 from pipelines.contracts.model import COST_TAGS
 from pipelines.errors import DefinitionError
 
-#: From open to closed; an asset's class is at least that of everything that it reads.
+#: From the least to the most protected.
 DATA_CLASSES = ("public", "internal", "confidential", "restricted")
 
 
 def require_tags(asset: str, *, owner: str, tags: Mapping[str, str]) -> None:
-    """Definition-time: an asset without an owner or one of the cost tags does not load.
+    """Checks, when an asset is defined, that it has an owner, every cost tag and a known data class.
+
+    Args:
+        asset: The asset's key, slash-joined.
+        owner: The owning team.
+        tags: Its cost tags.
 
     Raises:
-        DefinitionError: naming the asset and the tag.
+        DefinitionError: naming the asset, and the tag that is missing or wrong.
     """
     if not owner:
         raise DefinitionError(
             object=f"asset {asset}",
             observed="it has no owner",
-            expected="a team that answers for it",
-            next_step="name the team in the contract (team.name) or in the decorator (owner=…)",
+            expected="the team that is responsible for it",
+            next_step="set the team in the contract (team.name) or in the decorator (owner=…)",
         )
     for tag in COST_TAGS:
         if not tags.get(tag):
@@ -37,20 +42,20 @@ def require_tags(asset: str, *, owner: str, tags: Mapping[str, str]) -> None:
             object=f"asset {asset}",
             observed=f"tag 'data_class' is {tags['data_class']!r}",
             expected=f"one of {', '.join(DATA_CLASSES)}",
-            next_step="correct the tag",
+            next_step="correct the tag in the contract's customProperties.tags, or in the decorator's tags",
         )
 
 
 def require_data_class(asset: str, *, tags: Mapping[str, str], input_classes: Mapping[str, str]) -> None:
-    """Run time: an asset may not read a table that is more protected than itself.
+    """Checks, when an asset runs, that it does not read a table that is more protected than itself.
 
     Args:
         asset: The asset's key, slash-joined.
         tags: Its cost tags.
-        input_classes: Data class of every table that it reads, by table name.
+        input_classes: The data class of each table that it reads, by table name.
 
     Raises:
-        DefinitionError: if an input is more protected than the asset itself.
+        DefinitionError: if an input is more protected than the asset.
     """
     for name, data_class in input_classes.items():
         if DATA_CLASSES.index(data_class) > DATA_CLASSES.index(tags["data_class"]):
@@ -58,5 +63,5 @@ def require_data_class(asset: str, *, tags: Mapping[str, str], input_classes: Ma
                 object=f"asset {asset}",
                 observed=f"its data class is {tags['data_class']!r}, and it reads {name}, which is {data_class!r}",
                 expected=f"at least {data_class!r}",
-                next_step="raise the asset's data_class, or read a table with the protected columns left out",
+                next_step="raise the asset's data_class, or read a table without the protected columns",
             )

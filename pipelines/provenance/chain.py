@@ -1,53 +1,44 @@
-"""The chain of one prediction: back to the model and its data, and to the file and row behind each feature.
+"""Where a prediction comes from: its model, the model's training data, and the file and row behind each feature.
 
-Answered from what every run left behind: the prediction log, lineage events, the registry, table versions, the ledger.
+The answers come from what runs record: the prediction log, lineage events, the registry, table versions, the ledger.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
-from pipelines.landing.edge import PREFIX_CHARACTERS
-from pipelines.landing.zone import Delivery, Landing
 from pipelines.lineage.events import version_of
 from pipelines.models.registry import Registry
-from pipelines.quarantine import decisions
+from pipelines.provenance import prediction_log
+from pipelines.quarantine.traces import trace
 from pipelines.tables import RECORD_ID, TableId, TableVersion
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-#: A record id is the first characters of the file's sha256, then the row's number.
-
-
-def predictions(platform: Platform) -> Iterator[dict[str, Any]]:
-    """Every logged prediction, oldest first."""
-    for path in sorted((platform.settings.root / "serving" / "predictions").glob("*.jsonl")):
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):  # the last line of a killed replica may be torn
-                    yield json.loads(line)
-
 
 def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     """Everything that led to one prediction.
 
+    Returns:
+        `prediction` (as it was logged), `model`, `training_data` (table to version), and `features`: one entry per
+        feature view, with the values, the table version that they came from, and the latest record behind them.
+
     Raises:
         NotFoundError: if no such prediction was logged.
     """
-    prediction = next((p for p in predictions(platform) if p["prediction_id"] == prediction_id), None)
+    log = prediction_log.folder(platform.settings)
+    prediction = next((p for p in prediction_log.read(log) if p["prediction_id"] == prediction_id), None)
     if prediction is None:
         raise NotFoundError(
             object=f"prediction {prediction_id!r}",
             observed="the prediction log does not hold it",
             expected="an id that the service answered with",
-            next_step=f"look in {platform.settings.root / 'serving' / 'predictions'}, or ask the service first",
+            next_step=f"look in {log}, or ask the service first",
         )
     registry = Registry(platform.settings)
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
@@ -71,85 +62,58 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
             "base_model": record.base_model,
         },
         "training_data": dict(record.dataset_versions),
-        "features": [_source(platform, domain, entry, prediction, versions) for entry in views.values()],
+        "features": [_with_origin(platform, domain, entry, prediction, versions) for entry in views.values()],
     }
 
 
 def _online_inputs(platform: Platform, domain: str, as_of: str) -> dict[str, int]:
-    """The table versions that the online store was filled from when the platform's clock showed `as_of`."""
-    found: dict[str, int] = {}
+    """The table versions that filled the online store last, when the platform's clock showed `as_of`."""
+    versions: dict[str, int] = {}
     for event in platform.lineage.events():
         if event["eventType"] == "COMPLETE":
             for output in event.get("outputs", []):
-                reached = version_of(output)
-                if output["name"] == f"features/{domain}/online" and reached and _instant(reached) <= _instant(as_of):
-                    found = {d["name"]: int(version_of(d) or 0) for d in event["inputs"]}
-    return found
+                filled_at = version_of(output)
+                if output["name"] == f"features/{domain}/online" and filled_at and _utc(filled_at) <= _utc(as_of):
+                    versions = {dataset["name"]: int(version_of(dataset) or 0) for dataset in event["inputs"]}
+    return versions
 
 
-def _source(
+def _with_origin(
     platform: Platform, domain: str, entry: dict[str, Any], prediction: dict[str, Any], versions: dict[str, int]
 ) -> dict[str, Any]:
+    """The entry of a feature view with its entity, its table and version, and the record behind its values.
+
+    Args:
+        platform: Where the tables are.
+        domain: The domain of the model.
+        entry: The view's name, the timestamp of its values, and the values.
+        prediction: The logged prediction.
+        versions: Table name to the version that filled the online store.
+    """
     import pyarrow.dataset as ds
 
     table = TableId("gold", domain, entry["view"])
     keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
     entity = {key: prediction["schedule"][key] for key in keys}
-    source = {**entry, "entity": entity, "table": str(table), "version": versions.get(str(table)), "record": None}
-    if entry["timestamp"] is None or source["version"] is None:
-        return source
-    where = ds.field("event_timestamp") == ds.scalar(_instant(entry["timestamp"]))
+    version = versions.get(str(table))
+    origin = {**entry, "entity": entity, "table": str(table), "version": version, "record": None}
+    if entry["timestamp"] is None or version is None:
+        return origin
+    where = ds.field("event_timestamp") == ds.scalar(_utc(entry["timestamp"]))
     for key, value in entity.items():
         where = where & ((text(key) if isinstance(value, str) else ds.field(key)) == value)
-    rows = platform.lakehouse.snapshot(TableVersion(table, source["version"])).arrow(columns=[RECORD_ID], where=where)
+    rows = platform.lakehouse.snapshot(TableVersion(table, version)).arrow(columns=[RECORD_ID], where=where)
     if rows.num_rows:
-        source["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())
-    return source
+        origin["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())
+    return origin
 
 
-def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | None:
-    """The landed file and row of a record: which delivery, which batch took it, the line itself, and what was decided.
-
-    `decisions` are corrections and the like of what arrived, oldest first.
-    """
-    prefix, row = record_id[:PREFIX_CHARACTERS], int(record_id[PREFIX_CHARACTERS:])
-    for table in platform.contracts:
-        if (table.zone, table.domain) == ("bronze", domain):
-            record = platform.ledger(table).find(prefix)
-            if record is not None:
-                silver = TableId("silver", table.domain, table.table)
-                return {
-                    "record_id": record_id,
-                    "bronze": str(table),
-                    "batch": f"{record.batch:08d}",
-                    "file": record.delivery.uri,
-                    "sha256": record.delivery.sha256,
-                    "row": row,
-                    "line": _line(platform.landing, record.delivery, row),
-                    "decisions": [
-                        {"act": made.act, "by": made.decided_by, "at": made.decided_at, "values": dict(made.values)}
-                        for made in decisions.recorded(platform.lakehouse, silver, [record_id])
-                        if made.act != "replay"
-                    ],
-                }
-    return None
-
-
-def _line(landing: Landing, delivery: Delivery, row: int) -> str | None:
-    """The line of that number in a text file, plain or packed; None where there is none."""
-    from pipelines.landing.formats.opening import lines, unpacked
-    from pipelines.landing.formats.piece import shown
-
-    with unpacked(landing, delivery) as stream:
-        return next((shown(line) for number, line in lines(stream) if number == row), None)
-
-
-def _instant(text: str) -> datetime:
+def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def tree(chain: dict[str, Any]) -> Tree:
-    """The chain for a terminal."""
+    """The result of `prediction_chain` as a tree for the terminal."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -167,9 +131,9 @@ def tree(chain: dict[str, Any]) -> Tree:
         leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
         origin = leaf.add(f"{feature['table']}@{feature['version']}")
         if record := feature["record"]:
-            where = f"{record['file']} row {record['row']} (batch {record['batch']})"
-            latest = origin.add(f"latest contributing record: {where}")
+            place = f"{record['file']} row {record['row']} (batch {record['batch']})"
+            latest = origin.add(f"latest contributing record: {place}")
             latest.add(Text(str(record["line"])))
-            for made in record["decisions"]:
-                latest.add(Text(f"{made['act']} by {made['by']} at {made['at']:%F %T} UTC {made['values'] or ''}"))
+            for act in record["decisions"]:
+                latest.add(Text(f"{act['act']} by {act['by']} at {act['at']:%F %T} UTC {act['values'] or ''}"))
     return root

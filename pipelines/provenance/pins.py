@@ -1,8 +1,8 @@
-"""The table versions that may not go: those that a registered model was trained on, and all that they were made from.
+"""Pinned table versions: what registered models were trained on, and everything that those versions were made from.
 
-A model's run record names its training set's version and that table's inputs. From there the commits of each table lead
-on, down to bronze. Also kept is what the online store was filled from last, since predictions are traced through it.
-Retention deletes rows only from new versions; vacuum and log cleanup ask here first.
+A model's run record names the version of its training set and of that table's inputs. From these, the commits of each
+table lead to older inputs, down to bronze. What last filled an online store is pinned too, because predictions are
+traced through it. Vacuum and log cleanup keep pinned versions readable; retention deletes rows from new versions only.
 """
 
 from __future__ import annotations
@@ -27,53 +27,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Pinned versions, each with the names of what pins it: `model@version`, or an online store's asset."""
+    """The pinned table versions.
 
-    named_by: Mapping[TableVersion, frozenset[str]] = field(default_factory=dict)
+    Attributes:
+        pinned_by: Table version to the names of what pins it: `model@version`, or the asset of an online store.
+    """
+
+    pinned_by: Mapping[TableVersion, frozenset[str]] = field(default_factory=dict)
 
     def versions(self, table: TableId) -> list[int]:
         """The pinned versions of one table, oldest first."""
-        return sorted(at.version for at in self.named_by if at.table == table)
+        return sorted(at.version for at in self.pinned_by if at.table == table)
 
 
 def pinned(platform: Platform) -> Pins:
-    """Everything that is pinned now.
+    """All versions that are pinned now.
 
     Raises:
         ModelError: if a registered version has no complete run record.
-        MlflowException: if the registry does not answer; then nobody knows what may go.
+        MlflowException: if the registry does not answer, since it is then unknown what may be removed.
     """
-    found: dict[TableVersion, set[str]] = {}
-    known: dict[TableId, list[time_travel.Commit]] = {}
-    for name, roots in (*_models(platform), *_online(platform)):
+    pinned_by: dict[TableVersion, set[str]] = {}
+    commits: dict[TableId, list[time_travel.Commit]] = {}
+    for name, roots in (*_of_models(platform), *_of_online_stores(platform)):
         waiting = list(roots)
         while waiting:
             at = waiting.pop()
-            if name not in found.setdefault(at, set()):
-                found[at].add(name)
-                waiting += _inputs(platform.lakehouse, at, known)
-    return Pins({at: frozenset(names) for at, names in found.items()})
+            names = pinned_by.setdefault(at, set())
+            if name not in names:
+                names.add(name)
+                waiting += _inputs(platform.lakehouse, at, commits)
+    return Pins({at: frozenset(names) for at, names in pinned_by.items()})
 
 
-def _inputs(house: Lakehouse, at: TableVersion, known: dict[TableId, list[time_travel.Commit]]) -> list[TableVersion]:
-    """What a version was made from; nothing for a table that is not in this lakehouse."""
-    if at.table not in known:
+def _inputs(house: Lakehouse, at: TableVersion, commits: dict[TableId, list[time_travel.Commit]]) -> list[TableVersion]:
+    """The versions that a version was made from; none for a table that is not in this lakehouse.
+
+    `commits` keeps the commits of each table that was read.
+    """
+    if at.table not in commits:
         try:
-            known[at.table] = time_travel.commits(house, at.table)
+            commits[at.table] = time_travel.commits(house, at.table)
         except NotFoundError:
-            known[at.table] = []
-    commit = time_travel.made_by(known[at.table], at)
+            commits[at.table] = []
+    commit = time_travel.made_by(commits[at.table], at)
     return list((commit.inputs or {}).values()) if commit else []
 
 
-def _models(platform: Platform) -> Iterator[tuple[str, list[TableVersion]]]:
-    for name, record in records(platform):
+def _of_models(platform: Platform) -> Iterator[tuple[str, list[TableVersion]]]:
+    """Each registered model version, `model@version`, with the table versions of its run record."""
+    for name, record in run_records(platform):
         versions = [TableVersion(TableId.parse(table), version) for table, version in record.dataset_versions.items()]
         yield name, versions
 
 
-def records(platform: Platform) -> Iterator[tuple[str, RunRecord]]:
-    """The run record of every registered version of every model, as `model@version`."""
+def run_records(platform: Platform) -> Iterator[tuple[str, RunRecord]]:
+    """The run record of every registered model version, with its name, `model@version`.
+
+    Raises:
+        ModelError: if a record is not complete.
+        MlflowException: if the registry does not answer.
+    """
     settings = platform.settings
     if not settings.mlflow_uri and not (settings.root / "mlflow").exists():
         return
@@ -85,22 +99,22 @@ def records(platform: Platform) -> Iterator[tuple[str, RunRecord]]:
             for version in page:
                 path = Path(folder, version.run_id or version.version)
                 path.mkdir(exist_ok=True)
-                record = client.download_artifacts(version.run_id or "", f"{EVIDENCE_FOLDER}/{RECORD_FILE}", str(path))
-                yield f"{version.name}@{version.version}", RunRecord.read(Path(record).parent)
+                file = client.download_artifacts(version.run_id or "", f"{EVIDENCE_FOLDER}/{RECORD_FILE}", str(path))
+                yield f"{version.name}@{version.version}", RunRecord.read(Path(file).parent)
             token = page.token
             if not token:
                 return
 
 
-def _online(platform: Platform) -> list[tuple[str, list[TableVersion]]]:
-    """What each online store was filled from last, by lineage."""
-    last: dict[str, list[dict[str, Any]]] = {}
+def _of_online_stores(platform: Platform) -> list[tuple[str, list[TableVersion]]]:
+    """Each asset that fills an online store, with the table versions of its last run, from the lineage events."""
+    inputs_by_asset: dict[str, list[dict[str, Any]]] = {}
     for event in platform.lineage.events():
         if event["eventType"] == "COMPLETE" and event["job"]["name"].startswith("features/"):
-            last[event["job"]["name"]] = event["inputs"]
+            inputs_by_asset[event["job"]["name"]] = event["inputs"]
     return [
         (name, [TableVersion(TableId.parse(d["name"]), int(version_of(d) or 0)) for d in inputs if _is_table(d)])
-        for name, inputs in last.items()
+        for name, inputs in inputs_by_asset.items()
     ]
 
 

@@ -1,6 +1,7 @@
-"""A published version of a gold table, computed once more from exactly the versions that it was made from.
+"""Rebuilding a version of a gold table from exactly the input versions that it was made from.
 
-The transform is the checkout's; the inputs are read as of the versions that the commit, or a model's run record, names.
+The transform is that of the current checkout. The inputs are read as of the versions that the table's commit, or a
+model's run record, names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import NotFoundError
 from pipelines.lakehouse import time_travel
 from pipelines.lakehouse.content_digest import content_digest
-from pipelines.medallion.gold import Derivation, derivation
+from pipelines.medallion.gold import Derivation, derivation_of
 from pipelines.models import run_record
 from pipelines.provenance import pins
 from pipelines.settings import PROJECT
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be rebuilt: a version, its inputs by parameter name, and the code that made it, if known."""
+    """What to rebuild.
+
+    Attributes:
+        at: The version to rebuild.
+        inputs: Parameter name of the transform to the input version.
+        code_version: The code that made the version; None if only its commit was read, which does not name it.
+    """
 
     at: TableVersion
     inputs: Mapping[str, TableVersion]
@@ -39,12 +46,13 @@ class Rebuilt:
     """How a rebuilt version compares with the stored one.
 
     Attributes:
-        same_content: Every row with every value, bit for bit and nulls as nulls, in whatever order.
-        same_order: The rows lie in the same order too; engines that compute in parallel need not keep one.
-        digest: Of the stored version's content, order apart.
-        rebuilt_digest: Of the rebuilt content.
-        code_version: The code that made the stored version; None where only the commit was asked.
-        code_now: The code that rebuilt it.
+        request: What was rebuilt.
+        rows: The number of stored rows.
+        rebuilt_rows: The number of rebuilt rows.
+        digest: A digest of the stored rows, whatever their order.
+        rebuilt_digest: The same of the rebuilt rows.
+        same_order: Whether the rows are in the same order too; engines that compute in parallel may change it.
+        code_now: The code that rebuilt the version.
     """
 
     request: Request
@@ -57,11 +65,16 @@ class Rebuilt:
 
     @property
     def same_content(self) -> bool:
+        """Whether both have the same rows, bit for bit and nulls as nulls, whatever their order."""
         return (self.rows, self.digest) == (self.rebuilt_rows, self.rebuilt_digest)
 
 
-def of_version(platform: Platform, at: TableVersion) -> Request:
-    """What the version's own commit names; raises NotFoundError if it names nothing."""
+def request_for_version(platform: Platform, at: TableVersion) -> Request:
+    """The request to rebuild a table version from the inputs that its own commit names.
+
+    Raises:
+        NotFoundError: if the commit names no inputs, or is no longer in the table's log.
+    """
     commit = time_travel.made_by(time_travel.commits(platform.lakehouse, at.table), at)
     if commit is None or commit.inputs is None:
         raise NotFoundError(
@@ -73,13 +86,14 @@ def of_version(platform: Platform, at: TableVersion) -> Request:
     return Request(at, commit.inputs)
 
 
-def of_model(platform: Platform, name: str, version: int) -> Request:
-    """The training set that a registered model's run record names, with the inputs that it names.
+def request_for_model(platform: Platform, name: str, version: int) -> Request:
+    """The request to rebuild the training set of a registered model from the inputs that its run record names.
 
     Raises:
-        NotFoundError: for no such model, or a record without a training set that can be derived.
+        NotFoundError: if there is no such model version, or its record names no gold table together with its inputs.
     """
-    record = next((found for key, found in pins.records(platform) if key == f"{name}@{version}"), None)
+    records = pins.run_records(platform)
+    record = next((record for key, record in records if key == f"{name}@{version}"), None)
     if record is None:
         raise NotFoundError(
             object=f"model {name}@{version}",
@@ -90,12 +104,12 @@ def of_model(platform: Platform, name: str, version: int) -> Request:
     versions = {TableId.parse(table): number for table, number in record.dataset_versions.items()}
     for table, number in versions.items():
         try:
-            inputs = derivation(table).inputs
+            inputs = derivation_of(table).inputs
         except NotFoundError:
             continue
         if set(inputs.values()) <= set(versions):
-            named = {name: TableVersion(source, versions[source]) for name, source in inputs.items()}
-            return Request(TableVersion(table, number), named, record.code_version)
+            pinned = {parameter: TableVersion(source, versions[source]) for parameter, source in inputs.items()}
+            return Request(TableVersion(table, number), pinned, record.code_version)
     raise NotFoundError(
         object=f"training set of {name}@{version}",
         observed=f"its record names {', '.join(map(str, versions))}",
@@ -105,21 +119,23 @@ def of_model(platform: Platform, name: str, version: int) -> Request:
 
 
 def rebuild(platform: Platform, request: Request, *, output: Path | None = None) -> Rebuilt:
-    """Computes the version again and compares every row with the stored one.
+    """Computes a version again and compares every row with the stored one.
 
     Args:
+        platform: Where the tables are.
         request: What to rebuild.
-        output: Parquet file for the rebuilt rows, whether they are equal or not.
+        output: A Parquet file to write the rebuilt rows to, whether they are equal or not.
 
     Raises:
-        NotFoundError: if the stored version or one of the inputs is gone; it says which.
+        NotFoundError: naming what is gone, if the stored version or an input cannot be read; or if the table is no gold
+            table, or its transform reads other tables now.
     """
-    house, how = platform.lakehouse, derivation(request.at.table)
-    _require_inputs(platform, request, how)
+    house, derivation = platform.lakehouse, derivation_of(request.at.table)
+    _require_inputs(platform, request, derivation)
     house.snapshot(request.at).require_readable()
-    rows, columns = how.rows({name: house.read(at) for name, at in request.inputs.items()})
+    rows, columns = derivation.rows({name: house.read(at) for name, at in request.inputs.items()})
     stored = house.snapshot(request.at).arrow()
-    rebuilt = _alike(rows.select(*columns).toArrow(), stored)
+    rebuilt = _in_stored_types(rows.select(*columns).toArrow(), stored)
     if output is not None:
         import pyarrow.parquet as pq
 
@@ -135,13 +151,14 @@ def rebuild(platform: Platform, request: Request, *, output: Path | None = None)
     )
 
 
-def _require_inputs(platform: Platform, request: Request, how: Derivation) -> None:
-    read = {name: at.table for name, at in request.inputs.items()}
-    if read != dict(how.inputs):
+def _require_inputs(platform: Platform, request: Request, derivation: Derivation) -> None:
+    """Raises NotFoundError if the transform reads other tables now, or an input version is gone."""
+    tables = {name: at.table for name, at in request.inputs.items()}
+    if tables != dict(derivation.inputs):
         raise NotFoundError(
             object=f"inputs of {request.at}",
-            observed=f"the transform reads {', '.join(map(str, how.inputs.values()))} now",
-            expected=f"{', '.join(map(str, read.values()))}, as when it was made",
+            observed=f"the transform reads {', '.join(map(str, derivation.inputs.values()))} now",
+            expected=f"{', '.join(map(str, tables.values()))}, as when it was made",
             next_step="check out the code that made it, then rebuild",
         )
     gone = [str(at) for at in request.inputs.values() if not time_travel.is_readable(platform.lakehouse, at)]
@@ -154,8 +171,8 @@ def _require_inputs(platform: Platform, request: Request, how: Derivation) -> No
         )
 
 
-def _alike(rebuilt: pa.Table, stored: pa.Table) -> pa.Table:
-    """The rebuilt rows in the stored types; as they are where the columns differ, so that they compare unequal."""
+def _in_stored_types(rebuilt: pa.Table, stored: pa.Table) -> pa.Table:
+    """The rebuilt rows, cast to the stored types; unchanged if the columns differ, so that they compare unequal."""
     if set(rebuilt.column_names) != set(stored.column_names):
         return rebuilt
     return rebuilt.select(stored.column_names).cast(stored.schema)

@@ -1,5 +1,5 @@
 """How is a verdict shown?
 
 May import `verdict`, `governed` and what stands before them.
-A new rule kind gets its Great Expectations form in `expectations`.
+A new kind of rule gets its Great Expectations form in `expectations`.
 """

@@ -1,4 +1,4 @@
-"""The asset check that stands for a table's whole contract, with the figures of its verdict."""
+"""The asset check of a table's whole contract, with the figures of its verdict."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ CONTRACT_CHECK = "contract"
 
 
 def contract_check(contract: Contract) -> Check:
-    """The check that stands for a whole contract: few, fat checks keep Dagster's event log small."""
-    words = f"Contract {contract.path.name}: row and table rules, judged before the version is published"
-    return Check(CONTRACT_CHECK, words, blocking=True)
+    """The declaration of one check for all rules of a contract: a check per rule would fill Dagster's event log."""
+    description = f"Contract {contract.path.name}: row and table rules, judged before the version is published"
+    return Check(CONTRACT_CHECK, description, blocking=True)
 
 
 def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
-    """The asset check of one contract; the whole validation result lies in `folder`."""
+    """The result of a contract's check; records the complete validation result in `folder` (`<home>/quality`)."""
     validation = expectations.validation_result(verdict)
     path = recorded.record(validation, verdict.contract, folder=folder)
-    broken = {result.rule.name: result.rows for result in verdict.rules if result.rows}
-    derived = verdict.contract.table.zone != "silver"  # no quarantine: a broken row is a defect of the transform
-    passed = verdict.passed and not (derived and verdict.rows_quarantined)
+    rows_by_broken_rule = {result.rule.name: result.rows for result in verdict.rules if result.rows}
+    # Only silver has a quarantine; in another zone a rejected row is a defect of the transform.
+    has_quarantine = verdict.contract.table.zone == "silver"
+    passed = verdict.passed and (has_quarantine or not verdict.rows_quarantined)
+    records = _records(verdict)
     statistics = validation["statistics"]
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
         asset_key=dg.AssetKey(verdict.contract.table.key),
-        description=_words(verdict),
+        description=_description(verdict),
         metadata={
             "rows_in": verdict.rows_in,
             "rows_clean": verdict.rows_clean,
             "rows_quarantined": verdict.rows_quarantined,
             "expectations": statistics["evaluated_expectations"],
             "expectations_met": statistics["successful_expectations"],
-            "rules": dg.MetadataValue.table(_records(verdict), schema=_RECORD) if _records(verdict) else "none",
-            "rows_by_broken_rule": dg.MetadataValue.json(broken),
+            "rules": dg.MetadataValue.table(records, schema=_RECORD_SCHEMA) if records else "none",
+            "rows_by_broken_rule": dg.MetadataValue.json(rows_by_broken_rule),
             "validation_result": dg.MetadataValue.path(str(path)),
         },
     )
 
 
 def unchanged_result(contract: Contract, at: TableVersion) -> dg.AssetCheckResult:
-    """The check of a run that found nothing new: what is published was judged when it was."""
+    """The result of a contract's check in a run that had nothing to do; `at` is the version that stays published."""
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
         passed=True,
@@ -59,7 +61,7 @@ def unchanged_result(contract: Contract, at: TableVersion) -> dg.AssetCheckResul
     )
 
 
-_RECORD = dg.TableSchema(
+_RECORD_SCHEMA = dg.TableSchema(
     [
         dg.TableColumn("rule", "string"),
         dg.TableColumn("column", "string"),
@@ -71,20 +73,21 @@ _RECORD = dg.TableSchema(
 
 
 def _records(verdict: Verdict) -> list[dg.TableRecord]:
-    rows = [
+    """One record for each rule, as the UI shows it."""
+    records = [
         {"rule": r.rule.name, "column": r.rule.column, "severity": r.rule.severity, "observed": f"{r.rows} rows",
          "met": r.rows == 0}
         for r in verdict.rules
     ]  # fmt: skip
-    rows += [
-        {"rule": t.rule.name, "column": "(table)", "severity": t.rule.severity, "observed": str(t.observed),
-         "met": t.passed}
-        for t in verdict.table_rules
+    records += [
+        {"rule": r.rule.name, "column": "(table)", "severity": r.rule.severity, "observed": str(r.observed),
+         "met": r.passed}
+        for r in verdict.table_rules
     ]  # fmt: skip
-    return [dg.TableRecord(row) for row in rows]
+    return [dg.TableRecord(record) for record in records]
 
 
-def _words(verdict: Verdict) -> str:
+def _description(verdict: Verdict) -> str:
     failed = [r for r in verdict.table_rules if not r.passed]
     if failed:
         return "; ".join(f"{r.rule.name} saw {r.observed}" for r in failed)

@@ -1,7 +1,7 @@
-"""Great Expectations' Data Docs, the pages that show each table's rules and how they held, made from recorded verdicts.
+"""Builds Great Expectations' Data Docs, HTML pages with each table's rules and their results, from recorded verdicts.
 
-Runs record verdicts as JSON without Great Expectations, whose import takes seconds; here they become its objects, in
-the stores of a Great Expectations project below `<home>/quality/gx`, which any of its tools can open.
+Runs record verdicts as JSON without Great Expectations, whose import takes seconds. This module turns the JSON into
+objects of Great Expectations, in the stores of a project in `<home>/quality/gx` that any of its tools can open.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from urllib.parse import unquote, urlsplit
 
 from pipelines.errors import NotFoundError
 
-#: Newest verdicts of each table that get a page.
+#: How many of each table's newest verdicts get a page.
 VERDICTS_SHOWN = 20
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 
 def data_docs(folder: Path, *, verdicts: int = VERDICTS_SHOWN) -> Path:
-    """Builds the pages anew.
+    """Builds the pages; replaces those of an earlier call.
 
     Args:
         folder: `<home>/quality`, with one folder of verdicts for each table.
-        verdicts: How many of each table's verdicts to show, the newest.
+        verdicts: How many of each table's newest verdicts to show.
 
     Returns:
-        The index page.
+        The path of the index page.
 
     Raises:
-        NotFoundError: if no verdict is recorded there.
+        NotFoundError: if no verdict is recorded in the folder.
     """
     recorded = {path: sorted(path.glob("*.json"))[-verdicts:] for path in sorted(folder.glob("*")) if path.name != "gx"}
     if not any(recorded.values()):
@@ -52,7 +52,7 @@ def data_docs(folder: Path, *, verdicts: int = VERDICTS_SHOWN) -> Path:
         result = None
         for path in paths:
             result = context.validation_results_store.deserialize(path.read_text(encoding="utf-8"))
-            result.suite_name = result.suite_name.replace("/", ".")  # a name is a file's name in the stores
+            result.suite_name = result.suite_name.replace("/", ".")  # the stores use it as the name of a file
             ran_at = datetime.strptime(path.stem, _STAMP).replace(tzinfo=UTC)
             suite = ExpectationSuiteIdentifier(result.suite_name)
             run = RunIdentifier(run_name=path.stem, run_time=ran_at)

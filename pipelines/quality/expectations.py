@@ -1,6 +1,6 @@
-"""A verdict in the form in which Great Expectations keeps a suite's validation result: one expectation for each rule.
+"""A verdict as the JSON of a Great Expectations suite's validation result, with one expectation for each rule.
 
-The figures are those of the verdict, measured in the pass that wrote the rows; Great Expectations itself is not loaded.
+The figures are those of the verdict, measured in the pass that wrote the rows; Great Expectations is not imported.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from pipelines.contracts.model import Bounds, RowRule, TableRule
 from pipelines.verdict.table_rules import TableRuleResult
 from pipelines.verdict.verdict import RuleResult, Verdict
 
-#: How Great Expectations names the judged rows in a query.
+#: The placeholder of Great Expectations for the judged rows in a query.
 BATCH = "{batch}"
 
 
 def validation_result(verdict: Verdict) -> dict[str, Any]:
-    """The verdict in the form in which Great Expectations keeps a suite's validation result as JSON."""
+    """The verdict as Great Expectations stores the validation result of a suite as JSON."""
     results = [_row_result(result, verdict.rows_in) for result in verdict.rules]
     results += [_table_result(result) for result in verdict.table_rules]
-    met = sum(result["success"] for result in results)
+    successes = sum(result["success"] for result in results)
     return {
-        "success": met == len(results),
+        "success": successes == len(results),
         "results": results,
         "suite_name": str(verdict.contract.table),
         "suite_parameters": {},
         "statistics": {
             "evaluated_expectations": len(results),
-            "successful_expectations": met,
-            "unsuccessful_expectations": len(results) - met,
-            "success_percent": 100.0 * met / len(results) if results else 100.0,
+            "successful_expectations": successes,
+            "unsuccessful_expectations": len(results) - successes,
+            "success_percent": 100.0 * successes / len(results) if results else 100.0,
         },
         "meta": {
             "contract": verdict.contract.path.name,
@@ -57,18 +57,18 @@ def _table_result(result: TableRuleResult) -> dict[str, Any]:
 
 
 def _result(success: bool, configuration: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
-    raised = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
+    no_exception = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
     return {
         "success": success,
         "expectation_config": configuration,
         "result": figures,
         "meta": {},
-        "exception_info": raised,
+        "exception_info": no_exception,
     }
 
 
 def expectation(rule: RowRule) -> dict[str, Any]:
-    """The Great Expectations name and arguments of a row rule."""
+    """The configuration of the expectation for a row rule: its type, its arguments and the rule as metadata."""
     column = {"column": rule.column}
     match rule.kind:
         case "required":
@@ -91,24 +91,26 @@ def expectation(rule: RowRule) -> dict[str, Any]:
             kind = "expect_column_values_to_be_in_set"
             arguments = column | {"value_set": [f"{rule.argument[0]}.{rule.argument[1]}"]}
         case _:
-            broken = f"NOT ({rule.argument})" if rule.kind == "expression" else rule.name
+            condition = f"NOT ({rule.argument})" if rule.kind == "expression" else rule.name
             kind = "unexpected_rows_expectation"
-            arguments = _query(f"SELECT * FROM {BATCH} WHERE {broken}")
+            arguments = _query(f"SELECT * FROM {BATCH} WHERE {condition}")
     return _configuration(kind, arguments, rule.name, rule.severity, rule.reason)
 
 
 def _limits(bounds: Bounds) -> dict[str, Any]:
-    low, high = bounds.above, bounds.below
-    limits: dict[str, Any] = {"min_value": bounds.minimum if low is None else low}
-    limits["max_value"] = bounds.maximum if high is None else high
-    return (
-        limits | ({"strict_min": True} if low is not None else {}) | ({"strict_max": True} if high is not None else {})
-    )
+    above, below = bounds.above, bounds.below
+    limits: dict[str, Any] = {"min_value": bounds.minimum if above is None else above}
+    limits["max_value"] = bounds.maximum if below is None else below
+    if above is not None:
+        limits["strict_min"] = True
+    if below is not None:
+        limits["strict_max"] = True
+    return limits
 
 
 def table_expectation(rule: TableRule) -> dict[str, Any]:
-    """The Great Expectations name and arguments of a table rule."""
-    more = {"figure": rule.expression, "bounds": str(rule.bounds)}
+    """The configuration of the expectation for a table rule: its type, its arguments and the rule as metadata."""
+    figure = {"figure": rule.expression, "bounds": str(rule.bounds)}
     if rule.expression == "count(1)" and rule.bounds.inside:
         kind, arguments = "expect_table_row_count_to_be_between", _limits(rule.bounds)
     else:
@@ -119,26 +121,26 @@ def table_expectation(rule: TableRule) -> dict[str, Any]:
             age = "unix_timestamp() - " if rule.kind == "freshness" else ""
             source = f"{age}{rule.expression} AS figure FROM {BATCH}"
         arguments = _query(f"SELECT * FROM (SELECT {source}) WHERE NOT ({_comparison(rule.bounds)})")
-    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason, **more)
+    return _configuration(kind, arguments, rule.name, rule.severity, rule.reason, **figure)
 
 
 def _comparison(bounds: Bounds) -> str:
     limits = {">=": bounds.minimum, ">": bounds.above, "<=": bounds.maximum, "<": bounds.below}
-    words = " AND ".join(f"figure {sign} {limit}" for sign, limit in limits.items() if limit is not None)
-    return words if bounds.inside else f"NOT ({words})"
+    comparison = " AND ".join(f"figure {sign} {limit}" for sign, limit in limits.items() if limit is not None)
+    return comparison if bounds.inside else f"NOT ({comparison})"
 
 
 def _query(sql: str) -> dict[str, str]:
-    """Great Expectations takes other braces than those of `{batch}` for parameters."""
+    """The argument of a query; braces other than those of `{batch}` are doubled, since they would be parameters."""
     return {
         "unexpected_rows_query": BATCH.join(part.replace("{", "{{").replace("}", "}}") for part in sql.split(BATCH))
     }
 
 
 def _configuration(
-    kind: str, arguments: dict[str, Any], rule: str, severity: str, reason: str, **more: Any
+    kind: str, arguments: dict[str, Any], rule: str, severity: str, reason: str, **figure: Any
 ) -> dict[str, Any]:
-    meta = {"rule": rule, "severity": severity, "reason": reason, **more}
+    meta = {"rule": rule, "severity": severity, "reason": reason, **figure}
     return {
         "type": kind,
         "kwargs": arguments,

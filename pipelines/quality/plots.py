@@ -1,4 +1,4 @@
-"""Plots for people: PNG bytes, and the same as Markdown that Dagster shows."""
+"""Plots as PNG images, and as Markdown that Dagster shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, QUIET = "#1f2933", "#b7791f", "#9aa5b1"
+#: A curve's points, (x, y).
 Points = Sequence[tuple[float, float]]
 
 
 def roc(curves: Mapping[str, Points]) -> bytes:
-    """ROC curves, each a sequence of (false positive rate, true positive rate)."""
+    """A PNG of ROC curves by name; a point is (false positive rate, true positive rate)."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
     for (name, points), color in zip(curves.items(), (ACCENT, INK, QUIET), strict=False):
@@ -26,18 +27,18 @@ def roc(curves: Mapping[str, Points]) -> bytes:
 
 
 def calibration(curves: Mapping[str, Points]) -> bytes:
-    """Calibration curves, each a sequence of (mean predicted probability, observed share)."""
+    """A PNG of calibration curves by name; a point is (mean predicted probability, observed share)."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="perfect")
     for (name, points), color in zip(curves.items(), (ACCENT, INK), strict=False):
         axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.8, marker="o", markersize=4)
-    axes.set(xlabel="predicted probability", ylabel="observed share late", title="Calibration, gate window")
+    axes.set(xlabel="predicted probability", ylabel="observed share of positives", title="Calibration, gate window")
     axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
 
 def bars(values: Mapping[str, float], *, title: str) -> bytes:
-    """One horizontal bar for each name, the first at the top, with its value beside it."""
+    """A PNG of horizontal bars, one for each name, the first at the top, with its value beside it."""
     figure, axes = _figure()
     figure.set_size_inches(5.6, 0.9 + 0.28 * len(values))
     drawn = axes.barh(list(values), list(values.values()), color=ACCENT, height=0.7)
@@ -50,11 +51,12 @@ def bars(values: Mapping[str, float], *, title: str) -> bytes:
 
 
 def markdown(*images: bytes) -> str:
-    """Images as Markdown, for Dagster's metadata."""
+    """PNG images as one Markdown text, for Dagster's metadata."""
     return "\n".join(f"![plot]({data_uri(image)})" for image in images)
 
 
 def data_uri(image: bytes) -> str:
+    """A PNG image as a `data:` URI."""
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 

@@ -1,7 +1,7 @@
-"""What people do about rejected rows: correct the values that arrived, discard a row, or take either back.
+"""What people do about rejected rows: correct the values that arrived, discard a row, or take back either.
 
-Each act is one row per record in `ops/platform/quarantine_decisions`, with a note. Nothing is judged here: a decision
-takes effect when the table is materialized next, whoever starts that.
+An act writes one row per record to `ops/platform/quarantine_decisions`, with a note. Nothing is judged here: a decision
+takes effect at the next materialization of the table.
 """
 
 from __future__ import annotations
@@ -16,74 +16,90 @@ from typing import Any
 
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.quarantine import decisions
-from pipelines.quarantine.table import Quarantine, some
+from pipelines.quarantine.table import Quarantine, first_names
 from pipelines.tables import RECORD_ID, RESCUED
 
 Values = Mapping[str, str | None]
 
 
 def correct(
-    here: Quarantine, corrections: Mapping[str, Values], *, note: str, by: str | None = None
+    quarantine: Quarantine, corrections: Mapping[str, Values], *, note: str, by: str | None = None
 ) -> list[dict[str, Any]]:
-    """Records corrected source values, record by record; a correction before it keeps what this one does not name.
+    """Records corrected source values.
+
+    The values of an earlier correction of the same record stay, except in the columns that this one names.
 
     Args:
-        here: The quarantine of the table.
+        quarantine: The quarantine of the table.
         corrections: Record id to source column to the text that should have arrived; None is no value.
         note: Why.
-        by: Who says so; None is the user of this process.
+        by: Who decides; None is the user of this process.
 
     Returns:
-        For each record `record_id`, `partition`, `act`, `values` and `place`, where it stands until it is judged again.
+        For each record `record_id`, `partition`, `act`, `values`, and `place`: its place until it is judged again, as
+        `Quarantine.places` gives it.
 
     Raises:
         NotFoundError: for a column that the source does not have, or a record that bronze does not hold.
         SettingsError: without a note, or without a value.
     """
-    known = [*(column.name for column in here.platform.contracts[here.bronze].columns), RESCUED]
-    if unknown := sorted({name for values in corrections.values() for name in values} - set(known)):
+    source_columns = [*(column.name for column in quarantine.platform.contracts[quarantine.bronze].columns), RESCUED]
+    if unknown := sorted({name for values in corrections.values() for name in values} - set(source_columns)):
         raise NotFoundError(
-            object=f"correction of {here.silver}",
+            object=f"correction of {quarantine.silver}",
             observed=f"column(s) {', '.join(unknown)}, which its source does not have",
-            expected=f"source columns: {', '.join(known)}",
+            expected=f"source columns: {', '.join(source_columns)}",
             next_step="name columns as they arrive in the file, not as the table publishes them",
         )
-    if empty := [name for name, values in corrections.items() if not values]:
+    if empty := [record_id for record_id, values in corrections.items() if not values]:
         raise SettingsError(
-            object=f"correction of record {some(empty)}",
+            object=f"correction of record {first_names(empty)}",
             observed="no value",
             expected="at least one source column and its text",
             next_step="give --set column=value, or a column beside _record_id in the file",
         )
-    before = {name: made.values for name, made in here.decided.by_record.items() if made.act == "correct"}
-    whole = {name: {**before.get(name, {}), **values} for name, values in corrections.items()}
-    return _act(here, "correct", list(whole), note=note, by=by, values=whole)
+    earlier = {name: d.values for name, d in quarantine.in_effect.by_record.items() if d.act == "correct"}
+    values = {record_id: {**earlier.get(record_id, {}), **new} for record_id, new in corrections.items()}
+    return _act(quarantine, "correct", list(values), note=note, by=by, values=values)
 
 
-def discard(here: Quarantine, records: Sequence[str], *, note: str, by: str | None = None) -> list[dict[str, Any]]:
-    """Records that these are not to be used, whatever the rules; returns and raises as `correct` does."""
-    return _act(here, "discard", records, note=note, by=by)
+def discard(
+    quarantine: Quarantine, records: Sequence[str], *, note: str, by: str | None = None
+) -> list[dict[str, Any]]:
+    """Records that rows are not to be used, whatever the rules.
 
-
-def reopen(here: Quarantine, records: Sequence[str], *, note: str, by: str | None = None) -> list[dict[str, Any]]:
-    """Takes back what was decided about each record, so that it is judged as it arrived; returns as `correct` does.
+    Returns:
+        As `correct`.
 
     Raises:
-        NotFoundError: for a record about which nothing was decided.
+        NotFoundError: for a record that bronze does not hold.
         SettingsError: without a note.
     """
-    if undecided := [name for name in records if name not in here.decided.by_record]:
+    return _act(quarantine, "discard", records, note=note, by=by)
+
+
+def reopen(quarantine: Quarantine, records: Sequence[str], *, note: str, by: str | None = None) -> list[dict[str, Any]]:
+    """Takes back the decision about each record, so that the row is judged as it arrived.
+
+    Returns:
+        As `correct`.
+
+    Raises:
+        NotFoundError: for a record without a decision.
+        SettingsError: without a note.
+    """
+    if undecided := [record_id for record_id in records if record_id not in quarantine.in_effect.by_record]:
         raise NotFoundError(
-            object=f"record {some(undecided)} of {here.silver}",
+            object=f"record {first_names(undecided)} of {quarantine.silver}",
             observed="nothing was decided about it that could be taken back",
             expected="a record that is corrected or discarded",
-            next_step=f"goldpath quarantine list {here.silver.domain}/{here.silver.table} --state discarded",
+            next_step=f"goldpath quarantine list {quarantine.name} --state discarded",
         )
-    return _act(here, "reopen", records, note=note, by=by)
+    return _act(quarantine, "reopen", records, note=note, by=by)
 
 
 def _act(
-    here: Quarantine,
+    quarantine: Quarantine,
     act: decisions.Act,
     records: Sequence[str],
     *,
@@ -91,53 +107,59 @@ def _act(
     by: str | None,
     values: Mapping[str, Values] | None = None,
 ) -> list[dict[str, Any]]:
-    places = here.places(list(dict.fromkeys(records)))
-    partitions = {name: partition for name, (partition, _) in places.items()}
-    made = decisions.record(here.platform.lakehouse, here.silver, partitions, act=act, note=note, by=by, values=values)
+    places = quarantine.places(list(dict.fromkeys(records)))
+    partitions = {record_id: partition for record_id, (partition, _) in places.items()}
+    house = quarantine.platform.lakehouse
+    recorded = decisions.record(house, quarantine.silver, partitions, act=act, note=note, by=by, values=values)
     return [
         {
-            "record_id": d.record_id,
-            "partition": d.partition,
+            "record_id": decision.record_id,
+            "partition": decision.partition,
             "act": act,
-            "values": dict(d.values),
-            "place": places[d.record_id][1],
+            "values": dict(decision.values),
+            "place": places[decision.record_id][1],
         }
-        for d in made
+        for decision in recorded
     ]
 
 
 def read(path: Path) -> dict[str, dict[str, str | None]]:
-    """Corrections of a file: a JSON array of objects, JSON lines, or CSV, each with `_record_id`.
+    """Reads corrections from a file: a JSON array of objects, JSON lines, or CSV, each row with its `_record_id`.
 
-    A JSON null is no value. An empty CSV cell says nothing about its column, so that a listing can be sent back with
-    only the wrong cells filled in.
+    A JSON null is no value. An empty CSV cell leaves its column uncorrected, so that people can fill in only the wrong
+    cells of a listing.
+
+    Returns:
+        Record id to source column to corrected text; None is no value.
 
     Raises:
-        SettingsError: if the file cannot be read so, or names a record twice or not at all.
+        SettingsError: if the file cannot be read in its format, names no record, or names one twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _rows(text, path.suffix.lower())
-        named = [(str(row.pop(RECORD_ID)), {name: _text(value) for name, value in row.items()}) for row in rows]
+        corrections = [(str(row.pop(RECORD_ID)), {name: _text(value) for name, value in row.items()}) for row in rows]
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise SettingsError(
             object=f"corrections {path}",
             observed=f"{type(error).__name__}: {error}",
             expected=f".json (an array of objects), .jsonl or .csv, with {RECORD_ID} and the corrected columns",
-            next_step="correct the file; nothing of it was recorded",
+            next_step="correct the file; none of its rows was recorded",
         ) from None
-    twice = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
-    if twice or not named:
+    counts = Counter(record_id for record_id, _ in corrections)
+    repeated = [record_id for record_id, count in counts.items() if count > 1]
+    if repeated or not corrections:
         raise SettingsError(
             object=f"corrections {path}",
-            observed=f"record {some(twice)} more than once" if twice else "no record",
+            observed=f"record {first_names(repeated)} more than once" if repeated else "no record",
             expected="each record once",
-            next_step="correct the file; nothing of it was recorded",
+            next_step="correct the file; none of its rows was recorded",
         )
-    return dict(named)
+    return dict(corrections)
 
 
 def _rows(text: str, suffix: str) -> list[dict[str, Any]]:
+    """The rows of a file; JSON numbers keep their text. Raises ValueError for an unknown suffix."""
     match suffix:
         case ".json":
             return [dict(row) for row in json.loads(text, parse_float=str, parse_int=str)]

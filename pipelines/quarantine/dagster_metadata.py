@@ -1,4 +1,4 @@
-"""What Dagster shows about rejected rows: how many are open, corrected or discarded, and why, as numbers to plot."""
+"""What Dagster shows about rejected rows: the number of open, corrected and discarded rows, and of rows by reason."""
 
 from __future__ import annotations
 
@@ -15,46 +15,50 @@ from pipelines.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
     from pipelines.lakehouse.staging import Staged
-    from pipelines.quarantine.decisions import InEffect
+    from pipelines.quarantine.decisions import EffectiveDecisions
 
-_RECORD = dg.TableSchema(
+_REASONS_SCHEMA = dg.TableSchema(
     [dg.TableColumn("reason"), dg.TableColumn("column"), dg.TableColumn("rule"), dg.TableColumn("rows", "int")]
 )
 
 
-def figures(result: Verdict, rejected: Staged, decided: InEffect) -> dict[str, Any]:
-    """Counts of the rows that one run rejected: by state, and `rejected: <reason>` for those that are not discarded.
+def figures(verdict: Verdict, rejected: Staged, decisions: EffectiveDecisions) -> dict[str, Any]:
+    """Counts of the rows that one run rejected: by state, and by reason without the discarded rows.
 
     Args:
-        result: The verdict about the same rows.
-        rejected: What the run publishes in quarantine.
-        decided: What was decided about some of them.
+        verdict: The verdict about the same rows.
+        rejected: The rows that the run publishes in quarantine.
+        decisions: The decisions that count for these rows.
+
+    Returns:
+        `rows_open`, `rows_corrected`, `rows_discarded`, `reasons` (a table) and, for each reason, its rows under
+        `rejected: <reason>`.
     """
-    states, reasons = _decided(rejected) if decided else (Counter(), Counter())
-    counts = _waiting(result, reasons)
+    states, discarded = _count_decided(rejected) if decisions else (Counter(), Counter())
+    reasons = _reasons(verdict, discarded)
     return {
         "rows_open": rejected.rows - states["corrected"] - states["discarded"],
         "rows_corrected": states["corrected"],
         "rows_discarded": states["discarded"],
-        "reasons": dg.MetadataValue.table([dg.TableRecord(row) for row in counts], schema=_RECORD)
-        if counts
+        "reasons": dg.MetadataValue.table([dg.TableRecord(row) for row in reasons], schema=_REASONS_SCHEMA)
+        if reasons
         else "none",
-        **{f"rejected: {row['reason']}": row["rows"] for row in counts},
+        **{f"rejected: {row['reason']}": row["rows"] for row in reasons},
     }
 
 
 def total(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The counts of several commits of one run together."""
+    """The sums of the counts of several commits of one run; a single commit's figures are returned as they are."""
     if len(parts) == 1:
         return parts[0]
     names = dict.fromkeys(name for part in parts for name, value in part.items() if isinstance(value, int))
     return {name: sum(part.get(name, 0) for part in parts) for name in names}
 
 
-def plot(shown: dict[str, Any]) -> dict[str, Any]:
-    """The reasons among `figures` as a plot, which is large and said once per run; nothing where no row waits."""
+def plot(figures: dict[str, Any]) -> dict[str, Any]:
+    """The reasons in the result of `figures` as a bar chart; empty if there are none."""
     prefix = "rejected: "
-    bars = {name.removeprefix(prefix): rows for name, rows in shown.items() if name.startswith(prefix)}
+    bars = {name.removeprefix(prefix): rows for name, rows in figures.items() if name.startswith(prefix)}
     if not bars:
         return {}
     return {
@@ -62,8 +66,8 @@ def plot(shown: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _decided(rejected: Staged) -> tuple[Counter[str], Counter[str]]:
-    """How many rows are in each state that people decided, and how many discarded ones have each reason."""
+def _count_decided(rejected: Staged) -> tuple[Counter[str], Counter[str]]:
+    """The number of rows by decided state (`corrected`, `discarded`), and of discarded rows by reason."""
     import pyarrow.dataset as ds
 
     if not rejected.files:
@@ -74,16 +78,16 @@ def _decided(rejected: Staged) -> tuple[Counter[str], Counter[str]]:
     return Counter(row[DECISION] for row in rows), Counter(discarded)
 
 
-def _waiting(result: Verdict, discarded: Counter[str]) -> list[dict[str, Any]]:
-    """Rows by reason without those that were discarded, most first."""
-    found = [
+def _reasons(verdict: Verdict, discarded: Counter[str]) -> list[dict[str, Any]]:
+    """The rejected rows by reason, without the discarded rows; the most frequent reason first."""
+    reasons = [
         {
-            "reason": each.rule.name,
-            "column": each.rule.column,
-            "rule": each.rule.kind,
-            "rows": each.rows - discarded[each.rule.name],
+            "reason": result.rule.name,
+            "column": result.rule.column,
+            "rule": result.rule.kind,
+            "rows": result.rows - discarded[result.rule.name],
         }
-        for each in result.rules
-        if each.rule.severity == "error" and each.rule != DISCARDED
+        for result in verdict.rules
+        if result.rule.severity == "error" and result.rule != DISCARDED
     ]
-    return sorted((row for row in found if row["rows"]), key=lambda row: (-row["rows"], row["reason"]))
+    return sorted((row for row in reasons if row["rows"]), key=lambda row: (-row["rows"], row["reason"]))

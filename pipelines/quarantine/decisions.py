@@ -1,8 +1,10 @@
-"""What people decided about rejected rows: an append-only record, and its effect on the rows that are judged next.
+"""What people decided about rejected rows: an append-only table of acts, and their effect when rows are judged again.
 
-Bronze holds what arrived and never changes; a quarantine is computed anew with its table. So a corrected value lives
-here, is laid over the bronze row before it is typed, and the row is judged again: it keeps its record id, its file and
-its row, and a correction that is still wrong leaves it in quarantine. A discarded row stays there whatever the rules.
+Bronze holds what arrived and never changes, and a quarantine table is computed again together with its silver table.
+So corrected values are stored here. They replace the values of the bronze row before it is typed, and the row is judged
+again: it keeps its record id, its file and its row number, and if it is still wrong, it stays in quarantine. A
+discarded row stays in quarantine whatever the rules.
+
 Grain of `ops/platform/quarantine_decisions`: one row per record and act.
 """
 
@@ -25,13 +27,13 @@ from pipelines.verdict.verdict import DECIDED_AT, DECIDED_BY
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from pipelines.lakehouse.base import Lakehouse
 
 DECISIONS = TableId("ops", "platform", "quarantine_decisions")
 Act = Literal["correct", "discard", "reopen", "replay"]
-#: How a rejected row stands: nobody decided, corrected and rejected again, or not to be used.
+#: The state of a rejected row: without a decision, corrected and rejected again, or not to be used.
 State = Literal["open", "corrected", "discarded"]
 _STATES: Mapping[str, State] = {"correct": "corrected", "discard": "discarded"}
 
@@ -40,8 +42,17 @@ _STATES: Mapping[str, State] = {"correct": "corrected", "discard": "discarded"}
 class Decision:
     """One act about one record of a silver table.
 
-    `values` maps source column to corrected text (None: no value); `run_id` is the Dagster run of a replay.
-    `decided_at` is the wall clock, UTC.
+    Attributes:
+        decision_id: Unique, also among the decisions of one commit.
+        decided_at: The wall clock, UTC.
+        decided_by: Who decided.
+        table: The silver table.
+        record_id: The record.
+        partition: The partition that the record came in.
+        act: What was decided.
+        values: Source column to corrected text; None is no value.
+        note: Why it was decided.
+        run_id: The Dagster run of a replay; None for other acts.
     """
 
     decision_id: str
@@ -57,6 +68,7 @@ class Decision:
 
     @property
     def state(self) -> State:
+        """The state in which the act puts the row."""
         return _STATES.get(self.act, "open")
 
 
@@ -71,17 +83,20 @@ def record(
     values: Mapping[str, Mapping[str, str | None]] | None = None,
     run_id: str | None = None,
 ) -> list[Decision]:
-    """Writes an act about some records, in one commit.
+    """Writes one act about some records, in one commit.
 
     Args:
-        house: Where the record of decisions lies.
+        house: The lakehouse that holds the table of decisions.
         table: The silver table.
-        records: Record id to the partition that it came in.
+        records: Record id to the partition that the record came in.
         act: What was decided.
-        note: Why; whoever reads the record later has nothing else to go by.
+        note: Why; nothing else tells a later reader.
         by: Who decided; None is the user of this process.
         values: Record id to its corrected source columns.
         run_id: The Dagster run of a replay.
+
+    Returns:
+        One decision per record, in the order of `records`.
 
     Raises:
         SettingsError: if the note is empty.
@@ -92,21 +107,23 @@ def record(
         raise SettingsError(
             object=f"{act} in {table}",
             observed="no note",
-            expected="why this was decided, for whoever asks in a year",
-            next_step="say it in a few words with --note",
+            expected="the reason for the decision, for people who read it later",
+            next_step="give the reason with --note",
         )
-    now, who = datetime.now(UTC), by or getpass.getuser()
-    made = [
-        Decision(uuid.uuid4().hex, now, who, table, name, partition, act, (values or {}).get(name, {}), note, run_id)
-        for name, partition in records.items()
+    now, user, corrected = datetime.now(UTC), by or getpass.getuser(), values or {}
+    decisions = [
+        Decision(
+            uuid.uuid4().hex, now, user, table, record_id, partition, act, corrected.get(record_id, {}), note, run_id
+        )
+        for record_id, partition in records.items()
     ]
-    if made:
-        house.record(DECISIONS, pa.Table.from_pylist([_row(decision) for decision in made], schema=_schema()))
-    return made
+    if decisions:
+        house.record(DECISIONS, pa.Table.from_pylist([_to_row(decision) for decision in decisions], schema=_schema()))
+    return decisions
 
 
 def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None = None) -> list[Decision]:
-    """Every act about a silver table, or about some of its records; oldest first."""
+    """Every act about a silver table, or only about some of its records; oldest first."""
     import pyarrow as pa
 
     version = house.version(DECISIONS)
@@ -116,18 +133,24 @@ def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None =
     if records is not None:
         where = where & text("record_id").isin(pa.array(list(records), pa.string()))
     rows = house.snapshot(TableVersion(DECISIONS, version)).arrow(where=where).to_pylist()
-    return sorted((_decision(row) for row in rows), key=lambda made: (made.decided_at, made.decision_id))
+    return sorted((_from_row(row) for row in rows), key=lambda decision: (decision.decided_at, decision.decision_id))
 
 
 @dataclass(frozen=True, slots=True)
-class InEffect:
-    """The decision that counts for each record: its latest correction or discard, unless it was reopened since.
+class EffectiveDecisions:
+    """The decisions that count for the rows of a silver table.
 
-    Without any, nothing is joined and nothing is computed. `acts` are all that led here, by id with their partition.
+    For each record it is the latest correction or discard, unless the record was reopened since. Without any, `apply`
+    and `mark` join nothing.
+
+    Attributes:
+        by_record: Record id to the decision that counts.
+        version: The version of the table of decisions that was read; None if no decision counts.
+        acts: Decision id to partition, for every act that led to this state, also acts that no longer count.
     """
 
     by_record: Mapping[str, Decision]
-    at: TableVersion | None = None
+    version: TableVersion | None = None
     acts: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -135,106 +158,110 @@ class InEffect:
 
     @property
     def digest(self) -> str:
-        """Changes with each act, and never back: a part of what the table is computed from. Empty without any act."""
+        """A digest of all acts, as a part of what the table is computed from; empty without any act.
+
+        Each act changes it, and no later act brings an earlier digest back.
+        """
         return _digest(self.acts)
 
     def digest_of(self, partition: str) -> str:
-        """The same for what was decided about the rows of one partition."""
-        return _digest(made for made, at in self.acts.items() if at == partition)
+        """The same digest of the acts about the rows of one partition."""
+        return _digest(decision_id for decision_id, at in self.acts.items() if at == partition)
 
     def state(self, record_id: str) -> State:
+        """The state of a rejected row."""
         decision = self.by_record.get(record_id)
         return decision.state if decision else "open"
 
     def records(self, state: State) -> list[str]:
-        return [name for name, decision in self.by_record.items() if decision.state == state]
+        """The ids of the records whose decision puts them in a state."""
+        return [record_id for record_id, decision in self.by_record.items() if decision.state == state]
 
     def apply(self, raw: DataFrame) -> DataFrame:
-        """Bronze rows with the corrected texts in place of those that arrived, and `_decision` on decided rows.
+        """Bronze rows with the corrected texts in place of those that arrived, and `_decision` with the act.
 
-        A corrected line that was no row of its file is one from then on. Corrections of columns that the rows do not
-        have are left out.
+        A corrected line that could not be read as a row of its file is no longer marked as malformed. Corrections of
+        columns that the rows do not have are left out. Without a decision, the rows are returned as they are.
         """
         from pyspark.sql import functions as F
 
         if not self:
             return raw
         names = raw.columns
-        touched = sorted({column for made in self.by_record.values() for column in made.values if column in names})
-        decided = F.broadcast(_frame(raw.sparkSession, self._overlay(touched)))
+        corrected_columns = sorted({c for decision in self.by_record.values() for c in decision.values if c in names})
+        overlay = F.broadcast(raw.sparkSession.createDataFrame(self._overlay(corrected_columns)))
         corrected = F.col(DECISION) == "correct"
         rescued = F.when(corrected & F.col(RESCUED).contains(f'"{MALFORMED}"'), None).otherwise(F.col(RESCUED))
         values = {RESCUED: rescued} | {
-            column: F.when(F.col(f"_set_{n}"), F.col(f"_to_{n}")).otherwise(F.col(column))
-            for n, column in enumerate(touched)
+            column: F.when(F.col(f"_set_{number}"), F.col(f"_to_{number}")).otherwise(F.col(column))
+            for number, column in enumerate(corrected_columns)
         }
-        rows = raw.join(decided, on=RECORD_ID, how="left").withColumns(values)
+        rows = raw.join(overlay, on=RECORD_ID, how="left").withColumns(values)
         return rows.select(*names, DECISION)
 
     def mark(self, rejected: DataFrame) -> DataFrame:
-        """Rejected rows with what was decided about each: `_decision`, `_decided_at`, `_decided_by`."""
+        """Rejected rows with what was decided about each: `_decision` (the state), `_decided_at`, `_decided_by`."""
         from pyspark.sql import functions as F
 
-        nothing = {
-            DECISION: F.lit("open"),
-            DECIDED_AT: F.lit(None).cast("timestamp"),
-            DECIDED_BY: F.lit(None).cast("string"),
-        }
         if not self:
-            return rejected.withColumns(nothing)
-        marks = F.broadcast(_frame(rejected.sparkSession, self._marks()))
+            return rejected.withColumns(
+                {
+                    DECISION: F.lit("open"),
+                    DECIDED_AT: F.lit(None).cast("timestamp"),
+                    DECIDED_BY: F.lit(None).cast("string"),
+                }
+            )
+        marks = F.broadcast(rejected.sparkSession.createDataFrame(self._marks()))
         rows = rejected.join(marks, on=RECORD_ID, how="left")
         return rows.withColumns({DECISION: F.coalesce(F.col(DECISION), F.lit("open"))})
 
-    def _overlay(self, touched: Sequence[str]) -> pa.Table:
+    def _overlay(self, columns: Sequence[str]) -> pa.Table:
+        """One row per decision: the act and, for the column of number n, whether it is set (`_set_n`) and to what."""
         import pyarrow as pa
 
-        made = self.by_record.values()
-        columns: dict[str, Any] = {
-            RECORD_ID: pa.array([decision.record_id for decision in made], pa.string()),
-            DECISION: pa.array([decision.act for decision in made], pa.string()),
+        decisions = self.by_record.values()
+        arrays: dict[str, Any] = {
+            RECORD_ID: pa.array([decision.record_id for decision in decisions], pa.string()),
+            DECISION: pa.array([decision.act for decision in decisions], pa.string()),
         }
-        for number, column in enumerate(touched):
-            columns[f"_set_{number}"] = pa.array([column in decision.values for decision in made], pa.bool_())
-            columns[f"_to_{number}"] = pa.array([decision.values.get(column) for decision in made], pa.string())
-        return pa.table(columns)
+        for number, column in enumerate(columns):
+            arrays[f"_set_{number}"] = pa.array([column in decision.values for decision in decisions], pa.bool_())
+            arrays[f"_to_{number}"] = pa.array([decision.values.get(column) for decision in decisions], pa.string())
+        return pa.table(arrays)
 
     def _marks(self) -> pa.Table:
+        """One row per decision: the state, when and by whom it was decided."""
         import pyarrow as pa
 
-        made = self.by_record.values()
+        decisions = self.by_record.values()
         return pa.table(
             {
-                RECORD_ID: pa.array([decision.record_id for decision in made], pa.string()),
-                DECISION: pa.array([decision.state for decision in made], pa.string()),
-                DECIDED_AT: pa.array([decision.decided_at for decision in made], pa.timestamp("us", "UTC")),
-                DECIDED_BY: pa.array([decision.decided_by for decision in made], pa.string()),
+                RECORD_ID: pa.array([decision.record_id for decision in decisions], pa.string()),
+                DECISION: pa.array([decision.state for decision in decisions], pa.string()),
+                DECIDED_AT: pa.array([decision.decided_at for decision in decisions], pa.timestamp("us", "UTC")),
+                DECIDED_BY: pa.array([decision.decided_by for decision in decisions], pa.string()),
             }
         )
 
 
-def in_effect(house: Lakehouse, table: TableId, partitions: Collection[str] | None = None) -> InEffect:
-    """What counts now for a silver table, or for some of its partitions."""
-    found: dict[str, Decision] = {}
+def in_effect(house: Lakehouse, table: TableId) -> EffectiveDecisions:
+    """The decisions that count now for a silver table."""
+    by_record: dict[str, Decision] = {}
     acts: dict[str, str] = {}
-    for made in recorded(house, table):
-        if made.act == "replay" or (partitions is not None and made.partition not in partitions):
+    for decision in recorded(house, table):
+        if decision.act == "replay":
             continue
-        acts[made.decision_id] = made.partition
-        if made.act == "reopen":
-            found.pop(made.record_id, None)
+        acts[decision.decision_id] = decision.partition
+        if decision.act == "reopen":
+            by_record.pop(decision.record_id, None)
         else:
-            found[made.record_id] = made
-    return InEffect(found, house.current(DECISIONS) if found else None, acts)
+            by_record[decision.record_id] = decision
+    return EffectiveDecisions(by_record, house.current(DECISIONS) if by_record else None, acts)
 
 
-def _digest(acts: Iterable[str]) -> str:
-    ids = sorted(acts)
+def _digest(decision_ids: Iterable[str]) -> str:
+    ids = sorted(decision_ids)
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] if ids else ""
-
-
-def _frame(session: SparkSession, rows: pa.Table) -> DataFrame:
-    return session.createDataFrame(rows)
 
 
 @functools.cache
@@ -246,21 +273,21 @@ def _schema() -> pa.Schema:
     return pa.schema([texts[0], pa.field("decided_at", pa.timestamp("us", "UTC")), *texts[1:]])
 
 
-def _row(made: Decision) -> dict[str, Any]:
+def _to_row(decision: Decision) -> dict[str, Any]:
     return {
-        "decision_id": made.decision_id,
-        "decided_at": made.decided_at,
-        "decided_by": made.decided_by,
-        "table": str(made.table),
-        "record_id": made.record_id,
-        "partition": made.partition,
-        "act": made.act,
-        "values": json.dumps(dict(made.values), ensure_ascii=False) if made.values else None,
-        "note": made.note,
-        "run_id": made.run_id,
+        "decision_id": decision.decision_id,
+        "decided_at": decision.decided_at,
+        "decided_by": decision.decided_by,
+        "table": str(decision.table),
+        "record_id": decision.record_id,
+        "partition": decision.partition,
+        "act": decision.act,
+        "values": json.dumps(dict(decision.values), ensure_ascii=False) if decision.values else None,
+        "note": decision.note,
+        "run_id": decision.run_id,
     }
 
 
-def _decision(row: Mapping[str, Any]) -> Decision:
-    read: dict[str, Any] = {**row, "table": TableId.parse(row["table"]), "values": json.loads(row["values"] or "{}")}
-    return Decision(**read)
+def _from_row(row: Mapping[str, Any]) -> Decision:
+    values: dict[str, Any] = {**row, "table": TableId.parse(row["table"]), "values": json.loads(row["values"] or "{}")}
+    return Decision(**values)

@@ -1,4 +1,4 @@
-"""How does the platform get at data that others own?
+"""How does the platform read data that other systems own?
 
 May import `machine` and the modules at the root.
 A new source is one module with a class that implements `base.Source`.

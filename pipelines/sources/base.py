@@ -1,4 +1,4 @@
-"""What a source is: something outside that gives deliveries, and goes on where the last landed one left off."""
+"""What a source is: another system that gives deliveries, from where the last landed one ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ _INSTANT = "%Y-%m-%dT%H%M%S.%fZ"
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """One delivery of a source, complete and not landed yet.
+    """One complete delivery of a source that has not landed yet.
 
-    `content` that is a path may be gone once the next delivery is asked for; `rows` counts its records; `position` is
-    what the source needs to go on behind it, JSON; `attributes` are noted in its manifest. Two of them tell how far the
-    platform lags: `newest`, the ISO 8601 instant of the newest record, and `backlog`, the records left behind it.
+    Attributes:
+        interval: The interval that it covers.
+        name: Its file name.
+        content: Its bytes, or a file that holds them until the next delivery is asked for.
+        rows: How many records it has.
+        position: What the source needs to continue behind it, as JSON.
+        attributes: What its manifest says besides, as JSON. Two of them measure how far the platform lags: `newest` is
+            the ISO 8601 instant of the newest record, `backlog` the number of records that the source has behind it.
     """
 
     interval: str
@@ -29,37 +34,37 @@ class Extracted:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> bytes:
-        """The content, whole."""
+        """The content's bytes."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
 
 class Source(Protocol):
-    """A way to get at data that others own.
-
-    `kind` is the technology, as shown beside the asset; `connection` names an entry of GOLDPATH_SOURCES, None for a
-    source that needs no secret address.
-    """
+    """A way to read data that another system owns."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The technology, which Dagster shows at the asset."""
+        ...
 
     @property
-    def connection(self) -> str | None: ...
+    def connection(self) -> str | None:
+        """The name of its address in GOLDPATH_SOURCES; None for a source that needs no secret address."""
+        ...
 
     def extract(
         self, position: Mapping[str, Any] | None, *, connection: str | None, now: datetime
     ) -> Iterator[Extracted]:
-        """What is new behind a position, in order.
+        """The deliveries of what is new behind a position, in order.
 
         Args:
-            position: That of the last landed delivery, None before the first; a source has no other memory, so nothing
-                can get out of step with what has landed.
+            position: The position of the last landed delivery, None before the first. A source has no other memory, so
+                it always continues from what has landed.
             connection: The secret address; for a source without one, the platform's home folder.
             now: The platform's time, UTC.
 
         Raises:
-            TransientError: if trying again later may help; everything yielded before it is good.
-            LandingError: if the source is not as it was declared.
+            TransientError: if a later call may succeed; what was yielded before may be landed.
+            LandingError: if the source is not as declared.
         """
         ...
 
@@ -70,28 +75,28 @@ def day(now: datetime) -> str:
 
 
 def instant(now: datetime, after: str = "") -> str:
-    """The interval of a snapshot: its instant, which sorts within its day and behind that of the snapshot before it.
+    """The interval of a snapshot: its instant as text, which sorts by time and behind the snapshot before it.
 
     Args:
         now: The platform's time, UTC.
-        after: The interval of the snapshot before, which a replayed clock may not have left yet.
+        after: The interval of the snapshot before. With a replayed clock, `now` may not be later.
     """
-    shown = now.astimezone(UTC).strftime(_INSTANT)
-    if shown > after:
-        return shown
+    interval = now.astimezone(UTC).strftime(_INSTANT)
+    if interval > after:
+        return interval
     before = datetime.strptime(after, _INSTANT).replace(tzinfo=UTC)
     return (before + timedelta(microseconds=1)).strftime(_INSTANT)
 
 
 def file_stem(text: str) -> str:
-    """A table, path or file name as a delivery's name may begin."""
+    """A table, path or file name in the characters that the name of a delivery may begin with."""
     return re.sub(r"[^0-9A-Za-z.-]+", "_", text).strip("_.") or "delivery"
 
 
 def newest(value: Any) -> dict[str, str]:
-    """The attribute `newest` for a cursor value; none for one that is no instant. Without an offset it is UTC."""
+    """The attribute `newest` for a cursor value, UTC unless it has an offset; empty if the value is not an instant."""
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return {}
-    return {"newest": (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()}
+    return {"newest": (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()}

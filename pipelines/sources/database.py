@@ -1,7 +1,7 @@
-"""A database as sources see it: opened read-only, its rows as JSON lines that keep each value's exact text.
+"""Databases for sources: a table opened read-only, its rows as JSON lines that keep each value's exact text.
 
-PostgreSQL makes the lines itself, with `row_to_json` in UTC: numerics keep their digits, timestamps are ISO 8601.
-SQLite's integers, reals and texts keep their type. Bytes are base64 in both.
+PostgreSQL creates the lines itself, with `row_to_json` in UTC: numerics keep their digits, timestamps are ISO 8601.
+SQLite's integers, reals and texts keep their types. Bytes are base64 in both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipelines.retrying import Backoff, is_transient
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-#: Rows that are fetched at once through the server-side cursor.
+#: Rows that are fetched at once through a server-side cursor.
 FETCHED_ROWS = 5_000
 _ROW = "goldpath_row"
 
@@ -31,7 +31,15 @@ _ROW = "goldpath_row"
 class OpenTable:
     """A table in an open read transaction, which sees one state of it.
 
-    `columns` are those of `rows`, whose values are portable; `line` is a row as JSON text, None where Python makes it.
+    Attributes:
+        connection: The connection of the transaction.
+        name: The table's name as declared.
+        rows: What its rows are selected from, with values that JSON can hold.
+        columns: The columns of `rows` by name.
+        types: Their types.
+        key: The names of the primary key's columns.
+        nullable: The names of the columns that may hold NULL.
+        line: A row as JSON text, made by the database; None if Python makes it.
     """
 
     connection: sa.Connection
@@ -55,25 +63,25 @@ class OpenTable:
         return self.columns[name]
 
     def count(self, where: sa.ColumnElement[bool]) -> int:
-        """How many rows there are for which a condition holds."""
+        """How many rows meet a condition."""
         import sqlalchemy as sa
 
         return int(self.connection.scalar(sa.select(sa.func.count()).select_from(self.rows).where(where)) or 0)
 
     def stream(self, *more: sa.ColumnElement[Any], where: Any = None, order: list[Any]) -> Iterator[tuple[bytes, Any]]:
-        """Rows as (JSON line, the values of `more`), fetched as they are asked for."""
+        """Rows as JSON lines, each with the values of `more`, fetched as they are consumed."""
         import sqlalchemy as sa
 
         names = list(self.columns)
-        shown = [self.line] if self.line is not None else list(self.columns.values())
-        query = sa.select(*shown, *(column.label(f"_{n}") for n, column in enumerate(more)))
+        selected = [self.line] if self.line is not None else list(self.columns.values())
+        query = sa.select(*selected, *(column.label(f"_{n}") for n, column in enumerate(more)))
         query = query.select_from(self.rows)
         query = query.order_by(*order) if where is None else query.where(where).order_by(*order)
-        width, encode = len(shown), json.JSONEncoder(ensure_ascii=False, default=_base64).encode
+        width, encode = len(selected), json.JSONEncoder(ensure_ascii=False, default=_base64).encode
         with self.connection.execution_options(yield_per=FETCHED_ROWS).execute(query) as rows:
             for row in rows:
                 if self.line is not None:
-                    text = row[0].replace("\n", " ")  # a json value keeps its white space
+                    text = row[0].replace("\n", " ")  # a value of type json keeps its line ends
                 else:
                     text = encode(dict(zip(names, row, strict=False)))
                 yield text.encode() + b"\n", row[width:]
@@ -85,15 +93,15 @@ def opened(address: str, table: str, *, source: str, backoff: Backoff) -> Iterat
 
     Args:
         address: `postgresql://user:password@host:port/database`, or `sqlite:////path`.
-        table: Its name, with its schema before a dot where it is not in the default one.
-        source: How errors name it; never the address.
-        backoff: How a connection is tried again.
+        table: Its name, after its schema and a dot if it is not in the default schema.
+        source: The name of the database in errors; never its address.
+        backoff: How often and how long to retry a connection.
 
     Raises:
-        SettingsError: for an address of another kind.
+        SettingsError: if the address is of another kind.
         NotFoundError: if there is no such database file or no such table.
         TransientError: if the database cannot be reached or the connection breaks.
-        LandingError: if the database refuses.
+        LandingError: if the database refuses the connection or the query.
     """
     engine = _engine(address, source)
     try:
@@ -105,7 +113,7 @@ def opened(address: str, table: str, *, source: str, backoff: Backoff) -> Iterat
 
 @contextmanager
 def _explained(source: str) -> Iterator[None]:
-    """A driver's errors as Goldpath's, without the address or the statement's values."""
+    """Raises a driver's errors as Goldpath's, without the address and the values of the statement."""
     from sqlalchemy.exc import DBAPIError
 
     try:
@@ -117,7 +125,7 @@ def _explained(source: str) -> Iterator[None]:
             object=source,
             observed=" ".join(str(error.orig).split()),
             expected="a database that answers, and a user that may read the table",
-            next_step="look whether it runs, and at the address in GOLDPATH_SOURCES",
+            next_step="check that it runs, and the address in GOLDPATH_SOURCES",
         ) from None
 
 
@@ -128,7 +136,7 @@ def _engine(address: str, source: str) -> sa.Engine:
     try:
         url = sa.make_url(address)
         backend = url.get_backend_name()
-    except (ArgumentError, ValueError):  # its text may hold the address
+    except (ArgumentError, ValueError):  # not shown: the error's text may hold the address
         backend = "none"
     if backend == "sqlite":
         path = Path(url.database or "")
@@ -143,7 +151,7 @@ def _engine(address: str, source: str) -> sa.Engine:
     if backend not in ("postgresql", "postgres"):
         raise SettingsError(
             object=source,
-            observed="an address that is none of a PostgreSQL or SQLite database",
+            observed="an address of another kind of database, or not an address",
             expected="postgresql://user:password@host:port/database or sqlite:////absolute/path",
             next_step="correct it in GOLDPATH_SOURCES",
         )
@@ -157,6 +165,7 @@ def _engine(address: str, source: str) -> sa.Engine:
 
 
 def _reflected(connection: sa.Connection, table: str, source: str) -> OpenTable:
+    """The table with what the database says of its columns; raises NotFoundError."""
     import sqlalchemy as sa
     from sqlalchemy.exc import NoSuchTableError, SAWarning
 
@@ -166,10 +175,10 @@ def _reflected(connection: sa.Connection, table: str, source: str) -> OpenTable:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")
     try:
-        with warnings.catch_warnings():  # a type that SQLAlchemy does not know is read as its text all the same
+        with warnings.catch_warnings():  # of a type that SQLAlchemy does not know; its values are read as text
             warnings.simplefilter("ignore", SAWarning)
             inspector = sa.inspect(connection)
-            found = inspector.get_columns(name, schema=schema or None)
+            columns = inspector.get_columns(name, schema=schema or None)
             key = inspector.get_pk_constraint(name, schema=schema or None)["constrained_columns"]
     except NoSuchTableError:
         raise NotFoundError(
@@ -178,22 +187,23 @@ def _reflected(connection: sa.Connection, table: str, source: str) -> OpenTable:
             expected="a table or view that the connection's user may read",
             next_step="name one of the database's tables",
         ) from None
-    types = {column["name"]: column["type"] for column in found}
-    line, rows = None, sa.table(name, *map(sa.column, types))  # no types: SQLite's values have their own
+    types = {column["name"]: column["type"] for column in columns}
+    line, rows = None, sa.table(name, *map(sa.column, types))  # untyped: in SQLite each value has a type of its own
     if postgres:
         origin = sa.table(name, *(sa.column(column, kind) for column, kind in types.items()), schema=schema or None)
         rows = sa.select(*(_portable(origin.c[column], kind) for column, kind in types.items())).subquery(_ROW)
         types = {column: sa.Text() if isinstance(kind, sa.LargeBinary) else kind for column, kind in types.items()}
         line = sa.cast(sa.func.row_to_json(sa.literal_column(_ROW)), sa.Text)
-    columns = {column: rows.c[column] for column in types}
-    nullable = frozenset(column["name"] for column in found if column["nullable"])
-    return OpenTable(connection, table, rows, columns, types, tuple(key), nullable, line)
+    nullable = frozenset(column["name"] for column in columns if column["nullable"])
+    portable = {column: rows.c[column] for column in types}
+    return OpenTable(connection, table, rows, portable, types, tuple(key), nullable, line)
 
 
 def _portable(column: sa.ColumnElement[Any], kind: Any) -> Any:
+    """A column of PostgreSQL with values that JSON can hold."""
     import sqlalchemy as sa
 
-    if isinstance(kind, sa.LargeBinary):  # PostgreSQL breaks base64 into lines
+    if isinstance(kind, sa.LargeBinary):  # PostgreSQL's base64 has line ends
         return sa.func.replace(sa.func.encode(column, "base64"), "\n", "").label(column.name)
     return column
 

@@ -1,4 +1,4 @@
-"""Documents of a folder: files of any bytes, each a delivery of its own."""
+"""Documents in a folder: files of any bytes, each a delivery of its own."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pipelines.sources.base import Extracted, day, file_stem
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The files below a folder that were put there or changed since the last delivery.
+    """The files below a folder that were added or changed since the last delivery.
 
-    They are taken in the order of their change time (ctime), which the file system sets and no copy keeps, so a file
-    with an old modification time is seen too. The manifest has the original `name`, the path below the folder, and the
-    `media_type` that the name stands for. Links and files whose name begins with a dot are left alone.
+    They are taken in the order of their change time (ctime), which the file system sets and a copy does not preserve.
+    So a new file with an old modification time is seen too. The manifest has the file's `name`, which is its path below
+    the folder, and the `media_type` that the name stands for. Links and files whose name begins with a dot are ignored.
 
     Args:
         folder: Folder of the files; below the platform's home if it is relative.
-        pattern: Which files, as `Path.glob` reads it.
-        settle: How long a file has to lie there unchanged: what is still being written is not taken.
+        pattern: Which files, as a pattern of `Path.glob`.
+        settle: How long a file must be unchanged before it is taken, since it may still be written to.
     """
 
     folder: Path
@@ -41,7 +41,8 @@ class Documents:
     ) -> Iterator[Extracted]:
         """The new and changed files, oldest change first.
 
-        The position has the change time in nanoseconds up to which files were taken, and which of that very time.
+        The position has the newest change time that was taken, in nanoseconds (`changed_ns`), and the names of the
+        files of that time (`taken`).
         """
         folder = Path(str(connection)) / self.folder
         settled = time.time_ns() - int(self.settle.total_seconds() * 1e9)
@@ -67,6 +68,7 @@ class Documents:
                 )
 
     def _files(self, folder: Path) -> Iterator[tuple[int, str]]:
+        """Change time in nanoseconds and path of each file below the folder."""
         for path in folder.glob(self.pattern):
             status = path.lstat()
             if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
@@ -74,7 +76,10 @@ class Documents:
 
 
 def _copied(path: Path, copy: Path, changed: int) -> bool:
-    """Copies a file as it was at a change time; one that was changed since comes with its new time, or is gone."""
+    """Copies a file, and returns whether it had the given change time throughout.
+
+    A file that has changed is taken by a later extraction, with its new time.
+    """
     try:
         shutil.copyfile(path, copy)
         return path.stat().st_ctime_ns == changed

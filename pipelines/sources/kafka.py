@@ -1,9 +1,10 @@
-"""A Kafka topic as a source: JSON lines from where the last landed delivery left off, transactions honoured.
+"""A Kafka topic as a source: its committed records as JSON lines, from where the last landed delivery ended.
 
     KafkaTopic(connection="events", topic="clicks")     GOLDPATH_SOURCES: {"events": "kafka://user:password@host:9092"}
 
-No consumer group is kept: the offsets in the landed manifest are the only memory, so landing a record and moving on are
-one act. Within a file records stand by partition and offset; the same offsets give the same bytes.
+There is no consumer group. The offsets in the landed manifest are the only memory, so that landing a record and
+advancing the position are one step. A file's records are sorted by partition and offset: the same offsets give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 TOPIC_ID = "topic_id"
-#: Records taken from the client at once, and how long it may gather them.
-_GULP, _GULP_SECONDS = 1_000, 0.1
+#: Most records that one call of the client returns, and how long the call may wait for them.
+_CONSUMED_RECORDS, _CONSUME_SECONDS = 1_000, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaTopic:
-    """A topic whose new records are landed, a bounded file at a time, until its end as seen at the start.
+    """A topic whose new records are landed in files of bounded size, up to its end at the start of the extraction.
 
     Args:
-        connection: The name of its address in GOLDPATH_SOURCES:
-            `kafka://[user:password@]host:port[,host:port][?security.protocol=…]`; librdkafka's properties may follow.
+        connection: The name of its address in GOLDPATH_SOURCES,
+            `kafka://[user:password@]host:port[,host:port][?property=value]` with properties of librdkafka.
         topic: Its name.
-        rows_per_file: Most records of one file, shared evenly by the partitions that have any.
-        bytes_per_file: Most bytes of one file, likewise; a single record may be larger.
-        files_per_run: Most files of one extraction; None goes on to the end. What is left over is the next one's.
-        wait_seconds: How long the brokers may be silent.
-        gap: What to do where retention has deleted records before they were landed: refuse, or go on and note in the
-            manifest which are lost.
+        rows_per_file: Most records of one file, shared evenly by the partitions that have new records.
+        bytes_per_file: Most bytes of one file, shared likewise; a single record may be larger.
+        files_per_run: Most files of one extraction, the rest being left for the next one; None for no limit.
+        wait_seconds: How long the brokers may take to answer.
+        gap: What to do if retention has deleted records before they were landed: `refuse` raises LandingError,
+            `report` continues behind them and says in the manifest which are lost.
     """
 
     connection: str
@@ -55,7 +56,7 @@ class KafkaTopic:
         return "kafka"
 
     def pending(self, position: Mapping[str, Any] | None, connection: str | None) -> int:
-        """How many offsets lie behind a position, at most; records and the marks of transactions take one each.
+        """How many offsets there are behind a position: one for each record and for each end of a transaction.
 
         Raises:
             TransientError: if the brokers do not answer.
@@ -69,14 +70,14 @@ class KafkaTopic:
     ) -> Iterator[Extracted]:
         """The committed records behind a position.
 
-        A file's position has the next offset of each partition, as text, and the topic's id; its attributes have the
-        first offsets (`begin`), the time of its newest record (`newest`), how many offsets were left (`backlog`), and
-        under `lost` what retention had deleted.
+        A file's position has the next offset by partition, whose number is text, and the topic's id. Its attributes
+        have the first offsets (`begin`), the time of the newest record (`newest`), how many offsets were left
+        (`backlog`), and what retention had deleted (`lost`), if anything.
 
         Raises:
             TransientError: if the brokers do not answer in time.
-            LandingError: if records are lost and the source refuses that, or the topic was made anew.
-            SettingsError: if the address or what it says about the user is wrong.
+            LandingError: if records are lost, or the topic was deleted and created again, and `gap` is `refuse`.
+            SettingsError: if the address, the user or the password is wrong.
         """
         client = kafka_client.Client(self.connection, connection or "", self.wait_seconds)
         offsets = client.offsets(self.topic)
@@ -107,36 +108,36 @@ class KafkaTopic:
     def _resume(
         self, position: Mapping[str, Any] | None, offsets: kafka_client.Offsets
     ) -> tuple[dict[int, int], dict[str, Any]]:
-        """Where to begin, and what lies before that and can no longer be had: [first, last] offset by partition."""
+        """The offsets to begin at, and what is lost before them: [first, last] offset by partition."""
         wanted = _begin(position, offsets)
-        anew = position is not None and position.get(TOPIC_ID) != offsets.topic_id
+        recreated = position is not None and position.get(TOPIC_ID) != offsets.topic_id
         lost: dict[str, Any] = {}
-        said = [f"it was deleted and made anew (id {offsets.topic_id})"] if anew else []
+        losses = [f"it was deleted and created again (id {offsets.topic_id})"] if recreated else []
         begin = {}
         for partition, offset in wanted.items():
             low, end = offsets.low[partition], offsets.end[partition]
             begin[partition] = min(max(offset, low), end)
             if position is not None and offset < low:
                 lost[str(partition)] = [offset, low - 1]
-                said.append(f"partition {partition}: offsets {offset} to {low - 1} are gone")
+                losses.append(f"partition {partition}: offsets {offset} to {low - 1} are gone")
             elif offset > end:
                 lost[str(partition)] = [end, offset - 1]
-                said.append(f"partition {partition} ends at offset {end}, and had been landed up to {offset - 1}")
-        if anew:
+                losses.append(f"partition {partition} ends at offset {end}, and had been landed up to {offset - 1}")
+        if recreated:
             lost[TOPIC_ID] = position and position.get(TOPIC_ID)
-        if said and self.gap == "refuse":
+        if losses and self.gap == "refuse":
             raise LandingError(
                 object=f"Kafka topic {self.topic}",
-                observed="; ".join(said),
+                observed="; ".join(losses),
                 expected="every record behind the last landed one",
-                next_step='have them produced again, or declare gap="report" to go on without them; '
+                next_step='have them produced again, or declare gap="report" to continue without them; '
                 "then keep records longer than the longest pause between runs (retention.ms)",
             )
         return begin, lost
 
 
 def _begin(position: Mapping[str, Any] | None, offsets: kafka_client.Offsets) -> dict[int, int]:
-    """The next offset of each partition: the first kept at first; 0 where the partition or the topic came later."""
+    """The next offset of each partition: without a position the first kept one, 0 for a partition that it lacks."""
     if position is None:
         return dict(offsets.low)
     known = position if position.get(TOPIC_ID) == offsets.topic_id else {}
@@ -144,11 +145,12 @@ def _begin(position: Mapping[str, Any] | None, offsets: kafka_client.Offsets) ->
 
 
 def _backlog(begin: Mapping[int, int], end: Mapping[int, int]) -> int:
+    """The number of offsets between two places of all partitions."""
     return sum(abs(end[partition] - offset) for partition, offset in begin.items())
 
 
 class _Reading:
-    """One file's worth of records: of each partition the first so many, so that the offsets alone decide."""
+    """The records of one file: the first so many of each partition, so that only the offsets decide which they are."""
 
     def __init__(self, source: KafkaTopic, client: kafka_client.Client, begin: dict[int, int], end: dict[int, int]):
         self.source, self.client, self.end = source, client, end
@@ -162,6 +164,7 @@ class _Reading:
         self._bytes_each = source.bytes_per_file // sharing
 
     def run(self, consumer: Any) -> None:
+        """Reads until each partition has given its share or is at its end; raises if the brokers do not answer."""
         from confluent_kafka import TopicPartition
 
         topic = self.source.topic
@@ -169,16 +172,16 @@ class _Reading:
         deadline = time.monotonic() + self.source.wait_seconds
         while self._open:
             before = set(self._open)
-            for message in consumer.consume(_GULP, _GULP_SECONDS):
+            for message in consumer.consume(_CONSUMED_RECORDS, _CONSUME_SECONDS):
                 if self._take(message):
                     deadline = time.monotonic() + self.source.wait_seconds
-            if done := before - self._open:
-                consumer.incremental_unassign([TopicPartition(topic, partition) for partition in sorted(done)])
+            if closed := before - self._open:
+                consumer.incremental_unassign([TopicPartition(topic, partition) for partition in sorted(closed)])
             if self._open and time.monotonic() > deadline:
                 raise self.client.silent(f"Kafka topic {topic}, partition(s) {sorted(self._open)}")
 
     def _take(self, message: Message) -> bool:
-        """Whether the message brought its partition further."""
+        """Takes a message, and returns whether it advanced its partition."""
         from confluent_kafka import KafkaError
 
         error, partition = message.error(), message.partition()
@@ -188,7 +191,7 @@ class _Reading:
         if partition not in self._open:
             return False
         offset, end = message.offset() or 0, self.end[partition]
-        if error is not None or offset >= end:  # behind the last record there may be marks of transactions
+        if error is not None or offset >= end:  # the offsets behind the last record are ends of transactions
             self.next[partition] = max(self.next[partition], min(offset, end))
         elif offset < self.next[partition]:
             return False

@@ -1,4 +1,4 @@
-"""The connection to Kafka: its address read, what its topics hold, and its errors told as Goldpath's."""
+"""The connection to Kafka: its address, the offsets of a topic, and its errors as Goldpath's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """What a topic holds at one moment, by partition: the first offset kept, and the one behind the last committed."""
+    """The offsets of a topic at one moment, by partition.
+
+    Attributes:
+        topic_id: The id that the brokers gave the topic when it was created.
+        low: The first offset that is kept.
+        end: The offset behind the last committed record.
+    """
 
     topic_id: str
     low: dict[int, int]
@@ -28,7 +34,7 @@ class Client:
 
     Args:
         name: The connection's name in GOLDPATH_SOURCES.
-        url: Its address, with its secrets; shown to nobody.
+        url: Its address with its secrets, which no error shows.
         wait_seconds: How long an answer may take.
     """
 
@@ -42,7 +48,7 @@ class Client:
         }
 
     def offsets(self, topic: str) -> Offsets:
-        """What a topic holds; an open transaction ends it.
+        """The offsets of a topic; an open transaction is behind its end.
 
         Raises:
             TransientError: if the brokers do not answer.
@@ -54,10 +60,12 @@ class Client:
         try:
             admin = AdminClient(self._configuration)
         except KafkaException as error:
-            raise self._told(error.args[0], topic) from None
+            raise self._explained(error.args[0], topic) from None
         try:
-            found = admin.describe_topics(TopicCollection([topic]), request_timeout=self.wait_seconds)[topic].result()
-            partitions = [TopicPartition(topic, partition.id) for partition in found.partitions]
+            description = admin.describe_topics(TopicCollection([topic]), request_timeout=self.wait_seconds)[
+                topic
+            ].result()
+            partitions = [TopicPartition(topic, partition.id) for partition in description.partitions]
             low, end = (
                 {
                     at.partition: answer.result().offset
@@ -70,19 +78,19 @@ class Client:
                 for which in (OffsetSpec.earliest(), OffsetSpec.latest())
             )
         except KafkaException as error:
-            admin.poll(0)  # now it tells why
-            raise self._told(error.args[0], topic) from None
-        return Offsets(str(found.topic_id), low, end)
+            admin.poll(0)  # calls `error_cb` with the reason
+            raise self._explained(error.args[0], topic) from None
+        return Offsets(str(description.topic_id), low, end)
 
     @contextlib.contextmanager
     def consumer(self) -> Iterator[Consumer]:
-        """A consumer that reads what is committed, from where it is told to, and stores nothing with the brokers."""
+        """A consumer that reads committed records from assigned offsets and stores nothing at the brokers."""
         from confluent_kafka import Consumer
 
         consumer = Consumer(
             self._configuration
             | {
-                "group.id": "goldpath",  # the client asks for one; no group is joined and no offset committed
+                "group.id": "goldpath",  # required by the client; no group is joined and no offset committed
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
@@ -97,16 +105,16 @@ class Client:
             consumer.close()
 
     def note(self, error: KafkaError, topic: str) -> None:
-        """Raises what the client cannot get over by itself; remembers the rest for `silent`."""
+        """Raises an error that the client does not retry; keeps any other for `silent`."""
         from confluent_kafka import KafkaError
 
         transient = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
         if not error.retriable() and error.code() not in transient:
-            raise self._told(error, topic)
+            raise self._explained(error, topic)
         self._errors.append(error)
 
     def silent(self, what: str) -> GoldpathError:
-        """The error of brokers that did not answer in time, with the last that the client had to say."""
+        """The error for brokers that did not answer in time, with the last error of the client."""
         refused = self._refused()
         if refused is not None:
             return refused
@@ -115,10 +123,11 @@ class Client:
             object=what,
             observed=f"{last} (waited {self.wait_seconds:g} s)",
             expected=f"the brokers of connection {self.name!r} to answer",
-            next_step="look whether they run and can be reached from here, then run again: nothing is lost",
+            next_step="check that they run and can be reached from here, then run again: nothing is lost",
         )
 
-    def _told(self, error: KafkaError, topic: str) -> GoldpathError:
+    def _explained(self, error: KafkaError, topic: str) -> GoldpathError:
+        """A client's error as Goldpath's."""
         from confluent_kafka import KafkaError
 
         what = f"Kafka topic {topic}"
@@ -133,8 +142,8 @@ class Client:
             return TransientError(
                 object=what,
                 observed="retention deleted records while they were read",
-                expected="them to stay until they are landed",
-                next_step="run again: it says which are lost",
+                expected="records that are kept until they are landed",
+                next_step="run again: the next run says which are lost",
             )
         if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._INVALID_ARG):
             return self._refused(error) or self.silent(what)
@@ -143,6 +152,7 @@ class Client:
         return self.silent(what)
 
     def _refused(self, error: KafkaError | None = None) -> SettingsError | None:
+        """The error for a wrong address, user or password, if the client reported one."""
         from confluent_kafka import KafkaError
 
         wrong = error or next(
@@ -159,7 +169,7 @@ class Client:
 
 
 def _configuration(name: str, url: str) -> dict[str, Any]:
-    """librdkafka's properties; a user without further words is one of SASL/PLAIN over TLS."""
+    """The address as librdkafka's properties; a user alone stands for SASL/PLAIN over TLS."""
     parts = urlsplit(url)
     user, _, servers = parts.netloc.rpartition("@")
     if parts.scheme != "kafka" or not servers:
@@ -169,9 +179,9 @@ def _configuration(name: str, url: str) -> dict[str, Any]:
             expected="kafka://[user:password@]host:port[,host:port][?property=value]",
             next_step="correct the address",
         )
-    found: dict[str, Any] = {"bootstrap.servers": servers}
+    properties: dict[str, Any] = {"bootstrap.servers": servers}
     if user:
-        name_of_user, _, password = user.partition(":")
-        found |= {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"}
-        found |= {"sasl.username": unquote(name_of_user), "sasl.password": unquote(password)}
-    return found | dict(parse_qsl(parts.query))
+        username, _, password = user.partition(":")
+        properties |= {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"}
+        properties |= {"sasl.username": unquote(username), "sasl.password": unquote(password)}
+    return properties | dict(parse_qsl(parts.query))

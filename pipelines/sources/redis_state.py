@@ -1,4 +1,4 @@
-"""Where reading a Redis stream stands, against what the stream says of itself: what is left, and what is lost."""
+"""Places in a Redis stream, compared with the stream's own counts: what is left behind one, and what is lost."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 Id = tuple[int, int]
-NOTHING: Id = (0, 0)
+#: Before the first entry of a stream.
+NO_ID: Id = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a stream says of itself: how many entries it was ever given and has still, the last that it has, the highest
-    id that it gave and the highest that somebody deleted by name."""
+    """What a stream says of itself.
+
+    Attributes:
+        added: How many entries were ever added.
+        kept: How many entries it has.
+        last: The id of the last entry that it has.
+        given: The highest id that it gave to an entry.
+        deleted: The highest id among the entries that were deleted one by one.
+    """
 
     added: int
     kept: int
@@ -24,42 +32,46 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where reading stands: the last id that was read, and how many entries the stream was given up to it."""
+    """A place in a stream: the last id that was read, and how many entries had been added up to it (`seen`)."""
 
     id: Id
     seen: int
 
     @classmethod
     def of(cls, position: Mapping[str, Any] | None, state: State) -> At:
+        """The place that a position stands for; without a position the start of what the stream still has."""
         if position is None:
-            return cls(NOTHING, state.added - state.kept)
+            return cls(NO_ID, state.added - state.kept)
         return cls(parsed(position["id"].encode()), position["seen"])
 
     @property
     def text(self) -> str:
+        """The id as Redis writes it."""
         return shown(self.id)
 
     def settled(self, state: State) -> At:
-        """The same place, counted by what the stream knew at that moment: behind all that it has, or what it lost."""
+        """The same place, its `seen` corrected by the stream's counts, which know deleted and trimmed entries."""
         if self.id >= state.last:
             return At(max(self.id, state.given), state.added)
         return At(self.id, max(self.seen, state.added - state.kept))
 
     def loss(self, state: State) -> str | None:
-        """What is gone that was not read, in words; None where nothing is."""
+        """Which entries are gone that were not read, in words; None if there are none."""
         if state.given < self.id:
             return f"it ends at {shown(state.given)}, and had been landed up to {self.text}: it was deleted or restored"
         if (trimmed := state.added - state.kept - self.seen) > 0:
             return f"{trimmed} entries behind {self.text} were trimmed before they were landed"
-        if self.id != NOTHING and state.deleted > self.id:
+        if self.id != NO_ID and state.deleted > self.id:
             return f"entries behind {self.text} and up to {shown(state.deleted)} were deleted before they were landed"
         return None
 
 
 def parsed(identity: bytes) -> Id:
+    """An id from Redis's text."""
     milliseconds, _, number = identity.partition(b"-")
     return int(milliseconds), int(number)
 
 
 def shown(identity: Id) -> str:
+    """An id as Redis's text."""
     return f"{identity[0]}-{identity[1]}"

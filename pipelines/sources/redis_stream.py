@@ -1,8 +1,9 @@
-"""A Redis stream as a source: JSON lines from where the last landed delivery left off, without a consumer group.
+"""A Redis stream as a source: its entries as JSON lines, from where the last landed delivery ended.
 
     RedisStream(connection="cache", stream="orders")     GOLDPATH_SOURCES: {"cache": "redis://:password@host:6379/0"}
 
-The landed manifest is the only memory; entries that were trimmed before they were landed are noticed.
+There is no consumer group: the landed manifest is the only memory. Entries that were trimmed before they were landed
+are detected.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from typing import Any, Literal
 from pipelines.errors import GoldpathError, LandingError, SettingsError, TransientError
 from pipelines.sources import stream_record
 from pipelines.sources.base import Extracted, day
-from pipelines.sources.redis_state import NOTHING, At, Id, State, parsed, shown
+from pipelines.sources.redis_state import NO_ID, At, Id, State, parsed, shown
 
 Fields = dict[bytes, bytes]
-#: Entries of one answer of the server.
-_GULP = 1_000
+#: Most entries of one answer of the server.
+_READ_ENTRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class RedisStream:
-    """A stream whose new entries are landed, a bounded file at a time, until its end as seen at the start.
+    """A stream whose new entries are landed in files of bounded size, up to its end at the start of the extraction.
 
     Args:
         connection: The name of its address in GOLDPATH_SOURCES, `redis://` or `rediss://` (TLS).
         stream: The stream's key.
-        payload: The field that holds a JSON object; None where an entry's fields are the record's.
+        payload: The field that holds the record as a JSON object; None if the entry's fields are the record's fields.
         rows_per_file: Most entries of one file.
         bytes_per_file: Most bytes of one file; a single entry may be larger.
-        files_per_run: Most files of one extraction; None goes on to the end. What is left over is the next one's.
-        wait_seconds: How long the server may be silent.
-        gap: What to do where entries were trimmed before they were landed: refuse, or go on and note in the manifest
-            how many are lost.
+        files_per_run: Most files of one extraction, the rest being left for the next one; None for no limit.
+        wait_seconds: How long the server may take to answer.
+        gap: What to do if entries were trimmed before they were landed: `refuse` raises LandingError, `report`
+            continues behind them and says in the manifest how many are lost.
     """
 
     connection: str
@@ -55,7 +56,7 @@ class RedisStream:
         return "redis"
 
     def pending(self, position: Mapping[str, Any] | None, connection: str | None) -> int:
-        """How many entries lie behind a position; about so many where some were deleted.
+        """How many entries there are behind a position; an estimate if some were deleted one by one.
 
         Raises:
             TransientError: if the server does not answer.
@@ -72,14 +73,14 @@ class RedisStream:
     ) -> Iterator[Extracted]:
         """The entries behind a position.
 
-        A file's position has the id of its last entry and how many the stream had been given up to it (`seen`); its
-        attributes have the time of its newest entry (`newest`), about how many entries were left (`backlog`), and
-        under `lost` what had been trimmed.
+        A file's position has the id of its last entry (`id`) and how many entries had been added up to it (`seen`).
+        Its attributes have the position's id before it (`begin`), the time of its newest entry (`newest`), about how
+        many entries were left (`backlog`), and which entries had been trimmed (`lost`), if any.
 
         Raises:
             TransientError: if the server does not answer.
-            LandingError: if entries are lost and the source refuses that.
-            SettingsError: if the address or its password is wrong.
+            LandingError: if entries are lost and `gap` is `refuse`.
+            SettingsError: if the address, the user or the password is wrong.
         """
         with self._connected(connection) as client:
             state = self._state(client.xinfo_stream, self.stream)
@@ -90,7 +91,7 @@ class RedisStream:
             while (lost or at.id < until) and files != self.files_per_run:
                 begin, lines, size, newest = at, [], 0, None
                 while at.id < until and len(lines) < self.rows_per_file and size < self.bytes_per_file:
-                    state, entries = self._read(client, at, until, min(_GULP, self.rows_per_file - len(lines)))
+                    state, entries = self._read(client, at, until, min(_READ_ENTRIES, self.rows_per_file - len(lines)))
                     lost = lost or self._lost(at, state)
                     at = at.settled(state)
                     for identity, fields in entries:
@@ -116,59 +117,62 @@ class RedisStream:
                 lost, files = None, files + 1
 
     def _lost(self, at: At, state: State) -> str | None:
+        """Which entries are lost, in words; raises LandingError if there are some and `gap` is `refuse`."""
         loss = at.loss(state)
         if loss is not None and self.gap == "refuse":
             raise LandingError(
                 object=f"Redis stream {self.stream}",
                 observed=loss,
                 expected="every entry behind the last landed one",
-                next_step='have them added again, or declare gap="report" to go on without them; '
+                next_step='have them added again, or declare gap="report" to continue without them; '
                 "then trim (MAXLEN, MINID) further back than the longest pause between runs",
             )
         return loss
 
     def _read(self, client: Any, at: At, until: Id, count: int) -> tuple[State, list[tuple[Id, Fields]]]:
-        """The next entries, and what the stream said of itself at that very moment."""
-        with client.pipeline(transaction=True) as both:
-            both.xinfo_stream(self.stream)
-            both.xrange(self.stream, f"({at.text}", shown(until), count=count)
-            answers = both.execute(raise_on_error=False)
+        """The stream's state and the next entries, both of one moment."""
+        with client.pipeline(transaction=True) as transaction:
+            transaction.xinfo_stream(self.stream)
+            transaction.xrange(self.stream, f"({at.text}", shown(until), count=count)
+            answers = transaction.execute(raise_on_error=False)
         state = self._state(_answer, answers[0])
         return state, [(parsed(identity), fields) for identity, fields in _answer(answers[1])]
 
-    def _state(self, ask: Callable[[Any], Any], what: Any) -> State:
+    def _state(self, request: Callable[[Any], Any], argument: Any) -> State:
+        """The state that XINFO STREAM gives, as the result of `request(argument)`; of a missing stream an empty one."""
         import redis
 
         try:
-            found = ask(what)
+            info = request(argument)
         except redis.ResponseError as error:
             if "no such key" in str(error):
-                return State(0, 0, NOTHING, NOTHING, NOTHING)
+                return State(0, 0, NO_ID, NO_ID, NO_ID)
             raise
-        if "entries-added" not in found:
+        if "entries-added" not in info:
             raise LandingError(
                 object=f"Redis stream {self.stream}",
-                observed="a server that does not count the entries that a stream was given",
-                expected="Redis 7 or newer, or Valkey: only then a loss can be seen",
+                observed="a server that does not count the entries that were added to a stream",
+                expected="Redis 7 or newer, or Valkey: other servers do not show what is lost",
                 next_step="update the server",
             )
         return State(
-            added=found["entries-added"],
-            kept=found["length"],
-            last=parsed(found["last-entry"][0]) if found["last-entry"] else NOTHING,
-            given=parsed(found["last-generated-id"]),
-            deleted=parsed(found["max-deleted-entry-id"]),
+            added=info["entries-added"],
+            kept=info["length"],
+            last=parsed(info["last-entry"][0]) if info["last-entry"] else NO_ID,
+            given=parsed(info["last-generated-id"]),
+            deleted=parsed(info["max-deleted-entry-id"]),
         )
 
     def _line(self, identity: Id, fields: Fields) -> bytes:
         if self.payload is None:
-            content = json.dumps({_shown(name): _shown(value) for name, value in fields.items()}).encode()
+            content = json.dumps({_text(name): _text(value) for name, value in fields.items()}).encode()
         else:
             content = fields.get(self.payload.encode())
         return stream_record.line(content, partition=0, offset=shown(identity), milliseconds=identity[0], key=None)
 
     @contextlib.contextmanager
     def _connected(self, url: str | None) -> Iterator[Any]:
+        """A client of the server; its errors are raised as Goldpath's."""
         import redis
 
         try:
@@ -185,7 +189,7 @@ class RedisStream:
                 object=f"Redis stream {self.stream}",
                 observed=f"{type(error).__name__}: {error}",
                 expected=f"the server of connection {self.connection!r} to answer within {self.wait_seconds:g} s",
-                next_step="look whether it runs and can be reached from here, then run again: nothing is lost",
+                next_step="check that it runs and can be reached from here, then run again: nothing is lost",
             ) from None
         except redis.ResponseError as error:
             raise LandingError(
@@ -205,13 +209,14 @@ class RedisStream:
 
 
 def _answer(answer: Any) -> Any:
+    """The answer to one command of a transaction; raises its error."""
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _shown(content: bytes) -> str:
-    """UTF-8 text as it is, other bytes as `base64:` and theirs."""
+def _text(content: bytes) -> str:
+    """UTF-8 as text; other bytes as `base64:` and their base64."""
     try:
         return content.decode()
     except UnicodeDecodeError:

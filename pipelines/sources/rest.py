@@ -23,26 +23,27 @@ _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 class RestPages:
     """The records of one path, page by page; for `increment` silver tables.
 
-    The position is the request for the next page: pages that were read are landed when a later one fails, and the next
-    run begins with that one. Behind the last page, the next run asks for what is newer than the newest cursor value;
-    without `cursor_param` it reads all pages again, and lands them unless they are what they were. Numbers keep their
-    digits. Deletes are not seen.
+    The position is the request for the next page. If a page fails, the pages before it are landed, and the next run
+    begins with the failed page. After the last page, the next run asks for records that are newer than the newest
+    cursor value; without `cursor_param` it reads all pages again, and lands the files that have changed. Numbers keep
+    their digits. Deleted records are not detected.
 
-    The address in GOLDPATH_SOURCES is `https://api.example.com/v1`; as `https://:TOKEN@…` each request carries that
-    token (bearer), as `https://user:password@…` these (basic), and as `…?key=SECRET` that parameter.
+    The address in GOLDPATH_SOURCES is `https://api.example.com/v1`. Each request carries the bearer token of
+    `https://:TOKEN@…`, the credentials of `https://user:password@…` (basic), and the parameter of `…?key=SECRET`.
 
     Args:
         connection: Name of the address in GOLDPATH_SOURCES.
         path: Path below the address.
-        records: Where an answer has its records, a JSON path.
-        paginator: How pages follow each other, in dlt's words, such as `{"type": "cursor", "cursor_path": "next",
-            "cursor_param": "after"}`; one of the types in PAGINATORS.
+        records: The JSON path of the records in an answer.
+        paginator: How a page leads to the next, as dlt configures it, such as `{"type": "cursor", "cursor_path":
+            "next", "cursor_param": "after"}`; its type is one of PAGINATORS.
         params: Parameters of the first request.
-        cursor_param: Parameter that asks for records from a cursor value on.
-        cursor: The records' member that it is compared with.
+        cursor_param: The parameter that asks for records from a cursor value on.
+        cursor: The member of a record that holds its cursor value.
         lateness: How far behind the newest cursor value records may still appear, in the cursor's unit.
-        pages_per_file: Pages after which a delivery ends and the next begins.
-        timeout_seconds: How long the server may be silent.
+        pages_per_file: Most pages of one delivery.
+        timeout_seconds: How long the server may take to answer.
+        backoff: How often and how long to retry a request.
     """
 
     connection: str
@@ -64,13 +65,16 @@ class RestPages:
                 object=f"REST source {self.connection}/{self.path}",
                 observed=f"paginator {self.paginator.get('type')!r}",
                 expected=f"one of {', '.join(PAGINATORS)}",
-                next_step="name the way in which its pages follow each other",
+                next_step="name the way in which a page leads to the next",
             )
 
     def extract(
         self, position: Mapping[str, Any] | None, *, connection: str | None, now: datetime
     ) -> Iterator[Extracted]:
-        """The pages behind the position, as files of at most `pages_per_file` pages; what was read before an error."""
+        """The records behind a position, in files of at most `pages_per_file` pages.
+
+        What was read before an error is yielded before the error is raised.
+        """
         state = _State(**(position or {}))
         resumed = state.next is not None
         if not resumed:
@@ -84,13 +88,13 @@ class RestPages:
         reading = api.pages(state.next or self._first(state), records=self.records, paginator=self.paginator)
         held: list[Page] = []
         failure: GoldpathError | None = None
-        open_pass = resumed  # where something of a pass has landed, its end has to be noted too
+        open_pass = resumed  # a pass of which a file has landed needs a file with the position of its end
         while True:
             try:
                 page = next(reading, None)
             except GoldpathError as error:
                 page, failure = None, error
-            # A full file waits for the page behind it: if that is the last one and empty, the file ends the pass.
+            # A full file waits for the page behind it: if that page is the last and empty, the file ends the pass.
             full = len(held) >= self.pages_per_file and page is not None and bool(page.records or page.next)
             if held and (page is None or full):
                 extracted, changed = self._file(held, state, now)
@@ -105,6 +109,7 @@ class RestPages:
             raise failure
 
     def _first(self, state: _State) -> dict[str, Any]:
+        """The first request of a pass."""
         since = {}
         if self.cursor_param and state.cursor is not None:
             start = earlier(state.cursor, self.lateness, cursor=f"cursor {self.cursor!r} of {self.path}")
@@ -114,7 +119,7 @@ class RestPages:
         return {"url": self.path.lstrip("/"), "params": {**self.params, **since}}
 
     def _file(self, pages: list[Page], state: _State, now: datetime) -> tuple[Extracted, bool]:
-        """One file of some pages, and whether it is another than in the last pass; moves the state behind them."""
+        """The file of some pages, and whether the last pass had no equal file; advances the state behind them."""
         import simplejson
 
         records = [record for page in pages for record in page.records]
@@ -128,19 +133,20 @@ class RestPages:
             state.newest = max(values, default=None)
         state.next = pages[-1].next
         if state.next is None:
-            ended = [value for value in (state.cursor, state.newest) if value is not None]
-            state.cursor, state.newest = max(ended, default=None), None
-        told = newest(state.newest if state.next else state.cursor)
-        extracted = Extracted(day(now), f"{file_stem(self.path)}.jsonl", content, len(records), asdict(state), told)
+            values = [value for value in (state.cursor, state.newest) if value is not None]
+            state.cursor, state.newest = max(values, default=None), None
+        lag = newest(state.newest if state.next else state.cursor)
+        extracted = Extracted(day(now), f"{file_stem(self.path)}.jsonl", content, len(records), asdict(state), lag)
         return extracted, bool(records) and sha256 not in state.before
 
     def _value(self, record: Any) -> Any:
+        """The cursor value of a record; raises LandingError if it has none."""
         value = record.get(self.cursor) if isinstance(record, dict) else None
         if value is None:
             raise LandingError(
                 object=f"cursor {self.cursor!r} of {self.path}",
                 observed=f"a record without it: {str(record)[:200]}",
-                expected="a value in each record, which each change moves forward",
+                expected="a value in each record, which each change of the record increases",
                 next_step="correct `cursor` in the source's declaration",
             )
         return value if isinstance(value, (str, int)) else float(value.encoded_json)
@@ -148,8 +154,15 @@ class RestPages:
 
 @dataclass(slots=True)
 class _State:
-    """The position: the next page's request (None behind the last), the cursor value of the last whole pass and the
-    newest of this one, the SHA-256 of the files of this pass and of the one before it."""
+    """The position.
+
+    Attributes:
+        next: The request for the next page; None after the last page.
+        cursor: The newest cursor value of the last complete pass.
+        newest: The newest cursor value of this pass so far.
+        landed: The SHA-256 of the files of this pass.
+        before: The SHA-256 of the files of the pass before.
+    """
 
     next: Mapping[str, Any] | None = None
     cursor: Any = None

@@ -1,4 +1,4 @@
-"""A REST API as sources see it: pages through dlt's client, with retries, credentials and errors of our own."""
+"""REST APIs for sources: pages through dlt's client, with Goldpath's retries, credentials and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PageRequest = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The records of one page, and the request for the next; None behind the last page."""
+    """The records of one page, and the request for the next page; None for the last one."""
 
     records: list[Any]
     next: PageRequest | None
@@ -28,7 +28,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RestApi:
-    """A server and what it is asked with; `source` is how errors name it, never the address."""
+    """A server and its credentials; `source` is its name in errors, which never show the address."""
 
     address: SplitResult
     source: str
@@ -46,23 +46,23 @@ class RestApi:
         if not sound:
             raise SettingsError(
                 object=source,
-                observed="an address that is no URL of an API",
-                expected="https://host/base, with :token@ or user:password@ before the host if it asks for them",
+                observed="an address that is not the URL of an API",
+                expected="https://host/base, with :token@ or user:password@ before the host if the API requires them",
                 next_step="correct it in GOLDPATH_SOURCES",
             )
         return cls(parts, source, backoff, timeout_seconds)
 
     def pages(self, first: PageRequest, *, records: str, paginator: Mapping[str, Any]) -> Iterator[Page]:
-        """Page after page from a request on.
+        """The pages from a request on.
 
         Args:
-            first: `url` may be a path below the address, or one below the server's root as pages give it.
-            records: Where an answer has its records, a JSON path.
+            first: The request; its `url` is a path below the address, or one below the server's root as in `Page.next`.
+            records: The JSON path of the records in an answer.
             paginator: dlt's configuration of a paginator.
 
         Raises:
-            TransientError: if the server does not answer well, as often as it was tried.
-            LandingError: if it refuses, or answers without records.
+            TransientError: if the server failed at every attempt.
+            LandingError: if the server refuses, or answers without records.
         """
         from dlt.common.configuration.specs.runtime_configuration import RuntimeConfiguration
         from dlt.sources.helpers.rest_client import RESTClient
@@ -91,7 +91,7 @@ class RestApi:
                     page = next(reading, None)
                 except GoldpathError:
                     raise
-                except (OSError, ValueError) as error:  # requests' errors are OSErrors, dlt's paginators' ValueErrors
+                except (OSError, ValueError) as error:  # requests raises OSErrors, dlt's paginators ValueErrors
                     raise self._explained(error) from None
                 if page is None:
                     return
@@ -99,6 +99,7 @@ class RestApi:
                 yield Page(list(page), following)
 
     def _session(self, records: str) -> Session:
+        """A session that judges each answer and retries each request."""
         import requests
         from dlt.common import jsonpath
 
@@ -108,7 +109,7 @@ class RestApi:
         once = session.send
 
         def send(request: PreparedRequest, **kwargs: Any) -> Response:
-            if kwargs.get("allow_redirects") is False:  # a redirect's second request, within the first one's attempt
+            if kwargs.get("allow_redirects") is False:  # the request after a redirect, within the attempt of the first
                 return once(request, **kwargs)
             return self.backoff.call(lambda: once(request, **kwargs))
 
@@ -129,7 +130,11 @@ class RestApi:
         return parse_qsl(self.address.query)
 
     def _request(self, request: Request, root: str) -> PageRequest:
-        """A page's request as a position may hold it; one to another server would take the credentials there."""
+        """A page's request without its secrets, as a position holds it.
+
+        Raises:
+            LandingError: if it is for another server, which would get the credentials.
+        """
         parts = urlsplit(str(request.url))
         if f"{parts.scheme}://{parts.netloc}" != root:
             raise LandingError(
@@ -140,35 +145,37 @@ class RestApi:
             )
         secret = {name for name, _ in self._secret_params}
         query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in secret])
-        given: Any = request.params or {}  # a dictionary: `pages` sets it
-        params = {name: value for name, value in given.items() if name not in secret}
+        all_params: Any = request.params or {}  # a dictionary, as in `pages`
+        params = {name: value for name, value in all_params.items() if name not in secret}
         return {"url": f"{parts.path}?{query}" if query else parts.path, "params": params}
 
     def _explained(self, error: Exception) -> GoldpathError:
+        """An error of requests or dlt as Goldpath's, without secrets."""
         response: Response | None = getattr(error, "response", None)
-        observed, expected, next_step = str(error), "an answer", "look whether the server can be reached from here"
+        observed, expected, next_step = str(error), "an answer", "check that the server can be reached from here"
         if response is not None:
             path = urlsplit(response.url).path
             observed = f"{response.status_code} {response.reason} for {path}: {response.text[:200]}"
             expected = "an answer with status 200"
-            next_step = "look at the source's path and parameters"
+            next_step = "check the source's path and parameters"
             if response.status_code in (401, 403):
-                next_step = "look at the credentials in GOLDPATH_SOURCES"
-            elif asked := retry_after(error):
-                next_step = f"run it again in {asked:.0f} seconds, as the server asks"
+                next_step = "check the credentials in GOLDPATH_SOURCES"
+            elif seconds := retry_after(error):
+                next_step = f"run it again in {seconds:.0f} seconds, as the server asks"
         kind: type[GoldpathError] = TransientError if is_transient(error) else LandingError
         return kind(object=self.source, observed=self._masked(observed), expected=expected, next_step=next_step)
 
     def _masked(self, text: str) -> str:
+        """A text of at most 500 characters, with the secrets replaced."""
         secrets = [self.address.password, *(value for _, value in self._secret_params)]
         for secret in filter(None, secrets):
-            for shown in (secret, quote(secret, safe=""), unquote(secret)):
-                text = text.replace(shown, "***")
+            for form in (secret, quote(secret, safe=""), unquote(secret)):
+                text = text.replace(form, "***")
         return " ".join(text.split())[:500]
 
 
 def _answered(records: Any, source: str) -> Any:
-    """A hook that judges an answer as soon as it is there, so that a bad one is one of the retried."""
+    """A hook that raises for a bad answer within the attempt that got it, so that the attempt is retried."""
     import requests
     import simplejson
     from dlt.common import jsonpath
@@ -183,15 +190,15 @@ def _answered(records: Any, source: str) -> Any:
         except ValueError as error:
             raise TransientError(
                 object=source,
-                observed=f"an answer of {len(response.content)} bytes that is no JSON: {error}",
-                expected="JSON, whole",
-                next_step="run it again; if it stays, look at the source's path",
+                observed=f"an answer of {len(response.content)} bytes that is not JSON: {error}",
+                expected="complete JSON",
+                next_step="run it again; if the error stays, check the source's path",
             ) from None
         if not jsonpath.find_values(records, body):
-            shown = ", ".join(body) if isinstance(body, dict) else type(body).__name__
+            members = ", ".join(body) if isinstance(body, dict) else type(body).__name__
             raise LandingError(
                 object=source,
-                observed=f"an answer without {records}: {shown}",
+                observed=f"an answer without {records}: {members}",
                 expected="the records under that JSON path, or an empty list",
                 next_step="correct `records` in the source's declaration",
             )

@@ -1,4 +1,4 @@
-"""Tables of transactional databases: whole, as a snapshot, or by a cursor column, as increments."""
+"""Tables of transactional databases: the whole table as snapshots, or its changes by a cursor column as increments."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ from pipelines.sources.watermark import Lateness, earlier
 
 @dataclass(frozen=True, slots=True)
 class SqlSnapshot:
-    """A whole table, in one read transaction and ordered by its primary key; for `snapshot` silver tables.
+    """A whole table, read in one transaction and sorted by its primary key; for `snapshot` silver tables.
 
-    Equal content gives equal bytes, and a snapshot that equals the one that landed last is not landed again. Each has
-    an interval of its own, so the newest is the table as it was then: what it no longer holds was deleted.
+    Equal content gives equal bytes, and a snapshot that equals the last landed one is not landed again. Each snapshot
+    has an interval of its own, so the newest one is the table at that time: rows that it lacks were deleted.
+
+    Args:
+        connection: Name of the address in GOLDPATH_SOURCES.
+        table: Its name, after its schema and a dot if it is not in the default schema.
+        backoff: How often and how long to retry a connection.
     """
 
     connection: str
@@ -35,7 +40,7 @@ class SqlSnapshot:
     def extract(
         self, position: Mapping[str, Any] | None, *, connection: str | None, now: datetime
     ) -> Iterator[Extracted]:
-        """The table as it is, as one JSON lines file; nothing if it has not changed."""
+        """The table as one JSON lines file; nothing if it has not changed."""
         before = position or {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "snapshot"
@@ -51,18 +56,19 @@ class SqlSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SqlCursor:
-    """The rows whose cursor column moved on since the last delivery; for `increment` silver tables.
+    """The rows whose cursor column has increased since the last delivery; for `increment` silver tables.
 
-    The position is the last (cursor, primary key) that was read, so equal cursor values are no trouble. A transaction
-    that set its cursor earlier but committed later is found within `lateness`: that much is read again behind the
-    position, and lands again, once, if it is not what it was. Deletes are not seen; take a `SqlSnapshot` for those.
+    The position is the last (cursor, primary key) that was read, so rows may have equal cursor values. A transaction
+    may commit a cursor value that is lower than the position. For these, the rows within `lateness` before the position
+    are read again, and land once more if they have changed. Deleted rows are not detected; `SqlSnapshot` shows them.
 
     Args:
         connection: Name of the address in GOLDPATH_SOURCES.
-        table: Its name, with its schema before a dot where it is not in the default one.
-        cursor: A column that each change of a row moves forward: a timestamp, a date or a number, without NULLs.
-        lateness: The longest that a transaction stays open behind the newest cursor value, in the cursor's unit.
+        table: Its name, after its schema and a dot if it is not in the default schema.
+        cursor: A column that each change of a row increases: a timestamp, a date or a number, without NULLs.
+        lateness: The longest time between setting a cursor value and committing it, in the cursor's unit.
         rows_per_file: Rows after which a delivery ends and the next begins.
+        backoff: How often and how long to retry a connection.
     """
 
     connection: str
@@ -76,7 +82,7 @@ class SqlCursor:
     def extract(
         self, position: Mapping[str, Any] | None, *, connection: str | None, now: datetime
     ) -> Iterator[Extracted]:
-        """The new and changed rows in the order of (cursor, key), as JSON lines files of bounded size."""
+        """The new and changed rows, sorted by (cursor, key), as JSON lines files of bounded size."""
         source = f"connection {self.connection!r}"
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -93,13 +99,13 @@ class SqlCursor:
     def _increments(
         self, table: OpenTable, before: Mapping[str, Any], file: BinaryIO
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Fills the file again and again; yields its rows and the position behind them each time it is complete.
+        """Fills the file with one delivery after another; yields the number of its rows and the position behind them.
 
-        What lies behind `before` comes first, then what is fresh. The digest of the rows within `lateness` of the
-        position says whether the former is what it was.
+        The rows within `lateness` before the position come first, then the fresh rows. A digest of the former, which
+        the position holds, says whether they have changed.
         """
         window: deque[tuple[Any, bytes]] = deque()
-        rows, again = 0, bool(before)
+        rows, again = 0, bool(before)  # `again` while rows are read that an earlier extraction has read
         value, key = None, []
         for line, (value, *key, fresh) in self._stream(table, before):
             if again and fresh:
@@ -116,14 +122,14 @@ class SqlCursor:
             yield rows, self._position(window, value, key)
 
     def _stream(self, table: OpenTable, before: Mapping[str, Any]) -> Iterator[tuple[bytes, Any]]:
-        """Rows from `lateness` before a position on, each with its cursor value, its key, and whether it is fresh."""
+        """The rows from `lateness` before a position on, each with cursor value, key, and whether it is behind it."""
         import sqlalchemy as sa
 
         cursor = table.column(self.cursor)
         keys = [table.columns[name] for name in table.key]
         self._refuse_nulls(table, cursor)
         typed = table.line is not None
-        shown = [sa.cast(column, sa.Text) for column in keys] if typed else keys
+        selected_keys = [sa.cast(column, sa.Text) for column in keys] if typed else keys
         where, fresh = None, sa.true()
         if before:
             kind = table.types[self.cursor]
@@ -136,18 +142,20 @@ class SqlCursor:
             where = cursor >= (sa.literal(bound, kind) if typed else sa.literal(bound))
             known = sa.literal(value, kind) if typed else sa.literal(value)
             fresh = sa.tuple_(cursor, *keys) > sa.tuple_(known, *last)
-        return table.stream(cursor, *shown, fresh, where=where, order=[cursor, *keys])
+        return table.stream(cursor, *selected_keys, fresh, where=where, order=[cursor, *keys])
 
     def _refuse_nulls(self, table: OpenTable, cursor: Any) -> None:
+        """Raises LandingError if the cursor is NULL in a row."""
         if self.cursor in table.nullable and (nulls := table.count(cursor.is_(None))):
             raise LandingError(
                 object=self._name,
-                observed=f"NULL in {nulls} rows, which no increment would ever see",
+                observed=f"NULL in {nulls} rows, which no increment would contain",
                 expected="a value in each row",
                 next_step="fill them in the source and make the column NOT NULL, or take a SqlSnapshot of the table",
             )
 
     def _position(self, window: deque[tuple[Any, bytes]], value: Any, key: list[Any]) -> dict[str, Any]:
+        """The position behind a row; drops from the window what is not within `lateness` before it."""
         start = earlier(value, self.lateness, cursor=self._name)
         while window[0][0] < start:
             window.popleft()
@@ -162,7 +170,7 @@ class SqlCursor:
 
 
 def _unless_landed(rows: int, window: deque[tuple[Any, bytes]], before: Mapping[str, Any], file: BinaryIO) -> int:
-    """Drops the rows that were read again if they are what has landed; returns how many are left."""
+    """Empties the file if its rows equal those that were read before; returns the number of rows left in it."""
     if _digest(window) != before["window"]:
         return rows
     file.seek(0)
@@ -175,6 +183,7 @@ def _digest(window: deque[tuple[Any, bytes]]) -> str:
 
 
 def _encoded(value: Any) -> Any:
+    """A value as JSON can hold it."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -183,6 +192,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _decoded(value: Any, kind: type) -> Any:
+    """The value of a Python type that `_encoded` has encoded."""
     if isinstance(value, dict):
         return bytes.fromhex(value["hex"])
     if issubclass(kind, date):
@@ -191,6 +201,7 @@ def _decoded(value: Any, kind: type) -> Any:
 
 
 def _write(table: OpenTable, path: Path) -> tuple[int, str]:
+    """Writes all rows of a table to a file; returns their number and the file's SHA-256."""
     import sqlalchemy as sa
 
     keyless = [sa.cast(column, sa.Text) for column in table.columns.values()]

@@ -1,9 +1,9 @@
-"""One record of a stream as one line of JSON: its own fields as they arrived, and `_stream` for where it stood.
+"""One record of a stream as one line of JSON: its own fields as they arrived, and `_stream` with its place there.
 
-`_stream` has partition, offset, timestamp (ISO 8601, UTC, of the broker's record) and key, which is `key_base64` where
-it is no UTF-8 text; `tombstone` marks a record without a payload. A payload that is no JSON object becomes a line that
-is none either, so that bronze keeps it as malformed: the payload itself where it is one line of text, else `base64:`
-and its bytes.
+`_stream` has `partition`, `offset`, `timestamp` (of the broker's record, ISO 8601, UTC) and `key`, or `key_base64` if
+the key is not UTF-8; `tombstone` marks a record without a payload. A payload that is not a JSON object becomes a line
+that is not one either, so that bronze keeps it as malformed: the payload itself if it is one line of text, else
+`base64:` and the payload's base64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FIELD = "_stream"
 def line(
     payload: bytes | None, *, partition: int, offset: int | str, milliseconds: int | None, key: bytes | None
 ) -> bytes:
-    """The line of one record, with its line end; `milliseconds` is its time since the epoch, None where unknown."""
+    """The line of one record with its line end; `milliseconds` is its time since the epoch, None if unknown."""
     stream: dict[str, Any] = {"partition": partition, "offset": offset, "timestamp": instant(milliseconds)}
     stream |= _key(key)
     if payload is None:
@@ -32,12 +32,12 @@ def line(
         return text.encode() + b"\n"
     if FIELD in record:
         stream["payload"] = record[FIELD]
-    # Between the braces the text stays as it arrived, or 1.10 would become 1.1; a line end there is only white space.
+    # The text between the braces is kept, since parsing would turn 1.10 into 1.1; a line end in it is white space.
     return _joined(text.strip()[1:-1].replace("\n", " ").strip(), stream)
 
 
 def instant(milliseconds: int | None) -> str | None:
-    """Milliseconds since the epoch as ISO 8601, UTC."""
+    """Milliseconds since the epoch as an ISO 8601 text, UTC."""
     if milliseconds is None:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
@@ -56,6 +56,7 @@ def _key(key: bytes | None) -> dict[str, str | None]:
 
 
 def _text(content: bytes) -> str | None:
+    """The bytes as text; None if they are not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -63,6 +64,7 @@ def _text(content: bytes) -> str | None:
 
 
 def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None if it is not one."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Watermarks: the cursor value up to which a source was read, and how far behind it late rows are looked for."""
+"""Watermarks: the cursor value up to which a source was read, and how far before it late rows are searched for."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d:\d\d).*)?", re.DOTALL)
 
 
 def earlier(value: Any, lateness: Lateness, *, cursor: str) -> Any:
-    """The value from which rows are read again: `lateness` before a watermark, in the watermark's own form.
+    """The value from which rows are read again: a watermark minus `lateness`, in the watermark's own form.
 
-    A timestamp that is text comes back cut to the second, without fraction and offset: as text it sorts before every
-    value of that second. A date stays that date unless whole days are subtracted.
+    A timestamp that is text is returned without fraction and offset, so that as text it sorts before every value of its
+    second. A date is the same date unless whole days are subtracted.
 
     Args:
         value: The watermark: a number, a date, a timestamp, or a timestamp as ISO 8601 text.
-        lateness: A time span, for numbers a number; nothing is subtracted where it is zero.
-        cursor: How an error names it.
+        lateness: A time span, for numbers a number; with zero the watermark itself is returned.
+        cursor: The name of the cursor in an error.
 
     Raises:
-        LandingError: if the one cannot be subtracted from the other.
+        LandingError: if `lateness` cannot be subtracted from the value.
     """
     if not lateness:
         return value

@@ -1,4 +1,4 @@
-"""What may be removed or merged?
+"""Which files, rows and records may be merged or removed?
 
 May import `provenance` and what stands before it.
 A new upkeep step is a function of `maintenance` or `records`, and an asset in `assets/platform`.

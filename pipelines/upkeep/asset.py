@@ -1,4 +1,4 @@
-"""An upkeep asset: what it did to each table, as Dagster shows it, and the commit metadata that names its run."""
+"""What an upkeep asset shows in Dagster, and the metadata of its commits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import dagster as dg
 
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
-from pipelines.upkeep.maintenance import Upkept, totals
+from pipelines.upkeep.maintenance import UpkeepResult, totals
 
-_ROW = dg.TableSchema(
+_SCHEMA = dg.TableSchema(
     [
         dg.TableColumn("name", "string"),
         dg.TableColumn("files_before", "int"),
@@ -23,13 +23,13 @@ _ROW = dg.TableSchema(
 )
 
 
-def told(run: GovernedRun) -> dict[str, str]:
-    """What a commit of this run is told; it names no inputs, since it brings no rows."""
+def commit_metadata(run: GovernedRun) -> dict[str, str]:
+    """What a commit of an upkeep run records: the run and the asset, but no inputs, because it adds no rows."""
     return {"run_id": run.run_id, "asset": run.declaration.name}
 
 
-def written(run: GovernedRun, done: Sequence[Upkept]) -> Written:
-    """The figures of an upkeep run: a row for each table that was touched, and their totals."""
-    rows = [dg.TableRecord(dataclasses.asdict(part)) for part in done]
-    found = {"figures": dg.MetadataValue.table(rows, schema=_ROW) if rows else "nothing to do"}
-    return Written(Dataset(run.declaration.name, owner=run.declaration.owner), {**totals(done), **found})
+def written(run: GovernedRun, results: Sequence[UpkeepResult]) -> Written:
+    """The metadata of an upkeep run: one row for each result, and the totals."""
+    records = [dg.TableRecord(dataclasses.asdict(result)) for result in results]
+    figures = {"figures": dg.MetadataValue.table(records, schema=_SCHEMA) if records else "nothing to do"}
+    return Written(Dataset(run.declaration.name, owner=run.declaration.owner), {**totals(results), **figures})

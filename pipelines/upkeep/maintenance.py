@@ -1,8 +1,8 @@
-"""Upkeep of the tables: small files are merged, rows past their retention deleted, files that no version needs removed.
+"""Upkeep of the tables: merges small files, deletes rows past their retention, removes files that no version needs.
 
-Every commit here is delta-rs's, on both engines; a Spark lakehouse reads what it leaves. Each table is held against
-other writers while it is worked on. A commit is one file in the log, so a killed run leaves the table as it was, with
-litter that `vacuum` finds. What a model's record names (`pins`) stays readable.
+delta-rs makes every commit, whichever engine is set; Spark reads the result. Other writers wait while a table is worked
+on. A commit is one file in the log, so a killed run leaves the table as it was, and files that `vacuum` removes later.
+Pinned versions (`provenance.pins`) stay readable.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from pipelines.tables import INGESTED_AT, PARTITION, TableId, TableVersion
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
 
-#: A table is compacted once that would spare so many files.
+#: A table is compacted if that reduces its files by at least this number.
 SPARED_FILES = 8
-#: How long every version stays readable after it was replaced: what `delta_commits.PROPERTIES` tells the tables' logs.
+#: How long a version stays readable after it was replaced; `delta_commits.PROPERTIES` sets the same for the logs.
 KEEP = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Upkept:
-    """What was done to one table, or one folder of records.
+class UpkeepResult:
+    """What upkeep did to one table, or to one folder of records.
 
     Attributes:
         name: The table, `zone/domain/table`, or what the folder holds.
-        files_before: Its files, before and after: of the newest version where rows are merged or deleted, on disk
-            where files are removed.
-        bytes_freed: What these files shrank by, in bytes; on disk only where files are removed.
-        rows_deleted: Rows of the newest version that are gone.
-        words: How, for people.
+        files_before: The number of files before: of the newest version if files were merged or rows deleted, on disk
+            if files were removed.
+        files_after: The same after.
+        bytes_freed: The bytes of these files before, less those after. Only if files were removed is it disk space.
+        rows_deleted: How many rows the newest version has fewer than the one before.
+        words: What was done, for people.
     """
 
     name: str
@@ -51,29 +52,35 @@ class Upkept:
     words: str = ""
 
 
-def compact(platform: Platform, *, told: Mapping[str, str]) -> list[Upkept]:
-    """Merges the small files of each table that has many; along a space-filling curve where the contract names
-    `cluster` columns, so that a look-up by one of them reads few files. `told` is kept with the commits."""
-    done = []
+def compact(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[UpkeepResult]:
+    """Merges the small files of each table that has many.
+
+    Rows are ordered along a space-filling curve of the contract's `cluster` columns if it names any, so that a look-up
+    by one of them reads few files.
+
+    Args:
+        platform: Where the tables are.
+        commit_metadata: What each commit records about its run.
+    """
+    results = []
     for table in platform.lakehouse.tables():
         with platform.lakehouse.writing(table):
             before = platform.lakehouse.current(table)
-            spared = _spared_files(platform.lakehouse, before)
-            if spared < SPARED_FILES:
+            if _spared_files(platform.lakehouse, before) < SPARED_FILES:
                 continue
             contract = platform.contracts.get(table)
             cluster = contract.cluster if contract else ()
-            delta_commits.compact(platform.lakehouse, table, cluster=cluster, metadata=told)
+            delta_commits.compact(platform.lakehouse, table, cluster=cluster, metadata=commit_metadata)
             words = f"ordered by {', '.join(cluster)}" if cluster else "merged"
-            done.append(_changed(platform.lakehouse, before, words))
-    return done
+            results.append(_compare_with_newest(platform.lakehouse, before, words))
+    return results
 
 
 def _spared_files(house: Lakehouse, at: TableVersion) -> int:
-    """How many files fewer a version would have with the small ones of each partition merged.
+    """How many fewer files a version would have if the small files of each partition were merged.
 
-    None where a partition's folder has other letters than ASCII, as Spark writes them: delta-rs spells such a file in
-    another way than the log, and would leave it beside the merged one.
+    0 if a partition value has other than ASCII letters and Spark wrote its files: delta-rs spells the paths of such
+    files in another way than the log, so it would add the merged file and not remove the small ones.
     """
     import pyarrow as pa
 
@@ -89,90 +96,111 @@ def _spared_files(house: Lakehouse, at: TableVersion) -> int:
     return sum(count - 1 for count in small.values())
 
 
-def retain(platform: Platform, *, told: Mapping[str, str]) -> list[Upkept]:
-    """Deletes what is older than its contract's retention from bronze, silver and quarantine, by the platform's clock.
+def retain(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[UpkeepResult]:
+    """Deletes rows older than their contract's retention from bronze, silver and quarantine, by the platform's clock.
 
-    A table with days loses whole days by the day that its rows belong to, but for the newest snapshot, which holds
-    until the next; a quarantine without days loses rows by when they were ingested. A silver table without days is
-    replaced whole by each run and follows its bronze table. Versions before that are files still: they go with
-    `vacuum`, and stay for as long as a model's record names them.
+    From a table with days, whole days are deleted, by the day that the rows belong to; the newest snapshot stays until
+    a newer one comes. From a quarantine without days, rows are deleted by the time of their ingestion. A silver table
+    without days is left alone: each run replaces it, so it follows its bronze table. The files of the deleted rows
+    stay until `vacuum` removes them, and as long as a version with them is pinned.
+
+    Args:
+        platform: Where the tables are.
+        commit_metadata: What each commit records about its run.
+
+    Returns:
+        One result for each table that lost rows.
     """
-    house, done = platform.lakehouse, []
+    house, results = platform.lakehouse, []
     for table in house.tables():
         contract = _retention_contract(platform.contracts, table)
         if contract is None:
             continue
-        before = platform.now() - timedelta(seconds=contract.retention_seconds)
+        limit = platform.now() - timedelta(seconds=contract.retention_seconds)
         with house.writing(table):
             at = house.current(table)
-            expired = _expired(house, at, before, newest_stays=contract.delivery == "snapshot")
+            expired = _expired(house, at, limit, keep_newest=contract.delivery == "snapshot")
             if expired is None:
                 continue
-            delta_commits.delete_rows(house, table, expired, metadata=told)
-            kept = _changed(house, at, f"before {before:%Y-%m-%d}")
-        if kept.rows_deleted:
-            done.append(kept)
-    return done
+            delta_commits.delete_rows(house, table, expired, metadata=commit_metadata)
+            result = _compare_with_newest(house, at, f"before {limit:%Y-%m-%d}")
+        if result.rows_deleted:
+            results.append(result)
+    return results
 
 
 def _retention_contract(contracts: Mapping[TableId, Contract], table: TableId) -> Contract | None:
+    """The contract whose retention applies to a table; None for a table without retention."""
     if table.zone not in ("bronze", "silver", "quarantine"):
         return None
     return contracts.get(TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table)
 
 
-def _expired(house: Lakehouse, at: TableVersion, before: datetime, *, newest_stays: bool) -> str | None:
-    """What to delete, as a predicate; None if nothing is that old, or the table says no row's age."""
+def _expired(house: Lakehouse, at: TableVersion, limit: datetime, *, keep_newest: bool) -> str | None:
+    """A SQL predicate for the rows to delete; None if no row is that old, or the table does not hold its rows' age."""
     import pyarrow.dataset as ds
 
     snapshot = house.snapshot(at)
     delta = snapshot.delta
     if PARTITION in delta.metadata().partition_columns:
-        day = before.date().isoformat()
-        values = set(snapshot.partition_rows(PARTITION))
-        kept = max(values, default="") if newest_stays else None
-        old = sorted(value for value in values if value < day and value != kept)
-        quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in old)
-        return f"{PARTITION} IN ({quoted})" if old else None
+        first_kept = limit.date().isoformat()
+        days = set(snapshot.partition_rows(PARTITION))
+        newest = max(days, default="") if keep_newest else None
+        expired = sorted(day for day in days if day < first_kept and day != newest)
+        quoted = ", ".join("'" + day.replace("'", "''") + "'" for day in expired)
+        return f"{PARTITION} IN ({quoted})" if expired else None
     if INGESTED_AT not in {field.name for field in delta.schema().fields}:
         return None
-    aged = snapshot.arrow(columns=[INGESTED_AT], where=ds.field(INGESTED_AT) < ds.scalar(before))
-    return f"{INGESTED_AT} < '{before.isoformat()}'" if aged.num_rows else None
+    expired_rows = snapshot.arrow(columns=[INGESTED_AT], where=ds.field(INGESTED_AT) < ds.scalar(limit))
+    return f"{INGESTED_AT} < '{limit.isoformat()}'" if expired_rows.num_rows else None
 
 
-def vacuum(platform: Platform, pinned: Pins, *, told: Mapping[str, str], keep: timedelta = KEEP) -> list[Upkept]:
-    """Removes the files that no version needs: neither the newest, nor one replaced less than `keep` ago, nor a pinned.
+def vacuum(
+    platform: Platform, pinned: Pins, *, commit_metadata: Mapping[str, str], keep: timedelta = KEEP
+) -> list[UpkeepResult]:
+    """Removes the files of each table that belong to no version to keep.
 
-    Also found is what a killed run left in a table's folder, once it is that old.
+    Kept are the newest version, versions that were replaced less than `keep` ago, and pinned versions. Files that a
+    killed run left in a table's folder are removed once they are older than `keep`.
+
+    Args:
+        platform: Where the tables are.
+        pinned: The pinned versions.
+        commit_metadata: What each commit records about its run.
+        keep: How long a version stays readable after it was replaced.
+
+    Returns:
+        One result for each table that lost files.
     """
-    return [done for table in platform.lakehouse.tables() if (done := _vacuum(platform, table, pinned, told, keep))]
+    tables = platform.lakehouse.tables()
+    results = [_vacuum(platform.lakehouse, table, pinned, commit_metadata, keep) for table in tables]
+    return [result for result in results if result is not None]
 
 
 def _vacuum(
-    platform: Platform, table: TableId, pinned: Pins, told: Mapping[str, str], keep: timedelta
-) -> Upkept | None:
-    house = platform.lakehouse
+    house: Lakehouse, table: TableId, pinned: Pins, commit_metadata: Mapping[str, str], keep: timedelta
+) -> UpkeepResult | None:
     with house.writing(table):
-        held = [v for v in pinned.versions(table) if time_travel.is_readable(house, TableVersion(table, v))]
+        kept = [v for v in pinned.versions(table) if time_travel.is_readable(house, TableVersion(table, v))]
         folder = house.path(table)
-        before = _on_disk(folder)
-        if not delta_commits.vacuum(house, table, keep=keep, keep_versions=held, metadata=told):
+        files_before, bytes_before = _on_disk(folder)
+        if not delta_commits.vacuum(house, table, keep=keep, keep_versions=kept, metadata=commit_metadata):
             return None
-        after = _on_disk(folder)
-    words = f"kept for models: {', '.join(map(str, held))}" if held else "nothing pinned"
-    return Upkept(str(table), before[0], after[0], before[1] - after[1], words=words)
+        files_after, bytes_after = _on_disk(folder)
+    words = f"kept for models: {', '.join(map(str, kept))}" if kept else "nothing pinned"
+    return UpkeepResult(str(table), files_before, files_after, bytes_before - bytes_after, words=words)
 
 
 def _on_disk(folder: Path) -> tuple[int, int]:
-    """How many data files lie in a table's folder, and their bytes."""
+    """The number of data files in a table's folder, and their bytes."""
     sizes = [path.stat().st_size for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts]
     return len(sizes), sum(sizes)
 
 
-def _changed(house: Lakehouse, before: TableVersion, words: str) -> Upkept:
-    """The newest version in comparison with the one before."""
+def _compare_with_newest(house: Lakehouse, before: TableVersion, words: str) -> UpkeepResult:
+    """How the newest version of a table differs from an earlier one."""
     old, new = house.snapshot(before), house.snapshot(before.table)
-    return Upkept(
+    return UpkeepResult(
         name=str(before.table),
         files_before=len(old.files),
         files_after=len(new.files),
@@ -182,12 +210,12 @@ def _changed(house: Lakehouse, before: TableVersion, words: str) -> Upkept:
     )
 
 
-def totals(done: Sequence[Upkept]) -> dict[str, int]:
-    """The figures of all, added up."""
+def totals(results: Sequence[UpkeepResult]) -> dict[str, int]:
+    """The number of results, and the sum of each of their figures."""
     return {
-        "tables": len(done),
-        "files_before": sum(part.files_before for part in done),
-        "files_after": sum(part.files_after for part in done),
-        "bytes_freed": sum(part.bytes_freed for part in done),
-        "rows_deleted": sum(part.rows_deleted for part in done),
+        "tables": len(results),
+        "files_before": sum(result.files_before for result in results),
+        "files_after": sum(result.files_after for result in results),
+        "bytes_freed": sum(result.bytes_freed for result in results),
+        "rows_deleted": sum(result.rows_deleted for result in results),
     }

@@ -1,7 +1,8 @@
-"""One event against a silver contract, without an engine, so that a server can judge it while its sender waits.
+"""Judges one event by a silver contract without an engine, so that a server can answer while the sender waits.
 
-The door is no more lenient than silver: what passes here is clean there, with the same values. It is stricter in form;
-it takes a number only as a number and an instant only with its offset, and leaves the doubtful to silver.
+The check never accepts what silver would reject: an accepted event is clean in silver, with the same values. It rejects
+more than silver does: a number has to be a JSON number or the text of an integer, and an instant needs its offset.
+Silver decides about the events that are rejected for their form alone.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from pipelines.errors import DefinitionError
 _INTEGER = re.compile(r"-?\d{1,19}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+#: Bits of an integer type's magnitude.
 _BITS = {"int": 31, "bigint": 63}
-SHOWN = 80
+_SHOWN_CHARACTERS = 80
+#: The kinds of rules that `check` judges an event by.
 JUDGED = ("required", "type", "range", "length", "set", "pattern")
-#: They tell a row from others with its key: for the events of a source, by their ids, its log has done that.
+#: The kinds that compare a row with others of its key. Events of one source need none of them: its log holds each event
+#: id once.
 ACROSS_ROWS = ("duplicate", "variant")
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A rule that an event breaks; `code` is the reason that quarantine will give for it."""
+class BrokenRule:
+    """A rule that an event breaks; `code` is the reason code that quarantine uses for it."""
 
     code: str
     column: str
@@ -36,24 +40,37 @@ class Broken:
 
 
 def require_judgeable(contract: Contract) -> None:
-    """Raises DefinitionError if the contract has an `error` rule that only the whole table or an engine can judge."""
-    brought = {column.name: column for column in contract.columns if column.source and column.timezone is None}
+    """Checks that `check` can judge every `error` rule of a silver contract.
+
+    Raises:
+        DefinitionError: naming an `error` rule that needs other rows, another table or an engine.
+    """
+    sent = {column.name: column for column in contract.columns if column.source and column.timezone is None}
     for rule in contract.row_rules:
-        column = brought.get(rule.column)
-        told = rule.kind in JUDGED and column and not (rule.kind == "range" and column.type in ("date", "timestamp"))
-        if rule.severity == "error" and rule.kind not in ACROSS_ROWS and not told:
+        column = sent.get(rule.column)
+        is_date_range = column is not None and rule.kind == "range" and column.type in ("date", "timestamp")
+        judgeable = column is not None and rule.kind in JUDGED and not is_date_range
+        if rule.severity == "error" and rule.kind not in ACROSS_ROWS and not judgeable:
             raise DefinitionError(
                 object=f"rule {rule.name} of {contract.table}",
-                observed="an error rule that one event alone does not tell",
-                expected=f"rules of these kinds, of columns that the event brings: {', '.join(JUDGED)}",
-                next_step="make it a warning, or let the source move no features",
+                observed="an error rule that one event alone cannot be judged by",
+                expected=f"rules of these kinds, about columns that the event brings: {', '.join(JUDGED)}",
+                next_step="make it a warning, or declare the source without online features",
             )
 
 
-def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any], list[Broken]]:
-    """The event's values by silver column, in the contract's types, and the `error` rules that they break."""
+def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any], list[BrokenRule]]:
+    """Judges one event.
+
+    Args:
+        event: Its values by bronze column, as JSON gives them.
+        contract: The silver contract; `require_judgeable` accepted it.
+
+    Returns:
+        The values by silver column, in the contract's types (timestamps in UTC), and the `error` rules that they break.
+    """
     values: dict[str, Any] = {}
-    broken: list[Broken] = []
+    broken: list[BrokenRule] = []
     rules: dict[str, list[RowRule]] = {}
     for rule in contract.row_rules:
         if rule.severity == "error":
@@ -61,22 +78,22 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
     for column in contract.columns:
         if column.source is None:
             continue
-        given = event.get(column.source)
-        given = None if given in contract.null_tokens else given
-        value = None if given is None else _typed(given, column.type)
+        sent = event.get(column.source)
+        sent = None if sent in contract.null_tokens else sent
+        value = None if sent is None else _typed(sent, column.type)
         values[column.name] = value
-        if given is not None and value is None:
-            # A text has no type rule: what is neither text nor number is refused all the same.
-            broken += [Broken(f"{column.name}_type", column.name, _shown(given))]
+        if sent is not None and value is None:
+            # A text column has no type rule, but a value that is neither text nor a number breaks its type too.
+            broken.append(BrokenRule(f"{column.name}_type", column.name, _shown(sent)))
             continue
         broken += [
-            Broken(rule.name, column.name, _shown(given))
+            BrokenRule(rule.name, column.name, _shown(sent))
             for rule in rules.get(column.name, [])
             if not _holds(rule, value)
         ]
     if contract.drift["columns"] == "discard_row":
         known = {column.source for column in contract.columns}
-        broken += [Broken("unknown_column", name, _shown(event[name])) for name in event if name not in known]
+        broken += [BrokenRule("unknown_column", name, _shown(event[name])) for name in event if name not in known]
     return values, broken
 
 
@@ -96,32 +113,33 @@ def _holds(rule: RowRule, value: Any) -> bool:
             return True
 
 
-def _typed(given: Any, kind: str) -> Any:
-    """The value in a SQL type; None where it does not fit."""
-    if isinstance(given, bool):
-        return given if kind == "boolean" else None
+def _typed(sent: Any, sql_type: str) -> Any:
+    """The value in a SQL type; None if the type cannot hold it."""
+    if isinstance(sent, bool):
+        return sent if sql_type == "boolean" else None
     try:
-        match kind:
+        match sql_type:
             case "string":
-                return str(given) if isinstance(given, str | int) else None
+                return str(sent) if isinstance(sent, str | int) else None
             case "int" | "bigint":
-                whole = isinstance(given, int) or (isinstance(given, str) and _INTEGER.fullmatch(given))
-                number = int(given) if whole else None
-                return number if number is not None and -(1 << _BITS[kind]) <= number < 1 << _BITS[kind] else None
+                is_integer = isinstance(sent, int) or (isinstance(sent, str) and _INTEGER.fullmatch(sent))
+                number = int(sent) if is_integer else None
+                limit = 1 << _BITS[sql_type]
+                return number if number is not None and -limit <= number < limit else None
             case "double" | "float":
-                number = float(given) if isinstance(given, int | float) else math.nan
+                number = float(sent) if isinstance(sent, int | float) else math.nan
                 return number if math.isfinite(number) else None
             case "date":
-                return date.fromisoformat(given) if isinstance(given, str) and _DAY.fullmatch(given) else None
+                return date.fromisoformat(sent) if isinstance(sent, str) and _DAY.fullmatch(sent) else None
             case "timestamp":
-                fits = isinstance(given, str) and _INSTANT.fullmatch(given)
-                return datetime.fromisoformat(given).astimezone(UTC) if fits else None
+                is_instant = isinstance(sent, str) and _INSTANT.fullmatch(sent)
+                return datetime.fromisoformat(sent).astimezone(UTC) if is_instant else None
             case _:
                 return None
     except (ValueError, OverflowError):  # 2013-02-30
         return None
 
 
-def _shown(given: Any) -> str:
-    text = repr(given)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+def _shown(sent: Any) -> str:
+    text = repr(sent)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,8 +1,12 @@
-"""Row rules as columns: true where a row breaks the rule, as bits for every row and as words for the rejected ones."""
+"""Row rules as columns that are true where a row breaks the rule, and what is kept of them.
+
+Every row keeps which rules it broke as bits (`_broken0`, `_broken1`, …); the reasons in words (`_reasons`) are computed
+for the rejected rows alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
 REASONS = "_reasons"
 ERRORS = "_errors"
 BROKEN = "_broken"
-PLACE = "_place"
-SPELLING = "_spelling"
+RANK = "_rank"
+SAME_SPELLING = "_same_spelling"
 REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
-#: Bits of one `_broken` column; a contract with more rules has several.
+#: Bits of one `_broken` column; a contract with more rules has several such columns.
 BITS = 62
 
 MALFORMED_ROW = RowRule("malformed_row", "type", RESCUED, "error")
@@ -32,17 +36,19 @@ DISCARDED = RowRule("discarded", "expression", RECORD_ID, "error", f"{DECISION} 
 
 @dataclass(frozen=True, slots=True)
 class RowTest:
-    """A rule as a column that is true where a row breaks it, and the value to show."""
+    """A rule as a column that is true where a row breaks it, and the value to show as its reason."""
 
     rule: RowRule
     broken: Column
     value: Column
 
     def reason(self) -> Column:
+        """A struct of `REASON_TYPE` where a row breaks the rule, else null."""
         from pyspark.sql import functions as F
 
         rule = self.rule
-        shown = F.when(self.broken, self.value.cast("string"))  # nullable whatever the value: one array, one type
+        # The `when` makes the field nullable for every rule, so that all structs of the array have one type.
+        shown = F.when(self.broken, self.value.cast("string"))
         return F.when(
             self.broken,
             F.struct(
@@ -55,71 +61,86 @@ class RowTest:
         )
 
 
-def broken(rule: RowRule, contract: Contract) -> Column:
+def is_broken(rule: RowRule, contract: Contract) -> Column:
     """True where a row breaks a rule about its own values; a null breaks `required` alone."""
     from pyspark.sql import functions as F
 
-    value, never = F.col(rule.column), F.lit(False)
+    value, false = F.col(rule.column), F.lit(False)
     match rule.kind:
         case "required":
             return value.isNull()
         case "range":
-            return F.coalesce(_outside(value, rule, contract.column(rule.column).type), never)
+            return F.coalesce(_is_outside(value, rule, contract.column(rule.column).type), false)
         case "length":
-            return F.coalesce(_outside(F.char_length(value), rule, "int"), never)
+            return F.coalesce(_is_outside(F.char_length(value), rule, "int"), false)
         case "set":
-            return F.coalesce(~value.isin(*rule.argument), never)
+            return F.coalesce(~value.isin(*rule.argument), false)
         case "pattern":
-            return F.coalesce(~value.rlike(portable(rule.argument)), never)
+            return F.coalesce(~value.rlike(portable(rule.argument)), false)
         case _:
             return ~F.coalesce(F.expr(rule.argument), F.lit(True))
 
 
-def unreadable(column: str, contract: Contract) -> Column:
-    """True where a value was rejected when it was read, or the whole row was: nothing else is said about it."""
-    from pyspark.sql import functions as F
-
-    reading = [rule for rule in contract.row_rules if rule.kind in ("type", "clock") and rule.column == column]
-    at = bit_of(contract)
-    masks = dict.fromkeys(broken_columns(contract), 0)
-    for rule in (*[rule for rule in reading if rule.severity == "error"], MALFORMED_ROW):
-        name, bit = at[rule.name]
-        masks[name] |= bit
-    found = [F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) != 0 for name, mask in masks.items() if mask]
-    return reduce(lambda a, b: a | b, found)
-
-
 def count_broken(rule: RowRule, contract: Contract) -> Column:
-    """How many rows break a rule about their own values."""
+    """The number of rows that break a rule about their own values."""
     from pyspark.sql import functions as F
 
-    return F.count_if(broken(rule, contract))
+    return F.count_if(is_broken(rule, contract))
 
 
-def _outside(value: Column, rule: RowRule, type: str) -> Column:
+def _is_outside(value: Column, rule: RowRule, sql_type: str) -> Column:
     from pyspark.sql import functions as F
 
-    def limit(bound: object) -> Column:
-        return F.lit(bound).cast(type) if type in ("date", "timestamp") else F.lit(bound)
+    def literal(bound: object) -> Column:
+        return F.lit(bound).cast(sql_type) if sql_type in ("date", "timestamp") else F.lit(bound)
 
     bounds = rule.argument
-    tests = [F.isnan(value)] if type in ("double", "float") else []  # neither below a bound nor, on its own, above one
-    tests += [value < limit(bounds.minimum)] if bounds.minimum is not None else []
-    tests += [value <= limit(bounds.above)] if bounds.above is not None else []
-    tests += [value > limit(bounds.maximum)] if bounds.maximum is not None else []
-    tests += [value >= limit(bounds.below)] if bounds.below is not None else []
-    return reduce(lambda a, b: a | b, tests)
+    # NaN is in no range, but a comparison with a lower bound alone would not exclude it.
+    tests = [F.isnan(value)] if sql_type in ("double", "float") else []
+    tests += [value < literal(bounds.minimum)] if bounds.minimum is not None else []
+    tests += [value <= literal(bounds.above)] if bounds.above is not None else []
+    tests += [value > literal(bounds.maximum)] if bounds.maximum is not None else []
+    tests += [value >= literal(bounds.below)] if bounds.below is not None else []
+    return _any(tests)
 
 
-def whole(key: Sequence[str]) -> Column:
-    """True where no part of the key is null."""
+def is_unreadable(column: str, contract: Contract) -> Column:
+    """True where a column's value, or the row as a whole, was rejected when it was read from text.
+
+    No further rule is broken by such a value: its null is a consequence.
+    """
+    rules = [rule for rule in contract.row_rules if rule.kind in ("type", "clock") and rule.column == column]
+    return _breaks_any([*(rule for rule in rules if rule.severity == "error"), MALFORMED_ROW], contract)
+
+
+def is_rejected(contract: Contract) -> Column:
+    """True where a row broke a rule of severity error."""
+    return _breaks_any([rule for rule in rules(contract) if rule.severity == "error"], contract)
+
+
+def _breaks_any(broken: Sequence[RowRule], contract: Contract) -> Column:
+    """True where the `_broken` columns have the bit of any of these rules."""
+    from pyspark.sql import functions as F
+
+    bit_of_rule, masks = bit_of(contract), dict.fromkeys(broken_columns(contract), 0)
+    for rule in broken:
+        name, bit = bit_of_rule[rule.name]
+        masks[name] |= bit
+    return _any([F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) != 0 for name, mask in masks.items() if mask])
+
+
+def key_is_complete(key: Sequence[str]) -> Column:
+    """True where no column of the key is null."""
     from pyspark.sql import functions as F
 
     return reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in key])
 
 
-def spellings_apart(rule: RowRule, contract: Contract) -> list[Column]:
-    """The columns by which rows have one key: the rule's own, or without case and surrounding space."""
+def key_values(rule: RowRule, contract: Contract) -> list[Column]:
+    """The values by which two rows have one key: those of the rule's columns as they are.
+
+    If the contract has a `variant` rule for the key, its texts are compared without case and surrounding space.
+    """
     from pyspark.sql import functions as F
 
     normalized = any(other.kind == "variant" and other.argument == rule.argument for other in contract.row_rules)
@@ -131,43 +152,46 @@ def spellings_apart(rule: RowRule, contract: Contract) -> list[Column]:
     ]
 
 
-def places(contract: Contract, rule: RowRule, known: Collection[str]) -> dict[str, Column]:
-    """A row's place among those with its key, and whether it spells the key as the first of them does.
+def key_ranks(contract: Contract, rule: RowRule, known: Collection[str]) -> dict[str, Column]:
+    """Each row's rank among those with its key, from 1, and whether it spells the key as the first of them does.
 
-    Rows without errors come first, then as the contract's `winner` orders.
+    Rows without errors come first, then the contract's `winner` orders; `known` are the names of the rows' columns.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     order = [F.col(ERRORS).asc(), *winner.order(contract, known)]
-    window = Window.partitionBy(*spellings_apart(rule, contract)).orderBy(*order)
+    window = Window.partitionBy(*key_values(rule, contract)).orderBy(*order)
     spelling = F.xxhash64(*rule.argument)
-    return {PLACE: F.row_number().over(window), SPELLING: spelling == F.first(spelling).over(window)}
+    return {RANK: F.row_number().over(window), SAME_SPELLING: spelling == F.first(spelling).over(window)}
 
 
-def losers(contract: Contract, rule: RowRule) -> list[RowTest]:
-    """Who loses against the first row with its key: as a duplicate of it, or as a variant of its spelling."""
+def duplicate_tests(contract: Contract, rule: RowRule) -> list[RowTest]:
+    """The tests that reject all rows of a key but the first: as duplicates, or as variants of its spelling.
+
+    They read the columns of `key_ranks`.
+    """
     from pyspark.sql import functions as F
 
     key = F.concat_ws("|", *[F.col(name).cast("string") for name in rule.argument])
-    lost = whole(rule.argument) & (F.col(PLACE) > 1)
+    not_first = key_is_complete(rule.argument) & (F.col(RANK) > 1)
     variants = [other for other in contract.row_rules if other.kind == "variant" and other.argument == rule.argument]
-    tests = [RowTest(rule, lost & F.col(SPELLING) if variants else lost, key)]
-    return tests + [RowTest(variant, lost & ~F.col(SPELLING), key) for variant in variants]
+    tests = [RowTest(rule, not_first & F.col(SAME_SPELLING) if variants else not_first, key)]
+    return tests + [RowTest(variant, not_first & ~F.col(SAME_SPELLING), key) for variant in variants]
 
 
 def rules(contract: Contract) -> list[RowRule]:
-    """Every rule that a row can break."""
+    """Every rule that a row can break: the contract's, and those of every table."""
     return [*contract.row_rules, MALFORMED_ROW, UNKNOWN_COLUMN, DISCARDED]
 
 
 def broken_columns(contract: Contract) -> list[str]:
-    """The columns whose bits say which rules a row broke, in the order of `rules`."""
+    """The names of the columns whose bits say which rules a row broke; the bits are in the order of `rules`."""
     return [f"{BROKEN}{number}" for number in range(-(-len(rules(contract)) // BITS))]
 
 
-def bit_of(contract: Contract) -> dict[str, tuple[str, int]]:
-    """Rule name to its `_broken` column, and its bit there."""
+def bit_of(contract: Contract) -> Mapping[str, tuple[str, int]]:
+    """Rule name to its `_broken` column, and its bit there as a number with that bit set."""
     names = broken_columns(contract)
     return {rule.name: (names[n // BITS], 1 << n % BITS) for n, rule in enumerate(rules(contract))}
 
@@ -176,35 +200,30 @@ def bits(tests: Sequence[RowTest], contract: Contract) -> dict[str, Column]:
     """The `_broken` columns of these tests alone."""
     from pyspark.sql import functions as F
 
-    at, found = bit_of(contract), {name: F.lit(0).cast("bigint") for name in broken_columns(contract)}
+    bit_of_rule = bit_of(contract)
+    columns = {name: F.lit(0).cast("bigint") for name in broken_columns(contract)}
     for test in tests:
-        name, bit = at[test.rule.name]
-        found[name] = found[name] + F.when(test.broken, F.lit(bit).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
-    return found
+        name, bit = bit_of_rule[test.rule.name]
+        columns[name] += F.when(test.broken, F.lit(bit).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
+    return columns
 
 
 def reasons(tests: Sequence[RowTest]) -> Column:
+    """The `_reasons` of these tests alone, an array of `REASON_TYPE`."""
     from pyspark.sql import functions as F
 
-    found = F.array_compact(F.array(*[test.reason() for test in tests])) if tests else F.array()
-    return found.cast(REASON_TYPE)  # one nullability, or two such arrays do not concatenate
+    array = F.array_compact(F.array(*[test.reason() for test in tests])) if tests else F.array()
+    # Two such arrays can be concatenated only if the nullability of their elements is the same.
+    return array.cast(REASON_TYPE)
 
 
-def errors(tests: Sequence[RowTest]) -> Column:
-    """How many of the tests that reject a row it fails."""
+def error_count(tests: Sequence[RowTest]) -> Column:
+    """How many of these tests of severity error a row fails."""
     from pyspark.sql import functions as F
 
-    counted = [F.when(test.broken, 1).otherwise(0) for test in tests if test.rule.severity == "error"]
-    return reduce(lambda a, b: a + b, counted, F.lit(0))
+    failures = [F.when(test.broken, 1).otherwise(0) for test in tests if test.rule.severity == "error"]
+    return reduce(lambda a, b: a + b, failures, F.lit(0))
 
 
-def rejected(contract: Contract) -> Column:
-    """True where a row broke a rule of severity error."""
-    from pyspark.sql import functions as F
-
-    at, fatal = bit_of(contract), dict.fromkeys(broken_columns(contract), 0)
-    for rule in rules(contract):
-        name, bit = at[rule.name]
-        fatal[name] |= bit if rule.severity == "error" else 0
-    found = [F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) != 0 for name, mask in fatal.items() if mask]
-    return reduce(lambda a, b: a | b, found)
+def _any(conditions: Sequence[Column]) -> Column:
+    return reduce(lambda a, b: a | b, conditions)

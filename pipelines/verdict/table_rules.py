@@ -1,4 +1,4 @@
-"""Table rules as figures about a new version's clean rows: aggregates of one pass, and a pass for each whole SELECT."""
+"""Table rules as figures about a version's clean rows: all aggregates in one pass, each complete SELECT in its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from pipelines.verdict import row_rules
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-#: A share of zero has no logarithm; the population stability index (PSI) takes it for this.
+#: A share of zero has no logarithm; the population stability index (PSI) uses this share in its place.
 SMALLEST_SHARE = 1e-4
-#: What a distribution counts beside its bins.
+#: What a distribution counts in addition to its numbered bins: values of no category, and all values.
 _OTHERS, _ALL = "others", "all"
+_SHOWN_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class TableRuleResult:
-    """What a table rule observed; a distribution keeps its shares, for the next version to be compared with."""
+    """What a table rule observed; a distribution keeps its shares, which the next version is compared with."""
 
     rule: TableRule
     observed: float | None
@@ -33,7 +34,7 @@ class TableRuleResult:
 
     @property
     def passed(self) -> bool:
-        """No figure, as of no rows, is no proof of anything."""
+        """Whether the figure keeps the rule's bounds; without a figure, as of no rows, the rule fails."""
         return self.observed is not None and not math.isnan(self.observed) and self.rule.bounds.hold(self.observed)
 
 
@@ -44,38 +45,39 @@ def measure(
 
     Args:
         clean: The rows that are to be published.
-        rows: How many they are.
+        contract: Whose table rules are measured.
+        rows: The number of these rows.
         now: The platform's time, UTC, that freshness is measured against.
-        previous: Shares by rule name, of the version before.
+        previous: The shares of the version that was published before, by rule name.
 
     Raises:
         ContractError: naming the rule and its SQL, if the engine cannot compute it.
     """
     columns = {name: column for rule in contract.table_rules for name, column in _columns(rule).items()}
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if columns:
-        with _naming(clean, [(rule, _columns(rule)) for rule in contract.table_rules], contract):
-            found = clean.agg(*[column.alias(name) for name, column in columns.items()]).collect()[0].asDict()
+        with _sql_errors_named(clean, [(rule, _columns(rule)) for rule in contract.table_rules], contract):
+            figures = clean.agg(*[column.alias(name) for name, column in columns.items()]).collect()[0].asDict()
     results = []
     for rule in contract.table_rules:
         shares = None
         if rule.kind == "query":
-            observed = _answer(clean, rule, contract)
+            observed = _first_value(clean, rule, contract)
         elif rule.kind == "distribution" and rule.argument:
-            shares = _shares(rule.argument, rule, found)
+            shares = _shares(rule.argument, rule, figures)
             expected = rule.argument.shares or previous.get(rule.name)
             observed = psi(shares, expected or shares) if shares else None
         elif rule.kind == "freshness":
-            latest = found[rule.name]
+            latest = figures[rule.name]
             observed = None if latest is None else now.timestamp() - latest
         else:
-            observed = float(rows) if _counts_rows(rule) else found[rule.name]
+            observed = float(rows) if _counts_rows(rule) else figures[rule.name]
         results.append(TableRuleResult(rule, observed, shares))
     return tuple(results)
 
 
 def psi(observed: Sequence[float], expected: Sequence[float]) -> float:
-    """The population stability index of two distributions over the same bins: 0 where equal, above 0.2 a shift.
+    """The population stability index of two distributions over the same bins: 0 if equal, above 0.2 a shift.
 
     PSI = sum over bins of (observed - expected) * ln(observed / expected).
     """
@@ -85,18 +87,26 @@ def psi(observed: Sequence[float], expected: Sequence[float]) -> float:
 
 @contextlib.contextmanager
 def sql_errors_named(rows: DataFrame, contract: Contract) -> Iterator[None]:
-    """Where the engine fails at a row rule's SQL, says at which rule, and what is wrong with it.
+    """Turns an engine's error in the block into one that names the row rule whose SQL caused it.
+
+    Args:
+        rows: The rows that the block judges.
+        contract: Whose row rules the block computes.
 
     Raises:
-        ContractError: naming the rule and its SQL. An error of another cause passes.
+        ContractError: naming the rule and its SQL. An error that no rule causes is raised as it is.
     """
     rules = [rule for rule in contract.row_rules if rule.kind == "expression"]
-    with _naming(rows, [(rule, {rule.name: row_rules.count_broken(rule, contract)}) for rule in rules], contract):
+    columns = [(rule, {rule.name: row_rules.count_broken(rule, contract)}) for rule in rules]
+    with _sql_errors_named(rows, columns, contract):
         yield
 
 
 @contextlib.contextmanager
-def _naming(rows: DataFrame, rules: Sequence[tuple[Any, Mapping[str, Column]]], contract: Contract) -> Iterator[None]:
+def _sql_errors_named(
+    rows: DataFrame, rules: Sequence[tuple[Any, Mapping[str, Column]]], contract: Contract
+) -> Iterator[None]:
+    """If the block fails in the engine, computes the columns of each rule alone, and raises the error of the first."""
     from pyspark.errors import PySparkException
 
     try:
@@ -107,15 +117,15 @@ def _naming(rows: DataFrame, rules: Sequence[tuple[Any, Mapping[str, Column]]], 
                 if columns:
                     rows.agg(*[column.alias(name) for name, column in columns.items()]).collect()
             except PySparkException as error:
-                raise _wrong(rule.name, getattr(rule, "expression", rule.argument), contract, error) from None
+                raise _sql_error(rule.name, getattr(rule, "expression", rule.argument), contract, error) from None
         raise
 
 
-def _wrong(name: str, sql: Any, contract: Contract, error: Exception) -> ContractError:
+def _sql_error(name: str, sql: Any, contract: Contract, error: Exception) -> ContractError:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return ContractError(
         object=f"contract {contract.path.name}, rule {name}, SQL {sql!r}",
-        observed=first if len(first) <= 400 else f"{first[:397]}...",
+        observed=first if len(first) <= _SHOWN_CHARACTERS else f"{first[: _SHOWN_CHARACTERS - 3]}...",
         expected="SQL that the engine can compute over the table's columns",
         next_step=f"correct the rule in {contract.path}",
     )
@@ -132,20 +142,20 @@ def _columns(rule: TableRule) -> dict[str, Column]:
     if rule.kind == "query" or _counts_rows(rule):
         return {}
     if rule.kind == "distribution" and rule.argument:
-        return {f"{rule.name} {bin}": counted for bin, counted in _bins(rule.argument).items()}
+        return {f"{rule.name} {bin}": count for bin, count in _bin_counts(rule.argument).items()}
     return {rule.name: F.expr(rule.expression).cast("double")}
 
 
-def _bins(spread: Distribution) -> dict[str, Column]:
-    """How many values lie in each bin; categories have one more, for all others."""
+def _bin_counts(distribution: Distribution) -> dict[str, Column]:
+    """The number of values in each bin; categories have one more bin, of all other values."""
     from pyspark.sql import functions as F
 
-    value = F.col(spread.column)
-    if spread.by == "categories":
+    value = F.col(distribution.column)
+    if distribution.by == "categories":
         text = value.cast("string")
-        counts = {str(n): F.count_if(text == F.lit(category)) for n, category in enumerate(spread.bins)}
-        return counts | {_OTHERS: F.count_if(~text.isin(*spread.bins)), _ALL: F.count(value)}
-    lows, highs = [None, *spread.bins], [*spread.bins, None]
+        counts = {str(n): F.count_if(text == F.lit(category)) for n, category in enumerate(distribution.bins)}
+        return counts | {_OTHERS: F.count_if(~text.isin(*distribution.bins)), _ALL: F.count(value)}
+    lows, highs = [None, *distribution.bins], [*distribution.bins, None]
     counts = {}
     for n, (low, high) in enumerate(zip(lows, highs, strict=True)):
         above = F.lit(True) if low is None else value >= F.lit(low)
@@ -153,13 +163,16 @@ def _bins(spread: Distribution) -> dict[str, Column]:
     return counts | {_ALL: F.count(value)}
 
 
-def _shares(spread: Distribution, rule: TableRule, found: Mapping[str, Any]) -> tuple[float, ...] | None:
-    total = found[f"{rule.name} {_ALL}"]
-    return tuple(found[f"{rule.name} {bin}"] / total for bin in _bins(spread) if bin != _ALL) if total else None
+def _shares(distribution: Distribution, rule: TableRule, figures: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """The share of each bin; None if there is no value."""
+    total = figures[f"{rule.name} {_ALL}"]
+    if not total:
+        return None
+    return tuple(figures[f"{rule.name} {bin}"] / total for bin in _bin_counts(distribution) if bin != _ALL)
 
 
-def _answer(clean: DataFrame, rule: TableRule, contract: Contract) -> float | None:
-    """The first value of the rule's SELECT."""
+def _first_value(clean: DataFrame, rule: TableRule, contract: Contract) -> float | None:
+    """The first value of the rule's SELECT; None if it gives no row, or null."""
     from pyspark.errors import PySparkException
 
     view, session = f"version_{uuid.uuid4().hex}", clean.sparkSession
@@ -168,6 +181,6 @@ def _answer(clean: DataFrame, rule: TableRule, contract: Contract) -> float | No
         rows = session.sql(rule.expression.replace("{table}", view)).limit(1).collect()
         return None if not rows or rows[0][0] is None else float(rows[0][0])
     except (PySparkException, TypeError, ValueError) as error:
-        raise _wrong(rule.name, rule.expression, contract, error) from None
+        raise _sql_error(rule.name, rule.expression, contract, error) from None
     finally:
         session.catalog.dropTempView(view)

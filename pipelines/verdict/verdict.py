@@ -1,9 +1,9 @@
-"""The verdict: each row judged by its contract in the pass that computes it, and the whole version before it is seen.
+"""The verdict: a contract judges each row in the pass that computes it, and each version before it is published.
 
-Each row gets its verdict, the rules that it broke as bits, and its reasons in words; a plan computes only what is asked
-of it, so the pass that writes all rows takes bits, and words are for the few that are rejected. Table rules and counts
-are two aggregates over what was staged. A rule is broken when it is false; where a value is null only `required` is
-broken, so no row is judged by accident of three-valued logic.
+Each row gets its verdict, the rules that it broke as bits, and its reasons in words. The engine computes only the
+columns that are selected: the pass that stages all rows selects the bits, a pass over the few rejected rows the words.
+Counts and table rules are aggregates over what was staged. A rule is broken where it is false; a null breaks `required`
+alone, so three-valued logic rejects no row by accident.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.engine.session import Kind
@@ -22,9 +22,9 @@ from pipelines.verdict.row_rules import (
     DISCARDED,
     ERRORS,
     MALFORMED_ROW,
-    PLACE,
+    RANK,
     REASONS,
-    SPELLING,
+    SAME_SPELLING,
     UNKNOWN_COLUMN,
     RowTest,
     broken_columns,
@@ -46,9 +46,9 @@ QUARANTINE: Literal["quarantine"] = "quarantine"
 DECIDED_AT = "_decided_at"
 DECIDED_BY = "_decided_by"
 
-#: What a quarantined row keeps: where it came from, why it is here, and the row as it arrived, as JSON.
+#: What a rejected row keeps: where it came from, why it was rejected, and the row as it arrived, as JSON.
 JUDGED_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
-#: And what people decided about it.
+#: The columns of a quarantine table: those, and what people decided about the row.
 QUARANTINE_COLUMNS = (*JUDGED_COLUMNS, DECISION, DECIDED_AT, DECIDED_BY)
 
 
@@ -61,10 +61,10 @@ class RuleResult:
 
 
 class Fingerprint(NamedTuple):
-    """What tells whether two frames hold the same records, in 16 bytes whatever their number.
+    """Tells whether two frames hold the same records, in 16 bytes for any number of rows.
 
-    `hash` is the exclusive or of the records' 64-bit hashes. With as many rows, it is the same only where each record
-    is there once, but for one case in 2^64; those of slices combine by `^`.
+    `hash` is the exclusive or of the records' 64-bit hashes. Two frames with equal fingerprints hold the same records,
+    each once, except for one case in 2^64. The hashes of slices combine by `^`.
     """
 
     rows: int
@@ -75,15 +75,15 @@ def fingerprint(df: DataFrame) -> Fingerprint:
     """The fingerprint of a frame's `_record_id`s, by one scan of that column."""
     from pyspark.sql import functions as F
 
-    rows, found = df.agg(F.count(F.lit(1)), F.bit_xor(F.xxhash64(RECORD_ID))).collect()[0]
-    return Fingerprint(rows, found or 0)
+    rows, record_hash = df.agg(F.count(F.lit(1)), F.bit_xor(F.xxhash64(RECORD_ID))).collect()[0]
+    return Fingerprint(rows, record_hash or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The judgement of one run's rows: `rows_clean + rows_quarantined = rows_in`.
+    """The verdict over one run's rows: `rows_clean + rows_quarantined = rows_in`.
 
-    `keys_repeat` says whether a whole key may stand in several rows, judged as duplicates or not.
+    `keys_repeat` says whether a complete key may stand in several rows, judged as duplicates or not.
     """
 
     contract: Contract
@@ -95,23 +95,24 @@ class Verdict:
     keys_repeat: bool = False
 
     @property
-    def frozen_breaks(self) -> list[RuleResult]:
-        """The types that did not hold where the contract freezes them: one such value refuses the version."""
+    def broken_frozen_types(self) -> list[RuleResult]:
+        """The broken rules about types that the contract freezes; one value that breaks one refuses the version."""
         contract = self.contract
         if contract.table.zone != "silver" or contract.drift["data_type"] != "freeze":
             return []
-        broken = [r for r in self.rules if r.rows and r.rule.kind in ("type", "clock")]
+        broken = [result for result in self.rules if result.rows and result.rule.kind in ("type", "clock")]
         return [result for result in broken if result.rule in contract.row_rules]
 
     @property
     def passed(self) -> bool:
-        held = all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
-        return held and not self.frozen_breaks
+        """Whether the version may be published: no `error` table rule failed, and no frozen type is broken."""
+        table_rules_hold = all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
+        return table_rules_hold and not self.broken_frozen_types
 
     def refuse(self) -> VerdictError:
         """The error to raise when the version must not be published."""
         failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
-        frozen = [f"{result.rows} rows break {result.rule.name}" for result in self.frozen_breaks]
+        frozen = [f"{result.rows} rows break {result.rule.name}" for result in self.broken_frozen_types]
         broken = [result for result in self.rules if result.rows and result.rule.severity == "error"]
         observed = [f"{result.rule.name} saw {result.observed}" for result in failed] + frozen
         expected = [f"{result.rule.name} {result.rule.bounds}" for result in failed]
@@ -128,33 +129,30 @@ class Verdict:
 
 
 def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> DataFrame:
-    """Bronze text as the contract's types, with what did not fit as reasons, and the row as it arrived.
+    """Reads rows of bronze, whose columns are text, as the contract's types.
 
-    A text among the contract's null tokens is no value. A text that its type cannot hold becomes null and a reason.
-    A bronze column that the contract does not publish comes along as text, for computed columns and rules. Naming the
-    engine is faster, and gives the same.
+    A null token becomes null. A text that its type cannot hold becomes null and a reason. A bronze column that the
+    contract does not publish stays as text, for computed columns and rules.
+
+    Args:
+        raw: Rows of bronze, some perhaps corrected or discarded by a person.
+        contract: Of the silver table.
+        engine: The engine that computes the rows, if known: the result is the same, and takes less time.
+
+    Returns:
+        The rows with the typed columns and their variants, the other bronze columns, `_reasons`, `_errors`, the
+        `_broken` columns, and the row as it arrived as JSON in `_row`.
     """
     from pyspark.sql import functions as F
 
     def arrived_text(name: str) -> Column:
         return F.when(~F.col(name).isin(*contract.null_tokens), F.col(name)) if contract.null_tokens else F.col(name)
 
-    names = raw.columns  # asks the engine, so once
+    names = raw.columns  # a request to the engine, so only once
     arrived = [name for name in names if name not in (*BRONZE_COLUMNS, RESCUED, DECISION)]
     texts = {column.name: arrived_text(column.source) for column in contract.columns if column.source in arrived}
     readings = {name: text_values.read(text, contract.column(name), engine) for name, text in texts.items()}
-    rescued = F.col(RESCUED)
-    tests = [RowTest(MALFORMED_ROW, rescued.contains(f'"{MALFORMED}"'), rescued)]
-    if contract.drift["columns"] == "discard_row":
-        tests.append(RowTest(UNKNOWN_COLUMN, ~rescued.contains(f'"{MALFORMED}"'), rescued))
-    if DECISION in names:
-        tests.append(RowTest(DISCARDED, F.col(DECISION) == "discard", F.col(RECORD_ID)))
-    for rule in contract.row_rules:
-        if rule.kind in ("type", "clock") and rule.column in texts:
-            reading = readings[rule.column]
-            wrong = reading.wrong if rule.kind == "type" else reading.skipped
-            if wrong is not None:
-                tests.append(RowTest(rule, wrong, texts[rule.column]))
+    tests = _reading_tests(contract, texts, readings, decided=DECISION in names)
     variants = {
         column.variant: F.when(readings[column.name].value.isNull(), texts[column.name])
         if column.name in texts
@@ -168,10 +166,39 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
         *[arrived_text(name).alias(name) for name in arrived if name not in readings],
         *[F.col(name) for name in BRONZE_COLUMNS],
         row_rules.reasons(tests).alias(REASONS),
-        row_rules.errors(tests).alias(ERRORS),
+        row_rules.error_count(tests).alias(ERRORS),
         *[bits.alias(name) for name, bits in row_rules.bits(tests, contract).items()],
-        F.to_json(F.struct(*[F.col(name) for name in arrived], rescued)).alias(ROW),
+        F.to_json(F.struct(*[F.col(name) for name in arrived], F.col(RESCUED))).alias(ROW),
     )
+
+
+def _reading_tests(
+    contract: Contract, texts: Mapping[str, Column], readings: Mapping[str, text_values.Reading], *, decided: bool
+) -> list[RowTest]:
+    """The tests that a row fails while it is read: its line, its columns, a person's decision, its types.
+
+    Args:
+        contract: Of the silver table.
+        texts: The arrived text of each column, by the name that the contract gives it.
+        readings: These texts read as values.
+        decided: Whether the rows have a decision.
+    """
+    from pyspark.sql import functions as F
+
+    rescued = F.col(RESCUED)
+    is_malformed = rescued.contains(f'"{MALFORMED}"')
+    tests = [RowTest(MALFORMED_ROW, is_malformed, rescued)]
+    if contract.drift["columns"] == "discard_row":
+        tests.append(RowTest(UNKNOWN_COLUMN, ~is_malformed, rescued))
+    if decided:
+        tests.append(RowTest(DISCARDED, F.col(DECISION) == "discard", F.col(RECORD_ID)))
+    for rule in contract.row_rules:
+        if rule.kind in ("type", "clock") and rule.column in texts:
+            reading = readings[rule.column]
+            broken = reading.mistyped if rule.kind == "type" else reading.nonexistent
+            if broken is not None:
+                tests.append(RowTest(rule, broken, texts[rule.column]))
+    return tests
 
 
 def judge(
@@ -181,17 +208,18 @@ def judge(
     *,
     duplicates: Literal["sought", "excluded"] = "sought",
 ) -> DataFrame:
-    """Adds each row's broken rules, its reasons and its verdict; the row as it arrived stays only where it is rejected.
+    """Adds each row's broken rules, its reasons and its verdict; `_row` stays only where the row is rejected.
 
     Args:
         df: The rows to judge, with the contract's columns.
-        contract: Whose row rules hold.
+        contract: Whose row rules are applied.
         references: The tables that reference rules point to.
-        duplicates: Seeking them sorts all rows by key; "excluded" until a summary says that keys repeat.
+        duplicates: "sought" sorts all rows by key to find them; "excluded" does not: right if a summary says that no
+            key repeats.
     """
     from pyspark.sql import functions as F
 
-    known = set(df.columns)  # asks the engine, so once
+    known = set(df.columns)  # a request to the engine, so only once
     tests, flags = [], []
     for rule in contract.row_rules:
         if rule.kind == "reference":
@@ -201,19 +229,37 @@ def judge(
             tests.append(RowTest(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
             flags.append(flag)
         elif rule.kind not in ("type", "clock", "variant", "duplicate"):
-            broken = row_rules.broken(rule, contract)
+            broken = row_rules.is_broken(rule, contract)
             if rule.kind == "required" and REASONS in known:
-                broken &= ~row_rules.unreadable(rule.column, contract)
+                broken &= ~row_rules.is_unreadable(rule.column, contract)
             tests.append(RowTest(rule, broken, F.col(rule.column)))
     df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":
-            df = df.withColumns(row_rules.places(contract, rule, known))
-            df = _add(df, row_rules.losers(contract, rule), contract, known | {REASONS}).drop(PLACE, SPELLING)
-    df = df.withColumn(VERDICT, F.when(row_rules.rejected(contract), QUARANTINE).otherwise(CLEAN)).drop(ERRORS, *flags)
+            df = df.withColumns(row_rules.key_ranks(contract, rule, known))
+            tests = row_rules.duplicate_tests(contract, rule)
+            df = _add(df, tests, contract, known | {REASONS}).drop(RANK, SAME_SPELLING)
+    verdict = F.when(row_rules.is_rejected(contract), QUARANTINE).otherwise(CLEAN)
+    df = df.withColumn(VERDICT, verdict).drop(ERRORS, *flags)
     if ROW in known:
         df = df.withColumn(ROW, F.when(F.col(VERDICT) == QUARANTINE, F.col(ROW)))
     return df
+
+
+def _add(df: DataFrame, tests: Sequence[RowTest], contract: Contract, known: Collection[str]) -> DataFrame:
+    """Adds what the tests say to what earlier tests said; `known` are the names of the columns of `df`."""
+    from pyspark.sql import functions as F
+
+    bits = row_rules.bits(tests, contract)
+    if REASONS not in known:
+        return df.withColumns({REASONS: row_rules.reasons(tests), ERRORS: row_rules.error_count(tests), **bits})
+    return df.withColumns(
+        {
+            REASONS: F.concat(F.col(REASONS), row_rules.reasons(tests)),
+            ERRORS: F.col(ERRORS) + row_rules.error_count(tests),
+            **{name: F.col(name) + added for name, added in bits.items()},
+        }
+    )
 
 
 def summarize(
@@ -225,18 +271,18 @@ def summarize(
     now: datetime | None = None,
     previous: Mapping[str, Sequence[float]] | None = None,
 ) -> Verdict:
-    """Reads the judgement off the staged rows: at most three aggregates, whatever the rules.
+    """The verdict over staged rows, by at most three aggregates and one pass for each rule that is a complete SELECT.
 
     Args:
         staged: The judged rows.
-        contract: Whose rules hold.
-        rows_in: How many rows went in.
-        record_hash: Of their fingerprint, where rows carry a `_record_id`; else only their number is compared.
+        contract: Whose rules are applied.
+        rows_in: The number of rows that were judged.
+        record_hash: The hash of their fingerprint, if rows have a `_record_id`; None compares only their number.
         now: The platform's time, UTC, for freshness; None is the wall clock.
-        previous: Shares by rule name, of the version before, for distributions that are compared with it.
+        previous: The shares of the version that was published before, by rule name, for distributions.
 
     Raises:
-        VerdictError: if clean and quarantined rows are not the rows that went in, each once.
+        VerdictError: if the clean and the quarantined rows are not the rows that were judged, each once.
         ContractError: naming a table rule whose SQL the engine cannot compute.
     """
     from pyspark.sql import functions as F
@@ -247,45 +293,57 @@ def summarize(
     if record_hash is not None:
         aggregates.append(F.bit_xor(F.xxhash64(RECORD_ID)).alias("records"))
     keys = [rule for rule in contract.row_rules if rule.kind == "duplicate"]
-    for place, rule in enumerate(keys):
-        whole = row_rules.whole(rule.argument)
-        spelled = F.xxhash64(*row_rules.spellings_apart(rule, contract))
-        aggregates += [F.count_if(whole).alias(f"{PLACE}{place} rows")]
-        aggregates += [F.count_distinct(F.when(whole, spelled)).alias(f"{PLACE}{place} keys")]
+    for number, rule in enumerate(keys):
+        complete = row_rules.key_is_complete(rule.argument)
+        key_hash = F.xxhash64(*row_rules.key_values(rule, contract))
+        aggregates.append(F.count_if(complete).alias(f"rows of key {number}"))
+        aggregates.append(F.count_distinct(F.when(complete, key_hash)).alias(f"values of key {number}"))
     counts = staged.agg(*aggregates).collect()[0].asDict()
-    same = record_hash is None or (counts["records"] or 0) == record_hash
-    if counts["clean"] + counts["quarantined"] != rows_in or not same:
-        raise VerdictError(
-            object=f"table {contract.table}",
-            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined"
-            + ("" if same else ", of other records"),
-            expected="clean + quarantined = in: no row may vanish or double on its way",
-            next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
-        )
-    broken = _rows_by_rule(staged, contract, {name: counts[name] or 0 for name in broken_columns(contract)})
-    found = [RuleResult(rule, broken.get(rule.name, 0)) for rule in row_rules.rules(contract)]
-    # The rules of every bronze row are no contract's: they show where they were broken.
-    rules = [result for result in found if result.rows or result.rule in contract.row_rules]
+    _require_all_rows(counts, contract, rows_in, record_hash)
+    rows_by_rule = _rows_by_rule(staged, contract, {name: counts[name] or 0 for name in broken_columns(contract)})
+    results = [RuleResult(rule, rows_by_rule.get(rule.name, 0)) for rule in row_rules.rules(contract)]
+    # The rules of every table, which no contract has, are listed only where they are broken.
+    listed = [result for result in results if result.rows or result.rule in contract.row_rules]
     table_rules = measure(
         staged.where(clean), contract, rows=counts["clean"], now=now or datetime.now(UTC), previous=previous or {}
     )
-    repeat = any(counts[f"{PLACE}{place} keys"] < counts[f"{PLACE}{place} rows"] for place in range(len(keys)))
-    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(rules), table_rules, repeat)
+    keys_repeat = any(counts[f"values of key {n}"] < counts[f"rows of key {n}"] for n in range(len(keys)))
+    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(listed), table_rules, keys_repeat)
 
 
-def _rows_by_rule(staged: DataFrame, contract: Contract, seen: Mapping[str, int]) -> dict[str, int]:
-    """How many rows broke each rule that any row broke; `seen` are the bits that stand in any row, by column."""
+def _require_all_rows(counts: Mapping[str, Any], contract: Contract, rows_in: int, record_hash: int | None) -> None:
+    """Raises VerdictError unless the counted rows are those that were judged."""
+    same_records = record_hash is None or (counts["records"] or 0) == record_hash
+    if counts["clean"] + counts["quarantined"] != rows_in or not same_records:
+        raise VerdictError(
+            object=f"table {contract.table}",
+            observed=f"{rows_in} rows in, {counts['clean']} clean and {counts['quarantined']} quarantined"
+            + ("" if same_records else ", of other records"),
+            expected="clean + quarantined = in: no row may vanish or double",
+            next_step="look for a filter, an inner join or a join on a key that repeats in the table's transform",
+        )
+
+
+def _rows_by_rule(staged: DataFrame, contract: Contract, any_row: Mapping[str, int]) -> dict[str, int]:
+    """How many rows broke each rule that any row broke.
+
+    Args:
+        staged: The judged rows.
+        contract: Whose rules are applied.
+        any_row: The bits that any row has, by `_broken` column.
+    """
     from pyspark.sql import functions as F
 
-    at = {rule: (name, bit) for rule, (name, bit) in row_rules.bit_of(contract).items() if seen[name] & bit}
-    if not at:
+    bit_of_rule = row_rules.bit_of(contract)
+    broken = {rule: (name, bit) for rule, (name, bit) in bit_of_rule.items() if any_row[name] & bit}
+    if not broken:
         return {}
-    counts = [F.count_if(F.col(name).bitwiseAND(F.lit(bit)) != 0).alias(rule) for rule, (name, bit) in at.items()]
+    counts = [F.count_if(F.col(name).bitwiseAND(F.lit(bit)) != 0).alias(rule) for rule, (name, bit) in broken.items()]
     return staged.agg(*counts).collect()[0].asDict()
 
 
 def combine(parts: Sequence[Verdict], contract: Contract, table_rules: Sequence[TableRuleResult]) -> Verdict:
-    """The verdict over slices that were judged one by one, with the table rules that hold for all of them."""
+    """The verdict over slices that were judged one by one, with the results of table rules measured on all of them."""
     rules = {result.rule.name: result.rule for part in parts for result in part.rules}
     rows = {name: sum(r.rows for part in parts for r in part.rules if r.rule.name == name) for name in rules}
     return Verdict(
@@ -296,20 +354,4 @@ def combine(parts: Sequence[Verdict], contract: Contract, table_rules: Sequence[
         tuple(RuleResult(rule, rows[name]) for name, rule in rules.items()),
         tuple(table_rules),
         any(part.keys_repeat for part in parts),
-    )
-
-
-def _add(df: DataFrame, tests: Sequence[RowTest], contract: Contract, known: Collection[str]) -> DataFrame:
-    """Adds what the tests find to what was found before; `known` are the columns of `df`."""
-    from pyspark.sql import functions as F
-
-    bits = row_rules.bits(tests, contract)
-    if REASONS not in known:
-        return df.withColumns({REASONS: row_rules.reasons(tests), ERRORS: row_rules.errors(tests), **bits})
-    return df.withColumns(
-        {
-            REASONS: F.concat(F.col(REASONS), row_rules.reasons(tests)),
-            ERRORS: F.col(ERRORS) + row_rules.errors(tests),
-            **{name: F.col(name) + found for name, found in bits.items()},
-        }
     )

@@ -27,8 +27,8 @@ from pipelines.policy.rules import DATA_CLASSES
 from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import TAGS, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import TAGS, text
 
 LOAD_CPU_SECONDS = 3.0
 EXECUTABLE = [asset for asset in governed_assets(asset_modules()) if isinstance(asset, dg.AssetsDefinition)]
@@ -182,7 +182,7 @@ def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None
 def restricted(tmp_path: Path) -> Platform:
     """A platform with one published table, which is confidential."""
     table = TableId("silver", "toys", "parts")
-    contract = toys.contract(tmp_path, str(table), [text("part")], tags={"data_class": "confidential"})
+    contract = toy_contracts.contract(tmp_path, str(table), [text("part")], tags={"data_class": "confidential"})
     platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {table: contract})
     platform.lakehouse.record(table, pa.table({"part": ["brick"]}))
     return platform

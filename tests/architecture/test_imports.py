@@ -22,7 +22,7 @@ ANYWHERE = {
     "pipelines": (),
     "feature_repo": ("pipelines",),
     "ray_jobs": ("pipelines",),
-    "serving": ("feature_repo", "pipelines", "ray_jobs.model"),
+    "serving": ("feature_repo", "pipelines", "ray_jobs.tabular.model"),
     "infra": (),
 }
 INSIDE_FUNCTIONS = {"assets": ("ray_jobs", "serving")}
@@ -214,19 +214,19 @@ def test_there_is_something_to_walk(imports: list[Import]) -> None:
     ("importer", "source"),
     [
         ("pipelines.cost.focus", "from assets.flights import gold"),
-        ("pipelines.cost.focus", "def f():\n    import serving.app"),
+        ("pipelines.cost.focus", "def f():\n    import serving.predict.app"),
         ("pipelines.commands.dev", "from serving import deploy"),
-        ("pipelines.definitions", "import ray_jobs.train"),
-        ("assets.flights.model", "from ray_jobs.train import train"),
-        ("assets.flights.model", "class A:\n    from serving import app"),
-        ("ray_jobs.train", "if True:\n    from feature_repo import store"),
-        ("serving.app", "from ray_jobs import train"),
-        ("serving.app", "def f():\n    from ray_jobs.train import train"),
+        ("pipelines.definitions", "import ray_jobs.tabular.train"),
+        ("assets.flights.model", "from ray_jobs.tabular.train import train"),
+        ("assets.flights.model", "class A:\n    from serving.predict import app"),
+        ("ray_jobs.tabular.train", "if True:\n    from feature_repo import store"),
+        ("serving.predict.app", "from ray_jobs.tabular import train"),
+        ("serving.predict.app", "def f():\n    from ray_jobs.tabular.train import train"),
         ("feature_repo.store", "try:\n    import serving\nexcept ImportError:\n    pass"),
         ("infra.validate", "import pipelines.contracts.model"),
         ("assets.flights.gold", "from . import silver"),
         ("pipelines.cost.focus", "def f():\n    from tests.conftest import engine"),
-        ("serving.app", "import bench"),
+        ("serving.predict.app", "import bench"),
     ],
 )
 def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str) -> None:
@@ -236,11 +236,11 @@ def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str
 @pytest.mark.parametrize(
     ("importer", "source"),
     [
-        ("assets.flights.model", "def f():\n    from ray_jobs.train import train"),
-        ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.recipe import Recipe"),
+        ("assets.flights.model", "def f():\n    from ray_jobs.tabular.train import train"),
+        ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.tabular.recipe import Recipe"),
         ("pipelines.definitions", "import assets"),
-        ("pipelines.demo.run", "def f():\n    from assets.flights import arrivals"),
-        ("serving.models", "from ray_jobs.model import TabularModel"),
+        ("pipelines.demo.run", "def f():\n    from assets.flights import deliveries"),
+        ("serving.predict.models", "from ray_jobs.tabular.model import TabularModel"),
         ("infra.validate", "from infra.checks import policy"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What pushed movements do to an aircraft's online features is what the batch path computes from the same flights."""
+"""Pushed movements give an aircraft the same online features as the batch tables of the same flights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.flights import gold
-from assets.flights.arrivals import MISSING, flight_lines
+from assets.flights.deliveries import MISSING, flight_lines
 from assets.flights.movements import aircraft_moved, bronze_movements, movements, silver_movements
 from assets.flights.schedule import scheduled_flights
 from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.push import OnlineMover
+from feature_repo.online_moves import OnlineMover
 from feature_repo.store import materialize as move_store
 from feature_repo.store import open_store
 from pipelines.governed.platform import Platform
@@ -44,14 +44,14 @@ MOVE: OnlineMove = movements.online
 
 
 def silver_flights(day: date) -> list[dict[str, Any]]:
-    """Real flights of a local day, as silver/flights has them."""
+    """Real flights of a local day, as rows of silver/flights."""
     header, lines = flight_lines([day])
     records = list(csv.DictReader(io.StringIO((header + b"".join(lines[day])).decode())))
     rows = []
     for planned, record in zip(scheduled_flights([day]), records, strict=True):
         number = {name: None if record[name] == MISSING else int(record[name]) for name in ("dep_delay", "arr_delay")}
-        left = planned.scheduled_departure_at + timedelta(minutes=number["dep_delay"] or 0)
-        there = planned.scheduled_departure_at + timedelta(
+        departed_at = planned.scheduled_departure_at + timedelta(minutes=number["dep_delay"] or 0)
+        arrived_at = planned.scheduled_departure_at + timedelta(
             minutes=(planned.scheduled_duration_minutes or 240) + (number["arr_delay"] or 0)
         )
         flown = number["arr_delay"] is not None
@@ -60,8 +60,8 @@ def silver_flights(day: date) -> list[dict[str, Any]]:
                 "tailnum": planned.tailnum,
                 "scheduled_duration_minutes": planned.scheduled_duration_minutes,
                 "status": "flown" if flown else "diverted" if number["dep_delay"] is not None else "cancelled",
-                "departed_at": left if number["dep_delay"] is not None else None,
-                "arrived_at": there if flown else None,
+                "departed_at": departed_at if number["dep_delay"] is not None else None,
+                "arrived_at": arrived_at if flown else None,
                 **number,
                 RECORD_ID: planned.flight_id,
                 "_event": (planned.carrier, planned.flight, planned.origin, planned.dest),
@@ -71,13 +71,13 @@ def silver_flights(day: date) -> list[dict[str, Any]]:
 
 
 def reports(flights: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
-    """What their airlines push about the flights."""
-    found = []
+    """The events that airlines push about the flights."""
+    events = []
     for flight in flights:
         carrier, number, origin, dest = flight["_event"]
         for movement, at, delay in (("departed", "departed_at", "dep_delay"), ("arrived", "arrived_at", "arr_delay")):
             if flight["tailnum"] and flight[at]:
-                found.append(
+                events.append(
                     {
                         "event_id": f"{flight[RECORD_ID]}:{movement}",
                         "received_at": flight[at].isoformat(),
@@ -90,10 +90,11 @@ def reports(flights: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
                         "scheduled_duration_minutes": flight["scheduled_duration_minutes"],
                     }
                 )  # fmt: skip
-    return found
+    return events
 
 
 def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The typed values of events that keep the contract."""
     judged = [check(event, movements.silver) for event in events]
     assert [broken for _, broken in judged if broken] == []
     return [values for values, _ in judged]
@@ -106,7 +107,7 @@ def flights() -> dict[date, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def history(make_platform: Callable[[], Platform], materialize: Materialize) -> Callable[[list[dict[str, Any]]], Any]:
-    """gold/aircraft_history of some flights, by the batch path."""
+    """Computes gold/aircraft_history of some flights in a batch run."""
 
     def computed(rows: list[dict[str, Any]]) -> Any:
         platform = make_platform()
@@ -126,7 +127,7 @@ def history(make_platform: Callable[[], Platform], materialize: Materialize) -> 
 
 
 def fill(settings: Settings, table: Any, at: datetime) -> bool:
-    """Moves a store to what the tables know at an instant; says whether it was filled anew."""
+    """Moves a store to what the tables know at an instant; returns whether it was rebuilt."""
     frames: dict[str, Any] = {"gold_flights_aircraft_history": table}
     for name, view in VIEWS.items():
         types = {field.name: ARROW[str(field.dtype)] for field in (*view.entity_columns, *view.features)}
@@ -137,17 +138,17 @@ def fill(settings: Settings, table: Any, at: datetime) -> bool:
 
 
 def online(settings: Settings, aircraft: list[str]) -> dict[str, dict[str, Any]]:
-    """What the store holds of each aircraft, with the time of its row."""
+    """The stored row of each aircraft, with its event timestamp."""
     return {key: dict(row) for key, row in OnlineMover(settings)._read(open_store(settings), MOVE, aircraft).items()}
 
 
-def test_pushed_in_any_order_they_leave_what_the_batch_path_leaves(
+def test_events_pushed_in_any_order_give_the_features_of_the_batch_tables(
     flights: dict[date, list[dict[str, Any]]], history: Callable[[list[dict[str, Any]]], Any], tmp_path: Path
 ) -> None:
     first, both = flights[DAYS[0]], [flight for day in DAYS for flight in flights[day]]
     aircraft = sorted({flight["tailnum"] for flight in both if flight["tailnum"]})
     pushed = [event for day in DAYS for event in reports(flights[day], day)]
-    pushed += random.Random(1).sample(pushed, 300)  # sent twice
+    pushed += random.Random(1).sample(pushed, 300)  # pushed twice
     random.Random(2).shuffle(pushed)
     table, settings = history(both), Settings(home=tmp_path / "pushed", profile="test")
     fill(settings, history(first), FIRST_DAY_ENDS)
@@ -161,11 +162,11 @@ def test_pushed_in_any_order_they_leave_what_the_batch_path_leaves(
         known = online(batch, aircraft)
         assert online(settings, aircraft) == known != before
         assert len(known) > 800
-    assert not fill(settings, table, LATER[-1])  # the tables catch up
+    assert not fill(settings, table, LATER[-1])  # the tables hold the same events by now
     assert online(settings, aircraft) == known
 
 
-def test_the_tables_take_nothing_back_that_a_newer_event_has_moved(
+def test_a_batch_run_keeps_the_features_that_a_newer_event_has_moved(
     flights: dict[date, list[dict[str, Any]]], history: Callable[[list[dict[str, Any]]], Any], tmp_path: Path
 ) -> None:
     settings = Settings(home=tmp_path, profile="test")
@@ -190,10 +191,12 @@ MOVEMENT = st.fixed_dictionaries(
 
 
 @given(st.lists(MOVEMENT, min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_order_and_repetition_of_movements_do_not_matter(events: list[dict[str, Any]], chance: random.Random) -> None:
-    def after(some: list[dict[str, Any]]) -> Any:
+def test_movements_in_another_order_and_repeated_give_the_same_features(
+    events: list[dict[str, Any]], chance: random.Random
+) -> None:
+    def after(movements: list[dict[str, Any]]) -> Any:
         known = None
-        for event in some:
+        for event in movements:
             known = aircraft_moved(known, event)
         return known
 
@@ -203,12 +206,14 @@ def test_order_and_repetition_of_movements_do_not_matter(events: list[dict[str, 
     assert after(events)["event_timestamp"] == max(event["moved_at"] for event in events)
 
 
+#: An event that keeps the contract.
 DEPARTED: dict[str, Any] = {
     "event_id": "1", "received_at": "2013-11-01T09:20:03Z", "flight_date": "2013-11-01", "carrier": "UA",
     "flight": 1545, "origin": "EWR", "dest": "IAH", "tailnum": "N14228", "movement": "departed",
     "moved_at": "2013-11-01T09:20:00Z", "delay": 5, "scheduled_duration_minutes": 254,
 }  # fmt: skip
-DOUBTFUL: list[dict[str, Any]] = [
+#: Changes of that event, most of which break the contract.
+CHANGES: list[dict[str, Any]] = [
     {}, {"tailnum": None}, {"tailnum": "not a tail"}, {"movement": "landed"}, {"origin": "ORD"}, {"dest": "X"},
     {"delay": "late"}, {"delay": 2881}, {"delay": -240}, {"delay": 2.5}, {"delay": 5.0}, {"delay": "5"}, {"delay": True},
     {"delay": 10**30}, {"flight": 0}, {"flight": "1545"}, {"scheduled_duration_minutes": None}, {"carrier": 77},
@@ -219,22 +224,22 @@ DOUBTFUL: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def test_what_passes_the_door_is_clean_in_silver_with_the_same_values(
+def test_an_event_that_the_push_check_accepts_is_clean_in_silver_with_the_same_values(
     platform: Platform, materialize: Materialize
 ) -> None:
-    events = [DEPARTED | {"event_id": str(number)} | change for number, change in enumerate(DOUBTFUL)]
+    events = [DEPARTED | {"event_id": str(number)} | change for number, change in enumerate(CHANGES)]
     content = "".join(json.dumps(event) + "\n" for event in events).encode()
     platform.landing.deliver(
         domain="flights", source="movements", interval="2013-11-01", name="m.jsonl", content=content
     )
     assert materialize(platform, [bronze_movements, silver_movements]).success
     house = platform.lakehouse
-    found = house.snapshot(TableId.parse("silver/flights/movements")).arrow().to_pylist()
-    clean = {row["event_id"]: {c.name: row[c.name] for c in movements.silver.columns} for row in found}
+    published = house.snapshot(TableId.parse("silver/flights/movements")).arrow().to_pylist()
+    clean = {row["event_id"]: {c.name: row[c.name] for c in movements.silver.columns} for row in published}
     judged = {event["event_id"]: check(event, movements.silver) for event in events}
-    passed = {name: values for name, (values, broken) in judged.items() if not broken}
-    assert {name: clean.get(name) for name in passed} == passed
-    assert len(passed) >= 9
+    accepted = {name: values for name, (values, broken) in judged.items() if not broken}
+    assert {name: clean.get(name) for name in accepted} == accepted
+    assert len(accepted) >= 9
     rejected = house.snapshot(TableId.parse("quarantine/flights/movements")).arrow().to_pylist()
     assert len(rejected) + len(clean) == len(events)
     codes = {json.loads(row["_row"])["event_id"]: {r["code"] for r in row["_reasons"]} for row in rejected}

@@ -1,4 +1,4 @@
-"""Single flights on their way to silver: what is computed for each, and what its contract says of it."""
+"""Single flights in silver: their computed columns, and the verdict of the contract."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ZONES = {
     "EEN": None,
 }  # fmt: skip
 
-#: Lines of the source.
+#: Lines of the source file.
 FLOWN = "2013,1,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-01-01T10:00:00Z"
 CANCELLED = "2013,1,1,NA,1630,NA,NA,1815,NA,EV,4308,N18120,EWR,RDU,NA,416,16,30,2013-01-01T21:00:00Z"
 LANDED_ELSEWHERE = "2013,1,1,1525,1530,-5,1934,1805,NA,MQ,4525,N719MQ,LGA,XNA,NA,1147,15,30,2013-01-01T20:00:00Z"
@@ -47,7 +47,7 @@ def at(year: int, month: int, day: int, hour: int, minute: int) -> datetime:
 
 
 def but(line: str, **changes: str) -> str:
-    """The line with other values in some of its columns."""
+    """The line with some columns replaced."""
     values = dict(zip(BRONZE, line.split(","), strict=True))
     assert set(changes) <= set(values)
     return ",".join((values | changes).values())
@@ -59,7 +59,7 @@ def codes(row: dict[str, Any], severity: str = "error") -> list[str]:
 
 @pytest.fixture(scope="module")
 def judged(engine: Engine) -> Judge:
-    """Lines of the source as silver judges them, in their order; `day` is the delivery's, each line's own if None."""
+    """Judges lines of the source as silver does, in their order; `day` is the delivery's, None takes each line's own."""
     session = engine.session
     airports = session.createDataFrame(pa.table({"faa": list(ZONES), "tzone": list(ZONES.values())}))
     carriers = pa.table({"carrier": ["UA", "EV", "B6", "MQ", "HA", "US", "AA"]})
@@ -84,13 +84,13 @@ def judged(engine: Engine) -> Judge:
             records.append(record)
         bronze = session.createDataFrame(pa.Table.from_pylist(records, schema=schema))
         rows = flights_with_instants(verdict.typed(bronze, SILVER), airports)
-        found = verdict.judge(rows, SILVER, references).toArrow().to_pylist()
-        return sorted(found, key=lambda row: row["_source_row"])
+        judged_rows = verdict.judge(rows, SILVER, references).toArrow().to_pylist()
+        return sorted(judged_rows, key=lambda row: row["_source_row"])
 
     return judge
 
 
-def test_a_flown_flight_becomes_instants_in_utc(judged: Judge) -> None:
+def test_a_flown_flight_has_instants_in_utc(judged: Judge) -> None:
     [row] = judged(FLOWN)
     expected = {
         "flight_id": "2013-01-01-UA-1545-EWR",
@@ -107,7 +107,7 @@ def test_a_flown_flight_becomes_instants_in_utc(judged: Judge) -> None:
     assert (row["_verdict"], row["_reasons"], row["_row"]) == ("clean", [], None)
 
 
-def test_a_cancelled_flight_stays_with_null_outcomes(judged: Judge) -> None:
+def test_a_cancelled_flight_is_published_with_null_outcomes(judged: Judge) -> None:
     [row] = judged(CANCELLED)
     outcomes = ("departed_at", "arrived_at", "dep_delay", "arr_delay", "air_time", "dep_time", "arr_time")
     assert (row["status"], row["_verdict"]) == ("cancelled", "clean")
@@ -115,7 +115,7 @@ def test_a_cancelled_flight_stays_with_null_outcomes(judged: Judge) -> None:
     assert row["scheduled_arrival_at"] == at(2013, 1, 1, 23, 15)
 
 
-def test_a_diverted_flight_stays_and_has_departed(judged: Judge) -> None:
+def test_a_diverted_flight_is_published_with_its_departure_and_no_arrival(judged: Judge) -> None:
     elsewhere, never = judged(LANDED_ELSEWHERE, NEVER_LANDED)
     assert [row["status"] for row in (elsewhere, never)] == ["diverted", "diverted"]
     assert [row["_verdict"] for row in (elsewhere, never)] == ["clean", "clean"]
@@ -123,7 +123,7 @@ def test_a_diverted_flight_stays_and_has_departed(judged: Judge) -> None:
     assert never["departed_at"] == at(2013, 1, 2, 1, 16)
 
 
-def test_midnight_is_a_time_of_the_day_that_begins(judged: Judge) -> None:
+def test_2400_is_midnight_at_the_start_of_the_next_day(judged: Judge) -> None:
     left, landed = judged(LEFT_AT_MIDNIGHT, LANDED_AT_MIDNIGHT)
     assert (left["dep_time"], left["departed_at"]) == (2400, at(2013, 12, 10, 5, 0))
     assert (landed["arr_time"], landed["arrived_at"]) == (2400, at(2013, 1, 2, 5, 0))
@@ -132,7 +132,7 @@ def test_midnight_is_a_time_of_the_day_that_begins(judged: Judge) -> None:
         assert not {"departure_clock_agrees", "arrival_clock_agrees"} & set(codes(row, "warning"))
 
 
-def test_destinations_that_keep_their_own_time_are_read_by_their_own_clock(judged: Judge) -> None:
+def test_arrival_times_are_read_in_the_time_zone_of_the_destination(judged: Judge) -> None:
     hawaii, winter, summer = judged(TO_HAWAII, TO_ARIZONA_IN_WINTER, TO_ARIZONA_IN_SUMMER)
     assert [row["scheduled_duration_minutes"] for row in (hawaii, winter, summer)] == [690, 344, 317]
     assert hawaii["arrived_at"] == at(2013, 1, 2, 1, 16)
@@ -140,7 +140,7 @@ def test_destinations_that_keep_their_own_time_are_read_by_their_own_clock(judge
     assert "arrival_clock_agrees" not in {code for row in (hawaii, winter, summer) for code in codes(row, "warning")}
 
 
-def test_where_the_time_zone_is_unknown_the_arrival_is_later_than_true(judged: Judge) -> None:
+def test_an_arrival_in_an_unknown_time_zone_is_estimated_from_the_time_in_the_air(judged: Judge) -> None:
     unlisted, without_zone = judged(TO_SAN_JUAN, but(FLOWN, dest="EEN"))
     for row in (unlisted, without_zone):
         assert (row["scheduled_duration_minutes"], row["scheduled_arrival_at"]) == (None, None)
@@ -151,7 +151,7 @@ def test_where_the_time_zone_is_unknown_the_arrival_is_later_than_true(judged: J
     assert "dest_in_airports" not in codes(without_zone, "warning")
 
 
-def test_days_on_which_clocks_change_are_days_like_any_other(judged: Judge) -> None:
+def test_flights_on_days_on_which_clocks_change_are_clean(judged: Judge) -> None:
     night, spring, autumn_night, autumn = judged(BEFORE_SPRING, IN_SPRING, BEFORE_AUTUMN, IN_AUTUMN)
     assert [row["_verdict"] for row in (night, spring, autumn_night, autumn)] == ["clean"] * 4
     assert spring["scheduled_departure_at"] == at(2013, 3, 10, 10, 19)
@@ -160,7 +160,7 @@ def test_days_on_which_clocks_change_are_days_like_any_other(judged: Judge) -> N
     assert codes(night, "warning") == ["arrival_clock_agrees", "tailnum_in_planes"]
 
 
-def test_an_hour_that_comes_twice_is_told_apart_by_utc(judged: Judge) -> None:
+def test_an_hour_that_the_clock_repeats_is_distinguished_by_utc(judged: Judge) -> None:
     base = but(IN_AUTUMN, sched_dep_time="130", dep_time="130", dep_delay="0", hour="1", minute="30")
     first, second = judged(
         but(base, time_hour="2013-11-03T05:00:00Z"), but(base, time_hour="2013-11-03T06:00:00Z", flight="323")
@@ -170,14 +170,14 @@ def test_an_hour_that_comes_twice_is_told_apart_by_utc(judged: Judge) -> None:
     assert "schedule_agrees" not in [*codes(first), *codes(second)]
 
 
-def test_monday_is_day_zero(judged: Judge) -> None:
+def test_day_of_week_counts_from_monday_as_zero(judged: Judge) -> None:
     days = range(7, 14)  # 7 January 2013 was a Monday
     rows = judged(*[but(FLOWN, day=str(day), time_hour=f"2013-01-{day:02d}T10:00:00Z") for day in days])
     assert [row["day_of_week"] for row in rows] == [0, 1, 2, 3, 4, 5, 6]
     assert {row["_verdict"] for row in rows} == {"clean"}
 
 
-def test_an_unknown_aircraft_is_counted_and_an_unknown_carrier_is_rejected(judged: Judge) -> None:
+def test_an_unknown_aircraft_is_a_warning_and_an_unknown_carrier_an_error(judged: Judge) -> None:
     aircraft, none, carrier = judged(
         but(FLOWN, tailnum="N999ZZ"), but(FLOWN, tailnum="NA", flight="1"), but(FLOWN, carrier="ZZ")
     )
@@ -186,7 +186,7 @@ def test_an_unknown_aircraft_is_counted_and_an_unknown_carrier_is_rejected(judge
     assert (carrier["_verdict"], codes(carrier)) == ("quarantine", ["carrier_in_airlines"])
 
 
-#: What is wrong with a flight, and the reasons that it is rejected for.
+#: Changed columns of a flight, and the codes of the reasons for which it is quarantined.
 DAMAGE: list[tuple[dict[str, str], list[str]]] = [
     ({"dep_delay": "two"}, ["dep_delay_type", "departure_complete"]),
     ({"flight": "1545a"}, ["flight_type"]),
@@ -205,27 +205,27 @@ DAMAGE: list[tuple[dict[str, str], list[str]]] = [
 ]
 
 
-def test_damaged_flights_go_to_quarantine_with_their_reasons(judged: Judge) -> None:
+def test_damaged_flights_are_quarantined_with_their_reasons(judged: Judge) -> None:
     lines = [but(FLOWN, **({"flight": str(number)} | changes)) for number, (changes, _) in enumerate(DAMAGE, start=1)]
     rows = judged(*lines, day="2013-01-01")
-    found = [(changes, codes(row)) for (changes, _), row in zip(DAMAGE, rows, strict=True)]
-    assert found == DAMAGE
+    reasons = [(changes, codes(row)) for (changes, _), row in zip(DAMAGE, rows, strict=True)]
+    assert reasons == DAMAGE
     assert {row["_verdict"] for row in rows} == {"quarantine"}
 
 
 def test_a_quarantined_flight_keeps_the_row_as_it_arrived(judged: Judge) -> None:
     [row] = judged(but(FLOWN, dep_delay="two"))
     assert '"dep_delay":"two"' in row["_row"]
-    [shown] = [reason for reason in row["_reasons"] if reason["code"] == "dep_delay_type"]
-    assert (shown["column"], shown["value"], shown["severity"]) == ("dep_delay", "two", "error")
+    [reason] = [reason for reason in row["_reasons"] if reason["code"] == "dep_delay_type"]
+    assert (reason["column"], reason["value"], reason["severity"]) == ("dep_delay", "two", "error")
 
 
-def test_a_flight_of_another_day_is_rejected(judged: Judge) -> None:
+def test_a_flight_of_another_day_than_its_delivery_is_quarantined(judged: Judge) -> None:
     [row] = judged(FLOWN, day="2013-01-02")
     assert codes(row) == ["in_its_day"]
 
 
-def test_of_two_deliveries_of_one_flight_the_newest_stays(judged: Judge) -> None:
+def test_of_two_deliveries_of_one_flight_the_newest_is_clean(judged: Judge) -> None:
     old, new = judged(FLOWN, but(FLOWN, arr_delay="12", arr_time="831"))
     assert (new["_verdict"], new["arr_delay"]) == ("clean", 12)
     assert (old["_verdict"], codes(old)) == ("quarantine", ["duplicate_key"])

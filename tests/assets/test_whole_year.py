@@ -1,4 +1,4 @@
-"""The whole of 2013 in one run: every count that is known about the records comes out."""
+"""All of 2013 in one run gives the counts that are known of its records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from assets.flights import bronze, silver
-from assets.flights.arrivals import land
+from assets.flights.deliveries import land
 from pipelines.governed.platform import Platform
 from pipelines.tables import TableId
 from tests.conftest import Materialize
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def year(make_platform: Callable[[], Platform], materialize: Materialize) -> tuple[Platform, dict[str, dict[str, Any]]]:
-    """The platform, and what the contract's check says of each silver table."""
+    """The platform, and the metadata of the contract check of each silver table."""
     platform = make_platform()
     first, last = date(2013, 1, 1), date(2013, 12, 31)
     land(platform.landing, start=first, end=last, database=platform.settings.root / "operations.db")
@@ -55,16 +55,19 @@ def counts(rows: pa.Table, column: str) -> dict[Any, int]:
 def test_every_row_is_published_or_quarantined(
     year: tuple[Platform, dict[str, dict[str, Any]]], name: str, rows_in: int, rows_quarantined: int
 ) -> None:
-    platform, said = year
-    assert said[name]["rows_in"] == table(platform, f"bronze/flights/{name}").num_rows == rows_in
-    assert said[name]["rows_quarantined"] == table(platform, f"quarantine/flights/{name}").num_rows == rows_quarantined
-    assert said[name]["rows_clean"] == table(platform, f"silver/flights/{name}").num_rows == rows_in - rows_quarantined
+    platform, checks = year
+    check = checks[name]
+    assert check["rows_in"] == table(platform, f"bronze/flights/{name}").num_rows == rows_in
+    assert check["rows_quarantined"] == table(platform, f"quarantine/flights/{name}").num_rows == rows_quarantined
+    assert check["rows_clean"] == table(platform, f"silver/flights/{name}").num_rows == rows_in - rows_quarantined
 
 
-def test_known_gaps_of_the_flights_are_counted(year: tuple[Platform, dict[str, dict[str, Any]]]) -> None:
-    platform, said = year
+def test_flights_have_the_known_numbers_of_missing_and_unknown_values(
+    year: tuple[Platform, dict[str, dict[str, Any]]],
+) -> None:
+    platform, checks = year
     flights = table(platform, "silver/flights/flights")
-    assert said["flights"]["rows_by_broken_rule"] == {
+    assert checks["flights"]["rows_by_broken_rule"] == {
         "dest_in_airports": 7_602,
         "tailnum_in_planes": 50_094,
         "arrival_clock_agrees": 1,
@@ -87,7 +90,9 @@ def test_known_gaps_of_the_flights_are_counted(year: tuple[Platform, dict[str, d
     }
 
 
-def test_known_gaps_of_the_lists_and_the_weather_are_counted(year: tuple[Platform, dict[str, dict[str, Any]]]) -> None:
+def test_lists_and_weather_have_the_known_numbers_of_missing_values(
+    year: tuple[Platform, dict[str, dict[str, Any]]],
+) -> None:
     platform, _ = year
     planes, airports, weather = (table(platform, f"silver/flights/{n}") for n in ("planes", "airports", "weather"))
     assert (planes["year"].null_count, planes["speed"].null_count) == (70, 3_299)

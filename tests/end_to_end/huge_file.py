@@ -19,7 +19,7 @@ from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import bronze_asset
 from pipelines.orchestration.runs import QUIET_LOG
 from pipelines.settings import Settings
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 
 MIB = 2**20
 #: A value that takes ten kilobytes as text, and almost nothing in compressed form.
@@ -62,8 +62,8 @@ def line(path: Path) -> int:
 
 def main(home: Path, kind: str) -> None:
     home.mkdir(parents=True)
-    columns = [toys.text(name) for name in ("part", "holes", "weight")]
-    contract = toys.contract(home, "bronze/toys/huge", columns, format="csv" if kind == "bomb" else "jsonl")
+    columns = [toy_contracts.text(name) for name in ("part", "holes", "weight")]
+    contract = toy_contracts.contract(home, "bronze/toys/huge", columns, format="csv" if kind == "bomb" else "jsonl")
     platform = Platform(Settings(home=home, profile="test"), lambda: {contract.table: contract})
     folder = home / "landing" / "toys" / "huge" / "dt=2013-01-01"
     folder.mkdir(parents=True)

@@ -17,13 +17,13 @@ from pipelines.orchestration.runs import QUIET_LOG, range_tags
 
 def main(days: int) -> None:
     dagster_home.prepare(settings.get())
-    from assets.flights import arrivals
+    from assets.flights import deliveries
     from pipelines.definitions import defs, shared_platform
 
     platform = shared_platform()
     start = date(2013, 1, 1)
     end = start + timedelta(days=days - 1)
-    arrivals.land(platform.landing, start=start, end=end, database=platform.settings.root / "operations.db")
+    deliveries.land(platform.landing, start=start, end=end, database=platform.settings.root / "operations.db")
     tags = range_tags([start.isoformat(), end.isoformat()])
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def("ingest")

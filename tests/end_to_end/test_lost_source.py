@@ -30,8 +30,8 @@ from pipelines.settings import Settings
 from pipelines.sources.rest import RestPages
 from pipelines.sources.sql import SqlCursor
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import text
 from tests.servers import postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -88,7 +88,7 @@ def restarted_api(port: int, pages: list[int]) -> Iterator[list[int]]:
 
 def platform_with_source(engine: Engine, folder: Path, address: str) -> tuple[Platform, Contract]:
     """A platform that knows the source's address, and the contract of a new bronze table."""
-    contract = toys.contract(
+    contract = toy_contracts.contract(
         folder, f"bronze/toys/lost_{next(_numbers)}", [text("id"), text("updated_at")], format="jsonl"
     )
     settings = Settings(home=folder / "home", profile="test", sources={"shop": SecretStr(address)})

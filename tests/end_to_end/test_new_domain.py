@@ -73,7 +73,7 @@ def test_a_source_without_a_contract_and_a_misplaced_file_are_listed(
 
 
 def test_a_proposed_contract_with_unknown_values_does_not_load(proposed: str, goldpath: Command) -> None:
-    assert "say what stands as `unknown` in bronze_payments.yaml, silver_payments.yaml" in proposed
+    assert "replace each `unknown` in bronze_payments.yaml, silver_payments.yaml" in proposed
     assert "customProperties.tags.cost_centre" in goldpath("tables", fails=True).stderr
 
 

@@ -23,7 +23,7 @@ from pipelines.governed.platform import Platform
 from pipelines.medallion.decorators import gold_asset, silver_asset
 from pipelines.settings import Settings
 from tests.conftest import Materialize, jars_dir
-from tests.pipelines.roads import DAYS, Road, builder, unchanged
+from tests.pipelines.toy_pipeline import DAYS, ToyPipeline, as_arrived, pipeline_builder
 from tests.servers import spark_cluster
 from tests.servers.spark_cluster import SparkCluster
 
@@ -62,13 +62,13 @@ class Scenario:
         assets: The assets with partitions (`days`), and all others in the order in which they run (`rest`).
     """
 
-    days: Road
-    merged: Road
+    days: ToyPipeline
+    merged: ToyPipeline
     assets: dict[str, list[dg.AssetsDefinition]]
 
     @classmethod
     def build(cls, engine: Engine, folder: Path, materialize: Materialize) -> Scenario:
-        make = builder(engine, folder, materialize)
+        make = pipeline_builder(engine, folder, materialize)
         days, merged = make(partitions=DAYS), make()
 
         def heaviest(rows: DataFrame) -> DataFrame:
@@ -77,15 +77,15 @@ class Scenario:
 
         gold = gold_asset(days.gold(), inputs={"rows": f"silver/toys/{days.name}"})(heaviest)
         assets = {
-            "days": [days.bronze, silver_asset(days.contract, partitions=DAYS)(unchanged)],
-            "rest": [gold, merged.bronze, silver_asset(merged.contract)(unchanged)],
+            "days": [days.bronze, silver_asset(days.contract, partitions=DAYS)(as_arrived)],
+            "rest": [gold, merged.bronze, silver_asset(merged.contract)(as_arrived)],
         }
         return cls(days, merged, assets)
 
     def on(self, engine: Engine, home: Path) -> Scenario:
         """The same sources and assets on another engine and home folder."""
 
-        def moved(toy: Road) -> Road:
+        def moved(toy: ToyPipeline) -> ToyPipeline:
             contracts = self.days.platform.contracts | self.merged.platform.contracts
             platform = Platform(Settings(home=home, profile="test", engine=engine.kind), lambda: contracts)
             platform.engine = engine

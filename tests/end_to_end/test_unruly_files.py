@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.engine.session import Engine
-from pipelines.landing.arrivals import FINDINGS
+from pipelines.landing.findings import FINDINGS
 from tests.conftest import Materialize
 from tests.end_to_end import programs
-from tests.pipelines.roads import DAY, NEXT, Road, arrivals_check, builder
+from tests.pipelines.toy_pipeline import DAY, NEXT, ToyPipeline, arrivals_check, pipeline_builder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -33,13 +33,15 @@ print(number)
 
 
 @pytest.fixture
-def road(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
+def make_pipeline(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., ToyPipeline]:
     """Creates sources with their tables, on the suite's engine."""
-    return builder(engine, tmp_path, materialize)
+    return pipeline_builder(engine, tmp_path, materialize)
 
 
-def test_a_file_that_grows_while_it_is_read_is_taken_once_by_a_later_run(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_file_that_grows_while_it_is_read_is_taken_once_by_a_later_run(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,1,1\n", name="whole.csv")
     toy.land("part,holes,weight\n", name="growing.csv")
     path = next(Path(toy.platform.landing.root).rglob("growing.csv"))
@@ -73,8 +75,10 @@ def test_an_unreadable_file_is_taken_after_it_became_readable_and_does_not_delay
     assert report["second_parts"] == ["late 0", *(f"part 0.{number}" for number in range(4)), "ragged"]
 
 
-def test_many_small_files_are_taken_in_few_batches_and_few_table_files(road: Callable[..., Road]) -> None:
-    toy, files = road(), 20_000
+def test_many_small_files_are_taken_in_few_batches_and_few_table_files(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy, files = make_pipeline(), 20_000
     for day in (DAY, NEXT):
         folder = Path(toy.platform.landing.root) / "toys" / toy.name / f"dt={day}"
         folder.mkdir(parents=True)

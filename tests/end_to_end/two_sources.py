@@ -31,7 +31,7 @@ from pipelines.quarantine.table import Quarantine
 from pipelines.settings import Settings
 from pipelines.sources.sql import SqlCursor
 from pipelines.tables import TableId
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -47,15 +47,15 @@ PARTS = TableId("silver", "toys", "parts")
 TABLES = [f"{zone}/toys/{name}" for name in ("orders", "parts") for zone in ("bronze", "silver", "quarantine")]
 TABLES.append("gold/toys/totals")
 PART = [
-    toys.text("part", primaryKey=True, required=True),
-    toys.whole("holes", logicalTypeOptions={"minimum": 1}),
-    toys.number("weight"),
+    toy_contracts.text("part", primaryKey=True, required=True),
+    toy_contracts.integer("holes", logicalTypeOptions={"minimum": 1}),
+    toy_contracts.number("weight"),
 ]
 ORDER = [
-    toys.whole("id", primaryKey=True, required=True),
-    toys.text("part"),
-    toys.whole("amount", logicalTypeOptions={"minimum": 1}),
-    toys.text("updated_at", required=True),
+    toy_contracts.integer("id", primaryKey=True, required=True),
+    toy_contracts.text("part"),
+    toy_contracts.integer("amount", logicalTypeOptions={"minimum": 1}),
+    toy_contracts.text("updated_at", required=True),
 ]
 
 
@@ -74,13 +74,17 @@ def assets() -> Assets:
     """The assets and contracts, declared once in a process."""
     with tempfile.TemporaryDirectory() as folder:
         contracts = [
-            toys.contract(Path(folder), name, columns, **properties)
+            toy_contracts.contract(Path(folder), name, columns, **properties)
             for name, columns, properties in (
-                ("bronze/toys/orders", [toys.text(c["name"]) for c in ORDER], {"format": "jsonl"}),
-                ("bronze/toys/parts", [toys.text(c["name"]) for c in PART], {}),
+                ("bronze/toys/orders", [toy_contracts.text(c["name"]) for c in ORDER], {"format": "jsonl"}),
+                ("bronze/toys/parts", [toy_contracts.text(c["name"]) for c in PART], {}),
                 ("silver/toys/orders", ORDER, {"winner": "updated_at desc"}),
                 ("silver/toys/parts", PART, {"winner": "weight desc"}),
-                ("gold/toys/totals", [toys.text("part"), toys.whole("holes"), toys.number("weight")], {}),
+                (
+                    "gold/toys/totals",
+                    [toy_contracts.text("part"), toy_contracts.integer("holes"), toy_contracts.number("weight")],
+                    {},
+                ),
             )
         ]
     bronze_orders, bronze_parts, silver_orders, silver_parts, totals = contracts

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines.landing.arrivals import FINDINGS
+from pipelines.landing.findings import FINDINGS
 from pipelines.tables import TableId
 from tests.end_to_end.two_sources import Ingestion, assets
 

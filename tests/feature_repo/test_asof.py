@@ -1,4 +1,4 @@
-"""The as-of join against brute force: the last row that was known by then, and nothing later."""
+"""The as-of join against brute force: each spine row gets the last row that was known at its instant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 SPINE = pa.schema(
     [("row", pa.int64()), ("case", pa.int64()), ("airport", pa.string()), ("number", pa.int32()), ("asked_at", INSTANT)]
 )
-#: By airport alone; by airport and number, under other names and known for ten minutes only; by number, with its instant.
+#: By airport; by airport and number under other names, with a ttl of ten minutes; by number, with its instant.
 WEATHER = pa.schema(
     [("case", pa.int64()), ("airport", pa.string()), ("at", INSTANT), ("temp", pa.float64()), ("sky", pa.string())]
 )
@@ -50,42 +50,42 @@ def joined(engine: Engine, spine: list[Row], weather: list[Row], history: list[R
             frame(engine, fleet, FLEET), case | {"number": "number"}, "since", {"seats": "seats"}, known_at="seats_since"
         ),
     ]  # fmt: skip
-    found = as_of_join(frame(engine, spine, SPINE), tables, timestamp="asked_at").toArrow()
-    return sorted(found.to_pylist(), key=lambda row: row["row"])
+    rows = as_of_join(frame(engine, spine, SPINE), tables, timestamp="asked_at").toArrow()
+    return sorted(rows.to_pylist(), key=lambda row: row["row"])
 
 
 def last_known(
-    asked: Row, rows: list[Row], keys: dict[str, str], timestamp: str, ttl: timedelta | None = None
+    question: Row, rows: list[Row], keys: dict[str, str], timestamp: str, ttl: timedelta | None = None
 ) -> Row | None:
-    """Brute force: among rows of the same keys no later than the question, the latest, unless it is too old."""
-    if asked["asked_at"] is None or any(asked[ours] is None for ours in keys):
+    """The latest of the rows with the same keys and no later than the question, unless it is too old."""
+    if question["asked_at"] is None or any(question[ours] is None for ours in keys):
         return None
     past = [
         row
         for row in rows
-        if all(row[theirs] == asked[ours] for ours, theirs in keys.items())
+        if all(row[theirs] == question[ours] for ours, theirs in keys.items())
         and row[timestamp] is not None
-        and row[timestamp] <= asked["asked_at"]
+        and row[timestamp] <= question["asked_at"]
     ]
-    found = max(past, key=lambda row: row[timestamp], default=None)
-    return None if found is None or (ttl is not None and asked["asked_at"] - found[timestamp] > ttl) else found
+    last = max(past, key=lambda row: row[timestamp], default=None)
+    return None if last is None or (ttl is not None and question["asked_at"] - last[timestamp] > ttl) else last
 
 
 def brute_force(spine: list[Row], weather: list[Row], history: list[Row], fleet: list[Row]) -> list[Row]:
     expected = []
-    for asked in spine:
-        sky = last_known(asked, weather, {"case": "case", "airport": "airport"}, "at") or {}
-        late = last_known(asked, history, {"case": "case", "airport": "place", "number": "flight"}, "at", TTL) or {}
-        seats = last_known(asked, fleet, {"case": "case", "number": "number"}, "since") or {}
+    for question in spine:
+        sky = last_known(question, weather, {"case": "case", "airport": "airport"}, "at") or {}
+        late = last_known(question, history, {"case": "case", "airport": "place", "number": "flight"}, "at", TTL) or {}
+        seats = last_known(question, fleet, {"case": "case", "number": "number"}, "since") or {}
         expected.append(
-            asked
+            question
             | {"temp": sky.get("temp"), "sky": sky.get("sky"), "h__late": late.get("late"), "h__at": late.get("at")}
             | {"seats": seats.get("seats"), "seats_since": seats.get("since")}
         )
     return sorted(expected, key=lambda row: row["row"])
 
 
-#: Few instants, so that many are equal; some a microsecond or a day apart; one where clocks change in New York.
+#: Few instants, so that many are equal; some are a microsecond or a day apart; clocks change in New York within them.
 INSTANTS = st.sampled_from([0, 1, 60_000_000, 60_000_001, 600_000_000, 600_000_001, 660_000_000, 86_400_000_000]).map(
     lambda microseconds: BEGIN + timedelta(microseconds=microseconds)
 )
@@ -97,7 +97,7 @@ VALUES = st.sampled_from([0, 1, 2, None])
 def rows_of(
     keys: dict[str, st.SearchStrategy[Any]], timestamp: str, values: Sequence[str]
 ) -> st.SearchStrategy[list[Row]]:
-    """Rows of which no two have one key and instant, as a feature table's contract says."""
+    """Rows of which no two have the same key and instant, as a feature table's contract says."""
     columns = keys | {timestamp: INSTANTS | st.none()} | dict.fromkeys(values, VALUES)
     return st.lists(
         st.fixed_dictionaries(columns), max_size=10, unique_by=lambda row: (*(row[k] for k in keys), row[timestamp])
@@ -113,7 +113,7 @@ CASE = st.tuples(
 
 
 def together(cases: Sequence[tuple[list[Row], ...]]) -> tuple[list[Row], ...]:
-    """Many cases as one, told apart by a key of their own: the engine is asked once."""
+    """Many cases as one, each with a key of its own, so that the engine runs once."""
     parts: tuple[list[Row], ...] = ([], [], [], [])
     for number, case in enumerate(cases):
         for part, rows in zip(parts, case, strict=True):
@@ -126,7 +126,7 @@ def together(cases: Sequence[tuple[list[Row], ...]]) -> tuple[list[Row], ...]:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases=st.lists(CASE, min_size=20, max_size=40))
-def test_every_row_gets_what_brute_force_finds(engine: Engine, cases: list[tuple[list[Row], ...]]) -> None:
+def test_every_spine_row_gets_the_values_of_brute_force(engine: Engine, cases: list[tuple[list[Row], ...]]) -> None:
     parts = together(cases)
     assert joined(engine, *parts) == brute_force(*parts)
 
@@ -149,46 +149,46 @@ def weather(minutes: float, temp: float | None, airport: str | None = "EWR") -> 
     return {"case": 0, "airport": airport, "at": at(minutes), "temp": temp, "sky": None}
 
 
-def test_a_row_of_the_same_instant_is_known(engine: Engine) -> None:
+def test_a_feature_row_of_the_same_instant_is_known(engine: Engine) -> None:
     rows = joined(engine, [asked(0, 4.999), asked(1, 5), asked(2, 5.001)], [weather(5, 9.0)], [], [])
     assert [row["temp"] for row in rows] == [None, 9.0, 9.0]
 
 
-def test_an_older_value_does_not_shine_through_a_newer_null(engine: Engine) -> None:
+def test_a_newer_null_is_not_filled_with_an_older_value(engine: Engine) -> None:
     rows = joined(engine, [asked(0, 9)], [weather(1, 9.0), weather(5, None)], [], [])
     assert rows[0]["temp"] is None
 
 
-def test_what_is_too_old_is_not_used_and_not_named(engine: Engine) -> None:
+def test_a_row_older_than_the_ttl_gives_no_value_and_no_instant(engine: Engine) -> None:
     history = [{"case": 0, "place": "EWR", "flight": 1, "at": at(0), "late": 7}]
     edge = TTL.total_seconds() / 60
     rows = joined(engine, [asked(0, edge), asked(1, edge + 1e-6)], [], history, [])
     assert [(row["h__late"], row["h__at"]) for row in rows] == [(7, at(0)), (None, None)]
 
 
-def test_equal_questions_stay_as_many_as_they_were(engine: Engine) -> None:
+def test_equal_spine_rows_stay_as_many_as_they_were(engine: Engine) -> None:
     questions = [asked(0, 5)] * 3 + [asked(0, 5, airport=None)] * 2
     rows = joined(engine, questions, [weather(1, 9.0), weather(1, 8.0, airport=None)], [], [])
     assert sorted(str(row["temp"]) for row in rows) == ["9.0", "9.0", "9.0", "None", "None"]
 
 
-def test_without_features_every_row_stays(engine: Engine) -> None:
+def test_empty_feature_tables_give_every_spine_row_nulls(engine: Engine) -> None:
     rows = joined(engine, [asked(0, 5), asked(1, None)], [], [], [])
     assert [(row["row"], row["temp"], row["seats"]) for row in rows] == [(0, None, None), (1, None, None)]
 
 
-def test_an_empty_spine_stays_empty(engine: Engine) -> None:
+def test_an_empty_spine_gives_no_rows(engine: Engine) -> None:
     assert joined(engine, [], [weather(1, 9.0)], [], []) == []
 
 
-def test_columns_of_the_spine_come_first_and_no_helper_stays(engine: Engine) -> None:
+def test_columns_of_the_spine_come_first_and_no_inner_column_is_left(engine: Engine) -> None:
     rows = joined(engine, [asked(0, 5)], [weather(1, 9.0)], [], [])
     names = ["row", "case", "airport", "number", "asked_at", "temp", "sky", "h__late", "h__at", "seats", "seats_since"]
     assert list(rows[0]) == names
 
 
 @pytest.mark.parametrize("shift", [timedelta(0), timedelta(days=-365 * 60), timedelta(days=365 * 200)])
-def test_any_century_is_a_time(engine: Engine, shift: timedelta) -> None:
+def test_instants_of_other_centuries_are_joined(engine: Engine, shift: timedelta) -> None:
     spine = [asked(0, 5) | {"asked_at": at(5) + shift}]
     rows = joined(engine, spine, [weather(1, 9.0) | {"at": at(1) + shift}], [], [])
     assert rows[0]["temp"] == 9.0

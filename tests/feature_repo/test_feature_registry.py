@@ -1,4 +1,4 @@
-"""The registry is read while it is written."""
+"""Feast's registry file, read while it is written."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from feast.protos.feast.core.Project_pb2 import Project
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.repo_config import RegistryConfig
 
-from feature_repo.registry import ReplacedFileRegistryStore
+from feature_repo.registry_file import ReplacedFileRegistryStore
 
 
-def test_whoever_reads_sees_a_whole_registry(tmp_path: Path) -> None:
+def test_a_reader_sees_a_complete_registry_while_another_is_written(tmp_path: Path) -> None:
     registry = Registry(projects=[Project() for _ in range(1_000)])
     store = ReplacedFileRegistryStore(RegistryConfig(path=str(tmp_path / "registry.db")), tmp_path)
     store.update_registry_proto(registry)

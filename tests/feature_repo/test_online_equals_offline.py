@@ -1,4 +1,4 @@
-"""What the online store answers is what history holds at that instant, value by value."""
+"""The online store moved to an instant answers with the historical features of that instant, value by value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENTITIES: dict[str, list[Any]] = {
     "flight": [1, 1545, 9999],
     "tailnum": ["N14228", "N0EGMQ", "N187JB", "N719MQ"],
 }
-#: In no table: an entity that was never seen.
+#: Entities that are in no table.
 UNSEEN: dict[str, Any] = {"origin": "PHL", "dest": "XNA", "carrier": "ZZ", "flight": 7, "tailnum": "N00000"}
 ARROW = {"String": pa.string(), "Int32": pa.int32(), "Int64": pa.int64(), "Float64": pa.float64()}
 Tables = dict[str, list[dict[str, Any]]]
@@ -37,20 +37,16 @@ def hour(number: float) -> datetime:
     return BEGINNING + timedelta(hours=number)
 
 
-def made(seed: int) -> Tables:
-    """Rows of every view over two days, at whole and half hours; values and null values, one row per key and instant."""
+def random_tables(seed: int) -> Tables:
+    """Rows of every view over two days at whole and half hours, some values null; one row per key and instant."""
     chosen = random.Random(seed)
 
     def value(kind: str) -> Any:
         if chosen.random() < 0.15:
             return None
-        return (
-            chosen.choice(["a", "größe"])
-            if kind == "String"
-            else chosen.randrange(100)
-            if "Int" in kind
-            else chosen.gauss(0, 30)
-        )
+        if kind == "String":
+            return chosen.choice(["a", "größe"])
+        return chosen.randrange(100) if "Int" in kind else chosen.gauss(0, 30)
 
     tables: Tables = {}
     for name, view in VIEWS.items():
@@ -65,20 +61,20 @@ def made(seed: int) -> Tables:
 
 
 def frames(engine: Engine, tables: Tables) -> dict[str, Any]:
-    found = {}
+    frames = {}
     for name, view in VIEWS.items():
         types = {field.name: ARROW[str(field.dtype)] for field in (*view.entity_columns, *view.features)}
         schema = pa.schema([*types.items(), ("event_timestamp", pa.timestamp("us", "UTC"))])
         rows = pa.Table.from_pylist(tables[name], schema=schema)
-        found[f"gold_flights_{name}"] = engine.session.createDataFrame(rows)
-    return found
+        frames[f"gold_flights_{name}"] = engine.session.createDataFrame(rows)
+    return frames
 
 
 def questions() -> list[dict[str, Any]]:
-    """Every entity in many combinations, and the one that nobody has seen."""
+    """Entity rows: many combinations of known entities, one of unseen ones, and one with an unseen aircraft."""
     chosen = random.Random(7)
-    some = [{name: chosen.choice(values) for name, values in ENTITIES.items()} for _ in range(60)]
-    return [*some, UNSEEN, {**some[0], "tailnum": UNSEEN["tailnum"]}]
+    known = [{name: chosen.choice(values) for name, values in ENTITIES.items()} for _ in range(60)]
+    return [*known, UNSEEN, {**known[0], "tailnum": UNSEEN["tailnum"]}]
 
 
 def offline(engine: Engine, tables: Tables, at: datetime) -> list[dict[str, Any]]:
@@ -91,15 +87,15 @@ def offline(engine: Engine, tables: Tables, at: datetime) -> list[dict[str, Any]
         ]
     )
     spine = engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=schema))
-    answered = historical(OBJECTS, SERVICE, spine, frames(engine, tables)).toArrow().to_pylist()
-    return sorted(answered, key=lambda row: row["row"])
+    answers = historical(OBJECTS, SERVICE, spine, frames(engine, tables)).toArrow().to_pylist()
+    return sorted(answers, key=lambda row: row["row"])
 
 
 def online(settings: Settings) -> list[dict[str, Any]]:
     store = open_store(settings)
     service = store.get_feature_service(SERVICE)
-    found = store.get_online_features(features=service, entity_rows=questions(), full_feature_names=True).to_dict()
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    answers = store.get_online_features(features=service, entity_rows=questions(), full_feature_names=True).to_dict()
+    return [dict(zip(answers, values, strict=True)) for values in zip(*answers.values(), strict=True)]
 
 
 NAMES = [f"{name}__{field.name}" for name, view in VIEWS.items() for field in view.features]
@@ -119,58 +115,58 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def assert_equal(engine: Engine, settings: Settings, tables: Tables, at: datetime) -> None:
-    expected, found = only(offline(engine, tables, at)), only(online(settings))
-    assert found == expected
-    values = [value for row in found for value in row.values()]
+    historical_values, online_values = only(offline(engine, tables, at)), only(online(settings))
+    assert online_values == historical_values
+    values = [value for row in online_values for value in row.values()]
     assert 0 < values.count(None) < len(values)
 
 
-def test_the_store_moves_on_and_back_and_equals_history_at_each_instant(engine: Engine, settings: Settings) -> None:
-    tables = made(seed=1)
+def test_a_store_moved_forward_and_back_equals_history_at_each_instant(engine: Engine, settings: Settings) -> None:
+    tables = random_tables(seed=1)
     for at, rebuilt in ((hour(20.25), False), (hour(30), False), (hour(12.5), True), (hour(47.9), False)):
-        done = fill(engine, settings, tables, at)
-        assert (done.as_of, done.rebuilt) == (at, rebuilt)
+        state = fill(engine, settings, tables, at)
+        assert (state.as_of, state.rebuilt) == (at, rebuilt)
         assert_equal(engine, settings, tables, at)
 
 
-def test_the_row_of_the_very_instant_is_known_and_the_next_is_not(engine: Engine, settings: Settings) -> None:
-    tables = made(seed=2)
-    seen = max(row["event_timestamp"] for row in tables["origin_weather"] if row["event_timestamp"] <= hour(24))
-    for at in (seen, seen - timedelta(microseconds=1)):
+def test_a_row_is_known_at_its_instant_and_not_a_microsecond_before(engine: Engine, settings: Settings) -> None:
+    tables = random_tables(seed=2)
+    instant = max(row["event_timestamp"] for row in tables["origin_weather"] if row["event_timestamp"] <= hour(24))
+    for at in (instant, instant - timedelta(microseconds=1)):
         fill(engine, settings, tables, at)
         assert_equal(engine, settings, tables, at)
 
 
-def test_filling_again_changes_nothing(engine: Engine, settings: Settings) -> None:
-    tables = made(seed=3)
+def test_moving_to_the_same_instant_again_changes_nothing(engine: Engine, settings: Settings) -> None:
+    tables = random_tables(seed=3)
     fill(engine, settings, tables, hour(24))
     before = online(settings)
     again = fill(engine, settings, tables, hour(24))
     assert (online(settings), again.rebuilt) == (before, False)
 
 
-def test_an_entity_that_was_never_seen_has_no_values(engine: Engine, settings: Settings) -> None:
-    fill(engine, settings, made(seed=4), hour(47))
+def test_an_unseen_entity_has_no_values(engine: Engine, settings: Settings) -> None:
+    fill(engine, settings, random_tables(seed=4), hour(47))
     unseen = online(settings)[len(questions()) - 2]
     assert set(only([unseen])[0].values()) == {None}
 
 
 def late(tables: Tables) -> Tables:
-    """The same rows and one more, of an entity's newest instant so far, an hour before the store's."""
+    """The same rows and one more, from before the store's instant."""
     row = {"origin": "EWR", **dict.fromkeys(VIEW_FIELDS), "event_timestamp": hour(29.75), "temp": 777.0}
     kept = [row for row in tables["origin_weather"] if row["event_timestamp"] != hour(29.75)]
     return {**tables, "origin_weather": [*kept, row]}
 
 
 def corrected(tables: Tables) -> Tables:
-    """The same rows, but the newest of one aircraft had been wrong."""
-    wrong = newest(tables)
-    rows = [{**row, "last_dep_delay": 777.0} if row is wrong else row for row in tables["aircraft_history"]]
+    """The same rows with another value in the newest row of one aircraft."""
+    corrected_row = newest(tables)
+    rows = [{**row, "last_dep_delay": 777.0} if row is corrected_row else row for row in tables["aircraft_history"]]
     return {**tables, "aircraft_history": rows}
 
 
 def withdrawn(tables: Tables) -> Tables:
-    """The same rows without any of one aircraft."""
+    """The same rows without those of one aircraft."""
     rows = [row for row in tables["aircraft_history"] if row["tailnum"] != "N14228"]
     return {**tables, "aircraft_history": rows}
 
@@ -183,12 +179,12 @@ def newest(tables: Tables) -> dict[str, Any]:
 
 
 def moved(tables: Tables) -> Tables:
-    """The same rows, but a value of one aircraft's newest stands in the column beside it."""
-    wrong = newest(tables)
-    value = wrong["last_dep_delay"] if wrong["last_arr_delay"] is None else None
+    """The same rows with a value of one aircraft's newest row in another column."""
+    row_before = newest(tables)
+    value = row_before["last_dep_delay"] if row_before["last_arr_delay"] is None else None
     assert value is not None
-    right = {**wrong, "last_dep_delay": None, "last_arr_delay": value}
-    rows = [right if row is wrong else row for row in tables["aircraft_history"]]
+    row_after = {**row_before, "last_dep_delay": None, "last_arr_delay": value}
+    rows = [row_after if row is row_before else row for row in tables["aircraft_history"]]
     return {**tables, "aircraft_history": rows}
 
 
@@ -196,10 +192,13 @@ VIEW_FIELDS = [field.name for field in VIEWS["origin_weather"].features]
 
 
 @pytest.mark.parametrize("change", [late, corrected, withdrawn, moved])
-def test_what_changed_behind_the_store_reaches_it(
+def test_a_change_before_the_last_move_reaches_the_store(
     engine: Engine, settings: Settings, change: Callable[[Tables], Tables]
 ) -> None:
-    before = {name: [row for row in rows if row["event_timestamp"] <= hour(30)] for name, rows in made(seed=5).items()}
+    before = {
+        name: [row for row in rows if row["event_timestamp"] <= hour(30)]
+        for name, rows in random_tables(seed=5).items()
+    }
     newest(before).update(last_dep_delay=5.0, last_arr_delay=None)
     fill(engine, settings, before, hour(30))
     for at in (hour(30), hour(31)):
@@ -207,28 +206,30 @@ def test_what_changed_behind_the_store_reaches_it(
         assert_equal(engine, settings, change(before), at)
 
 
-def test_rows_that_only_came_after_are_all_that_is_written(engine: Engine, settings: Settings) -> None:
-    tables = made(seed=8)
+def test_only_rows_after_the_last_move_are_written(engine: Engine, settings: Settings) -> None:
+    tables = random_tables(seed=8)
     before = {name: [row for row in rows if row["event_timestamp"] <= hour(30)] for name, rows in tables.items()}
     fill(engine, settings, before, hour(30))
-    done = fill(engine, settings, tables, hour(31))
-    assert (done.since, done.rebuilt) == (hour(30), False)
-    written = {
+    state = fill(engine, settings, tables, hour(31))
+    assert (state.since, state.rebuilt) == (hour(30), False)
+    rows_after = {
         name: sum(hour(30) <= row["event_timestamp"] <= hour(31) for row in rows) for name, rows in tables.items()
     }
-    assert all(done.rows[f"gold_flights_{name}"] <= written[name] for name in VIEWS)
+    assert all(state.rows[f"gold_flights_{name}"] <= rows_after[name] for name in VIEWS)
     assert_equal(engine, settings, tables, hour(31))
 
 
-def test_a_run_that_was_killed_before_it_said_how_far_it_came_is_run_again(engine: Engine, settings: Settings) -> None:
-    tables = made(seed=9)
+def test_a_run_after_one_that_was_killed_before_its_record_rebuilds_the_store(
+    engine: Engine, settings: Settings
+) -> None:
+    tables = random_tables(seed=9)
     fill(engine, settings, tables, hour(30))
     (settings.root / "features" / PAST_FILE).unlink()
     assert fill(engine, settings, tables, hour(31)).rebuilt
     assert_equal(engine, settings, tables, hour(31))
 
 
-def test_a_store_of_several_sources_says_how_many_rows_each_gave(engine: Engine, settings: Settings) -> None:
-    done = fill(engine, settings, made(seed=6), hour(47))
-    assert set(done.rows) == {f"gold_flights_{name}" for name in VIEWS}
-    assert done.rows["gold_flights_origin_weather"] == len(ENTITIES["origin"])
+def test_a_move_counts_the_rows_of_each_source(engine: Engine, settings: Settings) -> None:
+    state = fill(engine, settings, random_tables(seed=6), hour(47))
+    assert set(state.rows) == {f"gold_flights_{name}" for name in VIEWS}
+    assert state.rows["gold_flights_origin_weather"] == len(ENTITIES["origin"])

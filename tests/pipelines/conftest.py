@@ -1,9 +1,8 @@
-"""Sources with their tables on either engine, and libraries that phone nobody."""
+"""Fixtures that make toy pipelines, and settings that keep libraries from sending usage statistics."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,19 @@ import pytest
 from pipelines import settings
 from pipelines.engine.session import Engine
 from tests.conftest import Materialize
-from tests.pipelines.roads import Road, builder
+from tests.pipelines.toy_pipeline import MakePipeline, pipeline_builder
 
 for name, value in settings.QUIET.items():
     os.environ.setdefault(name, value)
 
 
 @pytest.fixture
-def road(engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
-    """Makes sources with their tables, on the engine of the suite."""
-    return builder(engine, tmp_path, materialize)
+def make_pipeline(engine: Engine, tmp_path: Path, materialize: Materialize) -> MakePipeline:
+    """Makes pipelines on the suite's engine."""
+    return pipeline_builder(engine, tmp_path, materialize)
 
 
 @pytest.fixture
-def each_road(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[..., Road]:
-    """Makes sources with their tables, on both engines in turn."""
-    return builder(each_engine, tmp_path, materialize)
+def make_pipeline_each_engine(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> MakePipeline:
+    """Makes pipelines on both engines in turn."""
+    return pipeline_builder(each_engine, tmp_path, materialize)

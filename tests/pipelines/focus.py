@@ -1,8 +1,8 @@
-"""What the FinOps Open Cost and Usage Specification asks of every row."""
+"""The columns that the FinOps Open Cost and Usage Specification (FOCUS) requires of every row."""
 
 from __future__ import annotations
 
-#: FOCUS 1.2, columns of feature level "Mandatory", and whether a value may be null.
+#: FOCUS 1.2: the columns of feature level "Mandatory", and whether a value may be null.
 MANDATORY = {
     "BilledCost": False, "BillingAccountId": False, "BillingAccountName": True, "BillingCurrency": False,
     "BillingPeriodEnd": False, "BillingPeriodStart": False, "ChargeCategory": False, "ChargeClass": True,

@@ -1,4 +1,4 @@
-"""The platform's time is the setting, else the replay's, else the wall clock; always in UTC."""
+"""The platform's time is the setting, else that of a replay, else the wall clock; always in UTC."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pipelines import clock
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 
+#: The instant that a replay has reached.
 REACHED = datetime(2013, 11, 1, 4, tzinfo=UTC)
 
 
-def test_without_a_replay_it_is_the_wall_clock(tmp_path: Path) -> None:
+def test_without_setting_and_replay_it_is_the_wall_clock(tmp_path: Path) -> None:
     before = datetime.now(UTC)
     assert before <= clock.now(Settings(home=tmp_path)) <= datetime.now(UTC)
 
@@ -28,7 +29,7 @@ def test_a_replay_moves_the_time_of_its_home_folder_only(tmp_path: Path) -> None
     assert clock.now(settings) == REACHED - timedelta(days=1)
 
 
-def test_the_setting_comes_before_the_replay(tmp_path: Path) -> None:
+def test_the_setting_takes_precedence_over_a_replay(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, clock="2013-01-01T00:00:00-05:00")
     clock.move(settings, REACHED)
     assert clock.now(settings) == datetime(2013, 1, 1, 5, tzinfo=UTC)
@@ -42,12 +43,12 @@ def test_other_offsets_become_utc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["2013-11-01T04:00:00", "yesterday", ""])
-def test_a_setting_that_is_no_instant_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_setting_that_is_not_an_instant_with_offset_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="GOLDPATH_CLOCK.*with its offset"):
         clock.now(Settings(home=tmp_path, clock=text))
 
 
-def test_a_damaged_clock_file_is_named(tmp_path: Path) -> None:
+def test_a_clock_file_that_is_not_an_instant_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("soon", encoding="utf-8")
     with pytest.raises(SettingsError, match=f"{tmp_path}/clock: 'soon'"):
         clock.now(Settings(home=tmp_path))

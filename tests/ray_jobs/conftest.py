@@ -7,7 +7,6 @@ import importlib.util
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from ray_jobs.dataset import TableVersion
-from ray_jobs.recipe import Difference, Recipe, Window, arrival_delay
+from pipelines.models.program import Window
+from ray_jobs.core.dataset import DatasetVersion
+from ray_jobs.tabular.recipe import Difference, Recipe
 
 NEW_YEAR = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -53,13 +53,13 @@ SCHEMA = pa.schema(
 
 def _row(line: dict[str, str]) -> dict[str, object]:
     departure, arrival = (int(line[name]) // 100 * 60 + int(line[name]) % 100 for name in _SCHEDULE)
-    asked = datetime.fromisoformat(line["time_hour"]) - timedelta(hours=2)
+    prediction_time = datetime.fromisoformat(line["time_hour"]) - timedelta(hours=2)
     late = None if line["arr_delay"] == "NA" else int(float(line["arr_delay"]) >= 15)
     digits = "".join(filter(str.isdigit, line["tailnum"]))
     return {
         "flight_id": "-".join(line[name] for name in ("month", "day", "carrier", "flight", "origin")),
-        "event_timestamp": asked,
-        "outcome_known_at": asked + timedelta(hours=8),
+        "event_timestamp": prediction_time,
+        "outcome_known_at": prediction_time + timedelta(hours=8),
         "arrived_late": late,
         "carrier": line["carrier"],
         "origin": line["origin"],
@@ -76,31 +76,46 @@ _SCHEDULE = ("sched_dep_time", "sched_arr_time")
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    """Two weeks to train on and one to be measured on."""
-    return replace(
-        arrival_delay(),
+    """Trains on two weeks; the gate window is the week after."""
+    return Recipe(
+        model_name="late",
+        feature_service="late_v1",
+        label="arrived_late",
+        row_key="flight_id",
+        time_column="event_timestamp",
+        known_at_column="outcome_known_at",
         numeric=("departure_minute", "distance", "tail"),
         categorical=("carrier", "origin", "dest"),
         differences=(Difference("scheduled_minutes", "arrival_minute", "departure_minute", -600, 600),),
         train_window=Window(NEW_YEAR, NEW_YEAR + timedelta(days=14)),
         gate_window=Window(NEW_YEAR + timedelta(days=14), NEW_YEAR + timedelta(days=21)),
         holdout_every_days=4,
+        calibration="fit",
+        minimum_category_count=50,
+        maximum_embedding_width=4,
         hidden_widths=(16, 8),
+        dropout=0.4,
         epochs=6,
         batch_size=512,
+        learning_rate=6e-3,
+        weight_decay=0.2,
+        seed=2013,
+        num_workers=2,
+        max_failures=2,
+        checkpoint_interval_epochs=1,
     )
 
 
 @pytest.fixture(scope="session")
-def table(flights: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> TableVersion:
+def table(flights: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> DatasetVersion:
     uri = str(tmp_path_factory.mktemp("lakehouse") / "training_set")
     write_deltalake(uri, flights)
-    return TableVersion(uri, 0)
+    return DatasetVersion(uri, 0)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray cluster on this machine, in processes of this one's own."""
+    """A Ray cluster that this process starts on this machine and ends."""
     from pipelines.machine import ray_connection
     from pipelines.settings import Settings
 

@@ -1,4 +1,4 @@
-"""A callback that takes a run's worker away; loaded on the controller, so in a module of its own."""
+"""A callback that kills a worker. Ray Train's controller imports it, so it is in a module of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import signal
 from typing import Any
 
 import psutil
-from ray.train.v2.api.callback import UserCallback
+
+from ray_jobs.core.ray_train import UserCallback
 
 
 class KillAWorker(UserCallback):
-    """Kills the last of the run's workers after each of some epochs, once. The controller is the workers' sibling."""
+    """Kills the run's last worker after each of the given epochs, once. Controller and workers have the same parent."""
 
     def __init__(self, *after_epochs: int) -> None:
         self.after_epochs = set(after_epochs)

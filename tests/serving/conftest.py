@@ -1,4 +1,4 @@
-"""A filled online store, two small models, and the service on top of them: in this process, and on one Ray cluster."""
+"""A filled online store, two small models, and the prediction service with them: in this process and on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from assets.flights.recipe import arrival_delay
 from feature_repo.flights import OBJECTS, VIEWS
 from feature_repo.store import Materialized, materialize
 from pipelines.engine.session import Engine
 from pipelines.machine import ports
 from pipelines.models import model_files
 from pipelines.settings import Settings
-from ray_jobs.calibration import Calibration
-from ray_jobs.encoding import Encoder
-from ray_jobs.model import Shape, TabularModel, WideAndDeep
-from ray_jobs.recipe import arrival_delay
-from serving import access, http
-from serving.config import ServedModel, ServiceConfig
-from serving.service import PredictionService
+from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular.encoding import Encoder
+from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
+from serving.door import access
+from serving.predict import http
+from serving.predict.config import ServedModel, ServiceConfig
+from serving.predict.service import PredictionService
 
 if TYPE_CHECKING:
-    from serving.deploy import Endpoint
+    from serving.predict.deploy import Endpoint
 
 BEGINNING = datetime(2013, 10, 1, tzinfo=UTC)
 NOW = datetime(2013, 11, 1, 7, 15, tzinfo=UTC)
@@ -43,14 +44,14 @@ QUESTION = {
     "scheduled_departure": "2013-11-01T05:15:00-04:00",
     "scheduled_arrival": "2013-11-01T08:29:00-05:00",
 }
-#: gold/origin_weather has no wind direction for this row: a null that the store knows.
+#: gold/origin_weather has no wind direction for this row, so the store holds a null.
 NULL_FEATURE = "origin_weather__wind_u"
 
 Fill = Callable[[Settings, datetime], Materialized]
 
 
 def feature_value(name: str, when: datetime) -> float | None:
-    """What the store holds for a feature, at the last whole day before `when`."""
+    """The value of a feature in the store, as of the last whole day before `when`."""
     if name == NULL_FEATURE:
         return None
     return float(len(name)) + (when - BEGINNING).days / 8
@@ -58,7 +59,7 @@ def feature_value(name: str, when: datetime) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A service without HTTP server, the model that it should answer with, and its settings."""
+    """A service in this process, with its settings, its configuration, its model, and a client that has the token."""
 
     settings: Settings
     config: ServiceConfig
@@ -68,7 +69,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def fill(engine: Engine) -> Fill:
-    """Fills an online store up to an instant: one row a day for each view, of the entities of `QUESTION`."""
+    """Fills an online store up to an instant: one row a day for each view, for the entities of `QUESTION`."""
     days = [BEGINNING + timedelta(days=day) for day in range(1, 60)]
 
     def table(view: str) -> pa.Table:
@@ -103,11 +104,11 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two saved models of the real recipe, with weights as they are before the first training step."""
+    """The folders of two models of the real recipe, with their initial random weights."""
     recipe, random = arrival_delay(), np.random.default_rng(1)
     columns: dict[str, Any] = {name: random.normal(20, 10, size=300) for name in recipe.inputs}
-    for name, known in {"carrier": ("UA", "B6"), "origin": ("EWR", "JFK"), "dest": ("IAH", "BOS")}.items():
-        columns[name] = list(known) * 150
+    for name, values in {"carrier": ("UA", "B6"), "origin": ("EWR", "JFK"), "dest": ("IAH", "BOS")}.items():
+        columns[name] = list(values) * 150
     encoder = Encoder.fit(columns, recipe)
     shape = Shape.of(encoder, recipe)
 
@@ -124,14 +125,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def config_of(folder: Path, version: int = 1) -> ServiceConfig:
-    """The deployment of a saved model."""
+    """The configuration that deploys a saved model."""
     digest = model_files.digest(folder)
     served = ServedModel(name="arrival_delay", version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
     return ServiceConfig(model=served)
 
 
+def tamper(file: Path) -> None:
+    """Changes one bit of a file."""
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 1
+    file.write_bytes(content)
+
+
 def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
-    """A caller with the token, of the service in this process."""
+    """A client, with the token, of a service in this process."""
     token = access.token(settings)
     api = http.create(PredictionService(config, settings), access.TokenCheck(token), http.Worker())
     return TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
@@ -139,6 +147,7 @@ def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
 
 @pytest.fixture(scope="session")
 def served(make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]) -> Served:
+    """The first model in a service in this process."""
     settings, config = make_settings(), config_of(models[0])
     fill(settings, NOW)
     return Served(settings, config, TabularModel.load(models[0]), client_of(settings, config))
@@ -150,7 +159,7 @@ def deployed(
 ) -> Iterator[tuple[Settings, Endpoint]]:
     """The first model, deployed on a Ray cluster of this machine."""
     from pipelines.machine import ray_connection, ray_environment
-    from serving import deploy
+    from serving.predict import deploy
 
     settings = make_settings()
     fill(settings, NOW)

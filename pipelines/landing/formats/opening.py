@@ -1,43 +1,50 @@
-"""Opens a delivery for its reader: decompressed by what its first bytes say, transcoded by what its contract says."""
+"""Opens a delivery for its format: decompressed as its first bytes say, transcoded as its contract says."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
+from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
-from pipelines.landing.formats.piece import BLOCK_BYTES
-
-if TYPE_CHECKING:
-    from pipelines.contracts.model import Contract
-    from pipelines.landing.zone import Delivery, Landing
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import BLOCK_BYTES, SAMPLE_ROWS, DeliveredFile, shown
+from pipelines.landing.zone import Landing
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_OTHER = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"%PDF": "a PDF document",
-          b"SQLite format 3": "a SQLite database"}  # fmt: skip
+_NOT_TEXT = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3": "a SQLite database",
+}
+#: Of a line that is too long, this many bytes are kept.
+_KEPT_BYTES = 1_000
 
 
-def opened(landing: Landing, contract: Contract, delivery: Delivery) -> Any:
-    """A binary stream of the delivery's text in UTF-8, which Arrow's readers and `lines` take.
+def text_stream(file: DeliveredFile) -> Any:
+    """A binary stream of a file's text in UTF-8, which Arrow's readers and `lines` take.
 
     Raises:
-        LandingError: if the first bytes are those of another format than the contract names.
+        LandingError: if the first bytes are those of a format that is not text.
     """
     import pyarrow as pa
 
-    with landing.open(delivery) as stream:
+    contract = file.contract
+    with file.landing.open(file.delivery) as stream:
         head = stream.read(16)
-    for magic, what in _OTHER.items():
+    for magic, kind in _NOT_TEXT.items():
         if head.startswith(magic):
-            raise wrong_format(delivery, contract, what)
-    raw = unpacked(landing, delivery)
+            raise wrong_format(file.delivery, contract, kind)
+    raw = unpacked(file.landing, file.delivery)
     return raw if contract.encoding == "utf-8" else pa.transcoding_input_stream(raw, contract.encoding, "utf-8")
 
 
 def unpacked(landing: Landing, delivery: Delivery) -> Any:
-    """A binary stream of the delivery's bytes, decompressed where its first bytes are those of gzip or zstd."""
+    """A binary stream of a delivery's bytes, decompressed if its first bytes are those of gzip or zstd."""
     import pyarrow as pa
 
     stream = landing.open(delivery)
@@ -48,8 +55,16 @@ def unpacked(landing: Landing, delivery: Delivery) -> Any:
     return pa.CompressedInputStream(raw, codec) if codec else raw
 
 
+def sampled_lines(landing: Landing, delivery: Delivery) -> Iterator[str]:
+    """The first lines of a delivery as text, as many as a sample looks at with a header; without blank lines."""
+    with unpacked(landing, delivery) as stream:
+        for _, line in islice(lines(stream), SAMPLE_ROWS + 1):
+            if line.strip():
+                yield shown(line)
+
+
 def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:
-    """Raises LandingError where two columns have one name: of two values only one could be kept."""
+    """Raises LandingError if two columns have one name: of two values only one could be kept."""
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise LandingError(
@@ -61,11 +76,11 @@ def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:
         )
 
 
-def wrong_format(delivery: Delivery, contract: Contract, what: str) -> LandingError:
-    """The error of a file that is not what its contract says."""
+def wrong_format(delivery: Delivery, contract: Contract, kind: str) -> LandingError:
+    """The error of a file of another kind than its contract says."""
     return LandingError(
         object=f"delivery {delivery.uri}",
-        observed=f"it is {what}, whatever its name says",
+        observed=f"it is {kind}, whatever its name says",
         expected=f"a {contract.format} file, plain or packed with gzip or zstd, as {contract.path.name} says",
         next_step="move the file out of landing and ask for it again; the others are not affected",
         code="wrong_format",
@@ -73,9 +88,10 @@ def wrong_format(delivery: Delivery, contract: Contract, what: str) -> LandingEr
 
 
 def lines(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """The lines of a text with their numbers from 1, without their ends; of a line beyond 8 MiB its beginning alone.
+    """The lines of a text with their numbers from 1, without their line ends.
 
-    What is left out of such a line is said at its end, so that no reader takes it for a whole one.
+    A line of more than BLOCK_BYTES is cut, and ends with a note of its size, so that no reader takes it for a whole
+    line.
     """
     buffered = io.BufferedReader(stream, BLOCK_BYTES)
     number = 0
@@ -87,7 +103,7 @@ def lines(stream: Any) -> Iterator[tuple[int, bytes]]:
                 size += len(part)
                 if part.endswith(b"\n"):
                     break
-            line = line[:1000] + f"... [a line of {size} bytes, more than {BLOCK_BYTES}]".encode()
+            line = line[:_KEPT_BYTES] + f"... [a line of {size} bytes, more than {BLOCK_BYTES}]".encode()
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         yield number, line.rstrip(b"\r\n")

@@ -1,48 +1,60 @@
-"""Parquet: typed columns, given back as the text of their values; nested ones as JSON."""
+"""Parquet: typed columns, read as the text of their values; nested values as JSON, bytes as base64."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import SAMPLE_ROWS, DeliveredFile, Piece, Sample, sample_text
 from pipelines.landing.formats.opening import refuse_repeated, wrong_format
-from pipelines.landing.formats.piece import Piece
+from pipelines.landing.zone import Landing
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.contracts.model import Contract
-    from pipelines.landing.zone import Delivery, Landing
-
+NAMES_EVERY_COLUMN = True
 ROWS_PER_PIECE = 20_000
+_MAGIC = b"PAR1"
 
 
-def read(
-    landing: Landing, contract: Contract, delivery: Delivery, header: Callable[[list[str]], None]
-) -> Iterator[Piece]:
-    """The rows of a file; `header` is told its column names first.
+def read(file: DeliveredFile) -> Iterator[Piece]:
+    """The rows of a file.
 
     Raises:
-        LandingError: if it is no Parquet file, or has two columns of one name.
+        LandingError: if it is not a Parquet file, or has two columns of one name.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with landing.open(delivery) as stream:
-        if stream.read(4) != b"PAR1":
-            raise wrong_format(delivery, contract, "no Parquet file, which begins with PAR1")
+    with file.landing.open(file.delivery) as stream:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            raise wrong_format(file.delivery, file.contract, "no Parquet file, which begins with PAR1")
         stream.seek(0)
-        file = pq.ParquetFile(stream)
-        names = file.schema_arrow.names
-        refuse_repeated(names, delivery)
-        header(names)
+        parquet = pq.ParquetFile(stream)
+        names = parquet.schema_arrow.names
+        refuse_repeated(names, file.delivery)
+        file.header(names)
         first = 1
-        for batch in file.iter_batches(ROWS_PER_PIECE, use_threads=False):
+        for batch in parquet.iter_batches(ROWS_PER_PIECE, use_threads=False):
             rows = pa.array(range(first, first + batch.num_rows), pa.int64())
             yield Piece(rows, {name: _text(batch.column(n)) for n, name in enumerate(names)})
             first += batch.num_rows
+
+
+def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
+    """The first rows of a file that begins as Parquet does."""
+    import pyarrow.parquet as pq
+
+    with landing.open(delivery) as stream:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            return None
+        stream.seek(0)
+        rows = next(pq.ParquetFile(stream).iter_batches(SAMPLE_ROWS)).to_pylist()
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Sample("parquet", ",", {name: [sample_text(row[name]) for row in rows] for name in names})
 
 
 def _text(values: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What a run used is measured, priced and written down in the FOCUS format."""
+"""What a run uses is measured, priced, and written as rows in the FOCUS format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.cost.prices import GIB, PriceSheet
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import PRICES
 from tests.pipelines.focus import MANDATORY
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
 
 SHEET = PriceSheet(
     "EUR", "2025-01-31",
@@ -35,13 +35,14 @@ INSTANTS = {"BillingPeriodEnd", "BillingPeriodStart", "ChargePeriodEnd", "Charge
 
 
 def usage(**changes: Any) -> Usage:
-    """Two hours with three core hours, 4 GiB at its peak, 10 GiB read and 5 GiB written."""
+    """Two hours with three core hours, a peak of 4 GiB, 10 GiB read and 5 GiB written."""
     values: dict[str, Any] = {"seconds": 7_200.0, "cpu_seconds": 10_800.0, "peak_memory_bytes": 4 * GIB}
     values |= {"bytes_read": 10 * GIB, "bytes_written": 5 * GIB, "ended_at": STARTED + timedelta(hours=2)}
     return Usage(started_at=STARTED, **(values | changes))
 
 
 def rows(used: Usage, *, asset: str = "gold/toys/blocks", run: str = "run-1", **tags: str) -> pa.Table:
+    """The FOCUS rows of a run."""
     return focus.focus_rows(
         asset=asset, run_id=run, status="SUCCEEDED", usage=used, sheet=SHEET, tags=TAGS | tags, service="goldpath gold"
     )
@@ -57,8 +58,8 @@ def test_a_run_is_charged_for_cores_memory_and_bytes() -> None:
     }
 
 
-@pytest.mark.parametrize(("accelerator", "rate"), [("h200", 8.0), ("unheard of", 2.0), (None, 2.0)])
-def test_an_accelerator_is_charged_by_its_name(accelerator: str | None, rate: float) -> None:
+@pytest.mark.parametrize(("accelerator", "rate"), [("h200", 8.0), ("unknown", 2.0), (None, 2.0)])
+def test_an_accelerator_has_its_own_rate_or_the_default_one(accelerator: str | None, rate: float) -> None:
     charges = prices.price(usage(gpu_seconds=1_800.0, accelerator=accelerator), SHEET)
     [gpu] = [charge for charge in charges if charge.resource == "GPU"]
     assert (gpu.quantity, gpu.unit, gpu.cost) == (0.5, "GPU-Hours", rate / 2)
@@ -67,8 +68,7 @@ def test_an_accelerator_is_charged_by_its_name(accelerator: str | None, rate: fl
 def test_rows_hold_every_mandatory_focus_column_in_its_type() -> None:
     table = rows(usage())
     assert set(MANDATORY) <= set(table.column_names)
-    own = set(table.column_names) - {name for name in table.column_names if name[0].isupper()}
-    assert all(name.startswith("x_") for name in own)
+    assert all(name[0].isupper() or name.startswith("x_") for name in table.column_names)
     for name, nullable in MANDATORY.items():
         kind = table.schema.field(name).type
         if name in INSTANTS:
@@ -78,7 +78,7 @@ def test_rows_hold_every_mandatory_focus_column_in_its_type() -> None:
         assert nullable or table[name].null_count == 0, name
 
 
-def test_rows_agree_with_themselves_as_focus_asks() -> None:
+def test_costs_are_quantity_times_unit_price_and_the_charge_period_is_the_run() -> None:
     for row in rows(usage(gpu_seconds=60.0)).to_pylist():
         assert row["ListUnitPrice"] * row["PricingQuantity"] == pytest.approx(row["ListCost"])
         assert row["ContractedUnitPrice"] * row["PricingQuantity"] == pytest.approx(row["ContractedCost"])
@@ -88,12 +88,12 @@ def test_rows_agree_with_themselves_as_focus_asks() -> None:
         assert (row["ChargePeriodStart"], row["ChargePeriodEnd"]) == (STARTED, STARTED + timedelta(hours=2))
 
 
-def test_the_billing_period_is_the_month_in_which_a_run_began() -> None:
+def test_the_billing_period_is_the_month_in_which_the_run_started() -> None:
     [period] = {(row["BillingPeriodStart"], row["BillingPeriodEnd"]) for row in rows(usage()).to_pylist()}
     assert period == (datetime(2013, 12, 1, tzinfo=UTC), datetime(2014, 1, 1, tzinfo=UTC))
 
 
-def test_rows_name_run_asset_tags_and_the_price_sheet() -> None:
+def test_rows_hold_run_asset_tags_and_the_date_of_the_price_sheet() -> None:
     [row] = {
         (r["x_run_id"], r["x_status"], r["ResourceId"], r["ResourceName"], r["x_price_sheet"])
         for r in rows(usage()).to_pylist()
@@ -110,7 +110,7 @@ def test_the_service_category_follows_the_workload(workload: str, category: str)
     assert set(rows(usage(), workload_class=workload)["ServiceCategory"].to_pylist()) == {category}
 
 
-def test_a_report_adds_up_by_tag_or_column_largest_first() -> None:
+def test_a_report_sums_by_tag_or_column_with_the_largest_sum_first() -> None:
     table = pa.concat_tables(
         [
             rows(usage(), run="1", workload_class="ingestion"),
@@ -130,12 +130,12 @@ def test_a_report_adds_up_by_tag_or_column_largest_first() -> None:
     assert sum(by_resource.values()) == pytest.approx(sum(table["BilledCost"].to_pylist()))
 
 
-def test_a_report_by_what_no_row_has_names_what_they_have() -> None:
+def test_a_report_by_an_unknown_tag_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="'colour'.*cost_centre.*FOCUS column"):
         report.report(rows(usage()), by="colour")
 
 
-def test_a_tag_that_came_later_is_reported_with_what_came_before_it() -> None:
+def test_a_report_by_a_tag_that_some_rows_lack_has_a_group_of_the_others() -> None:
     table = pa.concat_tables([rows(usage()), rows(usage(), run="2", team="north")])
     assert {group["team"]: group["runs"] for group in report.report(table, by="team")} == {
         report.UNTAGGED: 1,
@@ -143,7 +143,7 @@ def test_a_tag_that_came_later_is_reported_with_what_came_before_it() -> None:
     }
 
 
-def test_a_report_of_nothing_is_empty() -> None:
+def test_a_report_without_rows_is_empty() -> None:
     assert report.report(rows(usage()).slice(0, 0), by="workload_class") == []
 
 
@@ -155,22 +155,23 @@ def test_the_price_sheet_of_the_repository_has_every_price() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "observed"),
     [
         (lambda text: text.replace("cpu_core_hour", "cpu_hour"), "cpu_core_hour"),
         (lambda text: text.replace("0.0316", "cheap"), "cheap"),
         (lambda text: text[: text.index("gpu_hour")], "gpu_hour"),
         (lambda text: "currency: [", "ParserError"),
     ],
-    ids=["missing", "no number", "no accelerators", "no YAML"],
+    ids=["missing", "not a number", "no accelerators", "not YAML"],
 )
-def test_a_price_sheet_that_lacks_a_price_is_refused(tmp_path: Path, change: Any, said: str) -> None:
+def test_a_price_sheet_that_lacks_a_price_is_refused(tmp_path: Path, change: Any, observed: str) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(change(PRICES.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(SettingsError, match=f"(?s){path}.*{said}.*GOLDPATH_PRICES"):
+    with pytest.raises(SettingsError, match=f"(?s){path}.*{observed}.*GOLDPATH_PRICES"):
         PriceSheet.load(path)
 
 
+#: A program that uses this much processor time.
 BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass"
 
 
@@ -179,21 +180,21 @@ def cpu_seconds(pid: int) -> float:
     return times.user + times.system
 
 
-def test_the_work_of_a_child_process_is_counted() -> None:
+def test_the_processor_time_of_a_child_process_is_counted() -> None:
     with metering.metering() as used:
         subprocess.run([sys.executable, "-c", BURN.format(seconds=1.5)], check=True)
-    assert used.cpu_seconds > 0.5  # its last moments fall between two samples
+    assert used.cpu_seconds > 0.5  # the time after the last sample is missing
 
 
-def test_the_work_of_a_watched_process_is_counted_from_when_it_is_named() -> None:
+def test_the_processor_time_of_a_watched_process_is_counted_from_when_it_is_added() -> None:
     burner = subprocess.Popen([sys.executable, "-c", BURN.format(seconds=600)], start_new_session=True)
     try:
         while cpu_seconds(burner.pid) < 1.0:
             time.sleep(0.05)
         with metering.metering() as used:
             used.watched.add(burner.pid)
-            named = cpu_seconds(burner.pid)
-            while cpu_seconds(burner.pid) < named + 1.0:
+            when_added = cpu_seconds(burner.pid)
+            while cpu_seconds(burner.pid) < when_added + 1.0:
                 time.sleep(0.05)
         total = cpu_seconds(burner.pid)
     finally:
@@ -202,19 +203,19 @@ def test_the_work_of_a_watched_process_is_counted_from_when_it_is_named() -> Non
     assert 0.3 < used.cpu_seconds < total - 0.5
 
 
-def test_own_work_is_counted_and_what_was_there_before_is_not() -> None:
+def test_processor_time_before_the_block_is_not_counted() -> None:
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
     with metering.metering() as used:
-        begun = time.process_time()
-        while time.process_time() < begun + 0.3:
+        started = time.process_time()
+        while time.process_time() < started + 0.3:
             pass
     assert 0.25 < used.cpu_seconds < time.process_time()
     assert used.peak_memory_bytes > 10 * 2**20
 
 
-def test_what_a_failing_run_used_is_known_too() -> None:
+def test_the_usage_of_a_block_that_raises_is_complete() -> None:
     with pytest.raises(ZeroDivisionError), metering.metering() as used:  # noqa: PT012
         os.urandom(1 << 20)
         1 / 0  # noqa: B018

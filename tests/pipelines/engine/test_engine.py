@@ -1,4 +1,4 @@
-"""Both engines start, answer alike, stay on loopback, write below one folder and end with the process."""
+"""Both engines start, compute the same, stay on loopback, write to one folder and end with the process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ ROWS = pa.table(
         "zone": ["America/New_York", "UTC", None, "America/New_York"],
     }
 )
-ANSWERS: dict[str, list[Any]] = {
+#: A SQL expression over these rows, and its values.
+VALUES: dict[str, list[Any]] = {
     "current_timezone()": ["UTC"] * 4,
     "try_cast(text as int)": [12, None, None, None],
     "try_cast(text as timestamp)": [None, at(6, 30), None, None],
@@ -68,12 +69,12 @@ ANSWERS: dict[str, list[Any]] = {
 
 @pytest.fixture(scope="module")
 def jars() -> list[Path]:
-    found = settings.get()
-    return ensure_jars(found.root, jars_dir=found.jars_dir)
+    current = settings.get()
+    return ensure_jars(current.root, jars_dir=current.jars_dir)
 
 
 def listening() -> set[tuple[int, str, int]]:
-    """Process, address and port of each socket that this process and its children listen on."""
+    """Process id, address and port of each socket that this process and its children listen on."""
     this = psutil.Process()
     return {
         (process.pid, connection.laddr.ip, connection.laddr.port)
@@ -97,14 +98,14 @@ def engine(
         yield started
 
 
-@pytest.mark.parametrize("expression", ANSWERS)
-def test_an_expression_has_one_answer_whichever_engine_computes_it(engine: Engine, expression: str) -> None:
+@pytest.mark.parametrize("expression", VALUES)
+def test_an_expression_has_the_same_values_on_either_engine(engine: Engine, expression: str) -> None:
     rows = engine.session.createDataFrame(ROWS)
-    answer = rows.selectExpr("i", f"{expression} as answer").orderBy("i").toArrow()
-    assert answer["answer"].to_pylist() == ANSWERS[expression]
+    computed = rows.selectExpr("i", f"{expression} as value").orderBy("i").toArrow()
+    assert computed["value"].to_pylist() == VALUES[expression]
 
 
-def test_a_cast_that_cannot_succeed_fails_under_ansi_rules(engine: Engine) -> None:
+def test_an_impossible_cast_raises_an_error_without_a_stack_trace(engine: Engine) -> None:
     from pyspark.errors import PySparkException
 
     with pytest.raises(PySparkException) as caught:
@@ -136,8 +137,8 @@ def test_every_open_port_is_on_loopback(engine: Engine, ports_before: set[tuple[
         assert (mapped or address).is_loopback
 
 
-#: What a user's own Spark may have left in the environment.
-OTHER_SPARK = {"SPARK_REMOTE": "sc://127.0.0.1:1", "SPARK_CONNECT_AUTHENTICATE_TOKEN": "of another server"}
+#: Environment variables that a user may have set for another Spark.
+OTHER_SPARK = {"SPARK_REMOTE": "sc://127.0.0.1:1", "SPARK_CONNECT_AUTHENTICATE_TOKEN": "token-of-another-server"}
 
 
 def test_variables_of_another_spark_do_not_reach_the_embedded_engine(
@@ -150,9 +151,7 @@ def test_variables_of_another_spark_do_not_reach_the_embedded_engine(
 
 
 @pytest.mark.spark
-def test_no_jvm_outlives_a_killed_process_and_nothing_lands_in_the_working_directory(
-    jars: list[Path], tmp_path: Path
-) -> None:
+def test_after_kill_no_jvm_is_left_and_the_working_directory_is_empty(jars: list[Path], tmp_path: Path) -> None:
     program = f"""
 import os, signal, psutil
 from pathlib import Path
@@ -163,11 +162,10 @@ print(*[child.pid for child in psutil.Process().children(recursive=True)], flush
 os.kill(os.getpid(), signal.SIGKILL)
 """
     (tmp_path / "cwd").mkdir()
-    repository = str(PROJECT)
     killed = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "cwd",
-        env={**os.environ, **OTHER_SPARK, "PYTHONPATH": repository},
+        env={**os.environ, **OTHER_SPARK, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -179,12 +177,12 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-def test_an_address_is_for_spark_only(tmp_path: Path) -> None:
+def test_a_remote_address_with_the_embedded_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="GOLDPATH_SPARK_REMOTE"):
         Engine.start("embedded", home=tmp_path, remote="sc://127.0.0.1:15002")
 
 
-def test_a_server_without_delta_lake_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+def test_a_server_without_delta_lake_is_refused_with_the_settings_that_it_lacks(tmp_path: Path) -> None:
     server = SailServer.start(home=tmp_path, threads=1)
     try:
         with pytest.raises(EngineError) as caught:
@@ -195,7 +193,7 @@ def test_a_server_without_delta_lake_is_refused_with_what_it_lacks(tmp_path: Pat
         assert f"{name}={value}" in caught.value.observed
 
 
-def test_a_cluster_is_for_a_spark_that_is_started_here(tmp_path: Path) -> None:
+def test_a_cluster_with_the_embedded_engine_or_a_remote_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="GOLDPATH_SPARK_MASTER"):
         Engine.start("embedded", home=tmp_path, master="spark://127.0.0.1:7077")
     with pytest.raises(EngineError, match="one of GOLDPATH_SPARK_MASTER and") as caught:
@@ -203,7 +201,7 @@ def test_a_cluster_is_for_a_spark_that_is_started_here(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_missing_jar_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+def test_a_missing_jar_raises_an_error_with_the_command_that_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="run: goldpath jars") as caught:
         Engine.start("spark", home=tmp_path)
     assert DELTA_JARS[0].coordinates in str(caught.value)
@@ -212,20 +210,20 @@ def test_a_missing_jar_names_the_command_that_fetches_it(tmp_path: Path) -> None
 def test_a_corrupted_jar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jars").mkdir()
     for jar in DELTA_JARS:
-        (tmp_path / "jars" / jar.file_name).write_bytes(b"PK\x03\x04 not the pinned bytes")
+        (tmp_path / "jars" / jar.file_name).write_bytes(b"PK\x03\x04 other bytes")
     with pytest.raises(EngineError, match="another SHA-256"):
         ensure_jars(tmp_path)
 
 
 @pytest.mark.spark
-def test_fetching_replaces_a_corrupted_jar_from_the_local_maven_repository(
+def test_fetching_replaces_a_corrupted_jar_by_the_one_in_the_local_maven_repository(
     jars: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for jar, path in zip(DELTA_JARS, jars, strict=True):
-        kept = tmp_path / ".m2" / "repository" / jar.repository_path
-        kept.parent.mkdir(parents=True)
-        shutil.copyfile(path, kept)
+        stored = tmp_path / ".m2" / "repository" / jar.repository_path
+        stored.parent.mkdir(parents=True)
+        shutil.copyfile(path, stored)
     home = tmp_path / "home"
     (home / "jars").mkdir(parents=True)
     (home / "jars" / DELTA_JARS[0].file_name).write_bytes(b"broken")
@@ -238,7 +236,7 @@ def test_fetching_replaces_a_corrupted_jar_from_the_local_maven_repository(
     assert all("already in" in line for line in lines)
 
 
-def test_without_java_the_error_lists_each_place_that_was_tried(
+def test_without_a_java_17_the_error_lists_each_place_that_was_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "bin" / "java"
@@ -254,12 +252,12 @@ def test_without_java_the_error_lists_each_place_that_was_tried(
         assert part in str(caught.value)
 
 
-def test_a_java_without_the_optional_module_is_started_without_asking_for_it(tmp_path: Path) -> None:
+def test_the_launcher_drops_the_argument_for_a_module_that_java_lacks(tmp_path: Path) -> None:
     java = tmp_path / "a folder" / "java"
     java.parent.mkdir()
     java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     java.chmod(0o755)
     home = Java(java, 21, has_optional_module=False).home(tmp_path / "state")
     arguments = ["-cp", "a b:*", "--add-modules=jdk.incubator.vector", "", "Main"]
-    seen = subprocess.run([home / "bin" / "java", *arguments], capture_output=True, text=True, check=True)
-    assert seen.stdout.split("\n")[:-1] == ["-cp", "a b:*", "", "Main"]
+    printed = subprocess.run([home / "bin" / "java", *arguments], capture_output=True, text=True, check=True)
+    assert printed.stdout.split("\n")[:-1] == ["-cp", "a b:*", "", "Main"]

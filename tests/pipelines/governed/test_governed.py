@@ -1,4 +1,4 @@
-"""What every asset run leaves behind, whether it succeeds or fails."""
+"""What every asset run records, whether it succeeds or fails: lineage events, cost rows and Dagster metadata."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pipelines.lineage.events import NAMESPACE, Dataset
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
+from tests.pipelines import toy_contracts
 from tests.pipelines.focus import MANDATORY
-from tests.pipelines.toys import TAGS, number, text
+from tests.pipelines.toy_contracts import TAGS, number, text
 
 PARTS = TableId("silver", "toys", "parts")
 Make = Callable[..., tuple[str, dg.AssetsDefinition]]
@@ -37,16 +37,16 @@ _names = itertools.count()
 @pytest.fixture
 def platform(engine: Engine, tmp_path: Path) -> Platform:
     """A platform with one published table, `silver/toys/parts`."""
-    contract = toys.contract(tmp_path, str(PARTS), [text("part"), number("weight")])
-    made = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {PARTS: contract})
-    made.engine = engine
-    made.lakehouse.record(PARTS, pa.table({"part": ["brick", "plate"], "weight": [2.5, 1.0]}))
-    return made
+    contract = toy_contracts.contract(tmp_path, str(PARTS), [text("part"), number("weight")])
+    platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {PARTS: contract})
+    platform.engine = engine
+    platform.lakehouse.record(PARTS, pa.table({"part": ["brick", "plate"], "weight": [2.5, 1.0]}))
+    return platform
 
 
 @pytest.fixture
 def make() -> Make:
-    """Declares an asset of one's own around a work function."""
+    """Declares an asset with a key of its own around a work function; returns its name and the asset."""
 
     def declare(work: Work, **more: Any) -> tuple[str, dg.AssetsDefinition]:
         key = ("ops", "toys", f"asset_{next(_names)}")
@@ -63,25 +63,27 @@ def weigh(run: GovernedRun) -> Iterator[Written]:
 
 
 def events(platform: Platform, asset: str) -> list[dict[str, Any]]:
+    """The lineage events of an asset, oldest first."""
     return [event for event in platform.lineage.events() if event["job"]["name"] == asset]
 
 
 def costs(platform: Platform, asset: str) -> list[dict[str, Any]]:
+    """The cost rows of an asset."""
     rows: pa.Table = platform.lakehouse.snapshot(COSTS).arrow()
     return [row for row in rows.to_pylist() if row["ResourceId"] == asset]
 
 
 def assert_openlineage(event: dict[str, Any]) -> None:
-    """What the OpenLineage specification (RunEvent 2-0-2) asks of every event and facet."""
+    """Asserts what the OpenLineage specification (RunEvent 2-0-2) requires of every event and facet."""
     assert datetime.fromisoformat(event["eventTime"]).tzinfo is not None
     assert event["eventType"] in ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
     uuid.UUID(event["run"]["runId"])
     assert event["producer"].startswith("https://")
     assert "OpenLineage.json#/$defs/RunEvent" in event["schemaURL"]
-    named = [event["job"], *event["inputs"], *event["outputs"]]
-    assert all(thing["namespace"] == NAMESPACE and thing["name"] for thing in named)
-    holders = [event["run"], *named]
-    facets = [facet for holder in holders for facet in holder.get("facets", {}).values()]
+    named_objects = [event["job"], *event["inputs"], *event["outputs"]]
+    assert all(named["namespace"] == NAMESPACE and named["name"] for named in named_objects)
+    with_facets = [event["run"], *named_objects]
+    facets = [facet for owner in with_facets for facet in owner.get("facets", {}).values()]
     facets += [facet for output in event["outputs"] for facet in output.get("outputFacets", {}).values()]
     assert facets
     assert all(
@@ -111,7 +113,9 @@ def test_a_run_leaves_a_start_and_a_complete_event(platform: Platform, make: Mak
     assert [f["name"] for f in complete["inputs"][0]["facets"]["schema"]["fields"]] == ["part", "weight"]
 
 
-def test_lineage_knows_who_wrote_a_version(platform: Platform, make: Make, materialize: Materialize) -> None:
+def test_producer_of_returns_the_event_that_wrote_a_version(
+    platform: Platform, make: Make, materialize: Materialize
+) -> None:
     name, asset = make(weigh)
     materialize(platform, [asset])
     event = platform.lineage.producer_of(name, "v1")
@@ -120,7 +124,7 @@ def test_lineage_knows_who_wrote_a_version(platform: Platform, make: Make, mater
     assert platform.lineage.producer_of(name, "v2") is None
 
 
-def test_a_line_that_a_killed_process_left_unfinished_is_passed_over(
+def test_an_unfinished_last_line_of_the_event_log_is_skipped(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
     name, asset = make(weigh)
@@ -130,7 +134,9 @@ def test_a_line_that_a_killed_process_left_unfinished_is_passed_over(
     assert [event["eventType"] for event in events(platform, name)] == ["START", "COMPLETE"]
 
 
-def test_dagster_shows_version_rows_inputs_and_cost(platform: Platform, make: Make, materialize: Materialize) -> None:
+def test_a_materialization_shows_version_rows_inputs_and_cost(
+    platform: Platform, make: Make, materialize: Materialize
+) -> None:
     _, asset = make(weigh, inputs={"parts": str(PARTS)})
     [event] = materialize(platform, [asset]).get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
@@ -177,7 +183,7 @@ def test_a_failing_run_leaves_its_fail_event_and_its_cost(
     assert platform.lineage.producer_of(name) is None
 
 
-def test_an_input_that_was_never_published_fails_the_run_with_what_to_do(
+def test_an_input_that_was_never_published_fails_the_run_and_names_the_next_step(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
     name, asset = make(weigh, inputs={"parts": "silver/toys/nowhere"})
@@ -189,11 +195,11 @@ def test_an_input_that_was_never_published_fails_the_run_with_what_to_do(
     assert costs(platform, name)
 
 
-def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+def failure_messages(result: dg.ExecuteInProcessResult) -> list[str]:
     return [str(event.step_failure_data.error_display_string) for event in result.get_step_failure_events()]
 
 
-def test_a_transient_error_is_tried_again(platform: Platform, make: Make, materialize: Materialize) -> None:
+def test_a_transient_error_is_retried(platform: Platform, make: Make, materialize: Materialize) -> None:
     attempts: list[int] = []
 
     def conflict(run: GovernedRun) -> Iterator[Written]:
@@ -206,13 +212,13 @@ def test_a_transient_error_is_tried_again(platform: Platform, make: Make, materi
     name, asset = make(conflict)
     assert materialize(platform, [asset]).success
     assert attempts == [0, 1]
-    found = events(platform, name)
-    assert [event["eventType"] for event in found] == ["START", "FAIL", "START", "COMPLETE"]
-    assert found[0]["run"]["runId"] == found[1]["run"]["runId"] != found[2]["run"]["runId"] == found[3]["run"]["runId"]
+    assert [event["eventType"] for event in events(platform, name)] == ["START", "FAIL", "START", "COMPLETE"]
+    first, first_end, second, second_end = [event["run"]["runId"] for event in events(platform, name)]
+    assert first == first_end != second == second_end
     assert sorted(row["x_status"] for row in costs(platform, name)) == ["FAILED"] * 4 + ["SUCCEEDED"] * 4
 
 
-def test_whatever_may_pass_is_tried_again_each_time_more_patiently(
+def test_each_retry_waits_at_most_a_limit_that_doubles(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
     faults: list[Exception] = [
@@ -245,7 +251,7 @@ def test_whatever_may_pass_is_tried_again_each_time_more_patiently(
     ],
     ids=repr,
 )
-def test_a_mistake_is_not_tried_again(
+def test_an_error_that_is_not_transient_is_not_retried(
     platform: Platform, make: Make, materialize: Materialize, error: Exception
 ) -> None:
     attempts: list[int] = []
@@ -261,9 +267,7 @@ def test_a_mistake_is_not_tried_again(
     assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
 
-def test_a_terminal_error_is_not_tried_again_and_says_what_to_do(
-    platform: Platform, make: Make, materialize: Materialize
-) -> None:
+def test_a_goldpath_error_is_shown_with_its_next_step(platform: Platform, make: Make, materialize: Materialize) -> None:
     attempts: list[int] = []
 
     def refuse(run: GovernedRun) -> Iterator[Written]:
@@ -275,31 +279,35 @@ def test_a_terminal_error_is_not_tried_again_and_says_what_to_do(
     _, asset = make(refuse)
     result = materialize(platform, [asset], raise_on_error=False)
     assert attempts == [0]
-    [said] = failures(result)
-    assert "model m: no files. Expected some. Next: train it" in said
+    [message] = failure_messages(result)
+    assert "model m: no files. Expected some. Next: train it" in message
 
 
-def test_an_input_is_read_as_of_the_start_of_the_run(platform: Platform, make: Make, materialize: Materialize) -> None:
-    seen: list[list[str]] = []
+def test_an_input_is_read_as_of_the_start_of_the_run_although_a_newer_version_was_published(
+    platform: Platform, make: Make, materialize: Materialize
+) -> None:
+    parts_by_run: list[list[str]] = []
 
     def race(run: GovernedRun) -> Iterator[Written]:
         """Somebody publishes while it works. Grain: none."""
         platform.lakehouse.record(PARTS, pa.table({"part": ["tile"], "weight": [0.5]}))
-        seen.append(sorted(run.input("parts").toArrow()["part"].to_pylist()))
+        parts_by_run.append(sorted(run.input("parts").toArrow()["part"].to_pylist()))
         yield Written(Dataset(run.declaration.name, "v1"))
 
     name, asset = make(race, inputs={"parts": str(PARTS)})
     materialize(platform, [asset])
     materialize(platform, [asset])
-    assert seen == [["brick", "plate"], ["brick", "plate", "tile"]]
+    assert parts_by_run == [["brick", "plate"], ["brick", "plate", "tile"]]
     versions = [e["inputs"][0]["facets"]["version"]["datasetVersion"] for e in events(platform, name)]
     assert versions == ["0", "0", "1", "1"]
 
 
-def test_what_else_was_read_is_an_input_too(platform: Platform, make: Make, materialize: Materialize) -> None:
+def test_a_recorded_input_is_in_the_lineage_and_in_the_cost(
+    platform: Platform, make: Make, materialize: Materialize
+) -> None:
     def load(run: GovernedRun) -> Iterator[Written]:
         """Reads a file that is no table. Grain: none."""
-        run.reads(Dataset("landing/toys/parts", "00000003", bytes=2048))
+        run.record_input(Dataset("landing/toys/parts", "00000003", bytes=2048))
         yield Written(Dataset(run.declaration.name, "v1"))
 
     name, asset = make(load)
@@ -310,7 +318,9 @@ def test_what_else_was_read_is_an_input_too(platform: Platform, make: Make, mate
     assert read["ConsumedQuantity"] == 2048 / 2**30
 
 
-def checking(*, passed: bool) -> Work:
+def checked_work(*, passed: bool) -> Work:
+    """Work whose check `ok` passes or fails."""
+
     def work(run: GovernedRun) -> Iterator[Written]:
         """Is checked. Grain: none."""
         key = dg.AssetKey(list(run.declaration.key))
@@ -322,34 +332,34 @@ def checking(*, passed: bool) -> Work:
     return work
 
 
-def test_a_failed_blocking_check_stops_what_depends_on_it(
+def test_a_failed_blocking_check_stops_the_downstream_asset(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
-    name, upstream = make(checking(passed=False), check=Check("ok", "is it?", blocking=True))
-    after, downstream = make(weigh, deps=[name.split("/")])
+    name, upstream = make(checked_work(passed=False), check=Check("ok", "is it?", blocking=True))
+    downstream_name, downstream = make(weigh, deps=[name.split("/")])
     result = materialize(platform, [upstream, downstream], raise_on_error=False)
     assert not result.success
-    assert events(platform, after) == []
+    assert events(platform, downstream_name) == []
     [check] = result.get_asset_check_evaluations()
     assert not check.passed
 
 
-def test_a_failed_check_that_does_not_block_stops_nothing(
+def test_a_failed_check_that_does_not_block_lets_the_downstream_asset_run(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
-    name, upstream = make(checking(passed=False), check=Check("ok", "is it?", blocking=False))
-    after, downstream = make(weigh, deps=[name.split("/")])
+    name, upstream = make(checked_work(passed=False), check=Check("ok", "is it?", blocking=False))
+    downstream_name, downstream = make(weigh, deps=[name.split("/")])
     assert materialize(platform, [upstream, downstream]).success
-    assert len(events(platform, after)) == 2
+    assert len(events(platform, downstream_name)) == 2
 
 
 class Pieces(dg.Config):
-    """How many."""
+    """The number of pieces."""
 
     count: int = 1
 
 
-def test_a_run_is_configured_by_its_own_class(platform: Platform, make: Make, materialize: Materialize) -> None:
+def test_work_receives_its_config(platform: Platform, make: Make, materialize: Materialize) -> None:
     def count(run: GovernedRun, config: Pieces) -> Iterator[Written]:
         """Counts. Grain: none."""
         yield Written(Dataset(run.declaration.name, "v1", rows=config.count))

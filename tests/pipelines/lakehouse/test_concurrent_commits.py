@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import CommitConflict
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
 from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
-from pipelines.landing.ledger import Ledger
-from pipelines.landing.zone import Delivery
 from pipelines.tables import PARTITION, TableId
 
 TABLE = TableId("silver", "toys", "blocks")
@@ -36,8 +35,8 @@ def houses(tmp_path: Path) -> list[EmbeddedLakehouse]:
 
 def staged(house: EmbeddedLakehouse, rows: Sequence[tuple[str, int]], day: str = "2013-01-01") -> Staged:
     table = pa.table({"part": [r[0] for r in rows], "holes": [r[1] for r in rows], PARTITION: [day] * len(rows)})
-    parts = [(Delivery("a.csv", day, 1, 1), table.cast(SCHEMA).to_batches())]
-    return house.stage_arrow(TABLE, parts, lambda delivery, error: None, schema=SCHEMA)
+    part = Part(day, table.cast(SCHEMA).to_batches(), lambda error: None)
+    return house.stage_arrow(TABLE, [part], schema=SCHEMA)
 
 
 def rows_of(house: EmbeddedLakehouse) -> list[tuple[str, int]]:
@@ -106,23 +105,3 @@ def test_a_batch_that_several_writers_merge_is_in_the_table_once(houses: list[Em
         conflicts += work_at_once(houses, merge)
     assert rows_of(houses[0]) == sorted([("brick", 5), *((f"part {batch}", batch) for batch in range(6))])
     assert conflicts > 0
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger._connection.close()
-
-
-def test_a_batch_that_another_writer_planned_meanwhile_is_a_conflict(ledger: Ledger) -> None:
-    """Otherwise the second writer's files would count as taken by a batch that the first one commits without them."""
-    other = Ledger(ledger.path)
-    mine, theirs = (Delivery(f"{n}.csv", "2013-01-01", 1, 1, f"sha {n}", f"prefix {n}") for n in range(2))
-    assert (ledger.pending(committed=-1), other.pending(committed=-1)) == (None, None)
-    first = ledger.plan([mine], committed=-1, judged_by="contract")
-    with pytest.raises(CommitConflict, match="batch 0 of 1 files was planned by another writer"):
-        other.plan([theirs], committed=-1, judged_by="contract")
-    assert other.pending(committed=-1) == first
-    assert other.plan([theirs], committed=0, judged_by="contract").number == 1
-    other._connection.close()

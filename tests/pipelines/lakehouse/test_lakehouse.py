@@ -7,7 +7,7 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, NotFoundError
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.base import Lakehouse
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
 from pipelines.lakehouse.spark import SparkLakehouse
 from pipelines.lakehouse.staging import Append, Overwrite, Staged
-from pipelines.landing.zone import Delivery
 from pipelines.settings import PROJECT
 from pipelines.tables import PARTITION, TableId, TableVersion
 
@@ -221,7 +221,7 @@ def test_a_partition_value_can_be_any_text(house: Lakehouse) -> None:
     }
 
 
-def fail_on_unreadable(delivery: Delivery, error: LandingError) -> None:
+def fail_on_unreadable(error: LandingError) -> None:
     raise error
 
 
@@ -231,11 +231,26 @@ def batches(rows: list[Row]) -> list[pa.RecordBatch]:
 
 def test_arrow_batches_are_staged_in_one_file_for_each_day_with_rows(embedded: EmbeddedLakehouse) -> None:
     days = {"2013-01-01": EDGES[:2], "2013-01-02": EDGES[2:], "2013-01-03": []}
-    parts = [(Delivery(f"{day}.csv", day, 1, 1), batches(rows)) for day, rows in days.items()]
-    staged = embedded.stage_arrow(TABLE, parts, fail_on_unreadable, schema=SCHEMA)
+    parts = [Part(day, batches(rows), fail_on_unreadable) for day, rows in days.items()]
+    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
     assert (staged.rows, len(staged.files), embedded.version(TABLE)) == (4, 2, None)
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES)
+
+
+def test_a_part_that_raises_a_landing_error_is_left_out_and_gets_the_error(embedded: EmbeddedLakehouse) -> None:
+    error = LandingError(object="a file", observed="its end is missing", expected="a complete file", next_step="retry")
+    errors: list[LandingError] = []
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from batches(EDGES[2:])
+        raise error
+
+    parts = [Part("2013-01-02", broken(), errors.append), Part("2013-01-01", batches(EDGES[:2]), fail_on_unreadable)]
+    staged = embedded.stage_arrow(TABLE, parts, schema=SCHEMA)
+    assert (staged.rows, errors) == (2, [error])
+    at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
+    assert read(embedded, at) == expected(EDGES[:2])
 
 
 def test_create_leaves_a_table_that_exists_as_it_is(embedded: EmbeddedLakehouse) -> None:
@@ -266,14 +281,14 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import pyarrow as pa
+from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
-from pipelines.landing.zone import Delivery
 from pipelines.tables import PARTITION, TableId
 house = EmbeddedLakehouse(root=sys.argv[1], engine=lambda: None, locks=Path(sys.argv[2]))
 table, schema = TableId("silver", "toys", "blocks"), pa.schema([("id", pa.string()), (PARTITION, pa.string())])
 with house.writing(table):
     batch = pa.RecordBatch.from_pylist([{"id": "a", PARTITION: "d"}], schema=schema)
-    staged = house.stage_arrow(table, [(Delivery("d.csv", "d", 1, 1), [batch])], print, schema=schema)
+    staged = house.stage_arrow(table, [Part("d", [batch], print)], schema=schema)
     print(staged.folder, flush=True)
     time.sleep(600)
 """

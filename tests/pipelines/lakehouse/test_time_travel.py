@@ -30,9 +30,9 @@ from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance
 from tests.conftest import Materialize
 from tests.goldpath_process import environment
-from tests.pipelines import toys
-from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
-from tests.pipelines.toys import number, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import number, text
+from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -74,7 +74,7 @@ def test_the_version_as_of_an_instant_is_the_newest_committed_before_it(platform
     assert time_travel.at(house, SILVER, time_travel.commits(house, SILVER)[0].committed_at) == versions[2]
     with pytest.raises(NotFoundError, match=r"as of .*the first version that its log holds is 0"):
         time_travel.at(house, SILVER, before)
-    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    maintenance.vacuum(platform, Pins(), commit_metadata={}, keep=NOW)
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed.*tables history"):
         time_travel.at(house, SILVER, instants[1])
     with pytest.raises(NotFoundError, match=rf"{SILVER}@{versions[1].version}.*it was vacuumed"):
@@ -85,8 +85,8 @@ def test_the_version_as_of_an_instant_is_the_newest_committed_before_it(platform
 def test_the_rows_of_a_version_by_upkeep_were_made_by_the_write_before_it(platform: Platform) -> None:
     house, source = platform.lakehouse, append(platform, BRONZE, *"abcdefghij")
     at = write(platform, SILVER, [block("a")], inputs={"blocks": source})
-    maintenance.compact(platform, told={})
-    maintenance.vacuum(platform, Pins(), told={}, keep=NOW)
+    maintenance.compact(platform, commit_metadata={})
+    maintenance.vacuum(platform, Pins(), commit_metadata={}, keep=NOW)
     assert (
         time_travel.made_by(time_travel.commits(house, SILVER), house.current(SILVER))
         == time_travel.commits(house, SILVER)[house.current(SILVER).version - at.version]
@@ -149,7 +149,7 @@ class Derived:
         return self.platform.lakehouse.current(self.table)
 
     def rebuild_version(self, at: TableVersion, **options: Any) -> rebuild.Rebuilt:
-        return rebuild.rebuild(self.platform, rebuild.of_version(self.platform, at), **options)
+        return rebuild.rebuild(self.platform, rebuild.request_for_version(self.platform, at), **options)
 
 
 def shares(blocks: DataFrame) -> DataFrame:
@@ -161,7 +161,7 @@ def shares(blocks: DataFrame) -> DataFrame:
 def derived(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Callable[[], Derived]:
     def build() -> Derived:
         name = f"gold/toys/shares_{next(_names)}"
-        contract = toys.contract(tmp_path, name, COLUMNS)
+        contract = toy_contracts.contract(tmp_path, name, COLUMNS)
         asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
         platform = platform_on(each_engine, tmp_path / "home", contract)
         return Derived(platform, contract.table, contract.path, asset, materialize)
@@ -189,7 +189,7 @@ def test_a_version_rebuilt_after_its_inputs_changed_has_the_same_content(
 def test_a_version_whose_rows_the_transform_does_not_produce_has_other_content(derived: Callable[[], Derived]) -> None:
     toy = derived()
     write(toy.platform, SILVER, [block("a", 1.0), block("b", 3.0)])
-    at, request = toy.run(), rebuild.of_version(toy.platform, toy.platform.lakehouse.current(toy.table))
+    at, request = toy.run(), rebuild.request_for_version(toy.platform, toy.platform.lakehouse.current(toy.table))
     rows = toy.platform.lakehouse.snapshot(at).arrow()
     changed = [row | {"weight": row["weight"] + 2**-53} for row in rows.to_pylist()]
     write(toy.platform, toy.table, changed, by=(), schema=rows.schema)
@@ -202,7 +202,7 @@ def test_a_rebuild_whose_inputs_were_vacuumed_is_an_error_that_names_them(derive
     used = write(toy.platform, SILVER, [block("a")])
     at = toy.run()
     write(toy.platform, SILVER, [block("b")])
-    maintenance.vacuum(toy.platform, Pins(), told={}, keep=NOW)
+    maintenance.vacuum(toy.platform, Pins(), commit_metadata={}, keep=NOW)
     with pytest.raises(NotFoundError, match=f"inputs of {at}: gone: {used}"):
         toy.rebuild_version(at)
 
@@ -211,7 +211,7 @@ def test_a_rebuild_of_a_version_that_no_run_of_a_gold_asset_wrote_is_an_error(de
     toy = derived()
     at = write(toy.platform, SILVER, [block("a")])
     with pytest.raises(NotFoundError, match="no gold asset of that name"):
-        rebuild.rebuild(toy.platform, rebuild.of_version(toy.platform, at))
+        rebuild.rebuild(toy.platform, rebuild.request_for_version(toy.platform, at))
     toy.platform.lakehouse.record(toy.table, pa.table({"part": ["by hand"]}))
     with pytest.raises(NotFoundError, match="its commit names none"):
         toy.rebuild_version(toy.platform.lakehouse.current(toy.table))
@@ -235,7 +235,7 @@ def goldpath(
     engine: Engine, tmp_path: Path, materialize: Materialize
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command on a home folder with a gold table in two versions, `{gold}` in its arguments, and its input."""
-    contract = toys.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
+    contract = toy_contracts.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
     asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
     platform = platform_on(engine, tmp_path / "home", contract)
     for weight in (1.0, 3.0):

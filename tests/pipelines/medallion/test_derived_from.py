@@ -1,42 +1,35 @@
-"""What a table is derived from has one digest, whichever process computes it."""
+"""The record of what a table was derived from: what it keeps, and when it is empty."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from pipelines.settings import PROJECT
+import pytest
 
-TRANSFORM = '''
-def rows(rows):
-    """Rows of three airports."""
-    kept = [row for row in rows if row["origin"] in {"EWR", "JFK", "LGA"}]
-    return sorted(kept, key=lambda row: (row["origin"], "EWR"))
-'''
-DIGEST = """
-from pathlib import Path
-import transform
-from pipelines.contracts.load import load
-from pipelines.medallion.derived_from import code_digest
-print(code_digest(load(Path("assets/flights/contracts/silver_planes.yaml")), transform.rows))
-"""
+from pipelines.medallion.derived_from import DerivedFrom, digest
 
 
-def _digest(folder: Path, **variables: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"} | variables
-    command = [sys.executable, "-c", DIGEST]
-    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment, cwd=PROJECT).stdout
+def test_parts_with_another_digest_or_none_are_changed(tmp_path: Path) -> None:
+    DerivedFrom(tmp_path / "of" / "orders.json").note({"monday": "a", "tuesday": "b"}, version=3)
+    record = DerivedFrom.read(tmp_path / "of" / "orders.json")
+    assert record.version == 3
+    assert record.changed({"monday": "a", "tuesday": "c", "wednesday": "d"}) == ["tuesday", "wednesday"]
 
 
-def test_code_that_was_just_compiled_is_the_code_that_was_compiled_before(tmp_path: Path) -> None:
-    module, kept = tmp_path / "transform.py", str(tmp_path / "compiled")
-    module.write_text(TRANSFORM, encoding="utf-8")
-    seeds = [
-        _digest(tmp_path, PYTHONPYCACHEPREFIX=kept, PYTHONDONTWRITEBYTECODE="", PYTHONHASHSEED=seed) for seed in "12"
-    ]
-    assert list(Path(kept).rglob("transform*.pyc"))
-    assert seeds[0] == seeds[1] == _digest(tmp_path, PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="3")
-    module.write_text(TRANSFORM.replace("JFK", "SFO"), encoding="utf-8")
-    assert _digest(tmp_path, PYTHONDONTWRITEBYTECODE="1") != seeds[0]
+def test_a_later_record_keeps_the_parts_that_it_does_not_name(tmp_path: Path) -> None:
+    DerivedFrom(tmp_path / "orders.json").note({"monday": "a", "tuesday": "b"}, version=3)
+    DerivedFrom.read(tmp_path / "orders.json").note({"tuesday": "c"}, version=4)
+    assert DerivedFrom.read(tmp_path / "orders.json").digests == {"monday": "a", "tuesday": "c"}
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.json"]
+
+
+@pytest.mark.parametrize("content", [None, "", '{"version": 3, "dig'])
+def test_an_absent_or_damaged_record_is_empty(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "orders.json").write_text(content, encoding="utf-8")
+    record = DerivedFrom.read(tmp_path / "orders.json")
+    assert (record.version, record.digests) == (None, {})
+
+
+def test_equal_values_have_one_digest_whatever_the_order_of_their_keys() -> None:
+    assert digest("orders", {"a": 1, "b": 2}) == digest("orders", {"b": 2, "a": 1}) != digest("orders", {"a": 1})

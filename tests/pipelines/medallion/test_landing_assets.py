@@ -1,4 +1,4 @@
-"""A declared source: its asset lands what is new, once, whatever happens in between."""
+"""Landing assets: what is new in a source lands once, also after errors and kills."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.errors import LandingError, TransientError
 from pipelines.governed.platform import Platform
-from pipelines.landing.zone import MANIFEST
+from pipelines.landing.delivery import MANIFEST
 from pipelines.medallion.landing_assets import extract, landing_asset
 from pipelines.retrying import Backoff
 from pipelines.settings import PROJECT, Settings
@@ -32,8 +32,8 @@ from pipelines.sources.base import Extracted, day
 from pipelines.sources.logs import LogFiles
 from pipelines.sources.sql import SqlCursor, SqlSnapshot
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import TAGS, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import TAGS, text
 
 _numbers = itertools.count()
 
@@ -61,25 +61,25 @@ def platform(engine: Engine, tmp_path: Path, shop: Path) -> Platform:
         clock="2013-11-01T04:00:00+00:00",
         sources={"shop": SecretStr(f"sqlite:///{shop}"), "down": SecretStr("postgresql://u:s3cret@127.0.0.1:1/db")},
     )
-    made = Platform(settings, dict)
-    made.engine = engine
-    return made
+    platform = Platform(settings, dict)
+    platform.engine = engine
+    return platform
 
 
 @pytest.fixture
 def contract(tmp_path: Path) -> Contract:
-    return toys.contract(
+    return toy_contracts.contract(
         tmp_path, f"bronze/toys/orders_{next(_numbers)}", [text("id"), text("updated_at")], format="jsonl"
     )
 
 
 def landed(platform: Platform, contract: Contract) -> list[list[int]]:
     """The ids in each delivery, oldest first."""
-    found = []
+    contents = []
     for delivery in platform.landing.deliveries("toys", contract.table.table):
         with platform.landing.open(delivery) as stream:
-            found.append([json.loads(line)["id"] for line in stream])
-    return found
+            contents.append([json.loads(line)["id"] for line in stream])
+    return contents
 
 
 def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
-def test_a_source_is_declared_in_one_line_and_says_what_it_is(contract: Contract) -> None:
+def test_a_landing_asset_has_the_owner_tags_and_kind_of_its_source_and_contract(contract: Contract) -> None:
     asset = landing_asset(contract, SqlSnapshot("shop", "orders"), deps=[("serving", "toys", "shop")])
     [spec] = asset.specs
     assert spec.key == dg.AssetKey(["landing", "toys", contract.table.table])
@@ -97,23 +97,23 @@ def test_a_source_is_declared_in_one_line_and_says_what_it_is(contract: Contract
     assert {dep.asset_key for dep in spec.deps} == {dg.AssetKey(["serving", "toys", "shop"])}
 
 
-def test_each_run_lands_what_is_new_and_says_how_much(
+def test_each_run_lands_the_new_rows_and_records_how_many(
     platform: Platform, contract: Contract, shop: Path, materialize: Materialize
 ) -> None:
     asset = landing_asset(contract, SqlCursor("shop", "orders", rows_per_file=2))
-    found = metadata(materialize(platform, [asset]))
-    assert {name: found[name] for name in ("files", "rows", "sequence", "lag_seconds")} == {
+    recorded = metadata(materialize(platform, [asset]))
+    assert {name: recorded[name] for name in ("files", "rows", "sequence", "lag_seconds")} == {
         "files": 2, "rows": 3, "sequence": 2, "lag_seconds": 3 * 3600 + 57 * 60,
     }  # fmt: skip
-    assert found["bytes"] == sum(d.bytes for d in platform.landing.deliveries("toys", contract.table.table))
-    assert found["position"]["cursor"] == "2013-11-01T00:03:00Z"
+    assert recorded["bytes"] == sum(d.bytes for d in platform.landing.deliveries("toys", contract.table.table))
+    assert recorded["position"]["cursor"] == "2013-11-01T00:03:00Z"
     assert metadata(materialize(platform, [asset]))["files"] == 0
     change(shop, "INSERT INTO orders VALUES (4, '2013-11-01T00:04:00Z')")
     assert metadata(materialize(platform, [asset]))["sequence"] == 3
     assert landed(platform, contract) == [[1, 2], [3], [4]]
 
 
-def test_a_manifest_says_what_a_delivery_holds(
+def test_a_landed_snapshot_has_a_manifest_with_rows_sequence_and_position(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
     materialize(platform, [landing_asset(contract, SqlSnapshot("shop", "orders"))])
@@ -127,7 +127,7 @@ def test_a_manifest_says_what_a_delivery_holds(
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A source that counts, one number a delivery, and meets a fault behind some of them, once."""
+    """A source that counts to 5, one number per delivery; after some of the numbers a fault occurs once."""
 
     faults: dict[int, Callable[[], None]] = field(default_factory=dict)
     kind: str = "numbers"
@@ -148,10 +148,10 @@ def fails(error: BaseException) -> Callable[[], None]:
     return fault
 
 
-WORDS = {"object": "the source", "observed": "half an answer", "expected": "all of it", "next_step": "try again"}
+WORDS = {"object": "the source", "observed": "half an answer", "expected": "a complete answer", "next_step": "retry"}
 
 
-def test_a_transient_error_keeps_what_has_landed_and_dagster_goes_on_behind_it(
+def test_after_a_transient_error_dagster_retries_behind_what_has_landed(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
     asset = landing_asset(contract, Numbers({2: fails(TransientError(**WORDS))}))
@@ -162,7 +162,7 @@ def test_a_transient_error_keeps_what_has_landed_and_dagster_goes_on_behind_it(
     assert metadata(result)["files"] == 3
 
 
-def test_a_terminal_error_keeps_what_has_landed_and_is_not_tried_again(
+def test_a_terminal_error_keeps_what_has_landed_and_is_not_retried(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
     asset = landing_asset(contract, Numbers({2: fails(LandingError(**WORDS))}))
@@ -172,7 +172,7 @@ def test_a_terminal_error_keeps_what_has_landed_and_is_not_tried_again(
     assert landed(platform, contract) == [[1], [2]]
 
 
-def test_a_run_that_was_killed_between_two_deliveries_is_continued(
+def test_after_a_run_that_was_killed_between_two_deliveries_the_next_lands_the_rest(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
     asset = landing_asset(contract, Numbers({3: fails(KeyboardInterrupt())}))
@@ -197,7 +197,7 @@ extract(platform, TableId.parse(sys.argv[3]), SqlCursor("shop", "orders", rows_p
 """
 
 
-def test_a_process_that_is_killed_while_it_lands_is_continued(
+def test_after_a_process_that_was_killed_while_it_landed_the_next_lands_the_rest(
     platform: Platform, contract: Contract, shop: Path
 ) -> None:
     change(shop, *(f"INSERT INTO orders VALUES ({n}, '2013-11-02T00:00:{n:03d}Z')" for n in range(4, 400)))
@@ -214,10 +214,10 @@ def test_a_process_that_is_killed_while_it_lands_is_continued(
     assert landed(platform, contract) == [[n] for n in range(1, 400)]
 
 
-def test_a_run_that_was_killed_between_a_manifest_and_its_file_lands_the_file(
+def test_after_a_run_that_was_killed_between_a_manifest_and_its_file_the_next_lands_the_file(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
-    """A manifest whose file never came is no position."""
+    """A manifest without its file is not a position."""
     asset = landing_asset(contract, Numbers({2: fails(LandingError(**WORDS))}))
     materialize(platform, [asset], raise_on_error=False)
     uri = f"toys/{contract.table.table}/dt=2013-11-01/00000003-number.jsonl"
@@ -243,7 +243,7 @@ def test_a_password_is_in_no_error_and_in_no_event(
     assert "s3cret" not in events
 
 
-def test_a_source_without_a_connection_is_below_the_platforms_home(
+def test_a_source_without_a_connection_reads_below_the_platforms_home(
     platform: Platform, contract: Contract, materialize: Materialize
 ) -> None:
     folder = platform.settings.root / "answers"
@@ -254,7 +254,7 @@ def test_a_source_without_a_connection_is_below_the_platforms_home(
 
 
 def test_two_extractions_at_once_land_each_number_once(platform: Platform, contract: Contract) -> None:
-    """One waits for the other and begins behind it."""
+    """The second waits for the first and begins behind it."""
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(extract, platform, contract.table, Numbers(), now=platform.now()) for _ in range(2)]
     assert sorted(run.result().files for run in runs) == [0, 5]

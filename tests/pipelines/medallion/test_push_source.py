@@ -1,4 +1,4 @@
-"""What may be declared as a pushed source."""
+"""Which contracts a pushed source may have, and what its external asset shows."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from pipelines.medallion.push_source import push_source
     ],
     ids=["format", "drift", "columns"],
 )
-def test_a_source_of_which_one_event_could_hold_up_others_does_not_load(change: dict[str, Any], expected: str) -> None:
+def test_a_bronze_contract_by_which_one_event_could_stop_others_is_refused(
+    change: dict[str, Any], expected: str
+) -> None:
     with pytest.raises(DefinitionError, match=expected):
         push_source(replace(movements.bronze, **change), movements.silver)
 
 
-def test_a_day_that_no_column_declares_does_not_load() -> None:
+def test_a_day_column_that_the_contract_lacks_is_refused() -> None:
     with pytest.raises(DefinitionError, match="'departure_day'"):
         push_source(movements.bronze, movements.silver, day="departure_day")
 
 
-def test_a_source_that_moves_features_has_rules_that_one_event_tells() -> None:
-    with pytest.raises(DefinitionError, match="an error rule that one event alone does not tell"):
+def test_a_source_that_updates_features_is_refused_if_a_rule_needs_more_than_one_event() -> None:
+    with pytest.raises(DefinitionError, match="an error rule that one event alone cannot be judged by"):
         push_source(movements.bronze, contract("silver/flights"), online=movements.online)
 
 
-def test_the_landed_source_says_what_it_is() -> None:
+def test_the_asset_of_the_source_shows_owner_group_and_address() -> None:
     spec = movements.spec
     assert (spec.key.path, spec.owners, spec.group_name) == (
         ["landing", "flights", "movements"],

@@ -1,4 +1,4 @@
-"""A Kafka topic on its whole road: landed, in bronze, judged, once, whatever was in it and whoever was killed."""
+"""A Kafka topic from landing to silver: each record once, whatever it holds and wherever a run is killed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pipelines.settings import PROJECT, Settings
 from pipelines.sources.kafka import KafkaTopic
 from pipelines.tables import TableId
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.toys import text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import integer, text
 from tests.servers import kafka
 
 
@@ -38,7 +38,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
 
 
 class Road:
-    """A topic of two partitions, and the assets that make tables of it, on a platform of their own."""
+    """A topic of two partitions and the assets that make tables of it, on a platform of one test."""
 
     def __init__(self, broker: kafka.Broker, engine: Engine, materialize: Materialize, folder: Path) -> None:
         self.name = f"clicks_{uuid.uuid4().hex[:8]}"
@@ -47,11 +47,13 @@ class Road:
         for created in admin.create_topics([NewTopic(self.name, 2, 1)]).values():
             created.result()
         key = text("id", primaryKey=True, primaryKeyPosition=1, required=True)
-        bronze = toys.contract(
+        bronze = toy_contracts.contract(
             folder, f"bronze/toys/{self.name}", [text("id"), text("n"), text("_stream")], format="jsonl",
             drift={"columns": "freeze"},
         )  # fmt: skip
-        silver = toys.contract(folder, f"silver/toys/{self.name}", [key, whole("n")], winner="_ingest_id desc")
+        silver = toy_contracts.contract(
+            folder, f"silver/toys/{self.name}", [key, integer("n")], winner="_ingest_id desc"
+        )
         self.settings = Settings(home=folder / "home", profile="test", sources={"events": broker.url})  # type: ignore[arg-type, dict-item]
         self.platform = Platform(self.settings, lambda: {bronze.table: bronze, silver.table: silver})
         self.platform.engine = engine
@@ -92,7 +94,7 @@ def click(id: str, n: object) -> bytes:
     return json.dumps({"id": id, "n": n}).encode()
 
 
-def test_good_records_are_published_poison_is_kept_and_nothing_is_taken_twice(road: Road) -> None:
+def test_valid_records_are_published_others_quarantined_and_none_is_taken_twice(road: Road) -> None:
     road.produce(click("a", 1), b"poison", click("b", "x"))
     road.produce(click("never", 0), aborted=True)
     road.produce(click("c", 3), partition=1)
@@ -112,24 +114,25 @@ KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipelines.landing.zone import Landing, Manifest
+from pipelines.landing.delivery import Manifest
+from pipelines.landing.zone import Landing
 from pipelines.sources.kafka import KafkaTopic
 
 url, name, root = sys.argv[1:]
 landing = Landing(Path(root))
 source = KafkaTopic("events", name, rows_per_file=10, wait_seconds=20)
-for number, found in enumerate(source.extract(None, connection=url, now=datetime.now(UTC)), start=1):
-    manifest = Manifest.of(found.content, sequence=number, position=found.position, attributes=found.attributes)
+for number, extracted in enumerate(source.extract(None, connection=url, now=datetime.now(UTC)), start=1):
+    manifest = Manifest.of(extracted.content, sequence=number, position=extracted.position, attributes=extracted.attributes)
     if number == 3:  # the manifest of the third file is there, the file is not
-        uri = f"toys/{name}/dt={found.interval}/{number:08d}-{found.name}.manifest.json"
+        uri = f"toys/{name}/dt={extracted.interval}/{number:08d}-{extracted.name}.manifest.json"
         landing.store.put(uri, b"{}")
         os.kill(os.getpid(), signal.SIGKILL)
-    landing.deliver(domain="toys", source=name, interval=found.interval, name=found.name, content=found.content,
+    landing.deliver(domain="toys", source=name, interval=extracted.interval, name=extracted.name, content=extracted.content,
                     manifest=manifest)
 """
 
 
-def test_a_run_that_was_killed_between_two_files_is_continued_behind_the_first(road: Road) -> None:
+def test_after_a_run_that_was_killed_between_two_files_the_next_lands_the_rest(road: Road) -> None:
     road.produce(*(click(f"{number:02d}", number) for number in range(35)))
     arguments = [road.settings.source("events"), road.name, str(road.settings.landing)]
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=PROJECT)
@@ -140,7 +143,7 @@ def test_a_run_that_was_killed_between_two_files_is_continued_behind_the_first(r
     assert len(road.rows("bronze")) == 35
 
 
-def test_a_run_that_only_landed_is_taken_by_the_next_and_once(road: Road) -> None:
+def test_records_that_a_run_only_landed_are_taken_once_by_the_next(road: Road) -> None:
     road.produce(click("a", 1))
     road.run(road.landed)
     road.produce(click("b", 2))
@@ -149,7 +152,7 @@ def test_a_run_that_only_landed_is_taken_by_the_next_and_once(road: Road) -> Non
     assert (road.silver(), len(road.rows("bronze"))) == ([("a", 1), ("b", 2)], 2)
 
 
-def test_the_sensor_drives_batches_until_the_topic_is_taken(road: Road) -> None:
+def test_the_sensor_requests_batches_until_the_topic_is_taken(road: Road) -> None:
     job = dg.define_asset_job("near", selection=[road.landed, *road.tables])
     sensor = micro_batch_sensor("near", job, feeds={TableId("bronze", "toys", road.name): road.source}, every_seconds=5)
     resources = {PLATFORM: dg.ResourceDefinition.hardcoded_resource(road.platform)}

@@ -1,4 +1,4 @@
-"""A source that lands without a contract: noticed, described by its files, and taken where tables may evolve."""
+"""Sources without a contract: reported, described from their files, and taken where tables may evolve."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pipelines.landing import proposal
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources
 from pipelines.tables import TableId
-from tests.pipelines.roads import DAY, Road
-from tests.pipelines.toys import TAGS
+from tests.pipelines.toy_contracts import TAGS
+from tests.pipelines.toy_pipeline import DAY, ToyPipeline
 
 CSV = b"id;holes;weight;made_on;made_at;ok;note\n1;4;2.5;2013-01-01;2013-01-01T05:00:00Z;true;a\n2;;1;2013-01-02;2013-01-01 05:00;false;NA\n"
 
 
-def look(toy: Road) -> dg.AssetCheckEvaluation:
+def look(toy: ToyPipeline) -> dg.AssetCheckEvaluation:
     key = ("ops", "toys", f"sources_{toy.name}")
 
     def work(run: GovernedRun) -> Iterator[Written]:
         """Looks at sources. Grain: none."""
-        found = unknown_sources.treat(run)
-        check = unknown_sources.check_result(found, list(key))
-        yield Written(Dataset("/".join(key), rows=len(found)), {}, check)
+        unknown = unknown_sources.treat(run)
+        check = unknown_sources.check_result(unknown, list(key))
+        yield Written(Dataset("/".join(key), rows=len(unknown)), {}, check)
 
     asset = governed_asset(
         key=key, kind="ops", owner="toy-data", tags=TAGS, kinds=(), check=unknown_sources.CHECK
@@ -48,10 +48,10 @@ def look(toy: Road) -> dg.AssetCheckEvaluation:
         ("evolve", dg.AssetCheckSeverity.WARN, 2),
     ],
 )
-def test_a_source_without_contract_is_treated_as_its_domain_declares(
-    road: Callable[..., Road], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
+def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
+    make_pipeline: Callable[..., ToyPipeline], mode: str, severity: dg.AssetCheckSeverity, rows: int | None
 ) -> None:
-    toy = road(drift={"tables": mode})
+    toy = make_pipeline(drift={"tables": mode})
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
     check = look(toy)
     assert (check.passed, check.severity) == (False, severity)
@@ -60,23 +60,23 @@ def test_a_source_without_contract_is_treated_as_its_domain_declares(
     version = toy.platform.lakehouse.version(table)
     assert (version is None) == (rows is None)
     if rows:
-        found = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
-        assert sorted((row["id"], row["note"], row["_source_row"]) for row in found) == [("1", "a", 2), ("2", "NA", 3)]
+        bronze = toy.platform.lakehouse.snapshot(table).arrow().to_pylist()
+        assert sorted((row["id"], row["note"], row["_source_row"]) for row in bronze) == [("1", "a", 2), ("2", "NA", 3)]
 
 
-def test_a_described_source_is_in_order(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_a_source_with_a_contract_is_not_reported(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\n")
     assert unknown_sources.unknown_sources(toy.platform.landing, "toys", toy.platform.contracts) == []
 
 
-def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
-    road: Callable[..., Road], tmp_path: Path
+def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(
+    make_pipeline: Callable[..., ToyPipeline], tmp_path: Path
 ) -> None:
-    toy = road()
+    toy = make_pipeline()
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
-    found = proposal.sample(toy.platform.landing, "toys", "strange")
-    texts = proposal.render(proposal.documents("toys", "strange", found, toy.contract))
+    sample = proposal.newest_sample(toy.platform.landing, "toys", "strange")
+    texts = proposal.render(proposal.documents("toys", "strange", sample, toy.contract))
     assert set(texts) == {"bronze_strange.yaml", "silver_strange.yaml"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -90,8 +90,8 @@ def test_a_proposed_contract_is_one_and_has_the_types_that_the_files_show(
     assert yaml.safe_load(texts["silver_strange.yaml"])["status"] == "draft"
 
 
-def test_what_was_not_taken_is_listed_with_its_reason(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_deliveries_that_were_not_taken_are_listed_with_their_reason(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\n")
     toy.land("", name="empty.csv")
     assert toy.run(toy.bronze).success

@@ -1,4 +1,4 @@
-"""A model is its files: one digest over all of them, and nothing that could run code among them."""
+"""One digest identifies all files of a model; a file that could run code is refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_copy_has_the_same_digest(model: Path, tmp_path: Path) -> None:
     ],
     ids=["changed", "removed", "added", "renamed", "moved"],
 )
-def test_no_change_goes_unseen(model: Path, tamper: object) -> None:
+def test_any_change_of_the_files_fails_the_verification(model: Path, tamper: object) -> None:
     digest = model_files.digest(model)
     assert callable(tamper)
     tamper(model)
@@ -56,13 +56,13 @@ def test_no_change_goes_unseen(model: Path, tamper: object) -> None:
         model_files.verify(model, digest)
 
 
-def test_a_pickle_is_refused_by_name(model: Path) -> None:
+def test_a_pickle_raises_an_error_with_its_name(model: Path) -> None:
     (model / "weights.pkl").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match=r"weights\.pkl: suffix '\.pkl'.*never loaded"):
         model_files.checksums(model)
 
 
-def test_a_hidden_file_is_refused_too(model: Path) -> None:
+def test_a_hidden_file_raises_an_error(model: Path) -> None:
     (model / ".model.json").write_text("{}", encoding="utf-8")
     (model / "encoder" / ".hidden").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match=r"\.hidden"):
@@ -70,19 +70,19 @@ def test_a_hidden_file_is_refused_too(model: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["model.json", "nowhere.json"])
-def test_a_link_is_refused_wherever_it_points(model: Path, target: str) -> None:
+def test_a_link_raises_an_error(model: Path, target: str) -> None:
     (model / "link.json").symlink_to(model / target)
     with pytest.raises(ModelError, match=r"link\.json: a link"):
         model_files.digest(model)
 
 
-def test_a_linked_folder_is_refused(model: Path, tmp_path: Path) -> None:
+def test_a_linked_folder_raises_an_error(model: Path, tmp_path: Path) -> None:
     other = copy(model, tmp_path / "other")
     (model / "more").symlink_to(other, target_is_directory=True)
     with pytest.raises(ModelError, match="more: a link"):
         model_files.digest(model)
 
 
-def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
+def test_an_empty_folder_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no files"):
         model_files.digest(tmp_path)

@@ -1,4 +1,4 @@
-"""MLflow, entered only with a complete run record and left only with the bytes that were registered."""
+"""The registry takes runs with a complete run record alone, and returns the bytes that were registered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Track = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """A registry of its own; each test registers under a name of its own."""
+    """One registry for all tests of the module; each test registers under its own name."""
     return Registry(Settings(home=tmp_path_factory.mktemp("home"), profile="test"))
 
 
@@ -35,7 +35,7 @@ def name() -> str:
 
 @pytest.fixture
 def track(registry: Registry, name: str, tmp_path_factory: pytest.TempPathFactory) -> Track:
-    """Tracks a run of a model with the given weights; `change` may spoil its folder first."""
+    """Tracks a run of a model with the given weights; `change` edits the run's folder before."""
 
     def run(weights: bytes, *, change: Callable[[Path], object] = lambda folder: None) -> str:
         folder = tmp_path_factory.mktemp("run")
@@ -76,7 +76,7 @@ def test_a_tracked_run_keeps_its_metrics_parameters_and_history(registry: Regist
     assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 0.4)]
 
 
-def test_versions_count_up_and_each_is_its_digest(registry: Registry, track: Track, name: str) -> None:
+def test_each_run_becomes_the_next_version_with_its_digest(registry: Registry, track: Track, name: str) -> None:
     first = registry.register(name, run_id=track(b"1"), tags={"gate": "passed"})
     second = registry.register(name, run_id=track(b"2"), tags={"gate": "failed"})
     assert (first.name, first.version, second.version) == (name, 1, 2)
@@ -86,9 +86,7 @@ def test_versions_count_up_and_each_is_its_digest(registry: Registry, track: Tra
     assert registry.versions(name) == [first, second]
 
 
-def test_registering_a_run_again_returns_the_version_that_it_became(
-    registry: Registry, track: Track, name: str
-) -> None:
+def test_registering_a_run_again_returns_the_same_version(registry: Registry, track: Track, name: str) -> None:
     run_id = track(b"1")
     first = registry.register(name, run_id=run_id, tags={})
     registry.register(name, run_id=track(b"2"), tags={})
@@ -96,7 +94,7 @@ def test_registering_a_run_again_returns_the_version_that_it_became(
     assert [model.version for model in registry.versions(name)] == [1, 2]
 
 
-def test_what_is_downloaded_is_what_was_registered(registry: Registry, track: Track, name: str) -> None:
+def test_a_download_has_the_registered_bytes_and_record(registry: Registry, track: Track, name: str) -> None:
     model = registry.register(name, run_id=track(b"weights"), tags={})
     folder = registry.download(model)
     assert (folder / "model.safetensors").read_bytes() == b"weights"
@@ -115,7 +113,7 @@ def test_the_first_champion_is_promoted_and_the_next_replaces_it(registry: Regis
     assert registry.champion(name) == second
 
 
-def test_a_model_nobody_registered_has_no_champion_and_no_version(registry: Registry, name: str) -> None:
+def test_an_unregistered_model_has_no_champion_and_no_version(registry: Registry, name: str) -> None:
     assert registry.champion(name) is None
     with pytest.raises(NotFoundError, match=f"{name}@7"):
         registry.version(name, 7)
@@ -131,7 +129,7 @@ def test_a_model_without_a_record_is_not_registered(registry: Registry, track: T
     assert registry.client.search_model_versions(f"name='{name}'") == []
 
 
-def test_an_incomplete_record_is_no_record(registry: Registry, track: Track, name: str) -> None:
+def test_a_model_with_an_incomplete_record_is_not_registered(registry: Registry, track: Track, name: str) -> None:
     def forget(folder: Path) -> None:
         path = folder / "evidence" / RECORD_FILE
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -151,7 +149,7 @@ def test_an_incomplete_record_is_no_record(registry: Registry, track: Track, nam
     ],
     ids=["changed", "added", "removed"],
 )
-def test_files_that_are_not_those_of_the_record_are_not_registered(
+def test_files_that_differ_from_the_record_are_not_registered(
     registry: Registry, track: Track, name: str, change: Callable[[Path], object]
 ) -> None:
     with pytest.raises(ModelError, match="not those of its run record"):
@@ -159,7 +157,9 @@ def test_files_that_are_not_those_of_the_record_are_not_registered(
     assert registry.client.search_model_versions(f"name='{name}'") == []
 
 
-def test_files_that_changed_in_the_store_are_not_used(registry: Registry, track: Track, name: str) -> None:
+def test_downloading_files_that_changed_in_the_store_raises_an_error(
+    registry: Registry, track: Track, name: str
+) -> None:
     model = registry.register(name, run_id=track(b"1"), tags={})
     stored = Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / MODEL_FOLDER
     (stored / "model.safetensors").write_bytes(b"tampered")
@@ -167,7 +167,7 @@ def test_files_that_changed_in_the_store_are_not_used(registry: Registry, track:
         registry.download(model)
 
 
-def test_a_damaged_record_in_the_store_is_not_read(registry: Registry, track: Track, name: str) -> None:
+def test_reading_a_damaged_record_in_the_store_raises_an_error(registry: Registry, track: Track, name: str) -> None:
     model = registry.register(name, run_id=track(b"1"), tags={})
     stored = (
         Path(str(registry.client.get_run(model.run_id).info.artifact_uri).removeprefix("file://")) / EVIDENCE_FOLDER
@@ -177,7 +177,7 @@ def test_a_damaged_record_in_the_store_is_not_read(registry: Registry, track: Tr
         registry.record(model)
 
 
-def test_a_registry_that_does_not_answer_is_not_an_empty_one(
+def test_a_registry_that_does_not_answer_raises_an_error(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -189,5 +189,5 @@ def test_a_registry_that_does_not_answer_is_not_an_empty_one(
         unreachable.version(name, 1)
 
 
-def test_a_model_says_what_it_is() -> None:
+def test_the_text_of_a_model_has_name_version_and_digest() -> None:
     assert str(RegisteredModel("toys.model", 3, "0123456789abcdef", "run", {})) == "toys.model@3 (0123456789ab)"

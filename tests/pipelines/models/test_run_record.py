@@ -1,4 +1,4 @@
-"""The record of a training run is complete, or it is none."""
+"""A run record is read back as it was written; an incomplete one raises an error."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def record(**changes: object) -> RunRecord:
     return RunRecord(**merged)
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_record_is_read_back(tmp_path: Path) -> None:
     written = record()
     assert written.write(tmp_path) == tmp_path / RECORD_FILE
     assert RunRecord.read(tmp_path) == written
 
 
-def test_a_model_without_a_record_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_record_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no complete run record.*train the model through its Dagster asset"):
         RunRecord.read(tmp_path)
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(RunRecord)])
-def test_a_record_that_lacks_something_is_refused(tmp_path: Path, field: str) -> None:
+def test_a_record_without_a_field_raises_an_error_with_the_field(tmp_path: Path, field: str) -> None:
     path = record().write(tmp_path)
     document = json.loads(path.read_text(encoding="utf-8"))
     del document[field]
@@ -58,19 +58,19 @@ def test_a_record_that_lacks_something_is_refused(tmp_path: Path, field: str) ->
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"colour": "red"}'])
-def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_damaged_record_raises_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / RECORD_FILE).write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match="no complete run record"):
         RunRecord.read(tmp_path)
 
 
-def test_the_environment_names_interpreter_and_libraries() -> None:
-    found = run_record.environment()
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert {"system", "torch", "ray", "deltalake", "pysail"} <= found.keys()
+def test_the_environment_has_the_versions_of_interpreter_and_libraries() -> None:
+    environment = run_record.environment()
+    assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert {"system", "torch", "ray", "deltalake", "pysail"} <= environment.keys()
 
 
-def test_a_checkout_is_named_by_its_commit_and_whether_it_is_dirty(tmp_path: Path) -> None:
+def test_the_code_version_of_a_checkout_is_its_commit_and_whether_it_is_dirty(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -82,7 +82,9 @@ def test_a_checkout_is_named_by_its_commit_and_whether_it_is_dirty(tmp_path: Pat
     assert run_record.code_version(tmp_path) == (git("rev-parse", "HEAD"), True)
 
 
-def test_outside_a_checkout_the_distribution_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_version_outside_a_checkout_is_the_distributions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed = tmp_path / "site-packages" / "goldpath-9.8.7.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: goldpath\nVersion: 9.8.7\n", encoding="utf-8")

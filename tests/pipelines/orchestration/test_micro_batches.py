@@ -16,15 +16,15 @@ import redis
 from pipelines.errors import DefinitionError, TransientError
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
+from pipelines.landing.delivery import Manifest
 from pipelines.landing.edge import Edge
-from pipelines.landing.zone import Manifest
 from pipelines.orchestration.micro_batches import micro_batch_sensor
 from pipelines.orchestration.runs import range_tags
 from pipelines.settings import Settings
 from pipelines.sources.redis_stream import RedisStream
 from pipelines.tables import TableId
-from tests.pipelines import toys
-from tests.pipelines.toys import text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import text
 from tests.servers import redis as redis_server
 
 BLOCKS = TableId.parse("bronze/toys/blocks")
@@ -106,7 +106,7 @@ class Feed:
 
 @pytest.fixture
 def feed(server: redis_server.RedisServer, tmp_path: Path) -> Iterator[Feed]:
-    contract = toys.contract(tmp_path, str(BLOCKS), [text("n")], format="jsonl")
+    contract = toy_contracts.contract(tmp_path, str(BLOCKS), [text("n")], format="jsonl")
     settings = Settings(home=tmp_path, profile="test", sources={"cache": server.url})  # type: ignore[arg-type]
     platform = Platform(settings, lambda: {BLOCKS: contract})
     source = RedisStream("cache", f"blocks-{uuid.uuid4()}", rows_per_file=10, wait_seconds=5)

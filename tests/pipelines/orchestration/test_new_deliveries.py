@@ -17,8 +17,8 @@ from pipelines.orchestration.new_deliveries import fresh_deliveries, requests
 from pipelines.orchestration.runs import RANGE_END, RANGE_START
 from pipelines.settings import Settings
 from pipelines.tables import TableId
-from tests.pipelines import toys
-from tests.pipelines.toys import text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import text
 
 BLOCKS, SHOPS, SILVER = (TableId.parse(f"{zone}/toys/{name}") for zone, name in (
     ("bronze", "blocks"), ("bronze", "shops"), ("silver", "blocks"),
@@ -31,7 +31,9 @@ Deliver = Callable[[str, str, str], None]
 @pytest.fixture
 def platform(tmp_path: Path) -> Platform:
     """A platform with daily blocks and a reference table of shops; nothing has landed."""
-    contracts = {table: toys.contract(tmp_path, str(table), [text("name")]) for table in (BLOCKS, SHOPS, SILVER)}
+    contracts = {
+        table: toy_contracts.contract(tmp_path, str(table), [text("name")]) for table in (BLOCKS, SHOPS, SILVER)
+    }
     return Platform(Settings(home=tmp_path, profile="test"), lambda: contracts)
 
 

@@ -1,4 +1,4 @@
-"""What a registered model was trained on stays readable, and can be made again, whatever upkeep removes."""
+"""The training data of registered models stays readable and can be rebuilt, whatever upkeep removes."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from pipelines.settings import Settings
 from pipelines.tables import TableId, TableVersion
 from pipelines.upkeep import maintenance, records
 from tests.conftest import Materialize
-from tests.pipelines import toys
-from tests.pipelines.made_tables import BRONZE, SILVER, append, block, parts, platform_on, write
-from tests.pipelines.toys import number, text
+from tests.pipelines import toy_contracts
+from tests.pipelines.toy_contracts import number, text
+from tests.pipelines.toy_tables import BRONZE, SILVER, append, block, parts, platform_on, write
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
 
-NOW = timedelta(0)
+NO_TIME = timedelta(0)
 COLUMNS = [text("part"), number("weight")]
 MODEL = "toys.model"
 
 
 def register(platform: Platform, folder: Path, *versions: TableVersion) -> str:
-    """Registers a model whose record names the versions; returns its MLflow run."""
+    """Registers a model whose run record names the versions; returns the id of its MLflow run."""
     registry, folder = Registry(platform.settings), folder / uuid.uuid4().hex
     model, evidence = folder / "model", folder / "evidence"
     model.mkdir(parents=True)
@@ -70,7 +70,14 @@ def register(platform: Platform, folder: Path, *versions: TableVersion) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """Bronze, silver and gold tables of toys, each made from the one before, and the models trained on gold."""
+    """Bronze, silver and gold tables of toys, each derived from the one before.
+
+    Attributes:
+        platform: Where the tables are.
+        gold: The gold table.
+        derive: Materializes the gold table; returns its newest version.
+        folder: Where models are written before they are registered.
+    """
 
     platform: Platform
     gold: TableId
@@ -78,7 +85,7 @@ class Factory:
     folder: Path
 
     def run(self, *, day: str, names: tuple[str, ...]) -> dict[TableId, TableVersion]:
-        """Newer data arrives and goes all the way."""
+        """Appends parts to bronze and derives silver and gold; returns each table's new version."""
         source = append(self.platform, BRONZE, *names, day=day)
         rows = [
             block(row["part"], None, row["_partition"])
@@ -88,24 +95,24 @@ class Factory:
         return {BRONZE: source, SILVER: typed, self.gold: self.derive()}
 
     def maintain(self) -> None:
-        """All upkeep, as if everything were long ago."""
-        maintenance.retain(self.platform, told={})
-        maintenance.compact(self.platform, told={})
-        found = pins.pinned(self.platform)
-        maintenance.vacuum(self.platform, found, told={}, keep=NOW)
-        records.checkpoint_and_clean(self.platform, found, keep=NOW)
+        """Runs every step of upkeep, as if all versions had been replaced long ago."""
+        maintenance.retain(self.platform, commit_metadata={})
+        maintenance.compact(self.platform, commit_metadata={})
+        pinned = pins.pinned(self.platform)
+        maintenance.vacuum(self.platform, pinned, commit_metadata={}, keep=NO_TIME)
+        records.checkpoint_and_clean(self.platform, pinned, keep=NO_TIME)
 
 
-def known(blocks: DataFrame) -> DataFrame:
-    """The blocks as they are known."""
+def part_and_weight(blocks: DataFrame) -> DataFrame:
+    """The blocks with two of their columns."""
     return blocks.select("part", "weight")
 
 
 @pytest.fixture
 def factory(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Factory:
-    contract = toys.contract(tmp_path, f"gold/toys/known_{uuid.uuid4().hex[:8]}", COLUMNS)
-    asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(known)
-    sources = [toys.contract(tmp_path, f"{zone}/toys/blocks", COLUMNS) for zone in ("bronze", "silver")]
+    contract = toy_contracts.contract(tmp_path, f"gold/toys/known_{uuid.uuid4().hex[:8]}", COLUMNS)
+    asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(part_and_weight)
+    sources = [toy_contracts.contract(tmp_path, f"{zone}/toys/blocks", COLUMNS) for zone in ("bronze", "silver")]
     platform = platform_on(each_engine, tmp_path / "home", contract, *sources)
     clock.move(platform.settings, datetime(2013, 7, 1, tzinfo=UTC))
 
@@ -116,20 +123,19 @@ def factory(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Fa
     return Factory(platform, contract.table, derive, tmp_path)
 
 
-def test_a_model_pins_its_training_set_and_everything_that_it_was_made_from(factory: Factory) -> None:
+def test_a_model_pins_its_training_set_and_all_versions_that_it_was_made_from(factory: Factory) -> None:
     first = factory.run(day="2013-01-01", names=("a", "b"))
     second = factory.run(day="2013-01-02", names=("c",))
-    assert pins.pinned(factory.platform).named_by == {}
+    assert pins.pinned(factory.platform).pinned_by == {}
     register(factory.platform, factory.folder, first[factory.gold], first[SILVER])
-    found = pins.pinned(factory.platform)
-    assert found.named_by == dict.fromkeys(first.values(), frozenset({f"{MODEL}@1"}))
+    assert pins.pinned(factory.platform).pinned_by == dict.fromkeys(first.values(), frozenset({f"{MODEL}@1"}))
     register(factory.platform, factory.folder, second[factory.gold])
-    found = pins.pinned(factory.platform)
-    assert {at for at, names in found.named_by.items() if f"{MODEL}@2" in names} == set(second.values())
-    assert found.versions(SILVER) == [first[SILVER].version, second[SILVER].version]
+    both = pins.pinned(factory.platform)
+    assert {at for at, names in both.pinned_by.items() if f"{MODEL}@2" in names} == set(second.values())
+    assert both.versions(SILVER) == [first[SILVER].version, second[SILVER].version]
 
 
-def test_pinned_versions_read_fully_after_retention_compaction_vacuum_and_log_cleanup(factory: Factory) -> None:
+def test_pinned_versions_stay_readable_and_can_be_rebuilt_after_all_upkeep(factory: Factory) -> None:
     names = tuple("abcdefghij")
     lost = factory.run(day="2011-12-30", names=("lost",))
     pinned = factory.run(day="2011-12-31", names=names)
@@ -146,67 +152,70 @@ def test_pinned_versions_read_fully_after_retention_compaction_vacuum_and_log_cl
     assert parts(factory.platform, house.current(BRONZE)) == ["new"]
     assert not any(time_travel.is_readable(house, lost[table]) for table in (SILVER, factory.gold))
     assert not time_travel.is_readable(house, newest[SILVER])
-    found = rebuild.rebuild(factory.platform, rebuild.of_model(factory.platform, MODEL, 1))
-    assert (found.same_content, found.rows, found.request.at) == (True, 11, pinned[factory.gold])
-    assert found.request.code_version == "0123"
+    rebuilt = rebuild.rebuild(factory.platform, rebuild.request_for_model(factory.platform, MODEL, 1))
+    assert (rebuilt.same_content, rebuilt.rows, rebuilt.request.at) == (True, 11, pinned[factory.gold])
+    assert rebuilt.request.code_version == "0123"
     assert pins.pinned(factory.platform).versions(BRONZE) == [pinned[BRONZE].version]
 
 
-def test_a_training_set_of_a_version_that_upkeep_made_is_pinned_with_its_inputs(factory: Factory) -> None:
-    made = factory.run(day="2013-01-01", names=("a",))
+def test_a_training_set_whose_version_upkeep_made_is_pinned_with_its_inputs(factory: Factory) -> None:
+    first = factory.run(day="2013-01-01", names=("a",))
     factory.run(day="2013-01-02", names=("b",))
-    maintenance.vacuum(factory.platform, pins.Pins(), told={}, keep=NOW)
+    maintenance.vacuum(factory.platform, pins.Pins(), commit_metadata={}, keep=NO_TIME)
     at = factory.platform.lakehouse.current(factory.gold)
-    assert at.version > made[factory.gold].version + 1
+    assert at.version > first[factory.gold].version + 1
     register(factory.platform, factory.folder, at)
-    found = pins.pinned(factory.platform)
-    assert len(found.versions(BRONZE)) == len(found.versions(SILVER)) == len(found.versions(factory.gold)) == 1
+    pinned = pins.pinned(factory.platform)
+    assert [len(pinned.versions(table)) for table in (BRONZE, SILVER, factory.gold)] == [1, 1, 1]
     factory.run(day="2013-01-03", names=("c",))
     factory.maintain()
     assert parts(factory.platform, at) == ["a", "b"]
 
 
 @pytest.fixture
-def embedded(engine: Engine, tmp_path: Path) -> Platform:
+def platform(engine: Engine, tmp_path: Path) -> Platform:
+    """A platform on the suite's engine."""
     return platform_on(engine, tmp_path / "home")
 
 
-def test_what_the_online_store_was_filled_from_last_is_pinned(embedded: Platform) -> None:
-    versions = [write(embedded, SILVER, [block(name)]) for name in ("a", "b", "c")]
+def test_the_version_that_filled_the_online_store_last_is_pinned(platform: Platform) -> None:
+    versions = [write(platform, SILVER, [block(name)]) for name in ("a", "b", "c")]
     for at in versions[:2]:
         run = RunIdentity("features/toys/online", str(uuid.uuid4()), 0, {}, "toy-data")
-        embedded.lineage.complete(run, [embedded.dataset(at)], [Dataset("features/toys/online", "2013")])
+        platform.lineage.complete(run, [platform.dataset(at)], [Dataset("features/toys/online", "2013")])
     run = RunIdentity("silver/toys/blocks", str(uuid.uuid4()), 0, {}, "toy-data")
-    embedded.lineage.complete(run, [Dataset("landing/toys/blocks", "1")], [embedded.dataset(versions[2])])
-    assert pins.pinned(embedded).named_by == {versions[1]: frozenset({"features/toys/online"})}
+    platform.lineage.complete(run, [Dataset("landing/toys/blocks", "1")], [platform.dataset(versions[2])])
+    assert pins.pinned(platform).pinned_by == {versions[1]: frozenset({"features/toys/online"})}
 
 
-def test_a_model_of_tables_that_are_not_here_pins_nothing_that_is(embedded: Platform, tmp_path: Path) -> None:
-    write(embedded, SILVER, [block("a")])
-    register(embedded, tmp_path, TableVersion(TableId("gold", "toys", "elsewhere"), 3))
-    [at] = pins.pinned(embedded).named_by
-    maintenance.vacuum(embedded, pins.pinned(embedded), told={}, keep=NOW)
+def test_a_model_of_a_table_elsewhere_pins_no_table_of_this_lakehouse_and_cannot_be_rebuilt(
+    platform: Platform, tmp_path: Path
+) -> None:
+    write(platform, SILVER, [block("a")])
+    register(platform, tmp_path, TableVersion(TableId("gold", "toys", "elsewhere"), 3))
+    [at] = pins.pinned(platform).pinned_by
+    maintenance.vacuum(platform, pins.pinned(platform), commit_metadata={}, keep=NO_TIME)
     assert str(at) == "gold/toys/elsewhere@3"
     with pytest.raises(NotFoundError, match="training set of toys.model@1"):
-        rebuild.of_model(embedded, MODEL, 1)
+        rebuild.request_for_model(platform, MODEL, 1)
     with pytest.raises(NotFoundError, match="no such version"):
-        rebuild.of_model(embedded, MODEL, 2)
+        rebuild.request_for_model(platform, MODEL, 2)
 
 
-def test_without_a_readable_record_nobody_says_what_may_go(embedded: Platform, tmp_path: Path) -> None:
-    run_id = register(embedded, tmp_path, write(embedded, SILVER, [block("a")]))
-    artifacts = str(Registry(embedded.settings).client.get_run(run_id).info.artifact_uri).removeprefix("file://")
+def test_an_unreadable_run_record_raises(platform: Platform, tmp_path: Path) -> None:
+    run_id = register(platform, tmp_path, write(platform, SILVER, [block("a")]))
+    artifacts = str(Registry(platform.settings).client.get_run(run_id).info.artifact_uri).removeprefix("file://")
     Path(artifacts, EVIDENCE_FOLDER, RECORD_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="no complete run record"):
-        pins.pinned(embedded)
+        pins.pinned(platform)
 
 
-def test_a_registry_that_does_not_answer_pins_everything(
+def test_a_registry_that_does_not_answer_raises(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    nobody = f"http://127.0.0.1:{ports.free_port()}"
-    platform = Platform(Settings(home=tmp_path, profile="test", mlflow_uri=nobody), dict)
+    unused_address = f"http://127.0.0.1:{ports.free_port()}"
+    platform = Platform(Settings(home=tmp_path, profile="test", mlflow_uri=unused_address), dict)
     platform.engine = engine
     with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
         pins.pinned(platform)

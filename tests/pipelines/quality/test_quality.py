@@ -1,4 +1,4 @@
-"""A verdict as Great Expectations and Dagster show it: their own objects, and pages that name every rule."""
+"""A verdict as Great Expectations and Dagster show it: objects of theirs, and pages with every rule."""
 
 from __future__ import annotations
 
@@ -23,29 +23,26 @@ from pipelines.quality import contract_check, expectations, recorded
 from pipelines.quality.data_docs import data_docs
 from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict
-from tests.pipelines import toys
-from tests.pipelines.roads import Road, unchanged
-from tests.pipelines.toys import number, row_rule, text, whole
+from tests.pipelines import toy_contracts
+from tests.pipelines.contracts.blocks import goldpath_rule
+from tests.pipelines.toy_contracts import integer, number, row_rule, text
+from tests.pipelines.toy_pipeline import ToyPipeline, as_arrived
 
 SHOPS = TableId("silver", "toys", "shops")
 NOW = datetime(2013, 5, 8, tzinfo=UTC)
 
 
-def goldpath(name: str, **implementation: Any) -> dict[str, Any]:
-    return {"name": name, "type": "custom", "engine": "goldpath", "implementation": implementation}
-
-
 def every_rule(folder: Path) -> Contract:
     """A contract with a rule of each kind."""
     clock = [{"property": "timezone", "value": "America/New_York"}]
-    return toys.contract(
+    return toy_contracts.contract(
         folder,
         "silver/toys/sales",
         [
             text("receipt", primaryKey=True, required=True, unique=True, logicalTypeOptions={"minLength": 2, "maxLength": 4}),
             {"name": "sold", "logicalType": "timestamp", "description": "d", "customProperties": clock, "primaryKey": True,
              "primaryKeyPosition": 2},
-            whole("pieces", logicalTypeOptions={"minimum": 1, "exclusiveMaximum": 9}),
+            integer("pieces", logicalTypeOptions={"minimum": 1, "exclusiveMaximum": 9}),
             number("price", physicalType="decimal(6,2)"),
             text("colour", enum=[{"value": "red"}]),
             text("code", logicalTypeOptions={"pattern": "^[A-Z]{2}$"}),
@@ -53,12 +50,12 @@ def every_rule(folder: Path) -> Contract:
         ],
         quality=[
             row_rule("cheap", "price", "price < 9 or code rlike '^{2}$'"),
-            {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 1},
+            {"name": "some_rows", "type": "library", "metric": "rowCount", "mustBeGreaterOrEqualTo": 1},
             {"name": "not_thirteen", "type": "library", "metric": "rowCount", "mustNotBe": 13},
             {"name": "mean", "type": "sql", "query": "avg(price)", "mustBeBetween": [1, 9], "severity": "warning"},
             {"name": "days", "type": "sql", "query": "SELECT count(DISTINCT sold) FROM {table}", "mustBeLessThan": 9},
-            goldpath("fresh", freshness={"column": "sold", "max_age": "2d"}),
-            goldpath("mixed", distribution={"column": "colour", "categories": ["red"], "reference": "previous"}),
+            goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"}),
+            goldpath_rule("mixed", distribution={"column": "colour", "categories": ["red"], "reference": "previous"}),
         ],
     )  # fmt: skip
 
@@ -69,12 +66,13 @@ ROW = {"receipt": "R1", "sold": "2013-05-06 07:08:09", "pieces": "4", "price": "
 
 @pytest.fixture(scope="module")
 def judged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> verdict.Verdict:
+    """The verdict over rows that break every row rule."""
     contract = every_rule(tmp_path_factory.mktemp("contracts"))
-    broken: list[dict[str, Any]] = [
+    changes: list[dict[str, Any]] = [
         {}, {"pieces": "9"}, {"colour": "green"}, {"code": "?"}, {"shop": "South"}, {"price": "12"}, {"price": "1.234"},
         {"sold": "2013-03-10 02:30:00"}, {"receipt": "R"}, {"receipt": "r1"}, {"receipt": None},
     ]  # fmt: skip
-    rows = [ROW | {RESCUED: None, "_record_id": f"r{n}"} | row for n, row in enumerate(broken)]
+    rows = [ROW | {RESCUED: None, "_record_id": f"r{n}"} | change for n, change in enumerate(changes)]
     texts = ["_source_uri", "_ingest_id", "_partition"]
     rows = [row | dict.fromkeys(texts, "x") | {"_source_row": 1, "_ingested_at": NOW} for row in rows]
     strings = [(name, pa.string()) for name in rows[0] if name not in ("_source_row", "_ingested_at")]
@@ -82,11 +80,11 @@ def judged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> verdict.
     raw = engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=schema))
     shops = engine.session.createDataFrame(pa.table({"name": ["North"]}))
     arrived = verdict.fingerprint(raw)
-    found = verdict.judge(verdict.typed(raw, contract), contract, {SHOPS: shops})
-    return verdict.summarize(found, contract, rows_in=arrived.rows, record_hash=arrived.hash, now=NOW)
+    rows_judged = verdict.judge(verdict.typed(raw, contract), contract, {SHOPS: shops})
+    return verdict.summarize(rows_judged, contract, rows_in=arrived.rows, record_hash=arrived.hash, now=NOW)
 
 
-def test_great_expectations_reads_the_recorded_verdict_as_its_own(judged: verdict.Verdict) -> None:
+def test_great_expectations_reads_a_recorded_verdict_as_its_own_result(judged: verdict.Verdict) -> None:
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
 
     ours = json.loads(json.dumps(expectations.validation_result(judged), default=str))
@@ -94,12 +92,16 @@ def test_great_expectations_reads_the_recorded_verdict_as_its_own(judged: verdic
     assert [result.expectation_config.to_domain_obj().meta["rule"] for result in theirs.results] == [
         *(result.rule.name for result in judged.rules), *(result.rule.name for result in judged.table_rules),
     ]  # fmt: skip
-    again = theirs.to_json_dict()
-    assert (again["success"], again["statistics"], again["meta"]) == (ours["success"], ours["statistics"], ours["meta"])
-    assert [r["result"] for r in again["results"]] == [r["result"] for r in ours["results"]]
+    round_trip = theirs.to_json_dict()
+    assert (round_trip["success"], round_trip["statistics"], round_trip["meta"]) == (
+        ours["success"],
+        ours["statistics"],
+        ours["meta"],
+    )
+    assert [r["result"] for r in round_trip["results"]] == [r["result"] for r in ours["results"]]
 
 
-def test_every_rule_of_a_verdict_has_its_place_in_the_data_docs(judged: verdict.Verdict, tmp_path: Path) -> None:
+def test_the_data_docs_show_every_rule_of_a_verdict(judged: verdict.Verdict, tmp_path: Path) -> None:
     contract_check.check_result(judged, folder=tmp_path)
     contract_check.check_result(judged, folder=tmp_path)
     index = data_docs(tmp_path)
@@ -107,33 +109,33 @@ def test_every_rule_of_a_verdict_has_its_place_in_the_data_docs(judged: verdict.
     validations = [page for page in pages if "validations" in page.parts]
     [suite] = [page for page in pages if "expectations" in page.parts]
     assert len(validations) == 2
-    met = expectations.validation_result(judged)["statistics"]["successful_expectations"]
+    successes = expectations.validation_result(judged)["statistics"]["successful_expectations"]
     assert "silver.toys.sales" in index.read_text(encoding="utf-8")
     rules = [*judged.rules, *judged.table_rules]
     assert [r.rule.name for r in rules if f">{r.rule.name}" not in suite.read_text(encoding="utf-8")] == []
     for page in validations:
-        shown = page.read_text(encoding="utf-8")
-        passed, failed = shown.count("fa-check-circle"), shown.count("fa-times")
-        assert (passed, failed) == (met, len(rules) - met + 1)  # one for the whole
+        html = page.read_text(encoding="utf-8")
+        passed, failed = html.count("fa-check-circle"), html.count("fa-times")
+        assert (passed, failed) == (successes, len(rules) - successes + 1)  # one more for the validation itself
     assert data_docs(tmp_path) == index
 
 
-def test_the_command_prints_where_the_pages_begin(judged: verdict.Verdict, tmp_path: Path) -> None:
+def test_the_command_prints_the_path_of_the_index_page(judged: verdict.Verdict, tmp_path: Path) -> None:
     contract_check.check_result(judged, folder=tmp_path / "quality")
     command = [sys.executable, "-m", "pipelines", "quality", "docs"]
     environment = os.environ | {"GOLDPATH_HOME": str(tmp_path)}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    index = Path(ran.stdout.strip().splitlines()[-1])
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    index = Path(completed.stdout.strip().splitlines()[-1])
     assert index.is_relative_to(tmp_path / "quality" / "gx")
     assert "silver.toys.sales" in index.read_text(encoding="utf-8")
 
 
-def test_without_a_verdict_there_are_no_data_docs(tmp_path: Path) -> None:
+def test_data_docs_without_a_recorded_verdict_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no recorded verdict"):
         data_docs(tmp_path)
 
 
-def test_shares_are_compared_with_those_of_the_last_published_version(judged: verdict.Verdict, tmp_path: Path) -> None:
+def test_previous_shares_are_those_of_the_last_published_version(judged: verdict.Verdict, tmp_path: Path) -> None:
     assert recorded.previous_shares(judged.contract, folder=tmp_path) == {}
     contract_check.check_result(judged, folder=tmp_path)
     assert judged.passed
@@ -145,10 +147,12 @@ def test_recording_a_verdict_does_not_import_great_expectations() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_pages_are_an_asset_that_says_where_they_begin(road: Callable[..., Road]) -> None:
-    toy = road()
+def test_the_asset_of_the_data_docs_has_the_path_of_the_index_page_as_metadata(
+    make_pipeline: Callable[..., ToyPipeline],
+) -> None:
+    toy = make_pipeline()
     toy.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
-    assert toy.run(toy.bronze, silver_asset(toy.contract)(unchanged)).success
+    assert toy.run(toy.bronze, silver_asset(toy.contract)(as_arrived)).success
     result = toy.run(data_docs_asset)
     [event] = result.get_asset_materialization_events()
     page = Path(str(event.materialization.metadata["index"].value))

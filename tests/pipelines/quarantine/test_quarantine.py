@@ -1,4 +1,4 @@
-"""Rejected rows are corrected, discarded, reopened and judged again; nothing is lost and all of it is on record."""
+"""Rejected rows are corrected, discarded, reopened and judged again; no row is lost, and every act is recorded."""
 
 from __future__ import annotations
 
@@ -13,253 +13,253 @@ import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.errors import NotFoundError, SettingsError, VerdictError
-from pipelines.provenance import chain
 from pipelines.quarantine import corrections, decisions
 from pipelines.quarantine.table import overview
+from pipelines.quarantine.traces import trace
 from pipelines.tables import RECORD_ID
-from tests.pipelines.quarantine_toys import COLUMNS, DAY, DAYS, LATER, NEXT, Bench
-from tests.pipelines.toys import text, whole
+from tests.pipelines.toy_contracts import integer, text
+from tests.pipelines.toy_pipeline import COLUMNS, DAY, DAYS, NEXT
+from tests.pipelines.toy_quarantine import LATER, ToyQuarantine
 
 _names = itertools.count()
-Build = Callable[..., Bench]
+Make = Callable[..., ToyQuarantine]
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+def dagster_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 @pytest.fixture
-def build(engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Build:
-    def make(**more: Any) -> Bench:
-        return Bench.build(engine, tmp_path, kept, name=f"quarantined_{next(_names)}", **more)
+def make(engine: Engine, tmp_path: Path, dagster_instance: dg.DagsterInstance) -> Make:
+    """Makes tables on the suite's engine; nothing has landed yet."""
 
-    return make
+    def build(**more: Any) -> ToyQuarantine:
+        return ToyQuarantine.build(engine, tmp_path, dagster_instance, name=f"quarantined_{next(_names)}", **more)
 
-
-@pytest.fixture
-def bench(build: Build) -> Bench:
-    """Brick is clean; plate (row 3) has no holes, row 4 no name, tile (row 5) no weight, and row 6 is no row."""
-    made = build()
-    made.land()
-    made.run()
-    return made
+    return build
 
 
 @pytest.fixture
-def each_bench(each_engine: Engine, tmp_path: Path, kept: dg.DagsterInstance) -> Bench:
+def toy(make: Make) -> ToyQuarantine:
+    """A table after its first run: brick is clean, and rows 3 to 6 are rejected."""
+    toy = make()
+    toy.land()
+    toy.run()
+    return toy
+
+
+@pytest.fixture
+def toy_each_engine(each_engine: Engine, tmp_path: Path, dagster_instance: dg.DagsterInstance) -> ToyQuarantine:
     """The same on both engines in turn."""
-    made = Bench.build(each_engine, tmp_path, kept, name=f"quarantined_{next(_names)}")
-    made.land()
-    made.run()
-    return made
+    toy = ToyQuarantine.build(each_engine, tmp_path, dagster_instance, name=f"quarantined_{next(_names)}")
+    toy.land()
+    toy.run()
+    return toy
 
 
-@pytest.fixture
-def quick(build: Build) -> Bench:
-    """The same on the embedded engine alone."""
-    made = build()
-    made.land()
-    made.run()
-    return made
-
-
-def said(bench: Bench, zone: str = "quarantine") -> dict[str, Any]:
-    """The metadata of the newest materialization."""
-    event = bench.instance.get_latest_materialization_event(dg.AssetKey([zone, "toys", bench.name]))
-    assert event is not None
-    materialization = event.asset_materialization
-    assert materialization is not None
-    return {name: entry.value for name, entry in materialization.metadata.items()}
-
-
-def test_without_a_decision_every_rejected_row_is_open(bench: Bench) -> None:
-    marks = [(row["_decision"], row["_decided_at"], row["_decided_by"]) for row in bench.rows("quarantine").values()]
+def test_without_decisions_every_rejected_row_is_open(toy: ToyQuarantine) -> None:
+    marks = [(row["_decision"], row["_decided_at"], row["_decided_by"]) for row in toy.rows("quarantine").values()]
     assert marks == [("open", None, None)] * 4
-    assert bench.quarantine.states() == {"open": 4, "corrected": 0, "discarded": 0}
-    assert {entry["reason"]: entry["rows"] for entry in bench.quarantine.reasons()} == {
+    assert toy.quarantine.states() == {"open": 4, "corrected": 0, "discarded": 0}
+    assert {entry["reason"]: entry["rows"] for entry in toy.quarantine.reasons()} == {
         "part_required": 1, "holes_range": 1, "weight_type": 1, "malformed_row": 1,
     }  # fmt: skip
 
 
-def test_a_corrected_row_is_clean_and_keeps_its_record_id_and_its_source_row(each_bench: Bench) -> None:
-    plate = each_bench.rejected(3)
-    [act] = corrections.correct(each_bench.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
+def test_a_corrected_row_is_clean_and_keeps_its_record_id_and_its_source_row(toy_each_engine: ToyQuarantine) -> None:
+    toy = toy_each_engine
+    plate = toy.record_id(3)
+    [act] = corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
     assert act["place"] == "quarantined"
-    assert (each_bench.quarantine.states()["corrected"], list(each_bench.quarantine.pending())) == (1, [plate])
-    result = each_bench.replay(pending=True)
+    assert (toy.quarantine.states()["corrected"], list(toy.quarantine.pending())) == (
+        1,
+        [plate],
+    )
+    result = toy.replay(pending=True)
     assert (result["clean"], result["quarantined"]) == (1, 0)
-    assert each_bench.rows("silver")[plate]["holes"] == 8
-    assert each_bench.rows("bronze")[plate]["holes"] == "0"
-    assert each_bench.balanced()
-    traced = chain.trace(each_bench.platform, "toys", plate)
+    assert toy.rows("silver")[plate]["holes"] == 8
+    assert toy.rows("bronze")[plate]["holes"] == "0"
+    assert toy.every_row_is_in_one_table()
+    traced = trace(toy.platform, "toys", plate)
     assert traced is not None
     assert (traced["row"], traced["line"]) == (3, "plate,0,1")
-    assert [(made["act"], made["by"], made["values"]) for made in traced["decisions"]] == [
+    assert [(decision["act"], decision["by"], decision["values"]) for decision in traced["decisions"]] == [
         ("correct", "ann", {"holes": "8"})
     ]
-    found = each_bench.quarantine.record(plate)
-    assert (found["place"], found["arrived"]["holes"], found["row"]) == ("clean", "0", 3)
-    assert [(made["act"], made["decided_by"], dict(made["values"])) for made in found["decisions"]] == [
+    record = toy.quarantine.record(plate)
+    assert (record["place"], record["arrived"]["holes"], record["row"]) == ("clean", "0", 3)
+    assert [(decision["act"], decision["decided_by"], dict(decision["values"])) for decision in record["decisions"]] == [
         ("correct", "ann", {"holes": "8"}), ("replay", "ann", {}),
     ]  # fmt: skip
 
 
-def test_a_correction_that_is_still_wrong_stays_with_new_reasons_and_the_row_as_corrected(bench: Bench) -> None:
-    tile = bench.rejected(5)
-    corrections.correct(bench.quarantine, {tile: {"weight": "heavy", "holes": "-1"}}, note="guessed")
-    bench.replay(records=(tile,))
-    row = bench.rows("quarantine")[tile]
-    assert sorted(bench.codes(tile)) == ["holes_range", "weight_type"]
+def test_a_row_that_is_still_wrong_after_its_correction_stays_with_new_reasons_and_the_corrected_row(
+    toy: ToyQuarantine,
+) -> None:
+    tile = toy.record_id(5)
+    corrections.correct(toy.quarantine, {tile: {"weight": "heavy", "holes": "-1"}}, note="guessed")
+    toy.replay(records=(tile,))
+    row = toy.rows("quarantine")[tile]
+    assert sorted(toy.codes(tile)) == ["holes_range", "weight_type"]
     assert json.loads(row["_row"])["holes"] == "-1"
     assert (row["_decision"], row["_source_row"]) == ("corrected", 5)
-    assert bench.quarantine.states() == {"open": 3, "corrected": 1, "discarded": 0}
-    assert not bench.quarantine.pending()
-    assert bench.balanced()
+    assert toy.quarantine.states() == {"open": 3, "corrected": 1, "discarded": 0}
+    assert not toy.quarantine.pending()
+    assert toy.every_row_is_in_one_table()
 
 
-def test_a_later_correction_wins_and_keeps_what_it_does_not_name(bench: Bench) -> None:
-    tile = bench.rejected(5)
-    corrections.correct(bench.quarantine, {tile: {"weight": "1", "holes": "5"}}, note="first")
-    corrections.correct(bench.quarantine, {tile: {"weight": "2"}}, note="second")
-    bench.run()
-    assert (bench.rows("silver")[tile]["weight"], bench.rows("silver")[tile]["holes"]) == (2.0, 5)
-    corrections.correct(bench.quarantine, {tile: {"holes": None}}, note="nobody knows")
-    bench.run()
-    assert (bench.rows("silver")[tile]["weight"], bench.rows("silver")[tile]["holes"]) == (2.0, None)
-    assert bench.balanced()
+def test_a_later_correction_replaces_the_values_that_it_names_and_keeps_the_others(toy: ToyQuarantine) -> None:
+    tile = toy.record_id(5)
+    corrections.correct(toy.quarantine, {tile: {"weight": "1", "holes": "5"}}, note="first")
+    corrections.correct(toy.quarantine, {tile: {"weight": "2"}}, note="second")
+    toy.run()
+    assert (toy.rows("silver")[tile]["weight"], toy.rows("silver")[tile]["holes"]) == (2.0, 5)
+    corrections.correct(toy.quarantine, {tile: {"holes": None}}, note="nobody knows")
+    toy.run()
+    assert (toy.rows("silver")[tile]["weight"], toy.rows("silver")[tile]["holes"]) == (2.0, None)
+    assert toy.every_row_is_in_one_table()
 
 
-def test_a_correction_makes_a_row_of_a_line_that_was_none(bench: Bench) -> None:
-    ragged = bench.rejected(6)
-    corrections.correct(bench.quarantine, {ragged: {"part": "ragged", "holes": "1", "weight": "1"}}, note="two lines")
-    bench.replay(records=(ragged,))
-    assert bench.parts() == ["brick", "ragged"]
+def test_a_malformed_line_is_a_clean_row_after_its_correction(toy: ToyQuarantine) -> None:
+    ragged = toy.record_id(6)
+    corrections.correct(toy.quarantine, {ragged: {"part": "ragged", "holes": "1", "weight": "1"}}, note="two lines")
+    toy.replay(records=(ragged,))
+    assert toy.parts() == ["brick", "ragged"]
 
 
-def test_a_discarded_row_stays_in_quarantine_and_is_not_open(each_bench: Bench) -> None:
-    plate = each_bench.rejected(3)
-    corrections.discard(each_bench.quarantine, [plate], note="a test", by="ann")
-    each_bench.replay(records=(plate,))
-    row = each_bench.rows("quarantine")[plate]
-    assert (row["_decision"], row["_decided_by"], each_bench.codes(plate)) == (
+def test_a_discarded_row_stays_in_quarantine_and_is_not_open(toy_each_engine: ToyQuarantine) -> None:
+    toy = toy_each_engine
+    plate = toy.record_id(3)
+    corrections.discard(toy.quarantine, [plate], note="a test", by="ann")
+    toy.replay(records=(plate,))
+    row = toy.rows("quarantine")[plate]
+    assert (row["_decision"], row["_decided_by"], toy.codes(plate)) == (
         "discarded",
         "ann",
         ["discarded", "holes_range"],
     )
-    assert row["_decided_at"] == each_bench.quarantine.decided.by_record[plate].decided_at
-    assert "holes_range" not in {entry["reason"] for entry in each_bench.quarantine.reasons()}
-    assert each_bench.quarantine.states() == {"open": 3, "corrected": 0, "discarded": 1}
-    assert each_bench.balanced()
+    assert row["_decided_at"] == toy.quarantine.in_effect.by_record[plate].decided_at
+    assert "holes_range" not in {entry["reason"] for entry in toy.quarantine.reasons()}
+    assert toy.quarantine.states() == {"open": 3, "corrected": 0, "discarded": 1}
+    assert toy.every_row_is_in_one_table()
 
 
-def test_a_discarded_row_stays_out_when_the_rule_is_dropped_and_comes_in_when_it_is_reopened(bench: Bench) -> None:
-    plate = bench.rejected(3)
-    corrections.discard(bench.quarantine, [plate], note="a test")
-    bench.agree([COLUMNS[0], whole("holes"), COLUMNS[2]])
-    bench.run()
-    assert (bench.parts(), bench.codes(plate)) == (["brick"], ["discarded"])
-    corrections.reopen(bench.quarantine, [plate], note="it was real")
-    assert list(bench.quarantine.pending()) == [plate]
-    bench.replay(pending=True)
-    assert bench.parts() == ["brick", "plate"]
-    assert bench.balanced()
+def test_a_discarded_row_stays_rejected_without_the_rule_that_it_broke_and_is_clean_once_reopened(
+    toy: ToyQuarantine,
+) -> None:
+    plate = toy.record_id(3)
+    corrections.discard(toy.quarantine, [plate], note="a test")
+    toy.change_contract([COLUMNS[0], integer("holes"), COLUMNS[2]])
+    toy.run()
+    assert (toy.parts(), toy.codes(plate)) == (["brick"], ["discarded"])
+    corrections.reopen(toy.quarantine, [plate], note="it was real")
+    assert list(toy.quarantine.pending()) == [plate]
+    toy.replay(pending=True)
+    assert toy.parts() == ["brick", "plate"]
+    assert toy.every_row_is_in_one_table()
 
 
-def test_a_discarded_row_never_displaces_another_of_its_key(bench: Bench) -> None:
-    brick = bench.rejected(2)
-    bench.land("part,holes,weight\nbrick,9,9\n", name="b.csv")
-    bench.run()
-    assert [row["holes"] for row in bench.rows("silver").values()] == [9]
-    newer = next(iter(bench.rows("silver")))
-    corrections.discard(bench.quarantine, [newer], note="a mistake")
-    bench.replay(records=(newer,))
-    assert list(bench.rows("silver")) == [brick]
-    assert bench.balanced()
+def test_a_discarded_row_does_not_supersede_another_row_with_its_key(toy: ToyQuarantine) -> None:
+    brick = toy.record_id(2)
+    toy.land("part,holes,weight\nbrick,9,9\n", name="b.csv")
+    toy.run()
+    assert [row["holes"] for row in toy.rows("silver").values()] == [9]
+    newer = next(iter(toy.rows("silver")))
+    corrections.discard(toy.quarantine, [newer], note="a mistake")
+    toy.replay(records=(newer,))
+    assert list(toy.rows("silver")) == [brick]
+    assert toy.every_row_is_in_one_table()
 
 
-def test_reopening_a_corrected_row_judges_it_as_it_arrived(bench: Bench) -> None:
-    plate = bench.rejected(3)
-    corrections.correct(bench.quarantine, {plate: {"holes": "8"}}, note="counted")
-    bench.run()
-    [act] = corrections.reopen(bench.quarantine, [plate], note="miscounted")
+def test_reopening_a_corrected_row_judges_it_as_it_arrived(toy: ToyQuarantine) -> None:
+    plate = toy.record_id(3)
+    corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted")
+    toy.run()
+    [act] = corrections.reopen(toy.quarantine, [plate], note="miscounted")
     assert act["place"] == "clean"
-    bench.replay(records=(plate,))
-    assert (bench.parts(), bench.codes(plate), bench.rows("quarantine")[plate]["_decision"]) == (
+    toy.replay(records=(plate,))
+    assert (toy.parts(), toy.codes(plate), toy.rows("quarantine")[plate]["_decision"]) == (
         ["brick"], ["holes_range"], "open",
     )  # fmt: skip
 
 
-def test_after_a_contract_was_mended_the_rows_with_that_reason_are_judged_again(bench: Bench) -> None:
-    bench.agree([COLUMNS[0], whole("holes", logicalTypeOptions={"minimum": 0}), text("weight")])
-    result = bench.replay(reason="holes_range", note="flat plates exist")
+def test_a_replay_by_reason_after_a_contract_change_publishes_the_rows_that_pass_now(toy: ToyQuarantine) -> None:
+    toy.change_contract([COLUMNS[0], integer("holes", logicalTypeOptions={"minimum": 0}), text("weight")])
+    result = toy.replay(reason="holes_range", note="flat plates exist")
     assert (result["records"], result["clean"]) == (1, 1)
-    assert bench.parts() == ["brick", "plate", "tile"]
-    assert bench.balanced()
+    assert toy.parts() == ["brick", "plate", "tile"]
+    assert toy.every_row_is_in_one_table()
 
 
-def test_only_the_partitions_concerned_are_materialized_and_each_run_shows_why(build: Build) -> None:
-    bench = build(partitions=DAYS)
+def test_a_replay_materializes_only_the_partitions_of_its_rows_and_tags_each_run_with_the_note(make: Make) -> None:
+    toy = make(partitions=DAYS)
     for day in (DAY, NEXT, LATER):
-        bench.land(f"part,holes,weight\nbrick {day},4,2\nplate {day},0,1\n", day=day)
-    bench.run()
-    chosen = {day: bench.rejected(3, day=day) for day in (DAY, NEXT, LATER)}
+        toy.land(f"part,holes,weight\nbrick {day},4,2\nplate {day},0,1\n", day=day)
+    toy.run()
+    chosen = {day: toy.record_id(3, day=day) for day in (DAY, NEXT, LATER)}
     wanted = {chosen[day]: {"holes": "2"} for day in (DAY, LATER)}
-    corrections.correct(bench.quarantine, wanted, note="counted")
-    kept = {row for row in bench.rows("silver") if bench.rows("bronze")[row]["_partition"] == NEXT}
-    result = bench.replay(pending=True, note="counted", by="ann")
+    corrections.correct(toy.quarantine, wanted, note="counted")
+    clean_on_other_day = {
+        record_id for record_id in toy.rows("silver") if toy.rows("bronze")[record_id]["_partition"] == NEXT
+    }
+    result = toy.replay(pending=True, note="counted", by="ann")
     assert (result["partitions"], len(result["runs"]), result["clean"]) == ([DAY, LATER], 2, 2)
-    assert sorted(bench.rows("quarantine")) == [chosen[NEXT]]
-    assert kept <= set(bench.rows("silver"))
-    assert bench.balanced()
-    runs = [bench.instance.get_run_by_id(run_id) for run_id in result["runs"]]
+    assert sorted(toy.rows("quarantine")) == [chosen[NEXT]]
+    assert clean_on_other_day <= set(toy.rows("silver"))
+    assert toy.every_row_is_in_one_table()
+    runs = [toy.instance.get_run_by_id(run_id) for run_id in result["runs"]]
     assert [run.tags["goldpath/note"] for run in runs if run] == ["counted", "counted"]
     ranges = [run.tags["dagster/asset_partition_range_start"] for run in runs if run]
     assert ranges == [DAY, LATER]
-    replays = [made for made in decisions.recorded(bench.platform.lakehouse, bench.table) if made.act == "replay"]
-    assert [(made.record_id, made.run_id) for made in replays] == list(zip(wanted, result["runs"], strict=True))
+    replays = [
+        decision for decision in decisions.recorded(toy.platform.lakehouse, toy.table) if decision.act == "replay"
+    ]
+    assert [(decision.record_id, decision.run_id) for decision in replays] == list(
+        zip(wanted, result["runs"], strict=True)
+    )
 
 
-def test_a_decision_whose_replay_never_came_is_applied_by_the_next_run(bench: Bench) -> None:
-    plate = bench.rejected(3)
-    corrections.correct(bench.quarantine, {plate: {"holes": "8"}}, note="counted")
-    bench.run()
-    assert bench.parts() == ["brick", "plate"]
-    assert bench.balanced()
+def test_a_decision_without_a_replay_takes_effect_in_the_next_run(toy: ToyQuarantine) -> None:
+    plate = toy.record_id(3)
+    corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted")
+    toy.run()
+    assert toy.parts() == ["brick", "plate"]
+    assert toy.every_row_is_in_one_table()
 
 
-def test_replaying_twice_changes_nothing(quick: Bench) -> None:
-    plate, tile = quick.rejected(3), quick.rejected(5)
-    corrections.correct(quick.quarantine, {plate: {"holes": "8"}}, note="counted")
-    corrections.discard(quick.quarantine, [tile], note="a test")
-    quick.replay(records=(plate, tile))
-    before = quick.rows("silver"), quick.rows("quarantine")
-    quick.replay(records=(plate, tile))
-    assert (quick.rows("silver"), quick.rows("quarantine")) == before
+def test_a_second_replay_changes_no_row(toy: ToyQuarantine) -> None:
+    plate, tile = toy.record_id(3), toy.record_id(5)
+    corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted")
+    corrections.discard(toy.quarantine, [tile], note="a test")
+    toy.replay(records=(plate, tile))
+    before = toy.rows("silver"), toy.rows("quarantine")
+    toy.replay(records=(plate, tile))
+    assert (toy.rows("silver"), toy.rows("quarantine")) == before
 
 
-def test_every_act_is_on_record_in_order(quick: Bench) -> None:
-    plate = quick.rejected(3)
-    corrections.correct(quick.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
-    corrections.discard(quick.quarantine, [plate], note="a test", by="bob")
-    corrections.reopen(quick.quarantine, [plate], note="it was real", by="ann")
-    quick.replay(records=(plate,), note="at last", by="bob")
-    found = decisions.recorded(quick.platform.lakehouse, quick.table, [plate])
-    assert [(made.act, made.decided_by, made.note) for made in found] == [
+def test_every_act_is_recorded_in_order(toy: ToyQuarantine) -> None:
+    plate = toy.record_id(3)
+    corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted", by="ann")
+    corrections.discard(toy.quarantine, [plate], note="a test", by="bob")
+    corrections.reopen(toy.quarantine, [plate], note="it was real", by="ann")
+    toy.replay(records=(plate,), note="at last", by="bob")
+    acts = decisions.recorded(toy.platform.lakehouse, toy.table, [plate])
+    assert [(decision.act, decision.decided_by, decision.note) for decision in acts] == [
         ("correct", "ann", "counted"), ("discard", "bob", "a test"), ("reopen", "ann", "it was real"),
         ("replay", "bob", "at last"),
     ]  # fmt: skip
-    assert len({made.decision_id for made in found}) == 4
-    assert {(made.table, made.partition) for made in found} == {(quick.table, DAY)}
+    assert len({decision.decision_id for decision in acts}) == 4
+    assert {(decision.table, decision.partition) for decision in acts} == {(toy.table, DAY)}
 
 
-def test_dagster_is_told_how_many_rows_wait_and_why(quick: Bench) -> None:
-    plate, tile = quick.rejected(3), quick.rejected(5)
-    corrections.discard(quick.quarantine, [plate], note="a test")
-    corrections.correct(quick.quarantine, {tile: {"weight": "y"}}, note="guessed")
-    quick.run()
-    figures = said(quick)
+def test_a_materialization_shows_how_many_rows_are_in_each_state_and_why(toy: ToyQuarantine) -> None:
+    plate, tile = toy.record_id(3), toy.record_id(5)
+    corrections.discard(toy.quarantine, [plate], note="a test")
+    corrections.correct(toy.quarantine, {tile: {"weight": "y"}}, note="guessed")
+    toy.run()
+    figures = toy.metadata()
     assert {name: figures[name] for name in ("rows_open", "rows_corrected", "rows_discarded")} == {
         "rows_open": 2, "rows_corrected": 1, "rows_discarded": 1,
     }  # fmt: skip
@@ -274,120 +274,86 @@ def test_dagster_is_told_how_many_rows_wait_and_why(quick: Bench) -> None:
     assert figures["rejected_by_reason"].startswith("![plot](data:image/png;base64,")
 
 
-def test_the_decisions_are_an_input_of_the_run_that_applies_them(quick: Bench) -> None:
-    corrections.discard(quick.quarantine, [quick.rejected(3)], note="a test")
-    quick.run()
-    event = quick.platform.lineage.producer_of(str(quick.table))
+def test_decisions_are_a_lineage_input_of_the_run_that_applies_them(toy: ToyQuarantine) -> None:
+    corrections.discard(toy.quarantine, [toy.record_id(3)], note="a test")
+    toy.run()
+    event = toy.platform.lineage.producer_of(str(toy.table))
     assert event is not None
     assert str(decisions.DECISIONS) in {entry["name"] for entry in event["inputs"]}
 
 
-def test_a_correction_of_a_clean_row_says_so(quick: Bench) -> None:
-    brick = quick.rejected(2)
-    [act] = corrections.correct(quick.quarantine, {brick: {"holes": "6"}}, note="recounted")
+def test_a_correction_of_a_clean_row_names_its_place_and_changes_the_row(toy: ToyQuarantine) -> None:
+    brick = toy.record_id(2)
+    [act] = corrections.correct(toy.quarantine, {brick: {"holes": "6"}}, note="recounted")
     assert act["place"] == "clean"
-    quick.replay(records=(brick,))
-    assert quick.rows("silver")[brick]["holes"] == 6
+    toy.replay(records=(brick,))
+    assert toy.rows("silver")[brick]["holes"] == 6
 
 
-def test_what_upkeep_wrote_anew_is_found_as_before(quick: Bench) -> None:
-    plate, house = quick.rejected(3), quick.platform.lakehouse
-    corrections.discard(quick.quarantine, [plate], note="a test")
-    before = quick.quarantine.record(plate)
+def test_records_are_found_after_upkeep_rewrote_the_tables(toy: ToyQuarantine) -> None:
+    plate, house = toy.record_id(3), toy.platform.lakehouse
+    corrections.discard(toy.quarantine, [plate], note="a test")
+    before = toy.quarantine.record(plate)
     for table, column in (
-        (quick.quarantine.bronze, "part"), (quick.quarantine.at.table, RECORD_ID), (decisions.DECISIONS, "note"),
+        (toy.quarantine.bronze, "part"), (toy.quarantine.at.table, RECORD_ID), (decisions.DECISIONS, "note"),
     ):  # fmt: skip
         house.snapshot(table).delta.optimize.z_order([column])
-    after = quick.quarantine.record(plate)
+    after = toy.quarantine.record(plate)
     assert after | {"version": before["version"]} == before
-    assert quick.quarantine.states()["discarded"] == 1
+    assert toy.quarantine.states()["discarded"] == 1
 
 
-def test_rows_are_listed_by_reason_partition_and_state(build: Build) -> None:
-    bench = build(partitions=DAYS)
-    bench.land(day=DAY)
-    bench.land("part,holes,weight\nplate,0,1\n", day=NEXT, name="b.csv")
-    bench.run()
-    corrections.discard(bench.quarantine, [bench.rejected(3)], note="a test")
-    here = bench.quarantine
-    assert [row["row_number"] for row in here.rows(reason="part_required")] == [4]
-    assert [row["partition"] for row in here.rows(reason="holes_range")] == [NEXT]
-    assert [row["row_number"] for row in here.rows(partition=DAY)] == [4, 5, 6]
-    assert [row["row_number"] for row in here.rows(states=("discarded",))] == [3]
-    assert len(here.rows(limit=2)) == 2
-    assert overview(bench.platform) == [
-        {"table": f"toys/{bench.name}", "open": 4, "corrected": 0, "discarded": 1, "pending": 1}
+def test_rows_are_filtered_by_reason_partition_state_and_limit(make: Make) -> None:
+    toy = make(partitions=DAYS)
+    toy.land(day=DAY)
+    toy.land("part,holes,weight\nplate,0,1\n", day=NEXT, name="b.csv")
+    toy.run()
+    corrections.discard(toy.quarantine, [toy.record_id(3)], note="a test")
+    quarantine = toy.quarantine
+    assert [row["row_number"] for row in quarantine.rows(reason="part_required")] == [4]
+    assert [row["partition"] for row in quarantine.rows(reason="holes_range")] == [NEXT]
+    assert [row["row_number"] for row in quarantine.rows(partition=DAY)] == [4, 5, 6]
+    assert [row["row_number"] for row in quarantine.rows(states=("discarded",))] == [3]
+    assert len(quarantine.rows(limit=2)) == 2
+    assert overview(toy.platform) == [
+        {"table": f"toys/{toy.name}", "open": 4, "corrected": 0, "discarded": 1, "pending": 1}
     ]
 
 
-def test_a_table_rule_that_fails_leaves_the_decision_recorded_and_the_version_published(quick: Bench) -> None:
-    plate = quick.rejected(3)
-    before = quick.rows("silver")
-    heavy = {"name": "light", "type": "sql", "query": "max(holes)", "mustBeLessOrEqualTo": 5}
-    quick.agree([*COLUMNS], quality=[heavy])
-    corrections.correct(quick.quarantine, {plate: {"holes": "8"}}, note="counted")
+def test_a_replay_that_breaks_a_table_rule_raises_and_leaves_the_decision_and_the_published_version(
+    toy: ToyQuarantine,
+) -> None:
+    plate = toy.record_id(3)
+    before = toy.rows("silver")
+    few_holes = {"name": "light", "type": "sql", "query": "max(holes)", "mustBeLessOrEqualTo": 5}
+    toy.change_contract([*COLUMNS], quality=[few_holes])
+    corrections.correct(toy.quarantine, {plate: {"holes": "8"}}, note="counted")
     with pytest.raises(VerdictError, match="light saw 8"):
-        quick.replay(records=(plate,))
-    assert quick.rows("silver") == before
-    assert [act for act, _ in quick.acts()] == ["correct", "replay"]
+        toy.replay(records=(plate,))
+    assert toy.rows("silver") == before
+    assert [act for act, _ in toy.acts()] == ["correct", "replay"]
 
 
-def test_what_cannot_be_done_is_refused_and_not_recorded(quick: Bench) -> None:
-    plate, here = quick.rejected(3), quick.quarantine
+def test_an_invalid_act_or_choice_is_refused_and_not_recorded(toy: ToyQuarantine) -> None:
+    plate, quarantine = toy.record_id(3), toy.quarantine
     with pytest.raises(NotFoundError, match="source columns: part, holes, weight"):
-        corrections.correct(here, {plate: {"hole": "8"}}, note="counted")
+        corrections.correct(quarantine, {plate: {"hole": "8"}}, note="counted")
     with pytest.raises(NotFoundError, match="1 of 2 ids"):
-        corrections.discard(here, [plate, "nobody"], note="a test")
+        corrections.discard(quarantine, [plate, "nobody"], note="a test")
     with pytest.raises(SettingsError, match="no note"):
-        corrections.discard(here, [plate], note=" ")
+        corrections.discard(quarantine, [plate], note=" ")
     with pytest.raises(SettingsError, match="no value"):
-        corrections.correct(here, {plate: {}}, note="counted")
+        corrections.correct(quarantine, {plate: {}}, note="counted")
     with pytest.raises(NotFoundError, match="nothing was decided"):
-        corrections.reopen(here, [plate], note="why not")
+        corrections.reopen(quarantine, [plate], note="why not")
     with pytest.raises(NotFoundError, match="one of holes_range, malformed_row"):
-        here.rows(reason="holes")
+        quarantine.rows(reason="holes")
     with pytest.raises(NotFoundError, match="one of 2013-01-01"):
-        here.rows(partition="2014-01-01")
+        quarantine.rows(partition="2014-01-01")
     with pytest.raises(SettingsError, match="--pending"):
-        quick.replay()
+        toy.replay()
     with pytest.raises(NotFoundError, match="none is pending"):
-        quick.replay(pending=True)
+        toy.replay(pending=True)
     with pytest.raises(NotFoundError, match="no partitions"):
-        quick.replay(partitions=(DAY,))
-    assert quick.acts() == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("c.json", '[{"_record_id": "a1", "holes": 8, "weight": null}]'),
-        ("c.jsonl", '{"_record_id": "a1", "holes": 8, "weight": null}\n'),
-    ],
-)
-def test_corrections_of_a_file_are_text_and_null_is_no_value(tmp_path: Path, name: str, content: str) -> None:
-    path = tmp_path / name
-    path.write_text(content, encoding="utf-8")
-    assert corrections.read(path) == {"a1": {"holes": "8", "weight": None}}
-
-
-def test_an_empty_cell_of_a_csv_says_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "c.csv"
-    path.write_text('_record_id,holes,weight\na1,8,\na2,,"1,5"\n', encoding="utf-8")
-    assert corrections.read(path) == {"a1": {"holes": "8"}, "a2": {"weight": "1,5"}}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "match"),
-    [
-        ("c.json", "{", "JSONDecodeError"),
-        ("c.json", '[{"holes": "8"}]', "_record_id"),
-        ("c.csv", "_record_id,holes\na1,8\na1,9\n", "a1 more than once"),
-        ("c.csv", "_record_id,holes\n", "no record"),
-        ("c.xlsx", "", "xlsx"),
-    ],
-)
-def test_a_file_that_is_no_list_of_corrections_is_refused(tmp_path: Path, name: str, content: str, match: str) -> None:
-    path = tmp_path / name
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(SettingsError, match=match):
-        corrections.read(path)
+        toy.replay(partitions=(DAY,))
+    assert toy.acts() == []

@@ -1,4 +1,4 @@
-"""What a source gave, as the landing zone would keep it: its deliveries, and the position of the newest one."""
+"""The deliveries of a source as the landing zone would keep them, and the position of the newest one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Landed:
     position: dict[str, Any] | None = None
 
     def take(self, source: Source, *, now: datetime = NOW, stop_after: int | None = None) -> list[bytes]:
-        """Extracts as a run does, and returns what it landed; one that is killed after some deliveries has those."""
+        """Extracts as a run does, and returns what landed; `stop_after` is where the run is killed, in deliveries."""
         before = len(self.contents)
         extraction = source.extract(self.position, connection=self.address, now=now)
         for extracted in extraction if stop_after is None else (next(extraction) for _ in range(stop_after)):
@@ -33,7 +33,7 @@ class Landed:
         return self.contents[before:]
 
     def add(self, extraction: Iterable[Extracted]) -> None:
-        """Lands deliveries; their position goes through JSON, as in a manifest."""
+        """Lands deliveries; their position is written and read as JSON, as in a manifest."""
         for extracted in extraction:
             self.contents.append(extracted.read())
             self.names.append(extracted.name)
@@ -49,4 +49,4 @@ def records(contents: Iterable[bytes]) -> list[list[dict[str, Any]]]:
 
 def ids(contents: Iterable[bytes]) -> list[list[Any]]:
     """The ids of the objects of JSON lines files."""
-    return [[record["id"] for record in found] for found in records(contents)]
+    return [[record["id"] for record in file] for file in records(contents)]

@@ -1,4 +1,4 @@
-"""An HTTP API of its own for tests: its records by page, with faults on request."""
+"""An HTTP API for tests: records by page, with faults for chosen pages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Fault = Callable[["_Handler"], None]
 
 @dataclass(slots=True)
 class RestServer:
-    """Records at `/v1/orders`: `page_size` a page, those from `since` on, sorted by `updated_at`.
+    """Records at `/v1/orders`, those from `since` on, sorted by `updated_at`, in pages of `page_size`.
 
-    `after` asks for the page behind so many records; an answer names the next as a cursor, as links, and by number.
+    `after` asks for the page behind that many records. An answer leads to the next page by a cursor and by links.
     """
 
     port: int = 0
@@ -39,7 +39,7 @@ class RestServer:
         self.records.sort(key=lambda text: json.loads(text)["updated_at"])
 
     def fail(self, after: int, *faults: Fault) -> None:
-        """The next requests of the page behind so many records meet these faults."""
+        """Lets the next requests for the page behind `after` records meet these faults, one each."""
         self.faults[after] = list(faults)
 
 
@@ -48,33 +48,33 @@ class _Handler(BaseHTTPRequestHandler):
     api: RestServer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing; tests look at `requests`."""
+        """Logs nothing; tests read `requests`."""
 
     def do_GET(self) -> None:
         api, parts = self.api, urlsplit(self.path)
-        asked = dict(parse_qsl(parts.query))
+        params = dict(parse_qsl(parts.query))
         api.requests.append(self.path)
-        if (api.token and self.headers["Authorization"] != api.token) or (api.key and asked.get("key") != api.key):
-            return self.answer(401, json.dumps({"error": f"no access with {self.headers['Authorization']} {asked}"}))
+        if (api.token and self.headers["Authorization"] != api.token) or (api.key and params.get("key") != api.key):
+            return self.answer(401, json.dumps({"error": f"no access with {self.headers['Authorization']} {params}"}))
         if parts.path != "/v1/orders":
             return self.answer(404, '{"error": "no such path"}')
-        after = int(asked.get("after") or asked.get("offset") or 0)
-        if "page" in asked:
-            after = (int(asked["page"]) - 1) * api.page_size
+        after = int(params.get("after") or params.get("offset") or 0)
+        if "page" in params:
+            after = (int(params["page"]) - 1) * api.page_size
         if api.faults.get(after):
             return api.faults[after].pop(0)(self)
-        return self.answer(200, *self.page(after, asked.get("since", "")))
+        return self.answer(200, *self.page(after, params.get("since", "")))
 
     def page(self, after: int, since: str) -> tuple[str, dict[str, str]]:
-        found = [text for text in self.api.records if json.loads(text)["updated_at"] >= since]
+        records = [text for text in self.api.records if json.loads(text)["updated_at"] >= since]
         end = after + self.api.page_size
-        link = f"{self.api.address}/orders?after={end}&since={since}&key={self.api.key}" if end < len(found) else None
-        body = {"data": "@", "next": str(end) if link else None, "links": {"next": link}, "total": len(found)}
-        text = json.dumps(body).replace('"@"', f"[{', '.join(found[after:end])}]")
+        link = f"{self.api.address}/orders?after={end}&since={since}&key={self.api.key}" if end < len(records) else None
+        body = {"data": "@", "next": str(end) if link else None, "links": {"next": link}, "total": len(records)}
+        text = json.dumps(body).replace('"@"', f"[{', '.join(records[after:end])}]")
         return text, {"Link": f'<{link}>; rel="next"'} if link else {}
 
     def answer(self, status: int, body: str, headers: dict[str, str] | None = None, *, cut: int = 0) -> None:
-        """Answers; with `cut`, the connection ends that many bytes before the body does."""
+        """Answers; the connection ends `cut` bytes before the body does."""
         content = body.encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
@@ -85,24 +85,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def status(code: int, **headers: str) -> Fault:
-    """The page is refused with this status."""
+    """A fault: the page is refused with this status."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda handler: handler.answer(code, '{"error": "not now"}', named)
 
 
 def cut(handler: _Handler) -> None:
-    """The connection ends within the body."""
+    """A fault: the connection ends within the body."""
     handler.answer(200, *handler.page(0, ""), cut=20)
 
 
 def truncated(handler: _Handler) -> None:
-    """The body is half of its JSON, of a declared length that fits it."""
+    """A fault: the body is half of its JSON, with a content length that matches it."""
     handler.answer(200, handler.page(0, "")[0][:40])
 
 
 @contextmanager
 def serving() -> Iterator[RestServer]:
-    """Starts a server in a thread, and stops it."""
+    """A server in a thread, which is stopped at the end."""
     api = RestServer()
     handler = type("Handler", (_Handler,), {"api": api})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

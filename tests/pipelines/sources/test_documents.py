@@ -1,4 +1,4 @@
-"""Documents land as they are, each once for each of its states."""
+"""Documents land unchanged, each once for each of its contents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def landed(tmp_path: Path) -> Landed:
 
 
 def settled(landed: Landed, *, stop_after: int | None = None) -> list[bytes]:
-    """Takes what is there once it has settled."""
+    """Takes the documents that are in the inbox, once they have settled."""
     time.sleep(2 * SETTLE.total_seconds())
     return landed.take(SOURCE, stop_after=stop_after)
 
@@ -45,7 +45,7 @@ def test_any_bytes_land_with_their_name_and_media_type(landed: Landed, inbox: Pa
     assert settled(landed) == []
 
 
-def test_a_document_that_arrives_with_an_old_modification_time_is_seen(landed: Landed, inbox: Path) -> None:
+def test_a_new_document_with_an_old_modification_time_lands(landed: Landed, inbox: Path) -> None:
     (inbox / "a.txt").write_text("a", encoding="utf-8")
     settled(landed)
     (inbox / "b.txt").write_text("b", encoding="utf-8")
@@ -61,14 +61,14 @@ def test_a_document_that_changed_lands_again(landed: Landed, inbox: Path) -> Non
     assert len(set(landed.names)) == 2
 
 
-def test_a_document_that_is_still_being_written_waits(landed: Landed, inbox: Path) -> None:
+def test_a_document_that_has_not_settled_waits(landed: Landed, inbox: Path) -> None:
     patient = Documents(Path("inbox"), settle=timedelta(hours=1))
     (inbox / "a.txt").write_text("a", encoding="utf-8")
     assert landed.take(patient) == []
     assert settled(landed) == [b"a"]
 
 
-def test_a_run_that_is_killed_goes_on_behind_what_has_landed(landed: Landed, inbox: Path) -> None:
+def test_after_a_killed_run_the_next_lands_the_rest(landed: Landed, inbox: Path) -> None:
     for n in range(20):
         (inbox / f"{n}.txt").write_text(str(n), encoding="utf-8")
     first = settled(landed, stop_after=7)
@@ -77,12 +77,12 @@ def test_a_run_that_is_killed_goes_on_behind_what_has_landed(landed: Landed, inb
     assert {int(text) for text in first + second} == set(range(20))
 
 
-def test_hidden_files_and_links_are_left_alone(landed: Landed, inbox: Path, tmp_path: Path) -> None:
+def test_hidden_files_and_links_do_not_land(landed: Landed, inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret", encoding="utf-8")
     (inbox / "link").symlink_to(tmp_path / "secret")
     (inbox / ".part").write_text("part", encoding="utf-8")
     assert settled(landed) == []
 
 
-def test_no_folder_is_no_delivery(landed: Landed) -> None:
+def test_without_a_folder_nothing_lands(landed: Landed) -> None:
     assert landed.take(SOURCE) == []

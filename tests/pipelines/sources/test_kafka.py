@@ -1,4 +1,4 @@
-"""What a Kafka topic gives: committed records in order and once, in bounded files, and nothing lost in silence."""
+"""Kafka topics: committed records land in order and once, in files of bounded size; every loss is reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic of the test's own, and a source that reads it."""
+    """A topic of one test, and a source that reads it."""
 
     broker: kafka.Broker
     admin: AdminClient
@@ -60,7 +60,7 @@ class Topic:
         return producer
 
     def delete_before(self, offset: int, partition: int = 0) -> None:
-        """What retention does."""
+        """Deletes records, as retention does."""
         for deleted in self.admin.delete_records([TopicPartition(self.name, partition, offset)]).values():
             deleted.result()
 
@@ -101,7 +101,7 @@ def offsets(position: Mapping[str, Any]) -> dict[str, int]:
     return {name: value for name, value in position.items() if name != "topic_id"}
 
 
-def test_records_keep_their_fields_as_they_arrived_and_say_where_they_stood(topic: Callable[..., Topic]) -> None:
+def test_a_record_keeps_its_fields_as_they_arrived_and_has_its_place(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(b'{"price": 1.10, "big": 123456789012345678901234567890}', key=b"k1")
     [file] = clicks.extract()
@@ -112,7 +112,7 @@ def test_records_keep_their_fields_as_they_arrived_and_say_where_they_stood(topi
     assert (file.rows, file.interval, file.attributes["backlog"]) == (1, "2026-03-01", 0)
 
 
-def test_extraction_goes_on_where_the_last_left_off_and_then_finds_nothing(topic: Callable[..., Topic]) -> None:
+def test_an_extraction_begins_where_the_last_one_ended(topic: Callable[..., Topic]) -> None:
     clicks = topic(2)
     clicks.produce(b'{"n": 1}', b'{"n": 2}')
     [first] = clicks.extract()
@@ -135,11 +135,10 @@ def test_the_same_position_gives_the_same_bytes(topic: Callable[..., Topic]) -> 
     assert sorted(record["n"] for record in records(once)) == list(range(300))
 
 
-def test_an_extraction_that_was_cut_off_goes_on_behind_its_last_file(topic: Callable[..., Topic]) -> None:
+def test_after_an_interrupted_extraction_the_next_begins_behind_its_last_file(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(*(json.dumps({"n": number}).encode() for number in range(25)))
-    files = clicks.source
-    first = next(replace(files, rows_per_file=10).extract(None, connection=clicks.broker.url, now=NOW))
+    first = next(replace(clicks.source, rows_per_file=10).extract(None, connection=clicks.broker.url, now=NOW))
     rest = clicks.extract(first.position, rows_per_file=10)
     assert [record["n"] for record in records([first, *rest])] == list(range(25))
 
@@ -153,18 +152,18 @@ def test_aborted_transactions_are_not_landed_and_do_not_stay_pending(topic: Call
     assert (offsets(file.position), clicks.pending(file.position)) == ({"0": 5}, 0)
 
 
-def test_an_open_transaction_ends_what_is_read_and_is_read_once_it_is_committed(topic: Callable[..., Topic]) -> None:
+def test_records_behind_an_open_transaction_land_once_it_commits(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(b'{"n": 1}')
-    open_one = clicks.transaction(b'{"n": 2}')
+    transaction = clicks.transaction(b'{"n": 2}')
     clicks.produce(b'{"n": 3}')
     [file] = clicks.extract()
     assert ([record["n"] for record in records([file])], clicks.pending(file.position)) == ([1], 0)
-    open_one.commit_transaction()
+    transaction.commit_transaction()
     assert [record["n"] for record in records(clicks.extract(file.position))] == [2, 3]
 
 
-def test_nothing_but_aborted_records_moves_the_position(topic: Callable[..., Topic]) -> None:
+def test_a_topic_with_only_aborted_records_advances_the_position(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.transaction(b'{"n": -1}').abort_transaction()
     [file] = clicks.extract()
@@ -182,13 +181,13 @@ def test_files_are_bounded_and_partitions_share_them(topic: Callable[..., Topic]
     assert [file.attributes["backlog"] for file in rest] == [35, 25, 15, 5, 0]
 
 
-def test_bytes_bound_a_file_too_and_a_larger_record_stands_alone(topic: Callable[..., Topic]) -> None:
+def test_a_record_of_more_bytes_than_a_file_may_have_is_a_file_of_its_own(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(*(json.dumps({"text": "x" * 500}).encode() for _ in range(4)))
     assert [file.rows for file in clicks.extract(bytes_per_file=100)] == [1, 1, 1, 1]
 
 
-def test_what_arrives_while_it_is_read_is_left_for_the_next(topic: Callable[..., Topic]) -> None:
+def test_records_that_arrive_during_an_extraction_are_left_for_the_next(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(b'{"n": 1}', b'{"n": 2}')
     extraction = replace(clicks.source, rows_per_file=1).extract(None, connection=clicks.broker.url, now=NOW)
@@ -210,7 +209,7 @@ POISON = [
 ]
 
 
-def test_a_payload_that_is_no_object_stays_one_line_that_is_none(topic: Callable[..., Topic]) -> None:
+def test_a_payload_that_is_not_an_object_becomes_one_line_that_is_not_one_either(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(*(payload for payload, _ in POISON), b'{"n": 1}')
     [file] = clicks.extract()
@@ -225,19 +224,19 @@ def test_an_object_over_several_lines_becomes_one(topic: Callable[..., Topic]) -
     assert (first["text"], list(second), third["_stream"]["payload"]) == ("a\nb", ["_stream"], "mine")
 
 
-def test_keys_that_are_no_text_are_kept_and_so_are_deletions(topic: Callable[..., Topic]) -> None:
+def test_keys_that_are_not_text_are_kept_and_records_without_a_payload_are_marked(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     for key in (b"a\x00b", b"\xff\x00", b"", None):
         clicks.produce(b"{}", key=key)
     clicks.produce(None, key=b"gone")
-    stood = [record["_stream"] for record in records(clicks.extract())]
-    keys = [{name: value for name, value in at.items() if name.startswith(("key", "tomb"))} for at in stood]
+    places = [record["_stream"] for record in records(clicks.extract())]
+    keys = [{name: value for name, value in place.items() if name.startswith(("key", "tomb"))} for place in places]
     assert keys == [
         {"key": "a\x00b"}, {"key_base64": "/wA="}, {"key": ""}, {"key": None}, {"key": "gone", "tombstone": True},
     ]  # fmt: skip
 
 
-def test_records_that_retention_deleted_are_refused_by_their_offsets(topic: Callable[..., Topic]) -> None:
+def test_an_extraction_is_refused_with_the_offsets_that_retention_deleted(topic: Callable[..., Topic]) -> None:
     clicks = topic(2)
     clicks.produce(*[b"{}"] * 3)
     [file] = clicks.extract()
@@ -248,7 +247,7 @@ def test_records_that_retention_deleted_are_refused_by_their_offsets(topic: Call
         clicks.extract(file.position)
 
 
-def test_lost_records_are_reported_where_that_was_declared(topic: Callable[..., Topic]) -> None:
+def test_with_gap_report_the_manifest_has_the_lost_offsets(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(*[b"{}"] * 3)
     [file] = clicks.extract()
@@ -260,33 +259,35 @@ def test_lost_records_are_reported_where_that_was_declared(topic: Callable[..., 
         [8, 9],
     )
     clicks.delete_before(10)
-    [nothing] = clicks.extract(file.position, gap="report")
-    assert (nothing.attributes["lost"], nothing.rows, clicks.pending(nothing.position)) == ({"0": [3, 9]}, 0, 0)
+    [empty] = clicks.extract(file.position, gap="report")
+    assert (empty.attributes["lost"], empty.rows, clicks.pending(empty.position)) == ({"0": [3, 9]}, 0, 0)
 
 
-def test_what_retention_deleted_before_the_first_extraction_was_never_ours(topic: Callable[..., Topic]) -> None:
+def test_records_that_retention_deleted_before_the_first_extraction_are_not_reported(
+    topic: Callable[..., Topic],
+) -> None:
     clicks = topic()
     clicks.produce(*[b"{}"] * 3)
     clicks.delete_before(2)
     assert [record["_stream"]["offset"] for record in records(clicks.extract())] == [2]
 
 
-def test_compaction_leaves_holes_and_no_gap(topic: Callable[..., Topic]) -> None:
+def test_records_that_compaction_removed_are_not_reported(topic: Callable[..., Topic]) -> None:
     clicks = topic(**{"cleanup.policy": "compact", "segment.ms": "1", "min.cleanable.dirty.ratio": "0.001",
                       "max.compaction.lag.ms": "1"})  # fmt: skip
     clicks.produce(b"{}", key=b"other")
     [file] = clicks.extract()
-    produced, found = 0, []
-    while len(found) == produced:
+    produced, read = 0, []
+    while len(read) == produced:
         assert produced < 300, "Kafka compacted nothing"
         clicks.produce(json.dumps({"n": (produced := produced + 1)}).encode(), key=b"same")
         time.sleep(0.1)
         after = clicks.extract(file.position)
-        found = records(after)
-    assert (found[-1]["n"], "lost" in after[0].attributes) == (produced, False)
+        read = records(after)
+    assert (read[-1]["n"], "lost" in after[0].attributes) == (produced, False)
 
 
-def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one(topic: Callable[..., Topic]) -> None:
+def test_a_topic_that_was_deleted_and_created_again_is_refused_or_reported(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(*[b'{"n": 1}'] * 2)
     [file] = clicks.extract()
@@ -299,24 +300,24 @@ def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one(topic: Callable
     for created in clicks.admin.create_topics([NewTopic(clicks.name, 1, 1)]).values():
         created.result()
     clicks.produce(*[b'{"n": 2}'] * 3)
-    with pytest.raises(LandingError, match="deleted and made anew"):
+    with pytest.raises(LandingError, match="deleted and created again"):
         clicks.extract(file.position)
-    [anew] = clicks.extract(file.position, gap="report")
-    assert ([record["n"] for record in records([anew])], list(anew.attributes["lost"])) == ([2, 2, 2], ["topic_id"])
+    [after] = clicks.extract(file.position, gap="report")
+    assert ([record["n"] for record in records([after])], list(after.attributes["lost"])) == ([2, 2, 2], ["topic_id"])
 
 
-def test_a_topic_that_does_not_exist_is_named(topic: Callable[..., Topic]) -> None:
+def test_a_missing_topic_is_refused(topic: Callable[..., Topic]) -> None:
     with pytest.raises(LandingError, match="no such topic"):
-        topic().extract(topic="never-made")
+        topic().extract(topic="missing")
 
 
-def test_brokers_that_do_not_answer_may_be_tried_again() -> None:
+def test_brokers_that_do_not_answer_raise_a_transient_error() -> None:
     source = KafkaTopic("events", "clicks", wait_seconds=1)
     with pytest.raises(TransientError, match=r"refused.*nothing is lost"):
         list(source.extract(None, connection="kafka://127.0.0.1:1", now=NOW))
 
 
-def test_a_user_with_the_right_password_reads_and_with_a_wrong_one_is_refused(topic: Callable[..., Topic]) -> None:
+def test_a_user_reads_with_the_right_password_and_is_refused_with_a_wrong_one(topic: Callable[..., Topic]) -> None:
     clicks = topic()
     clicks.produce(b'{"n": 1}')
     url = clicks.broker.guarded_url
@@ -329,14 +330,14 @@ def test_a_user_with_the_right_password_reads_and_with_a_wrong_one_is_refused(to
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("redis://:secret@127.0.0.1:1", "begins with redis://"),
         ("kafka://me:secret@127.0.0.1:1?nonsense=1", "No such configuration property"),
         ("", "no address"),
     ],
 )
-def test_a_wrong_address_is_refused_without_its_secret(url: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said) as caught:
+def test_a_wrong_address_is_refused_without_its_secret(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
         KafkaTopic("events", "clicks").pending(None, url)
     assert "secret" not in str(caught.value)

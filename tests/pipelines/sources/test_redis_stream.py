@@ -1,4 +1,4 @@
-"""What a Redis stream gives: its entries in order and once, in bounded files, and nothing lost in silence."""
+"""Redis streams: entries land in order and once, in files of bounded size; every loss is reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.Re
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream of the test's own, and a source that reads it."""
+    """A stream of one test, and a source that reads it."""
 
     url: str
     client: redis.Redis
@@ -60,7 +60,7 @@ def numbers(files: Sequence[Extracted]) -> list[int]:
     return [int(record["n"]) for record in records(files)]
 
 
-def test_entries_say_where_they_stood(stream: Stream) -> None:
+def test_an_entry_has_its_place(stream: Stream) -> None:
     stream.client.xadd(stream.source.stream, {"n": 1, "name": "Zoë\x00", "raw": b"\xff\x00"}, id="1767225600123-4")
     [file] = stream.extract()
     assert records([file]) == [
@@ -79,18 +79,18 @@ def test_entries_say_where_they_stood(stream: Stream) -> None:
     assert (file.rows, file.interval, file.attributes["newest"]) == (1, "2026-03-01", "2026-01-01T00:00:00.123+00:00")
 
 
-def test_a_field_that_holds_the_record_is_read_as_it_and_poison_stays_a_line(stream: Stream) -> None:
+def test_a_payload_field_is_the_record_and_one_that_is_not_json_stays_a_line(stream: Stream) -> None:
     stream.client.xadd(stream.source.stream, {"data": '{"price": 1.10}', "trace": "x"})
     stream.client.xadd(stream.source.stream, {"data": "not json"})
     stream.client.xadd(stream.source.stream, {"other": "no data"})
     [file] = stream.extract(payload="data")
     assert isinstance(file.content, bytes)
-    good, poison, none = file.content.splitlines()
-    assert good.startswith(b'{"price": 1.10, "_stream"')
-    assert (poison, json.loads(none)["_stream"]["tombstone"]) == (b"not json", True)
+    record, not_json, without_payload = file.content.splitlines()
+    assert record.startswith(b'{"price": 1.10, "_stream"')
+    assert (not_json, json.loads(without_payload)["_stream"]["tombstone"]) == (b"not json", True)
 
 
-def test_extraction_goes_on_where_the_last_left_off_and_then_finds_nothing(stream: Stream) -> None:
+def test_an_extraction_begins_where_the_last_one_ended(stream: Stream) -> None:
     stream.add(1, 2)
     [first] = stream.extract()
     stream.add(3)
@@ -100,7 +100,7 @@ def test_extraction_goes_on_where_the_last_left_off_and_then_finds_nothing(strea
     assert (stream.extract(second.position), stream.pending(second.position)) == ([], 0)
 
 
-def test_a_stream_that_was_never_added_to_gives_nothing(stream: Stream) -> None:
+def test_a_missing_stream_gives_nothing(stream: Stream) -> None:
     assert (stream.extract(), stream.pending()) == ([], 0)
 
 
@@ -115,14 +115,14 @@ def test_files_are_bounded_and_the_same_position_gives_the_same_bytes(stream: St
     assert [file.rows for file in stream.extract(rows_per_file=10, bytes_per_file=1, files_per_run=2)] == [1, 1]
 
 
-def test_an_extraction_that_was_cut_off_goes_on_behind_its_last_file(stream: Stream) -> None:
+def test_after_an_interrupted_extraction_the_next_begins_behind_its_last_file(stream: Stream) -> None:
     stream.add(*range(25))
     first = next(replace(stream.source, rows_per_file=10).extract(None, connection=stream.url, now=NOW))
     stream.add(25)
     assert numbers([first, *stream.extract(first.position, rows_per_file=10)]) == list(range(26))
 
 
-def test_what_is_added_while_it_is_read_is_left_for_the_next(stream: Stream) -> None:
+def test_entries_that_are_added_during_an_extraction_are_left_for_the_next(stream: Stream) -> None:
     stream.add(1, 2)
     extraction = replace(stream.source, rows_per_file=1).extract(None, connection=stream.url, now=NOW)
     first = next(extraction)
@@ -131,7 +131,7 @@ def test_what_is_added_while_it_is_read_is_left_for_the_next(stream: Stream) -> 
     assert (numbers(files), stream.pending(files[-1].position)) == ([1, 2], 1)
 
 
-def test_trimming_what_has_landed_loses_nothing(stream: Stream) -> None:
+def test_trimming_landed_entries_loses_nothing(stream: Stream) -> None:
     stream.add(1, 2, 3)
     [first] = stream.extract()
     stream.client.xtrim(stream.source.stream, maxlen=0, approximate=False)
@@ -140,7 +140,7 @@ def test_trimming_what_has_landed_loses_nothing(stream: Stream) -> None:
     assert numbers(stream.extract(first.position)) == [4]
 
 
-def test_entries_that_were_trimmed_before_they_were_landed_are_refused(stream: Stream) -> None:
+def test_entries_that_were_trimmed_before_they_landed_are_refused_or_reported(stream: Stream) -> None:
     stream.add(1, 2)
     [first] = stream.extract()
     stream.add(3, 4, 5)
@@ -152,18 +152,18 @@ def test_entries_that_were_trimmed_before_they_were_landed_are_refused(stream: S
     assert (stream.extract(after.position), stream.pending(after.position)) == ([], 0)
 
 
-def test_when_everything_new_was_trimmed_the_loss_is_reported_once(stream: Stream) -> None:
+def test_the_loss_of_all_new_entries_is_reported_once(stream: Stream) -> None:
     stream.add(1)
     [first] = stream.extract()
     stream.add(2)
     stream.client.xtrim(stream.source.stream, maxlen=0, approximate=False)
     assert stream.pending(first.position) == 1
-    [nothing] = stream.extract(first.position, gap="report")
-    assert (nothing.rows, "1 entries" in nothing.attributes["lost"]) == (0, True)
-    assert (stream.extract(nothing.position), stream.pending(nothing.position)) == ([], 0)
+    [empty] = stream.extract(first.position, gap="report")
+    assert (empty.rows, "1 entries" in empty.attributes["lost"]) == (0, True)
+    assert (stream.extract(empty.position), stream.pending(empty.position)) == ([], 0)
 
 
-def test_an_entry_that_was_deleted_before_it_was_landed_is_refused(stream: Stream) -> None:
+def test_an_entry_that_was_deleted_before_it_landed_is_refused_or_skipped(stream: Stream) -> None:
     stream.add(1)
     [first] = stream.extract()
     stream.client.xadd(stream.source.stream, {"n": 2}, id="9999999999999-0")
@@ -175,16 +175,16 @@ def test_an_entry_that_was_deleted_before_it_was_landed_is_refused(stream: Strea
     assert (numbers([after]), stream.pending(after.position)) == ([3], 0)
 
 
-def test_the_last_entry_deleted_before_it_was_landed_is_reported_once(stream: Stream) -> None:
+def test_a_last_entry_that_was_deleted_before_it_landed_is_reported_once(stream: Stream) -> None:
     stream.add(1)
     [first] = stream.extract()
     stream.client.xadd(stream.source.stream, {"n": 2}, id="9999999999999-0")
     stream.client.xdel(stream.source.stream, "9999999999999-0")
-    [nothing] = stream.extract(first.position, gap="report")
-    assert (nothing.rows, stream.extract(nothing.position), stream.pending(nothing.position)) == (0, [], 0)
+    [empty] = stream.extract(first.position, gap="report")
+    assert (empty.rows, stream.extract(empty.position), stream.pending(empty.position)) == (0, [], 0)
 
 
-def test_entries_trimmed_between_two_files_are_refused_as_well(stream: Stream) -> None:
+def test_entries_that_were_trimmed_between_two_files_are_refused(stream: Stream) -> None:
     stream.add(*range(10))
     extraction = replace(stream.source, rows_per_file=4).extract(None, connection=stream.url, now=NOW)
     assert numbers([next(extraction)]) == [0, 1, 2, 3]
@@ -193,7 +193,7 @@ def test_entries_trimmed_between_two_files_are_refused_as_well(stream: Stream) -
         next(extraction)
 
 
-def test_a_stream_that_was_deleted_is_not_taken_for_an_empty_one(stream: Stream) -> None:
+def test_a_deleted_stream_is_refused_or_reported(stream: Stream) -> None:
     stream.add(1, 2)
     [first] = stream.extract()
     stream.client.delete(stream.source.stream)
@@ -201,17 +201,17 @@ def test_a_stream_that_was_deleted_is_not_taken_for_an_empty_one(stream: Stream)
     with pytest.raises(LandingError, match="deleted or restored"):
         stream.extract(first.position)
     stream.client.xadd(stream.source.stream, {"n": 3}, id="5-0")
-    [anew] = stream.extract(first.position, gap="report")
-    assert (numbers([anew]), stream.pending(anew.position)) == ([3], 0)
+    [after] = stream.extract(first.position, gap="report")
+    assert (numbers([after]), stream.pending(after.position)) == ([3], 0)
 
 
-def test_a_key_that_holds_no_stream_is_named(stream: Stream) -> None:
+def test_a_key_that_is_not_a_stream_is_refused(stream: Stream) -> None:
     stream.client.set(stream.source.stream, "text")
     with pytest.raises(LandingError, match="WRONGTYPE"):
         stream.extract()
 
 
-def test_a_wrong_password_is_refused_without_it(server: redis_server.RedisServer) -> None:
+def test_a_wrong_password_is_refused_and_not_shown(server: redis_server.RedisServer) -> None:
     wrong = server.url.replace(server.password, "wrong-password")
     with pytest.raises(SettingsError, match="connection 'cache'") as caught:
         RedisStream("cache", "orders").pending(None, wrong)
@@ -220,7 +220,7 @@ def test_a_wrong_password_is_refused_without_it(server: redis_server.RedisServer
         RedisStream("cache", "orders").pending(None, "http://:wrong-password@127.0.0.1")
 
 
-def test_a_server_that_does_not_answer_may_be_tried_again() -> None:
+def test_a_server_that_does_not_answer_raises_a_transient_error() -> None:
     source = RedisStream("cache", "orders", wait_seconds=1)
     with pytest.raises(TransientError, match="nothing is lost"):
         list(source.extract(None, connection="redis://:secret@127.0.0.1:1/0", now=NOW))

@@ -1,4 +1,4 @@
-"""Pages of an API: complete pages land whatever fails behind them, and nothing is lost or asked for in vain."""
+"""Pages of an API: pages land whatever fails behind them, nothing is lost, and nothing is requested needlessly."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_file_has_a_bounded_number_of_pages(landed: Landed) -> None:
 
 
 @pytest.mark.parametrize("paginator", PAGINATORS, ids=lambda p: f"{p['type']} {p.get('total_path', '')}")
-def test_every_paginator_is_gone_on_from_at_the_page_that_failed(
+def test_the_next_run_begins_at_the_failed_page_with_every_paginator(
     api: RestServer, landed: Landed, paginator: dict[str, Any]
 ) -> None:
     source = replace(SOURCE, paginator=paginator)
@@ -67,20 +67,20 @@ def test_every_paginator_is_gone_on_from_at_the_page_that_failed(
     assert ids(landed.take(source)) == [[5, 6]]
 
 
-def test_a_run_that_is_killed_goes_on_behind_what_has_landed(landed: Landed) -> None:
+def test_after_a_killed_run_the_next_lands_the_rest(landed: Landed) -> None:
     assert ids(landed.take(SOURCE, stop_after=1)) == [[1, 2]]
     assert ids(landed.take(SOURCE)) == [[3, 4], [5]]
 
 
 @pytest.mark.parametrize("fault", [cut, truncated, status(500), status(429)])
-def test_a_fault_that_passes_is_tried_again(api: RestServer, landed: Landed, fault: Any) -> None:
+def test_a_fault_that_passes_is_retried(api: RestServer, landed: Landed, fault: Any) -> None:
     api.fail(2, fault, fault)
     assert ids(landed.take(SOURCE)) == [[1, 2], [3, 4], [5]]
     assert [path for path in api.requests if "after=2" in path] == ["/v1/orders?after=2"] * 3
 
 
 @pytest.mark.parametrize("fault", [cut, truncated])
-def test_an_answer_that_stays_half_an_answer_lands_what_came_before(
+def test_after_an_answer_that_stays_incomplete_the_pages_before_it_have_landed(
     api: RestServer, landed: Landed, fault: Any
 ) -> None:
     api.fail(2, *[fault] * 3)
@@ -90,12 +90,12 @@ def test_an_answer_that_stays_half_an_answer_lands_what_came_before(
     assert ids(landed.take(SOURCE)) == [[3, 4], [5]]
 
 
-def test_a_server_that_asks_to_wait_is_waited_for(api: RestServer, landed: Landed) -> None:
+def test_a_server_that_asks_to_wait_is_retried_after_that_time(api: RestServer, landed: Landed) -> None:
     api.fail(2, status(429, Retry_After="1"))
     assert ids(landed.take(SOURCE)) == [[1, 2], [3, 4], [5]]
 
 
-def test_a_wait_that_is_too_long_is_left_to_the_next_run(api: RestServer, landed: Landed) -> None:
+def test_a_wait_that_is_too_long_ends_the_run(api: RestServer, landed: Landed) -> None:
     api.fail(2, status(429, Retry_After="3600"))
     with pytest.raises(TransientError, match="run it again in 3600 seconds, as the server asks"):
         landed.take(SOURCE)
@@ -103,7 +103,7 @@ def test_a_wait_that_is_too_long_is_left_to_the_next_run(api: RestServer, landed
 
 
 @pytest.mark.parametrize("code", [400, 404, 410])
-def test_a_refusal_is_not_tried_again(api: RestServer, landed: Landed, code: int) -> None:
+def test_a_refusal_is_not_retried(api: RestServer, landed: Landed, code: int) -> None:
     api.fail(2, status(code))
     with pytest.raises(LandingError, match=f'{code} .* for /v1/orders: {{"error": "not now"}}'):
         landed.take(SOURCE)
@@ -111,7 +111,7 @@ def test_a_refusal_is_not_tried_again(api: RestServer, landed: Landed, code: int
     assert len(api.requests) == 2
 
 
-def test_nothing_new_lands_nothing_more_than_once(api: RestServer, landed: Landed) -> None:
+def test_without_new_records_the_last_page_lands_once_more_and_then_nothing(api: RestServer, landed: Landed) -> None:
     source = replace(SOURCE, pages_per_file=9)
     assert ids(landed.take(source)) == [[1, 2, 3, 4, 5]]
     assert ids(landed.take(source)) == [[5]]
@@ -119,7 +119,7 @@ def test_nothing_new_lands_nothing_more_than_once(api: RestServer, landed: Lande
     assert api.requests[-1] == "/v1/orders?since=2013-11-01T00%3A05%3A00Z"
 
 
-def test_records_that_appear_late_are_found_within_the_lateness(api: RestServer, landed: Landed) -> None:
+def test_records_that_appear_late_land_within_the_lateness(api: RestServer, landed: Landed) -> None:
     source = replace(SOURCE, lateness=timedelta(minutes=2), pages_per_file=9)
     landed.take(source)
     api.add((6, "2013-11-01T00:03:30Z"))
@@ -128,7 +128,7 @@ def test_records_that_appear_late_are_found_within_the_lateness(api: RestServer,
     assert landed.take(source) == []
 
 
-def test_without_a_cursor_everything_is_read_again_and_lands_if_it_changed(api: RestServer, landed: Landed) -> None:
+def test_without_a_cursor_all_pages_are_read_again_and_land_if_they_changed(api: RestServer, landed: Landed) -> None:
     source = replace(SOURCE, cursor_param=None)
     landed.take(source)
     assert landed.take(source) == []
@@ -141,7 +141,7 @@ def test_without_a_cursor_everything_is_read_again_and_lands_if_it_changed(api: 
     assert landed.take(source) == []
 
 
-def test_a_pass_whose_last_page_has_become_empty_ends_all_the_same(api: RestServer, landed: Landed) -> None:
+def test_a_pass_whose_last_page_has_become_empty_ends(api: RestServer, landed: Landed) -> None:
     source = replace(SOURCE, paginator={"type": "page_number", "base_page": 1, "total_path": None})
     landed.take(source, stop_after=2)
     api.records.pop()
@@ -157,7 +157,7 @@ def test_an_api_without_records_lands_nothing(api: RestServer, landed: Landed) -
     assert ids(landed.take(SOURCE)) == [[1]]
 
 
-def test_records_that_are_elsewhere_are_an_error_and_not_an_empty_page(landed: Landed) -> None:
+def test_records_under_another_path_are_an_error_and_not_an_empty_page(landed: Landed) -> None:
     with pytest.raises(LandingError, match="an answer without items: data, next, links, total"):
         landed.take(replace(SOURCE, records="items"))
 
@@ -170,7 +170,7 @@ def test_a_record_without_the_cursor_is_an_error(landed: Landed) -> None:
 @pytest.mark.parametrize(
     ("token", "user"), [("Bearer s3cr/t%", ":s3cr%2Ft%25@"), ("Basic dXNlcjpzM2NyL3Ql", "user:s3cr%2Ft%25@")]
 )
-def test_credentials_go_with_each_request_and_into_no_error(
+def test_credentials_are_in_each_request_and_in_no_error(
     api: RestServer, landed: Landed, token: str, user: str
 ) -> None:
     api.token = token
@@ -178,13 +178,13 @@ def test_credentials_go_with_each_request_and_into_no_error(
     assert ids(landed.take(SOURCE)) == [[1, 2], [3, 4], [5]]
     assert "s3cr" not in str(landed.position)
     api.token = "another"
-    with pytest.raises(LandingError, match="look at the credentials in GOLDPATH_SOURCES") as caught:
+    with pytest.raises(LandingError, match="check the credentials in GOLDPATH_SOURCES") as caught:
         landed.take(SOURCE)
     assert "s3cr" not in str(caught.value)
 
 
 @pytest.mark.parametrize("paginator", [CURSOR, {"type": "header_link"}])
-def test_a_secret_parameter_goes_with_each_request_and_into_no_position_and_no_error(
+def test_a_secret_parameter_is_in_each_request_and_in_no_position_and_no_error(
     api: RestServer, landed: Landed, paginator: dict[str, Any]
 ) -> None:
     api.key = "s3cret"
@@ -205,7 +205,7 @@ def test_a_secret_parameter_goes_with_each_request_and_into_no_position_and_no_e
     )
 
 
-def test_credentials_are_not_taken_to_another_server(api: RestServer, landed: Landed) -> None:
+def test_a_next_page_at_another_server_is_refused(api: RestServer, landed: Landed) -> None:
     def elsewhere(handler: Any) -> None:
         handler.answer(200, '{"data": [{"id": 1}], "next": "http://localhost:1/v1/orders"}')
 
@@ -216,18 +216,20 @@ def test_credentials_are_not_taken_to_another_server(api: RestServer, landed: La
 
 
 @pytest.mark.parametrize("address", ["ftp://host/x", "host/x", "http://", "http://host:port/x?key=s3cret"])
-def test_an_address_that_is_none_is_not_shown(address: str) -> None:
-    with pytest.raises(SettingsError, match="connection 'shop': an address that is no URL") as caught:
+def test_an_error_does_not_show_the_address(address: str) -> None:
+    with pytest.raises(SettingsError, match="connection 'shop': an address that is not the URL") as caught:
         list(SOURCE.extract(None, connection=address, now=NOW))
     assert address not in str(caught.value)
 
 
-def test_a_paginator_has_to_be_named() -> None:
+def test_an_unknown_paginator_is_refused() -> None:
     with pytest.raises(DefinitionError, match="paginator 'auto'.*one of single_page"):
         replace(SOURCE, paginator={"type": "auto"})
 
 
-def test_nothing_is_written_to_the_users_home(landed: Landed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extraction_writes_nothing_to_the_users_home(
+    landed: Landed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     landed.take(SOURCE)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Tables of databases: snapshots are one state, increments lose nothing and land nothing twice."""
+"""Tables of databases: a snapshot has one state, increments lose nothing and land nothing twice."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Database:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("server")
-        made = Database(server.address, server.execute)
+        database = Database(server.address, server.execute)
         kind = "timestamptz"
     else:
         path = tmp_path / "shop.db"
-        made = Database(f"sqlite:///{path}", lambda *statements: run(path, *statements))
+        database = Database(f"sqlite:///{path}", lambda *statements: run(path, *statements))
         kind = "text"
-    made.execute(
+    database.execute(
         "DROP TABLE IF EXISTS orders",
         f"CREATE TABLE orders (id integer PRIMARY KEY, amount numeric(10, 2), updated_at {kind} NOT NULL)",
     )
-    return made
+    return database
 
 
 def run(path: Path, *statements: str) -> None:
@@ -105,7 +105,7 @@ def test_a_table_without_a_key_gives_equal_bytes_for_equal_content(database: Dat
     assert landed.take(source) == []
 
 
-def test_increments_go_on_where_the_last_one_ended(database: Database, landed: Landed) -> None:
+def test_an_increment_begins_where_the_last_one_ended(database: Database, landed: Landed) -> None:
     database.add((1, "1", "2013-11-01 00:00:00"), (2, "2", "2013-11-01 00:10:00"))
     assert ids(landed.take(CURSOR)) == [[1, 2]]
     assert landed.take(CURSOR) == []
@@ -126,7 +126,7 @@ def test_rows_of_one_cursor_value_may_be_split_between_files_and_runs(database: 
     assert landed.take(source) == []
 
 
-def test_a_key_of_a_tie_that_sorts_before_the_position_is_not_lost(database: Database, landed: Landed) -> None:
+def test_a_row_with_the_cursor_of_the_position_and_a_lower_key_is_not_lost(database: Database, landed: Landed) -> None:
     source = replace(CURSOR, lateness=timedelta(0))
     database.add((5, "1", "2013-11-01 00:00:00"))
     landed.take(source)
@@ -135,7 +135,9 @@ def test_a_key_of_a_tie_that_sorts_before_the_position_is_not_lost(database: Dat
     assert landed.take(source) == []
 
 
-def test_a_row_that_is_committed_late_lands_once_with_the_rows_around_it(database: Database, landed: Landed) -> None:
+def test_a_row_that_commits_late_lands_once_with_the_rows_within_the_lateness(
+    database: Database, landed: Landed
+) -> None:
     database.add((1, "1", "2013-11-01 00:00:00"), (2, "2", "2013-11-01 00:08:00"), (3, "3", "2013-11-01 00:10:00"))
     landed.take(CURSOR)
     database.add((4, "4", "2013-11-01 00:06:00"))
@@ -146,7 +148,7 @@ def test_a_row_that_is_committed_late_lands_once_with_the_rows_around_it(databas
     assert landed.take(CURSOR) == []
 
 
-def test_a_row_behind_the_lateness_is_not_looked_for(database: Database, landed: Landed) -> None:
+def test_a_row_before_the_lateness_does_not_land(database: Database, landed: Landed) -> None:
     database.add((1, "1", "2013-11-01 00:10:00"))
     landed.take(CURSOR)
     database.add((2, "2", "2013-11-01 00:04:59"))
@@ -163,7 +165,7 @@ def test_a_numeric_cursor_has_a_numeric_lateness(database: Database, landed: Lan
         landed.take(replace(source, lateness=timedelta(minutes=5)))
 
 
-def test_a_cursor_that_may_be_null_is_refused_once_it_is(database: Database, landed: Landed) -> None:
+def test_a_null_in_the_cursor_is_refused(database: Database, landed: Landed) -> None:
     source = replace(CURSOR, cursor="amount", lateness=0)
     database.add((1, "1", "2013-11-01 00:00:00"))
     assert ids(landed.take(source)) == [[1]]
@@ -172,20 +174,20 @@ def test_a_cursor_that_may_be_null_is_refused_once_it_is(database: Database, lan
         landed.take(source)
 
 
-def test_an_increment_of_many_rows_is_several_files_in_order(database: Database, landed: Landed) -> None:
+def test_an_increment_of_many_rows_lands_as_several_files_in_order(database: Database, landed: Landed) -> None:
     database.add(*((id, "1.5", f"2013-11-01 {id // 60:02d}:{id % 60:02d}:00") for id in range(1, 1001)))
-    taken = ids(landed.take(replace(CURSOR, rows_per_file=300)))
-    assert [len(rows) for rows in taken] == [300, 300, 300, 100]
-    assert [id for found in taken for id in found] == list(range(1, 1001))
+    files = ids(landed.take(replace(CURSOR, rows_per_file=300)))
+    assert [len(rows) for rows in files] == [300, 300, 300, 100]
+    assert [id for rows in files for id in rows] == list(range(1, 1001))
 
 
 @pytest.mark.parametrize("source", [replace(SNAPSHOT, table="gates"), replace(CURSOR, table="gates")])
-def test_a_table_that_is_not_there_is_named(landed: Landed, source: Source) -> None:
+def test_a_missing_table_is_named_in_the_error(landed: Landed, source: Source) -> None:
     with pytest.raises(NotFoundError, match="table 'gates' of connection 'shop'"):
         landed.take(source)
 
 
-def test_a_column_that_is_not_there_is_named(landed: Landed) -> None:
+def test_a_missing_column_is_named_in_the_error(landed: Landed) -> None:
     with pytest.raises(NotFoundError, match="column 'changed' of source table orders.*id, amount, updated_at"):
         landed.take(replace(CURSOR, cursor="changed"))
 
@@ -230,7 +232,7 @@ def test_sqlite_values_keep_their_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["uuid", "text", "numeric", "bytea", "date"])
-def test_postgresql_keys_of_any_type_are_gone_on_from(server: Postgres, key: str) -> None:
+def test_an_increment_continues_from_a_postgresql_key_of_any_type(server: Postgres, key: str) -> None:
     literals = {
         "uuid": [f"f9e5ac8c-3159-4478-8270-32000000000{n}" for n in range(4)],
         "text": ["a", "b'", "c%", "d:e"],
@@ -266,8 +268,8 @@ def test_a_sqlite_key_may_be_bytes(tmp_path: Path) -> None:
     assert landed.take(source) == []
 
 
-def test_a_long_transaction_is_seen_once_it_commits(server: Postgres) -> None:
-    """Its rows carry the instant at which it began, behind rows that were committed and read meanwhile."""
+def test_the_rows_of_a_long_transaction_land_once_it_commits(server: Postgres) -> None:
+    """Its rows have the instant at which it began, before rows that were committed and read since then."""
     server.execute(
         "DROP TABLE IF EXISTS orders", "CREATE TABLE orders (id serial PRIMARY KEY, updated_at timestamptz NOT NULL DEFAULT now())"
     )  # fmt: skip
@@ -280,7 +282,7 @@ def test_a_long_transaction_is_seen_once_it_commits(server: Postgres) -> None:
     assert landed.take(CURSOR) == []
 
 
-def test_what_changes_while_a_table_is_read_is_read_next_time(server: Postgres) -> None:
+def test_changes_while_a_table_is_read_land_with_the_next_extraction(server: Postgres) -> None:
     server.execute(
         "DROP TABLE IF EXISTS orders",
         "CREATE TABLE orders (id integer PRIMARY KEY, updated_at timestamptz NOT NULL)",
@@ -296,7 +298,7 @@ def test_what_changes_while_a_table_is_read_is_read_next_time(server: Postgres) 
     assert ids(landed.take(source)) == [[5]]
 
 
-def test_a_connection_that_breaks_keeps_what_was_landed(server: Postgres) -> None:
+def test_after_a_broken_connection_the_next_extraction_lands_the_rest(server: Postgres) -> None:
     server.execute(
         "DROP TABLE IF EXISTS orders",
         "CREATE TABLE orders (id integer PRIMARY KEY, updated_at timestamptz NOT NULL)",
@@ -325,8 +327,7 @@ def test_a_password_is_in_no_error_and_in_no_position(server: Postgres) -> None:
             error = error.__cause__
 
 
-def test_a_database_that_is_still_starting_is_waited_for(server: Postgres, tmp_path: Path) -> None:
-    """The database refuses connections at first, and a retry finds it."""
+def test_a_database_that_refuses_connections_at_first_is_read_by_a_retry(server: Postgres, tmp_path: Path) -> None:
     server.execute("DROP TABLE IF EXISTS orders", "CREATE TABLE orders (id integer PRIMARY KEY)")
     server.execute("ALTER DATABASE postgres CONNECTION LIMIT 0", "DROP ROLE IF EXISTS reader")
     server.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'", "GRANT SELECT ON orders TO reader")
@@ -344,7 +345,7 @@ def test_a_database_that_is_still_starting_is_waited_for(server: Postgres, tmp_p
     connection.close()
 
 
-def test_a_sqlite_file_that_is_not_there_is_named_and_not_created(tmp_path: Path) -> None:
+def test_a_missing_sqlite_file_is_named_in_the_error_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="connection 'shop': no file .*missing.db"):
         list(SNAPSHOT.extract(None, connection=f"sqlite:///{tmp_path}/missing.db", now=NOW))
     assert not (tmp_path / "missing.db").exists()

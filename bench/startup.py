@@ -1,0 +1,40 @@
+"""How long people and Dagster wait before anything of ours runs, in fresh processes.
+
+The peer of the code location and of `goldpath tables` is `import dagster` alone, which both need; the peer of
+`goldpath --help` is the help of a Typer application with one command.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from bench.pairs import Row, pairs
+from pipelines.settings import PROJECT, Settings
+
+ROUNDS = 5
+GOLDPATH = "from pipelines.commands.app import app; app()"
+TYPER = "import typer; app = typer.Typer(help='One command.'); app.command()(lambda: None); app()"
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Wall seconds of whole processes with compiled bytecode, over the tables of the settings' home folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def process(code: str, *arguments: str) -> Callable[[], object]:
+        command: Sequence[str] = [sys.executable, "-c", code, *arguments]
+        return lambda: subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)
+
+    dagster = process("import dagster")
+    cases = {
+        "code location loads (aim 3 s)": (process("import pipelines.definitions"), dagster),
+        "goldpath --help (aim 0.5 s)": (process(GOLDPATH, "--help"), process(TYPER, "--help")),
+        "goldpath tables (aim 2 s)": (process(GOLDPATH, "tables"), dagster),
+    }
+    rows = []
+    for name, (ours, peer) in cases.items():
+        a, b, ratio = pairs(ours, peer, rounds=ROUNDS)
+        rows.append(Row(name, f"{a:.2f} s", f"{b:.2f} s", ratio))
+    return rows

@@ -1,0 +1,108 @@
+"""What a file format is: a module of this package that recognizes files of its format and reads their rows as text."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from pipelines.contracts.model import Contract, Format
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.zone import Landing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The most memory that a piece, a row or a line of a file may need.
+BLOCK_BYTES = 8 * 1024 * 1024
+#: Rows in which a sample looks for types. A later value that does not fit the type gets its verdict in silver.
+SAMPLE_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredFile:
+    """A delivery that is to be read.
+
+    Attributes:
+        landing: Where it is.
+        delivery: Which file it is, with its checksum.
+        contract: The contract of its bronze table.
+        header: Called with the file's column names before a row that has them is yielded; where names appear as the
+            file is read, called again with the new ones. It may raise LandingError.
+    """
+
+    landing: Landing
+    delivery: Delivery
+    contract: Contract
+    header: Callable[[Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of one file, in bounded memory.
+
+    Attributes:
+        rows: The places of the rows in their file, counted from 1; int64.
+        columns: Texts by the column name in the file, known to the contract or not; each as long as `rows`.
+        malformed: The text of lines that are not rows, by their position in `rows`; their values are null.
+    """
+
+    rows: pa.Array
+    columns: Mapping[str, pa.Array]
+    malformed: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The beginning of a file: its format, its delimiter, and the texts of each column, `""` for null."""
+
+    format: Format
+    delimiter: str
+    columns: dict[str, list[str]]
+
+
+class FileFormat(Protocol):
+    """What a module of this package provides."""
+
+    #: Whether a file names each of its columns, so that a column of the contract that it does not name is missing.
+    NAMES_EVERY_COLUMN: bool
+
+    def read(self, file: DeliveredFile) -> Iterator[Piece]:
+        """The rows of a file as text.
+
+        Raises:
+            LandingError: if the file cannot be read as its contract says.
+            OSError, ValueError, EOFError: from a library, if the file is damaged.
+        """
+        ...
+
+    def sniff(self, landing: Landing, delivery: Delivery) -> Sample | None:
+        """The beginning of a delivery, if it has this format; None if it has not, or if that cannot be told."""
+        ...
+
+
+def file_format(name: Format | None) -> FileFormat:
+    """The format that contracts call `name`: the module of that name in this package. Bronze contracts name one."""
+    assert name is not None
+    return cast("FileFormat", importlib.import_module(f"pipelines.landing.formats.{name}"))
+
+
+def malformed_lines(rows: Sequence[int], texts: Sequence[str]) -> Piece:
+    """A piece that consists of lines that are not rows: their places and their texts."""
+    import pyarrow as pa
+
+    return Piece(pa.array(rows, pa.int64()), {}, dict(enumerate(texts)))
+
+
+def shown(line: bytes) -> str:
+    """A line as text; bytes that are not UTF-8 become escapes, as in `caf\\xe9`."""
+    return line.decode("utf-8", "backslashreplace")
+
+
+def sample_text(value: Any) -> str:
+    """A value of a sample as text: null as `""`, what is not text as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,42 @@
+"""Documents: files of any bytes. A row describes one; the bytes stay in landing, where they are never changed."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from pipelines.landing.delivery import Delivery
+from pipelines.landing.formats.base import DeliveredFile, Piece, Sample
+from pipelines.landing.zone import Landing
+
+NAMES_EVERY_COLUMN = False
+#: What is known of every document; the attributes of its manifest are further columns.
+COLUMNS = ("name", "media_type", "bytes", "sha256", "uri")
+
+
+def read(file: DeliveredFile) -> Iterator[Piece]:
+    """One row: name, media type, size in bytes, SHA-256, uri below the landing root, and the manifest's attributes."""
+    import pyarrow as pa
+
+    delivery = file.delivery
+    manifest = file.landing.manifest(delivery)
+    name = PurePosixPath(delivery.uri).name
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    known = dict(zip(COLUMNS, (name, media_type, str(delivery.bytes), delivery.sha256, delivery.uri), strict=True))
+    attributes = {key: _text(value) for key, value in (manifest.attributes if manifest else {}).items()}
+    values = known | {key: value for key, value in attributes.items() if value is not None}
+    declared = {column.name for column in file.contract.columns}
+    file.header([key for key in values if key in declared or key in attributes])
+    columns = {key: pa.array([value], pa.string()) for key, value in values.items()}
+    yield Piece(pa.array([1], pa.int64()), columns)
+
+
+def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
+    """None: any file could be a document."""
+    return None
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,158 @@
+"""What the platform and a training program exchange: value types, and the signatures that both sides are checked by.
+
+A program in `ray_jobs` imports this module in every process of a cluster, so it holds leaf types alone and loads no
+library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pipelines.errors import TerminalError
+
+#: The names of the contenders in `Challenge.evaluations`.
+CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
+
+
+class RecipeError(TerminalError):
+    """A recipe contradicts itself, or does not fit its base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The instants from `start` (included) to `end` (excluded), both with a time zone."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None or self.start >= self.end:
+            raise RecipeError(
+                object="window",
+                observed=f"{self.start.isoformat()} to {self.end.isoformat()}",
+                expected="two instants with a time zone, the start before the end",
+                next_step="give both in UTC",
+            )
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass over the training rows. Losses are means over rows, natural logarithm; `number` counts from 1."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One model's figures on one window.
+
+    Attributes:
+        metrics: Value by name; the gate compares those in `gate.METRICS`.
+        roc: Points (false positive rate, true positive rate), from (0, 0) to (1, 1).
+        calibration: Points (mean predicted probability, observed share), by rising probability.
+    """
+
+    metrics: Mapping[str, float]
+    roc: tuple[tuple[float, float], ...]
+    calibration: tuple[tuple[float, float], ...]
+
+
+class TrainedRun(Protocol):
+    """A finished training run, as far as the platform records it."""
+
+    @property
+    def history(self) -> tuple[Epoch, ...]:
+        """One entry for each epoch."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that weights were fitted on."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """The number of training processes."""
+        ...
+
+    @property
+    def accelerator(self) -> str:
+        """The GPU's name, or "cpu"."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """The run's wall clock time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a training program returns: its run, and the evaluation of each contender on the same rows, by name.
+
+    `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one.
+    """
+
+    run: TrainedRun
+    evaluations: Mapping[str, Evaluation]
+
+
+class Recipe(Protocol):
+    """The complete configuration of a training run: a dataclass, whose fields the run record keeps.
+
+    `gate_window` begins at the end of `train_window` or later.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def train_window(self) -> Window: ...
+
+    @property
+    def gate_window(self) -> Window: ...
+
+
+R_contra = TypeVar("R_contra", bound=Recipe, contravariant=True)
+OnEpoch = Callable[[Epoch], None]
+
+
+class TrainingProgram(Protocol[R_contra]):
+    """A function that trains one model on the Ray cluster that the process is connected to, and compares it.
+
+    Args:
+        recipe: The configuration of the training run.
+        table_uri: The training set, a Delta table.
+        table_version: The version of the training set.
+        storage_path: Where checkpoints are written; an absolute path or URI that all nodes reach.
+        run_name: The name of the run's folder there; used once.
+        model_dir: Where the model is written; empty or absent.
+        window: Where contenders are compared; no contender was trained on its rows.
+        base_model_dir: The model to fine-tune; None to train from scratch.
+        champion_dir: The model that serves now; None before the first.
+        on_epoch: Is called after each epoch, in a thread of its own.
+    """
+
+    def __call__(
+        self,
+        recipe: R_contra,
+        *,
+        table_uri: str,
+        table_version: int,
+        storage_path: str,
+        run_name: str,
+        model_dir: Path,
+        window: Window,
+        base_model_dir: Path | None,
+        champion_dir: Path | None,
+        on_epoch: OnEpoch,
+    ) -> Challenge: ...

@@ -1,0 +1,27 @@
+"""The prediction log: what the prediction service answered, one JSON line for each answer, one file for each day.
+
+`serving.predict.log` writes it. A day is one of the platform's clock, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.machine import json_lines
+from pipelines.settings import Settings
+
+
+def folder(settings: Settings) -> Path:
+    """The folder of the files `YYYY-MM-DD.jsonl`."""
+    return settings.root / "serving" / "predictions"
+
+
+def read(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every logged prediction, oldest day first.
+
+    A torn line is left out: its writer was killed or failed while it wrote the line, so nobody got that answer.
+    """
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from json_lines.read(path)

@@ -1,0 +1,171 @@
+"""Training and evaluation rows: one window of one version of a Delta table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from numpy.typing import NDArray
+
+from pipelines.models.program import Window
+from ray_jobs.core.errors import DatasetError
+
+#: Rows by column: equally long sequences by name. None, in a column or instead of one, stands for missing values.
+Columns = Mapping[str, Sequence[Any] | NDArray[Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """One version of a Delta table; `storage_options` are delta-rs's (endpoints and keys of an object store)."""
+
+    uri: str
+    version: int
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.uri}@{self.version}"
+
+
+class Selection(Protocol):
+    """What a recipe says about the rows to read; each attribute as `ray_jobs.tabular.recipe.Recipe` explains it."""
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def row_key(self) -> str: ...
+
+    @property
+    def time_column(self) -> str: ...
+
+    @property
+    def known_at_column(self) -> str: ...
+
+    @property
+    def train_window(self) -> Window: ...
+
+    @property
+    def holdout_every_days(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled rows in the order of time: input columns by name, and `labels` [rows] of 0.0 and 1.0."""
+
+    columns: Mapping[str, NDArray[Any]]
+    labels: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def shard(self, rank: int, of: int) -> Rows:
+        """Every `of`-th row from row `rank` on. Shards are equally long: up to `of - 1` last rows are dropped."""
+        part = slice(rank, len(self) // of * of, of)
+        return Rows({name: column[part] for name, column in self.columns.items()}, self.labels[part])
+
+
+def training_rows(table: DatasetVersion, selection: Selection, part: Literal["fit", "holdout", "all"]) -> Rows:
+    """The rows of the train window whose label was known by the window's end.
+
+    Args:
+        table: The table to read.
+        selection: Names the columns, the window and the days that are held out.
+        part: "fit" for weights and encoders, "holdout" for calibration, "all" for both.
+
+    Raises:
+        DatasetError: if the version or a column does not exist, or if there is no such row.
+    """
+    window = selection.train_window
+    known = ds.field(selection.known_at_column) <= _instant(window.end)
+    rows = _read(table, selection, window, also=known, needs=selection.known_at_column)
+    if part != "all":
+        rows = rows.filter(_in_part(rows.column(selection.time_column), selection, part))
+    return _rows(rows, selection, f"{table}, {part} part of {window}")
+
+
+def evaluation_rows(table: DatasetVersion, selection: Selection, window: Window) -> Rows:
+    """The labelled rows of a window after training; raises as `training_rows` does."""
+    return _rows(_read(table, selection, window), selection, f"{table}, {window}")
+
+
+def _read(
+    table: DatasetVersion,
+    selection: Selection,
+    window: Window,
+    *,
+    also: ds.Expression | None = None,
+    needs: str | None = None,
+) -> pa.Table:
+    """Reads the labelled rows of a window; `also` is a further condition, on the column `needs`."""
+    dataset = _open(table)
+    columns = [*selection.inputs, selection.label, selection.time_column, selection.row_key]
+    absent = [name for name in [*columns, *filter(None, [needs])] if name not in dataset.schema.names]
+    if absent:
+        raise DatasetError(
+            object=f"table {table}",
+            observed=f"no column {', '.join(absent)}",
+            expected=f"the columns of recipe {selection.model_name}",
+            next_step="build the training set with the recipe's feature service, or correct the recipe",
+        )
+    time = ds.field(selection.time_column)
+    condition = (time >= _instant(window.start)) & (time < _instant(window.end)) & ds.field(selection.label).is_valid()
+    return dataset.to_table(columns=columns, filter=condition if also is None else condition & also)
+
+
+def _in_part(times: pa.ChunkedArray, selection: Selection, part: Literal["fit", "holdout"]) -> pa.Array:
+    """Whether each row is in the part. Whole days are held out: rows of one day share causes, such as the weather."""
+    start = np.datetime64(selection.train_window.start.astimezone(UTC).replace(tzinfo=None), "us")
+    days = (times.to_numpy().astype("datetime64[us]") - start) // np.timedelta64(1, "D")
+    held_out = days % selection.holdout_every_days == selection.holdout_every_days - 1
+    return pa.array(held_out if part == "holdout" else ~held_out)
+
+
+def _rows(table: pa.Table, selection: Selection, name: str) -> Rows:
+    if not table.num_rows:
+        raise DatasetError(
+            object=f"rows of {name}",
+            observed="no labelled row",
+            expected="at least one",
+            next_step="correct the recipe's windows, or build the training set for these days",
+        )
+    # The order must not depend on the table's files: the same seed gives the same model after they are rewritten.
+    table = table.sort_by([(selection.time_column, "ascending"), (selection.row_key, "ascending")])
+    columns = {name: _array(table.column(name)) for name in selection.inputs}
+    return Rows(columns, table.column(selection.label).to_numpy().astype(np.float32))
+
+
+def _open(table: DatasetVersion) -> ds.Dataset:
+    try:
+        delta = DeltaTable(table.uri, version=table.version, storage_options=dict(table.storage_options) or None)
+    except (DeltaError, OSError, ValueError) as error:
+        raise DatasetError(
+            object=f"table {table}",
+            observed=f"{type(error).__name__}: {error}",
+            expected="a committed version of a Delta table",
+            next_step="materialize the training set, or correct the version",
+        ) from None
+    return delta.to_pyarrow_dataset()
+
+
+def _instant(instant: datetime) -> pa.Scalar:
+    return pa.scalar(instant, pa.timestamp("us", tz="UTC"))
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Text as objects with None, every other type as float64 with NaN."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.to_numpy()
+    return column.cast(pa.float64()).to_numpy()

@@ -1,0 +1,139 @@
+"""The configuration of a training run: a complete, frozen `Recipe`, which a function of the domain returns.
+
+Imports no heavy library, so that a domain can build a recipe anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pipelines.models.program import RecipeError, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A numeric input that the encoder computes: `minuend - subtrahend`, clipped to [minimum, maximum]."""
+
+    name: str
+    minuend: str
+    subtrahend: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The complete configuration of a training run, except the table version that it reads.
+
+    Attributes:
+        model_name: Names the model in errors.
+        feature_service: The Feast feature service that the training set was built with.
+        label: Column of 0 and 1; rows where it is null are not used.
+        row_key: Orders the rows that have the same time.
+        time_column: When a prediction is asked for, UTC; both windows select by it.
+        known_at_column: When the label was known, UTC; a training row's label is known by the end of the train window.
+        numeric: Numeric input columns.
+        categorical: Text input columns; each gets an embedding.
+        differences: Numeric inputs computed from two columns, in training and in prediction alike.
+        train_window: The rows that weights, encoder and calibration are fitted on.
+        gate_window: The rows that the model is measured on; it starts at the end of the train window or later.
+        holdout_every_days: Every n-th day of the train window is held out: no weight is fitted on it. The days are
+            spread over the window because its last weeks alone would be another season.
+        calibration: "fit" on the held-out days; "keep" the base model's where these days are too few to fit it. Then
+            they only give the validation loss.
+        minimum_category_count: A category with fewer training rows shares the embedding of unknown ones.
+        maximum_embedding_width: An embedding of c categories has min(this, (c + 1) // 2) dimensions.
+        hidden_widths: The widths of the deep part's hidden layers.
+        dropout: Share of hidden units that a training step drops.
+        epochs: Passes over the rows that are not held out.
+        batch_size: Rows of one step, all workers together.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: AdamW's.
+        seed: Decides first weights, order of rows and dropout.
+        num_workers: Training processes; fewer where the cluster has fewer GPUs.
+        max_failures: How many worker failures the run survives.
+        checkpoint_interval_epochs: A worker failure loses at most so many epochs.
+    """
+
+    model_name: str
+    feature_service: str
+    label: str
+    row_key: str
+    time_column: str
+    known_at_column: str
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    train_window: Window
+    gate_window: Window
+    holdout_every_days: int
+    calibration: Literal["fit", "keep"]
+    minimum_category_count: int
+    maximum_embedding_width: int
+    hidden_widths: tuple[int, ...]
+    dropout: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+    num_workers: int
+    max_failures: int
+    checkpoint_interval_epochs: int
+
+    def __post_init__(self) -> None:
+        train, gate = self.train_window, self.gate_window
+        days = (train.end - train.start).days
+        names = [*self.categorical, *self.numeric, *(difference.name for difference in self.differences)]
+        checks = {
+            "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
+            "holdout_every_days": (2 <= self.holdout_every_days <= days, "2 or more, within the train window"),
+            "numeric": (len(set(names)) == len(names), "no name twice among categorical, numeric and differences"),
+            "max_failures": (self.max_failures > 0, "1 or more: with 0 the first worker failure ends the run"),
+            "num_workers": (self.num_workers > 0, "1 or more"),
+            "epochs": (self.epochs > 0, "1 or more"),
+            "batch_size": (self.batch_size >= self.num_workers, "1 or more per worker"),
+            "checkpoint_interval_epochs": (self.checkpoint_interval_epochs > 0, "1 or more"),
+        }  # fmt: skip
+        for name, (valid, expected) in checks.items():
+            if not valid:
+                raise RecipeError(
+                    object=f"recipe of {self.model_name}: {name}",
+                    observed=str(getattr(self, name)),
+                    expected=expected,
+                    next_step="correct it in the recipe, or in the dataclasses.replace that changed it",
+                )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The table's columns that the model reads, each once and in a fixed order."""
+        of_differences = (c for d in self.differences for c in (d.minuend, d.subtrahend))
+        return tuple(dict.fromkeys((*self.categorical, *self.numeric, *of_differences)))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over every field: runs with the same fingerprint and table version do the same."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), default=str).encode()).hexdigest()
+
+
+def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
+    """The recipe with other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
+
+    With another end of the train window, the gate window begins there.
+    """
+    gate = recipe.gate_window
+    train = Window(_instant(train_start, recipe.train_window.start), _instant(train_end, recipe.train_window.end))
+    return dataclasses.replace(
+        recipe,
+        train_window=train,
+        gate_window=Window(train.end if train_end else gate.start, _instant(gate_end, gate.end)),
+    )
+
+
+def _instant(text: str, default: datetime) -> datetime:
+    return datetime.fromisoformat(text) if text else default

@@ -1,0 +1,100 @@
+"""What every request passes before anything else: a request id, the token, and a limit on the size of its body.
+
+Plain ASGI, so that a request is refused before its body is read; Starlette's middleware base class would copy each body
+through a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.door import tracing
+from serving.door.access import TokenCheck
+from serving.door.problems import UNAUTHORIZED, problem
+from serving.door.tracing import Trace
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+#: A batch of 1,000 flights takes 250 kB.
+MAX_BODY_BYTES = 2**20
+logger = logging.getLogger(__name__)
+
+
+class BodyTooLarge(HTTPException):
+    """A request body of more than `MAX_BODY_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
+
+
+class Guard:
+    """Wraps an application, and puts the request's `Trace` into the scope, where `tracing.of` finds it.
+
+    `/healthz` and `/readyz` need no token.
+    """
+
+    def __init__(self, app: ASGIApp, token: TokenCheck) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        trace = scope[tracing.SCOPE_KEY] = tracing.from_headers(headers)
+        send = _traced(send, trace, echo=not headers.get(b"x-request-id"))
+        if scope["path"] not in OPEN_PATHS and not self._token.accepts(headers.get(b"authorization")):
+            logger.warning("no valid token: %s %s, request %s", scope["method"], scope["path"], trace.request_id)
+            refusal = problem(
+                UNAUTHORIZED,
+                trace,
+                field="Authorization",
+                observed="another token" if b"authorization" in headers else "absent",
+                expected="Bearer and the token of this service",
+                next_step="send the token that GOLDPATH_SERVING_TOKEN or <home>/serving/token holds",
+                headers={"WWW-Authenticate": 'Bearer realm="goldpath"'},
+            )
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, _limited(receive), send)
+
+
+def _traced(send: Send, trace: Trace, *, echo: bool) -> Send:
+    """Adds the trace to the headers of the response.
+
+    Args:
+        send: Sends the response.
+        trace: Of the request.
+        echo: Whether to add the request id. Ray Serve's proxy gives an id to each request without one, and itself adds
+            the id of every request to the response.
+    """
+
+    async def send_traced(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if echo:
+                headers["x-request-id"] = trace.request_id
+            if trace.traceparent:
+                headers["traceparent"] = trace.traceparent
+        await send(message)
+
+    return send_traced
+
+
+def _limited(receive: Receive) -> Receive:
+    """Receives the same body, and raises BodyTooLarge where it goes beyond the limit."""
+    size = 0
+
+    async def receive_limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return message
+
+    return receive_limited

@@ -1,0 +1,43 @@
+"""The configuration of a deployment: one model by its digest, and how much of the machine it may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServedModel(BaseModel):
+    """The model that answers. People name it by name and version; the digest identifies its files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    version: int = Field(ge=1)
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="pipelines.models.model_files.digest of the folder")
+    folder: Path = Field(description="the model's files; checked against the digest before they are loaded")
+    metrics: dict[str, float] = Field(default_factory=dict, description="measured before it was registered")
+
+
+class ServiceConfig(BaseModel):
+    """One deployment. The defaults suit a laptop; `serve run serving.predict.app:build` takes the same fields.
+
+    Attributes:
+        feature_service: The Feast feature service that the model reads.
+        threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more
+            likely late than not".
+        cpus_per_replica: CPU slots of the Ray cluster; not a limit. A fraction leaves slots for training.
+        max_ongoing_requests: Requests inside one replica. It computes one at a time, and the others wait in the queue
+            of its thread; a higher number would only hide a backlog from Serve's router.
+        max_queued_requests: Requests that wait for a replica; a further one is answered with 503 at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ServedModel
+    feature_service: str = "arrival_delay_v1"
+    threshold: float = Field(0.5, gt=0, lt=1)
+    replicas: int = Field(1, ge=1)
+    cpus_per_replica: float = Field(0.2, gt=0)
+    max_ongoing_requests: int = Field(16, ge=1)
+    max_queued_requests: int = Field(256, ge=1)

@@ -1,0 +1,77 @@
+"""Starts, replaces and removes the service's application on the Ray cluster that this process is connected to.
+
+Imported only after `ray_connection.connect`, since Ray reads its environment while it is imported.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+
+from pipelines.machine import ports
+from pipelines.settings import Settings
+from serving.errors import ServiceUnavailable
+from serving.predict import app
+from serving.predict.config import ServiceConfig
+
+APPLICATION = "arrival-delay"
+START_SECONDS = 180.0
+REQUEST_SECONDS = 30.0
+
+
+def start_proxy(settings: Settings) -> None:
+    """Starts Serve's HTTP proxy on the port of the settings, unless it runs.
+
+    It listens on loopback; in the profile `cluster` on all addresses of its pod.
+
+    Raises:
+        SettingsError: if another program has the port.
+    """
+    if not serve.status().proxies and not settings.ray_address:
+        ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
+    host = "0.0.0.0" if settings.profile == "cluster" else ports.LOOPBACK
+    options = HTTPOptions(host=host, port=settings.serving_port, request_timeout_s=REQUEST_SECONDS)
+    serve.start(proxy_location="HeadOnly", http_options=options)
+
+
+def is_serving() -> bool:
+    """Whether a version of the application is in service."""
+    return APPLICATION in serve.status().applications
+
+
+def replace(settings: Settings, config: ServiceConfig) -> None:
+    """Starts this version, and returns when only its replicas are left; the old version answers until then.
+
+    Raises:
+        ServiceUnavailable: if none of its replicas starts; the old ones go on.
+    """
+    target = serve.RunTarget(app.application(config, settings), name=APPLICATION, route_prefix="/")
+    serve.run_many([target], wait_for_applications_running=False)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        overview = serve.status().applications[APPLICATION]
+        if overview.status == ApplicationStatus.RUNNING:
+            return
+        if overview.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                object=f"Serve application {APPLICATION}",
+                observed=f"{overview.status.value}: {_reason(overview)}",
+                expected=f"a running replica within {START_SECONDS:.0f} s",
+                next_step="read the replica's log in Ray's session folder",
+            )
+        time.sleep(0.2)
+
+
+def remove() -> None:
+    """Takes the application out of service."""
+    serve.delete(APPLICATION)
+
+
+def _reason(overview: ApplicationStatusOverview) -> str:
+    """The last line of Serve's messages, which is the replica's exception where there was one."""
+    messages = " ".join(deployment.message for deployment in overview.deployments.values()) or overview.message
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    return lines[-1] if lines else "Serve gives no reason"

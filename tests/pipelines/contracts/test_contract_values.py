@@ -1,0 +1,87 @@
+"""What follows from a contract file beside its rules, and the contracts of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from pipelines.contracts import column_rules, reader
+from pipelines.contracts.load import load, load_folder
+from pipelines.contracts.model import RuleKind, TableRuleKind
+from pipelines.definitions import all_contracts
+from pipelines.errors import ContractError, NotFoundError
+from pipelines.settings import PROJECT
+from pipelines.tables import TableId
+from tests.pipelines import toy_contracts
+from tests.pipelines.contracts.blocks import blocks_document
+from tests.pipelines.toy_contracts import integer, number, text
+
+FOLDER = PROJECT / "assets" / "flights" / "contracts"
+
+
+def test_table_owner_key_tags_service_levels_drift_and_columns_are_read_from_the_file(tmp_path: Path) -> None:
+    contract = load(toy_contracts.write(tmp_path, blocks_document()))
+    assert (contract.table, contract.owner, contract.grain) == (
+        TableId("silver", "toys", "blocks"), "toy-data", "One row per toy.",
+    )  # fmt: skip
+    assert contract.key_columns == ["box", "part"]
+    assert contract.tags == toy_contracts.TAGS
+    assert (contract.freshness_seconds, contract.retention_seconds) == (86_400, 31_557_600)
+    assert (contract.null_tokens, contract.winner) == (("", "NA"), "weight desc, code")
+    assert contract.drift == {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"}
+    holes, density, colour = (contract.column(name) for name in ("holes", "density", "colour"))
+    assert (holes.type, holes.source) == ("int", "n_holes")
+    assert (density.type, density.source) == ("double", None)
+    assert (contract.column("weight").unit, colour.classification) == ("g", "internal")
+
+
+def test_bronze_columns_are_text_and_have_no_rules(tmp_path: Path) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [integer("holes"), number("weight")])
+    assert [column.type for column in contract.columns] == ["string", "string"]
+    assert (contract.row_rules, contract.format) == ((), "csv")
+
+
+def test_an_unknown_column_raises_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
+    contract = load(toy_contracts.write(tmp_path, blocks_document()))
+    with pytest.raises(NotFoundError, match="part, box, weight"):
+        contract.column("price")
+
+
+def test_only_drift_evolve_adds_variant_columns(tmp_path: Path) -> None:
+    columns = [integer("holes"), text("part"), number("density", transformLogic="a / b")]
+    evolving = toy_contracts.contract(tmp_path, "silver/toys/blocks", columns, drift={"data_type": "evolve"})
+    assert evolving.published_columns == ["holes", "part", "density", "holes__v_string"]
+    assert [rule.severity for rule in evolving.row_rules] == ["warning"]
+    assert toy_contracts.contract(tmp_path, "silver/toys/blocks", columns).variant_columns == []
+
+
+def test_two_files_for_one_table_are_refused(tmp_path: Path) -> None:
+    for _ in range(2):
+        toy_contracts.write(tmp_path, blocks_document())
+    with pytest.raises(ContractError, match="silver/toys/blocks.*no other file describes"):
+        load_folder(tmp_path)
+
+
+def test_each_contract_file_of_the_domains_is_named_after_its_table() -> None:
+    contracts = all_contracts()
+    assert contracts == load_folder(FOLDER)
+    assert {contract.path.name for contract in contracts.values()} == {path.name for path in FOLDER.iterdir()}
+    assert {contract.path.stem for contract in contracts.values()} == {f"{t.zone}_{t.table}" for t in contracts}
+
+
+def test_a_table_without_a_contract_raises_not_found() -> None:
+    contracts = load_folder(FOLDER)
+    assert contracts.named("silver/planes").table == TableId("silver", "flights", "planes")
+    with pytest.raises(NotFoundError, match="contract of gold/planes"):
+        contracts.named("gold/planes")
+
+
+def test_the_documented_example_loads_and_every_property_is_documented(tmp_path: Path) -> None:
+    document = (PROJECT / "docs" / "contracts.md").read_text(encoding="utf-8")
+    contract = load(toy_contracts.write(tmp_path, document.partition("```yaml\n")[2].partition("```")[0]))
+    kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
+    assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
+    known = (*reader.TABLE_PROPERTIES, *column_rules.COLUMN_PROPERTIES)
+    assert [name for name in known if f"`{name}`" not in document] == []

@@ -1,0 +1,60 @@
+"""The files beside a trained model hold the gate's figures of every contender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.models import gate, run_record
+from pipelines.models.evidence import CARD_FILE, Evidence, read_gate
+from pipelines.models.program import Evaluation
+from pipelines.models.run_record import RunRecord
+
+CURVE = ((0.0, 0.0), (0.25, 0.75), (1.0, 1.0))
+EVALUATIONS = {
+    "challenger": Evaluation({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, CURVE, CURVE),
+    "baseline": Evaluation({"auc": 0.68, "log_loss": 0.49, "n": 10.0}, CURVE, CURVE[:2]),
+}
+RECORD = RunRecord(
+    created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
+    dataset_versions={"gold/toys/training_set": 3}, hyperparameters={}, environment={}, base_model=None,
+    base_image=None, accelerator="cpu", artifacts={}, dagster_run_id="run",
+)  # fmt: skip
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    metrics = {name: evaluation.metrics for name, evaluation in EVALUATIONS.items()}
+    decision = gate.decide(
+        challenger=metrics["challenger"], opponents={"baseline": metrics["baseline"]}, window="November"
+    )
+    return Evidence("toys.model", "Is it late?", ["Only toys."], {"compared on": "November"}, EVALUATIONS, decision)
+
+
+def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: Evidence, tmp_path: Path) -> None:
+    evidence.write(tmp_path / "evidence", RECORD)
+    content = read_gate(tmp_path / "evidence")
+    assert (content["passed"], content["reason"], content["window"]) == (True, "beats every opponent", "November")
+    assert content["standings"]["challenger"] == {"auc": 0.71, "log_loss": 0.48, "n": 10.0}
+    assert content["curves"]["baseline"] == {
+        "roc": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
+        "calibration": [[0.0, 0.0], [0.25, 0.75]],
+    }
+    assert content["comparisons"][0] == {
+        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "won": True,
+    }  # fmt: skip
+
+
+def test_record_card_and_plots_lie_beside_the_gate_file(evidence: Evidence, tmp_path: Path) -> None:
+    images = evidence.write(tmp_path, RECORD)
+    assert RunRecord.read(tmp_path) == RECORD
+    assert [(tmp_path / name).read_bytes() for name in ("roc.png", "calibration.png")] == images
+    card = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
+    assert "| auc | 0.7100 | 0.6800 |" in card
+    assert "gold/toys/training_set@3" in card
+
+
+def test_a_model_without_a_gate_file_raises_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_gate(tmp_path)

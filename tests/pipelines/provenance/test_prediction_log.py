@@ -1,0 +1,25 @@
+"""The reader of the prediction log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.provenance import prediction_log
+from pipelines.settings import Settings
+
+
+def test_predictions_are_read_oldest_day_first(tmp_path: Path) -> None:
+    folder = prediction_log.folder(Settings(home=tmp_path))
+    folder.mkdir(parents=True)
+    (folder / "2013-11-02.jsonl").write_text('{"a": 3}\n', encoding="utf-8")
+    (folder / "2013-11-01.jsonl").write_text('{"a": 1}\n{"a": 2}\n', encoding="utf-8")
+    assert [record["a"] for record in prediction_log.read(folder)] == [1, 2, 3]
+
+
+def test_a_torn_line_is_left_out_and_the_lines_after_it_are_read(tmp_path: Path) -> None:
+    (tmp_path / "2013-11-01.jsonl").write_text('{"a": 1}\n{"a": 2, "b\n{"a": 3}\n{"a": 4}', encoding="utf-8")
+    assert [record["a"] for record in prediction_log.read(tmp_path)] == [1, 3]
+
+
+def test_a_home_without_predictions_has_an_empty_log(tmp_path: Path) -> None:
+    assert list(prediction_log.read(prediction_log.folder(Settings(home=tmp_path)))) == []

@@ -1,0 +1,72 @@
+"""Table rules of each kind: the figure that they observe of the clean rows, and whether it is within bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.engine.session import Engine
+from tests.pipelines.contracts.blocks import goldpath_rule
+from tests.pipelines.verdict.judged_blocks import VALID, Row, blocks, distinct, summary
+
+
+def metric(name: str, limit: int, *columns: str, unit: str = "rows", **arguments: Any) -> dict[str, Any]:
+    """A `quality` entry with one of the standard's metrics, which may be at most `limit`."""
+    entry = {"name": name, "type": "library", "metric": name, "mustBeLessOrEqualTo": limit, "unit": unit}
+    return entry | {"arguments": {"properties": list(columns), **arguments}}
+
+
+#: A rule, what it observes of the rows of the test below, and whether it passes.
+FIGURES: list[tuple[dict[str, Any], float | None, bool]] = [
+    (metric("nullValues", 0, "code"), 1, False),
+    (metric("nullValues", 25, "code", unit="percent"), 25, True),
+    (metric("missingValues", 1, "code", missingValues=["ZZ", None, "it's"]), 2, False),
+    (metric("invalidValues", 1, "code", pattern=r"^[A-Z]{2}$", validValues=["AA", "BB"]), 1, True),
+    (metric("duplicateValues", 0, "maker"), 3, False),
+    (metric("duplicateValues", 0, "maker", "part"), 0, True),
+    (metric("duplicateValues", 50, "code", unit="percent"), 25, True),
+    ({"type": "library", "metric": "rowCount", "mustNotBe": 4}, 4, False),
+    ({"type": "library", "metric": "rowCount", "mustBeGreaterThan": 4}, 4, False),
+    ({"type": "library", "metric": "rowCount", "mustBeLessThan": 5}, 4, True),
+    ({"type": "sql", "query": "avg(weight)", "mustNotBeBetween": [2, 3]}, 2.5, False),
+    ({"type": "sql", "query": "SELECT count(*) FROM ${table} WHERE holes > 4", "mustBe": 1}, 1, True),
+    ({"type": "sql", "query": "WITH x AS (SELECT * FROM {table}) SELECT max(holes) FROM x WHERE holes > 9", "mustBe": 1}, None, False),
+    (goldpath_rule("", freshness={"column": "sold", "max_age": "2d"}), 147_111, True),
+    (goldpath_rule("", freshness={"column": "sold", "max_age": "36h"}), 147_111, False),
+    (goldpath_rule("", distribution={"column": "maker", "shares": {"Ole": 1.0}}), 0.0, True),
+    (goldpath_rule("", distribution={"column": "maker", "shares": {"Ole": 0.5, "Kit": 0.5}}), 4.604, False),
+    (goldpath_rule("", distribution={"column": "holes", "edges": [4, 8], "shares": [0, 0.75, 0.25]}), 0.0, True),
+    (goldpath_rule("", distribution={"column": "holes", "edges": [4, 8], "shares": [0.25, 0.5, 0.25], "max_psi": 9}), 2.057, True),
+    (goldpath_rule("", distribution={"column": "code", "categories": ["AA", "BB"], "reference": "previous"}), 0.0, True),
+]  # fmt: skip
+
+
+def test_each_kind_of_table_rule_observes_the_clean_rows(each_engine: Engine, tmp_path: Path) -> None:
+    rules = [rule | {"name": f"rule {number}"} for number, (rule, _, _) in enumerate(FIGURES)]
+    changes: list[Row] = [{"code": "AA"}, {"code": "AA", "holes": "8"}, {"code": None}, {"code": "ZZ"}, {"holes": "9"}]
+    rows = [VALID | {"part": f"{n}"} | change for n, change in enumerate(changes)]
+    result = summary(each_engine, blocks(tmp_path, quality=rules), rows)
+    assert result.rows_clean == 4
+    figures = [(r.observed if r.observed is None else round(r.observed, 3), r.passed) for r in result.table_rules]
+    assert figures == [(observed, passed) for _, observed, passed in FIGURES]
+
+
+def test_shares_are_compared_with_those_of_the_version_before(engine: Engine, tmp_path: Path) -> None:
+    rule = goldpath_rule("mixed", distribution={"column": "maker", "categories": ["Ole"], "reference": "previous"})
+    contract = blocks(tmp_path, quality=[rule])
+    rows = distinct([{}, {}, {"maker": "Kit"}, {"maker": "Kit"}])
+    first = summary(engine, contract, rows)
+    assert (first.passed, first.table_rules[0].shares) == (True, (0.5, 0.5))
+    assert summary(engine, contract, rows, previous={"mixed": (0.4, 0.6)}).passed
+    moved = summary(engine, contract, rows, previous={"mixed": (0.05, 0.95)})
+    assert not moved.passed
+    assert moved.refuse().expected == "mixed <= 0.2"
+
+
+def test_without_rows_freshness_and_distribution_fail(engine: Engine, tmp_path: Path) -> None:
+    rules = [
+        goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"}),
+        goldpath_rule("mixed", distribution={"column": "maker", "shares": {"Ole": 1}}),
+    ]
+    result = summary(engine, blocks(tmp_path, quality=rules), distinct([{"holes": "9"}]))
+    assert [(r.observed, r.passed) for r in result.table_rules] == [(None, False)] * 2

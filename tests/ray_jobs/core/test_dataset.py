@@ -1,0 +1,108 @@
+"""Rows are read from one version and one window, in an order that the files do not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from pipelines.models.program import Window
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
+from ray_jobs.core.errors import DatasetError
+from ray_jobs.tabular.recipe import Recipe
+
+
+def test_fit_and_holdout_part_together_have_as_many_rows_as_the_train_window(
+    table: DatasetVersion, recipe: Recipe
+) -> None:
+    fit, holdout, everything = (training_rows(table, recipe, part) for part in ("fit", "holdout", "all"))
+    assert len(fit) + len(holdout) == len(everything)
+    assert 0.1 < len(holdout) / len(everything) < 0.4
+
+
+def _asked_within(flights: pa.Table, window: Window) -> list[dict[str, Any]]:
+    return [row for row in flights.to_pylist() if window.start <= row["event_timestamp"] < window.end]
+
+
+def test_a_label_known_after_the_end_of_the_train_window_is_not_used(
+    table: DatasetVersion, recipe: Recipe, flights: pa.Table
+) -> None:
+    rows = _asked_within(flights, recipe.train_window)
+    labelled = [row for row in rows if row["arrived_late"] is not None]
+    known = [row for row in labelled if row["outcome_known_at"] <= recipe.train_window.end]
+    assert len(known) < len(labelled) < len(rows)
+    assert len(training_rows(table, recipe, "all")) == len(known)
+
+
+def test_rows_without_a_label_are_no_evaluation_rows(table: DatasetVersion, recipe: Recipe, flights: pa.Table) -> None:
+    labels = [row["arrived_late"] for row in _asked_within(flights, recipe.gate_window)]
+    assert None in labels
+    assert len(evaluation_rows(table, recipe, recipe.gate_window)) == sum(label is not None for label in labels)
+
+
+def test_the_end_of_a_window_is_excluded(table: DatasetVersion, recipe: Recipe) -> None:
+    middle = recipe.gate_window.start + timedelta(days=3)
+    halves = [Window(recipe.gate_window.start, middle), Window(middle, recipe.gate_window.end)]
+    assert sum(len(evaluation_rows(table, recipe, half)) for half in halves) == len(
+        evaluation_rows(table, recipe, recipe.gate_window)
+    )
+
+
+def test_shuffled_files_give_the_same_rows_in_the_same_order(
+    table: DatasetVersion, recipe: Recipe, flights: pa.Table, tmp_path: Path
+) -> None:
+    shuffled = flights.take(pa.array(np.random.default_rng(1).permutation(flights.num_rows)))
+    uri = str(tmp_path / "shuffled")
+    for start in range(0, shuffled.num_rows, 6000):
+        write_deltalake(uri, shuffled.slice(start, 6000), mode="append")
+    expected = training_rows(table, recipe, "fit")
+    rows = training_rows(DatasetVersion(uri, 3), recipe, "fit")
+    assert np.array_equal(rows.labels, expected.labels)
+    for name in ("dest", "distance"):
+        assert np.array_equal(rows.columns[name], expected.columns[name])
+
+
+def test_an_older_version_is_read_as_it_was_written(recipe: Recipe, flights: pa.Table, tmp_path: Path) -> None:
+    uri = str(tmp_path / "table")
+    write_deltalake(uri, flights)
+    before = len(training_rows(DatasetVersion(uri, 0), recipe, "all"))
+    write_deltalake(uri, flights.slice(0, 1000), mode="overwrite")
+    assert len(training_rows(DatasetVersion(uri, 0), recipe, "all")) == before
+    assert len(training_rows(DatasetVersion(uri, 1), recipe, "all")) < 1000
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_shards_are_equally_long_and_share_no_row(table: DatasetVersion, recipe: Recipe, workers: int) -> None:
+    rows = training_rows(table, recipe, "fit")
+    shards = [rows.shard(rank, workers) for rank in range(workers)]
+    assert {len(shard) for shard in shards} == {len(rows) // workers}
+    merged = np.stack([shard.columns["distance"] for shard in shards], axis=1).ravel()
+    assert np.array_equal(merged, rows.columns["distance"][: len(merged)])
+
+
+def test_a_missing_column_raises_an_error_with_its_name(table: DatasetVersion, recipe: Recipe) -> None:
+    with pytest.raises(DatasetError, match="humidity"):
+        training_rows(table, replace(recipe, numeric=("humidity",)), "fit")
+
+
+def test_a_missing_version_raises_an_error_with_its_number(table: DatasetVersion, recipe: Recipe) -> None:
+    with pytest.raises(DatasetError, match="@99"):
+        training_rows(DatasetVersion(table.uri, 99), recipe, "fit")
+
+
+def test_a_missing_table_raises_an_error_with_its_path(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere"):
+        training_rows(DatasetVersion(str(tmp_path / "nowhere"), 0), recipe, "fit")
+
+
+def test_a_window_without_rows_is_refused(table: DatasetVersion, recipe: Recipe) -> None:
+    year = timedelta(days=365)
+    later = Window(recipe.gate_window.start + year, recipe.gate_window.end + year)
+    with pytest.raises(DatasetError, match="no labelled row"):
+        evaluation_rows(table, recipe, later)

@@ -1,0 +1,171 @@
+"""Training on two workers: a better model than chance, and the same one after workers were killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pipelines.models.program import Epoch, RecipeError, Window
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
+from ray_jobs.core.errors import TrainingError
+from ray_jobs.tabular.model import WEIGHTS_FILE, TabularModel
+from ray_jobs.tabular.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ray_jobs.tabular.train import TrainResult
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray Train touches options of Ray Data that Ray Data calls deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
+
+Train = Callable[..., "TrainResult"]
+
+
+@pytest.fixture(scope="module")
+def train(cluster: None) -> Train:
+    """The function under test, imported after the cluster has set what Ray reads while it is imported."""
+    from ray_jobs.tabular.train import train
+
+    return train
+
+
+def _losses(result: TrainResult) -> list[tuple[int, float, float]]:
+    return [(epoch.number, epoch.train_loss, epoch.validation_loss) for epoch in result.history]
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def delivered() -> list[Epoch]:
+    """The epochs that the uninterrupted run passes to `on_epoch`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(train: Train, recipe: Recipe, table: DatasetVersion, storage: Path, delivered: list[Epoch]) -> TrainResult:
+    """An uninterrupted run."""
+    return train(
+        recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "calm-model",
+        on_epoch=delivered.append,
+    )  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_orders_rows_better_than_chance(trained: TrainResult, recipe: Recipe) -> None:
+    assert [epoch.number for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+    assert trained.metrics["auc"] > 0.6
+    assert (trained.workers, trained.resumed_after) == (recipe.num_workers, ())
+
+
+def test_each_epoch_is_delivered_in_turn(trained: TrainResult, delivered: list[Epoch]) -> None:
+    assert tuple(delivered) == trained.history
+
+
+def test_the_saved_model_has_the_metrics_of_the_result(
+    trained: TrainResult, recipe: Recipe, table: DatasetVersion
+) -> None:
+    rows = evaluation_rows(table, recipe, recipe.gate_window)
+    p = TabularModel.load(trained.model_dir).predict_proba(rows.columns)
+    assert np.mean((p - rows.labels) ** 2) == pytest.approx(trained.metrics["brier"])
+
+
+def test_a_run_with_killed_workers_ends_with_the_same_weights(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    one_failure = replace(recipe, max_failures=1)
+    from tests.ray_jobs.kill_a_worker import KillAWorker
+
+    where = {"table": table, "storage_path": str(storage), "run_name": "killed", "model_dir": storage / "killed-model"}
+    with pytest.raises(TrainingError, match="resume"):
+        train(one_failure, **where, callbacks=[KillAWorker(2, 4)])
+    resumed = train(one_failure, **where, resume="always")
+    assert len(resumed.resumed_after) == 2
+    assert all(2 <= epochs <= 5 for epochs in resumed.resumed_after)
+    assert _losses(resumed) == _losses(trained)
+    assert resumed.metrics == trained.metrics
+    weights = [(result.model_dir / WEIGHTS_FILE).read_bytes() for result in (resumed, trained)]
+    assert weights[0] == weights[1]
+
+
+def test_a_used_run_name_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="exists"):
+        train(recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "again")
+
+
+def test_resuming_a_run_with_another_recipe_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(
+            replace(recipe, epochs=7), table=table, storage_path=str(storage), run_name="calm",
+            model_dir=storage / "again", resume="always",
+        )  # fmt: skip
+
+
+def test_fine_tuning_starts_from_the_base_models_weights_and_keeps_its_encoder(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    gate, days = recipe.gate_window, timedelta(days=5)
+    tuning = replace(
+        recipe,
+        train_window=Window(gate.start, gate.start + days),
+        gate_window=Window(gate.start + days, gate.end),
+        calibration="keep",
+        epochs=1,
+        learning_rate=1e-5,
+    )
+    tuned = train(
+        tuning, table=table, storage_path=str(storage), run_name="tuned", model_dir=storage / "tuned-model",
+        base_model_dir=trained.model_dir,
+    )  # fmt: skip
+    base, after = TabularModel.load(trained.model_dir), TabularModel.load(tuned.model_dir)
+    assert after.encoder.to_json() == base.encoder.to_json()
+    assert after.calibration == base.calibration
+    for name, weight in base.network.state_dict().items():
+        change = (after.network.state_dict()[name] - weight).abs().max()
+        assert change < 0.01, name
+    assert (tuned.model_dir / WEIGHTS_FILE).read_bytes() != (trained.model_dir / WEIGHTS_FILE).read_bytes()
+
+
+def test_a_base_model_with_other_inputs_raises_an_error(
+    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    fewer = replace(recipe, numeric=("departure_minute", "distance"))
+    with pytest.raises(RecipeError, match="tail"):
+        train(
+            fewer, table=table, storage_path=str(storage), run_name="fewer", model_dir=storage / "fewer-model",
+            base_model_dir=trained.model_dir,
+        )  # fmt: skip
+
+
+def test_more_workers_than_cpus_raise_an_error(
+    train: Train, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    with pytest.raises(TrainingError, match="CPUs"):
+        train(
+            replace(recipe, num_workers=1000, batch_size=1000), table=table, storage_path=str(storage),
+            run_name="crowd", model_dir=storage / "crowd-model",
+        )  # fmt: skip
+
+
+def test_a_calibration_to_keep_without_a_base_model_raises_an_error(
+    train: Train, recipe: Recipe, table: DatasetVersion, storage: Path
+) -> None:
+    with pytest.raises(RecipeError, match="no base model"):
+        train(
+            replace(recipe, calibration="keep"), table=table, storage_path=str(storage), run_name="baseless",
+            model_dir=storage / "baseless-model",
+        )  # fmt: skip

@@ -1,0 +1,322 @@
+"""What callers get: the answers of the model, refusals that name what to correct, and nothing without a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.provenance import prediction_log
+from pipelines.settings import Settings
+from serving.door.guard import MAX_BODY_BYTES
+from serving.predict.flight_request import FlightQuestion
+from tests.serving.conftest import (
+    NOW,
+    NULL_FEATURE,
+    QUESTION,
+    Fill,
+    Served,
+    client_of,
+    config_of,
+    feature_value,
+)
+
+NOBODY = {
+    "flight": "XX1",
+    "origin": "AAA",
+    "destination": "BBB",
+    "scheduled_departure": "2013-11-01T05:15:00-04:00",
+}
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _logged(served: Served) -> list[dict[str, Any]]:
+    return list(prediction_log.read(prediction_log.folder(served.settings)))
+
+
+def _refused(response: Any) -> tuple[int, str]:
+    """The status and the code of a refusal, which has to be a problem document."""
+    document = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["status"] == response.status_code
+    return response.status_code, document["type"].removeprefix("urn:goldpath:problem:")
+
+
+def _ask(served: Served, **changes: Any) -> dict[str, Any]:
+    response = served.client.post("/v1/predict", json=QUESTION | changes)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def _expected(served: Served, answer: dict[str, Any], **changes: Any) -> float:
+    """The model's own probability for the question and the features of the answer."""
+    row: dict[str, Any] = dict(FlightQuestion.model_validate(QUESTION | changes).columns())
+    row |= {name: feature["value"] for name, feature in answer["features"].items()}
+    row |= {missing["feature"]: None for missing in answer["missing"]}
+    return float(served.model.predict_proba({name: [value] for name, value in row.items()})[0])
+
+
+def test_the_answer_is_the_prediction_of_the_model_for_the_features_in_the_answer(served: Served) -> None:
+    answer = _ask(served)
+    assert answer["probability"] == _expected(served, answer)
+    assert answer["flight_id"] == "2013-11-01-UA-1545-EWR"
+    assert answer["decision"] == ("late" if answer["probability"] >= 0.5 else "on_time")
+    assert answer["threshold"] == 0.5
+    assert answer["model"] == {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
+    assert answer["as_of"] == NOW.isoformat()
+    assert answer["missing"] == []
+
+
+def test_every_feature_of_the_answer_has_its_value_and_time(served: Served) -> None:
+    features = _ask(served)["features"]
+    midnight = datetime(2013, 11, 1, tzinfo=UTC)
+    assert len(features) == 29
+    assert features["origin_weather__temp"] == {
+        "value": feature_value("origin_weather__temp", midnight),
+        "timestamp": midnight.isoformat(),
+    }
+    assert features[NULL_FEATURE]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"tail_number": "N99999"}, {"aircraft_history": "unknown entity"}),
+        ({"tail_number": None}, {"aircraft_history": "no tailnum given"}),
+        ({"flight": "UA77"}, {"flight_history": "unknown entity"}),
+        ({"flight": "ZZ77"}, {"carrier_delays": "unknown entity", "flight_history": "unknown entity"}),
+        ({"destination": "SJU"}, {"destination_delays": "unknown entity", "flight_history": "unknown entity"}),
+    ],
+)
+def test_a_missing_feature_is_named_and_null_for_the_model(
+    served: Served, changes: dict[str, Any], missing: dict[str, str]
+) -> None:
+    answer = _ask(served, **changes)
+    assert {m["feature"].partition("__")[0]: m["reason"] for m in answer["missing"]} == missing
+    assert not {m["feature"] for m in answer["missing"]} & answer["features"].keys()
+    assert answer["probability"] == _expected(served, answer, **changes)
+
+
+def test_a_flight_without_any_feature_is_refused_and_not_recorded(served: Served) -> None:
+    before = len(_logged(served))
+    response = served.client.post("/v1/predict", json=NOBODY)
+    assert _refused(response) == (422, "unknown_flight")
+    assert "XX1 from AAA to BBB" in response.json()["observed"]
+    assert len(_logged(served)) == before
+
+
+def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Served) -> None:
+    changes: list[dict[str, Any]] = [{}, {"flight": "UA77"}, {"tail_number": None}]
+    response = served.client.post("/v1/predict:batch", json={"flights": [QUESTION | change for change in changes]})
+    answers = response.json()["predictions"]
+    assert [a["flight_id"] for a in answers] == [_ask(served, **change)["flight_id"] for change in changes]
+    singles = [_ask(served, **change)["probability"] for change in changes]
+    assert [a["probability"] for a in answers] == pytest.approx(singles, abs=1e-6)
+    assert [a["prediction_id"] for a in answers] == sorted(a["prediction_id"] for a in answers)
+
+
+def test_a_batch_is_answered_all_or_none(served: Served) -> None:
+    response = served.client.post("/v1/predict:batch", json={"flights": [QUESTION, NOBODY]})
+    assert (response.status_code, response.json()["field"]) == (422, "flights.1.flight")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "observed", "expected"),
+    [
+        ({"flight": "1545"}, "flight", "'1545'", "carrier code"),
+        ({"flight": 1545}, "flight", "1545", "carrier code"),
+        ({"origin": "ewr"}, "origin", "'ewr'", "three characters"),
+        ({"origin": "x" * 500}, "origin", "…", "three characters"),
+        ({"destination": "EWR"}, "destination", "is the origin", "other than the origin"),
+        ({"tail_number": "'; --"}, "tail_number", "'; --", "registration"),
+        ({"scheduled_departure": "2013-11-01T05:15:00"}, "scheduled_departure", "has no offset", "with its offset"),
+        ({"scheduled_departure": "tomorrow"}, "scheduled_departure", "is not ISO 8601", "with its offset"),
+        ({"scheduled_departure": 1383297300}, "scheduled_departure", "must be text", "with its offset"),
+        ({"scheduled_departure": "0001-01-01T00:00:00+00:00"}, "scheduled_departure", "outside the", "2013-11-01"),
+        ({"scheduled_arrival": "2013-11-01T10:15:00"}, "scheduled_arrival", "has no offset", "with its offset"),
+        ({"scheduled_arrival": "2013-11-01T05:16:00-04:00"}, "scheduled_arrival", "1 minutes after", "20 to 1200"),
+        ({"delay": 5}, "delay", "an unknown field", "only flight, origin"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_the_allowed_values(
+    served: Served, changes: dict[str, Any], field: str, observed: str, expected: str
+) -> None:
+    response = served.client.post("/v1/predict", json=QUESTION | changes)
+    document = response.json()
+    assert (*_refused(response), document["field"]) == (422, "invalid_request", field)
+    assert observed in document["observed"]
+    assert expected in document["expected"]
+    assert document["detail"] == f"{field}: {document['observed']}; expected {document['expected']}."
+    assert document["next_step"]
+    assert len(response.text) < 1500
+
+
+@pytest.mark.parametrize("field", ["flight", "origin", "destination", "scheduled_departure"])
+def test_an_absent_field_is_named(served: Served, field: str) -> None:
+    response = served.client.post("/v1/predict", json={k: v for k, v in QUESTION.items() if k != field})
+    assert (response.status_code, response.json()["field"], response.json()["observed"]) == (422, field, "absent")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/predict", b"{", "body"),
+        ("/v1/predict", b"", "body"),
+        ("/v1/predict", b"[]", "body"),
+        ("/v1/predict:batch", b'{"flights": []}', "flights"),
+        ("/v1/predict:batch", b'{"flights": 3}', "flights"),
+        ("/v1/predict:batch", b'{"flights": ["UA1545"]}', "flights.0"),
+        ("/v1/predict:batch", _json({"flights": [QUESTION, QUESTION | {"origin": "?"}]}), "flights.1.origin"),
+        ("/v1/predict:batch", _json({"flights": [QUESTION] * 1001}), "flights"),
+        ("/v1/predict:batch", _json({"flights": [QUESTION], "all": True}), "all"),
+    ],
+)
+def test_a_wrong_body_is_refused(served: Served, path: str, body: bytes, field: str) -> None:
+    response = served.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert (*_refused(response), response.json()["field"]) == (422, "invalid_request", field)
+
+
+def test_all_wrong_fields_are_named_at_once(served: Served) -> None:
+    document = served.client.post("/v1/predict", json=QUESTION | {"flight": "?", "origin": "?"}).json()
+    assert [document["field"], *(other["field"] for other in document["also"])] == ["flight", "origin"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_beyond_the_limit_is_refused(served: Served, chunked: bool) -> None:
+    part = b" " * (MAX_BODY_BYTES // 4)
+    content = iter([part] * 5) if chunked else part * 5
+    response = served.client.post("/v1/predict", content=content, headers={"content-type": "application/json"})
+    assert _refused(response) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer", "Basic wrong"])
+@pytest.mark.parametrize(
+    "operation",
+    ["POST /v1/predict", "POST /v1/predict:batch", "GET /v1/model", "GET /openapi.json", "GET /unheard-of"],
+)
+def test_every_operation_but_health_is_refused_without_the_token(
+    served: Served, authorization: str, operation: str
+) -> None:
+    method, path = operation.split()
+    response = served.client.request(method, path, json=QUESTION, headers={"Authorization": authorization})
+    assert _refused(response) == (401, "unauthorized")
+    assert response.headers["www-authenticate"] == 'Bearer realm="goldpath"'
+
+
+def test_health_needs_no_token(served: Served) -> None:
+    for path, status in (("/healthz", "alive"), ("/readyz", "ready")):
+        response = served.client.get(path, headers={"Authorization": ""})
+        assert (response.status_code, response.json()) == (200, {"status": status})
+
+
+def test_the_service_is_not_ready_before_the_store_is_filled(
+    make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
+) -> None:
+    settings = make_settings()
+    client = client_of(settings, config_of(models[0]))
+    assert client.get("/healthz").status_code == 200
+    assert _refused(client.get("/readyz")) == (503, "not_ready")
+    refused = client.post("/v1/predict", json=QUESTION)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    fill(settings, NOW)
+    assert client.get("/readyz").status_code == 200
+    assert client.post("/v1/predict", json=QUESTION).status_code == 200
+
+
+def test_a_readiness_check_is_not_recorded(served: Served) -> None:
+    before = len(_logged(served))
+    assert served.client.get("/readyz").status_code == 200
+    assert len(_logged(served)) == before
+
+
+def test_the_model_describes_itself(served: Served) -> None:
+    described = served.client.get("/v1/model").json()
+    identity = {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
+    assert identity.items() <= described.items()
+    assert (described["metrics"], described["feature_service"]) == ({"gate_auc": 0.7}, "arrival_delay_v1")
+    assert described["inputs"] == list(served.model.inputs)
+
+
+def test_unknown_operations_are_refused_with_a_problem_document(served: Served) -> None:
+    assert _refused(served.client.get("/v2")) == (404, "not_found")
+    wrong_method = served.client.get("/v1/predict")
+    assert (*_refused(wrong_method), wrong_method.headers["allow"]) == (405, "method_not_allowed", "POST")
+    assert served.client.get("/docs").status_code == 404
+
+
+def test_a_refusal_names_its_request(served: Served) -> None:
+    response = served.client.post("/v1/predict", json={}, headers={"x-request-id": "call-8"})
+    assert response.json()["instance"] == "urn:goldpath:request:call-8"
+
+
+def test_the_openapi_document_declares_problem_documents(served: Served) -> None:
+    paths = served.client.get("/openapi.json").json()["paths"]
+    declared = paths["/v1/predict"]["post"]["responses"]
+    assert declared.keys() == {"200", "401", "413", "422", "500", "503"}
+    assert all("application/problem+json" in declared[status]["content"] for status in declared if status != "200")
+
+
+def test_the_ids_of_the_caller_are_returned_and_recorded(served: Served) -> None:
+    parent = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    headers = {"traceparent": parent, "x-request-id": "call-7"}
+    response = served.client.post("/v1/predict", json=QUESTION, headers=headers)
+    assert response.headers["traceparent"] == parent
+    record = _logged(served)[-1]
+    assert (record["request_id"], record["traceparent"]) == ("call-7", parent)
+
+
+def test_invalid_ids_of_the_caller_are_replaced(served: Served) -> None:
+    headers = {"traceparent": "00-x", "x-request-id": "a b" * 100}
+    response = served.client.post("/v1/predict", json=QUESTION, headers=headers)
+    assert "traceparent" not in response.headers
+    record = _logged(served)[-1]
+    assert (len(record["request_id"]), record["traceparent"]) == (36, None)
+
+
+def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -> None:
+    answer = _ask(served)
+    record = _logged(served)[-1]
+    assert {name: record[name] for name in answer} == answer
+    assert record["schedule"] == FlightQuestion.model_validate(QUESTION).columns()
+    assert record["question"]["scheduled_departure"] == "2013-11-01T09:15:00Z"
+    assert record["feature_service"] == "arrival_delay_v1"
+    assert datetime.fromisoformat(record["answered_at"]).tzinfo is not None
+
+
+def test_a_prediction_that_cannot_be_recorded_is_refused(
+    make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
+) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    client = client_of(settings, config_of(models[0]))
+    prediction_log.folder(settings).mkdir(parents=True)
+    (prediction_log.folder(settings) / f"{NOW.date()}.jsonl").mkdir()
+    response = client.post("/v1/predict", json=QUESTION)
+    assert _refused(response) == (503, "unavailable")
+    assert "prediction log" in response.json()["field"]
+
+
+def test_a_wrong_setting_of_the_service_is_refused_with_a_problem_document(
+    make_settings: Callable[[], Settings], models: tuple[Path, Path], fill: Fill
+) -> None:
+    settings = make_settings().model_copy(update={"clock": "five o'clock"})
+    fill(settings, NOW)
+    client = client_of(settings, config_of(models[0]))
+    response = client.post("/v1/predict", json=QUESTION)
+    assert (*_refused(response), response.json()["field"]) == (500, "failed", "GOLDPATH_CLOCK")
+
+
+def test_each_of_several_simultaneous_questions_gets_its_own_answer(served: Served) -> None:
+    changes = [{"flight": f"UA{number}"} for number in range(1, 41)]
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda change: _ask(served, **change), changes))
+    assert [a["flight_id"] for a in answers] == [f"2013-11-01-UA-{number}-EWR" for number in range(1, 41)]
+    assert all(a["probability"] == _expected(served, a, **change) for a, change in zip(answers, changes, strict=True))
