@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def measure(folder: Path, files: int) -> dict[str, Any]:
-    """Seconds of the first run and of one with nothing new, peak memory in MiB, and the numbers of batches and files."""
+    """Seconds of the first run and of one with nothing new, peak memory in MiB, and numbers of batches and files."""
     path = folder / "bronze_tiny.yaml"
     path.write_text(yaml.safe_dump(CONTRACT), encoding="utf-8")
     contract = load.load(path)
