@@ -67,6 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 EXPENSIVE = ("demo", "deployed", "cluster")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Groups the tests for pytest-xdist, which runs each group in one process: by expensive fixture, else by file."""
     for item in items:
