@@ -76,6 +76,7 @@ class Composition:
             case set() | frozenset():
                 return sorted(json.dumps(self.describe(part)) for part in value)
             case Mapping():
+                self.exact &= getattr(value, "default_factory", None) is None
                 return [[self.describe(key), self.describe(part)] for key, part in value.items()]
             case FunctionType():
                 return self._function(value)
@@ -85,10 +86,16 @@ class Composition:
                 return [self.describe(part) for part in (value.func, value.args, value.keywords)]
             case ModuleType():
                 return self._named(value.__name__, None)
+            case BuiltinFunctionType() if not isinstance(value.__self__, ModuleType | type | None):
+                return [value.__qualname__, self.describe(value.__self__)]
+            case type() if "<locals>" in value.__qualname__:
+                self.exact = False
+                return self._named(value.__module__, value.__qualname__)
             case type() | BuiltinFunctionType():
                 return self._named(value.__module__, value.__qualname__)
             case _ if is_dataclass(value):
-                return {field.name: self.describe(getattr(value, field.name)) for field in fields(value)}
+                names = dict.fromkeys([*(field.name for field in fields(value)), *getattr(value, "__dict__", {})])
+                return {name: self.describe(getattr(value, name)) for name in names}
         self.exact = False
         return None
 

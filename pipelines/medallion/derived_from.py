@@ -41,9 +41,9 @@ class DerivedFrom:
         """The record in a file; empty where there is none, or a damaged one."""
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            return cls(path, record["version"], dict(record["digests"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return cls(path)
-        return cls(path, record["version"], record["digests"])
 
     @classmethod
     def of(cls, platform: Platform, table: TableId) -> DerivedFrom:

@@ -35,7 +35,7 @@ class Module:
         statements: All of them, except imports, docstrings and blocks for type checkers.
         bound: For each name the positions of the statements that bind it.
         imports: For each name what it is imported from; the star imports are those of the name `*`.
-        for_types: Names that are imported for type checkers alone.
+        for_types: Names that are bound for type checkers alone.
         effects: Positions of the statements that do more than bind names: they may change what a definition means.
     """
 
@@ -80,9 +80,13 @@ def read(source: str, name: str, package: str) -> Module:
     effects: list[int] = []
     assigns_globals = "global " in source
     for statement in ast.parse(source).body:
-        if isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
-            for_types.update(alias for node in ast.walk(statement) for alias, _ in _imported(node, package))
-            continue
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            only_types = [node for inner in statement.body for node in ast.walk(inner)]
+            for_types.update(alias for node in only_types for alias, _ in _imported(node, package))
+            for_types.update(name for node in only_types for name in _names_bound(node))
+            if not statement.orelse:
+                continue
+            statement = ast.If(ast.Constant(True), statement.orelse, [])
         if isinstance(statement, IMPORT):
             for alias, target in _imported(statement, package):
                 imports[alias].append(target)

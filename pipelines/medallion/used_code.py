@@ -5,8 +5,8 @@ names lead to, in its own module or through import statements, and what these us
 whole: a module that is used as `module.attribute`, a room whose classes are named by text, all of the project where
 code is looked up at run time. A definition counts without its docstrings, comments and formatting.
 
-Two things are not seen: a value that another module assigns to a module's attribute, and a definition that only a
-module which no name leads to adds to a dictionary.
+Not seen: a value that another module assigns to a module's attribute; a definition that a function call, a base class
+or a module which no name leads to adds to a dictionary; text of docstrings; files other than Python's.
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ RUNNING = "pipelines.medallion"
 #: Decorators of these packages declare an asset; any other decorator of the project's may register what it decorates.
 DECLARING = (RUNNING, "pipelines.governed")
 #: Names by which code finds other code at run time.
-LOOKUPS = frozenset({"eval", "exec", "globals", "__import__"})
-LOOKUP_IMPORTS = frozenset({Import("importlib", None), Import("importlib", "import_module")})
+LOOKUPS = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__"})
+LOOKUP_ATTRIBUTES = ("sys.modules", ".__subclasses__")
+#: Modules that find other code at run time, and those in them that do not.
+LOOKUP_MODULES = ("importlib", "pkgutil", "runpy")
+NO_LOOKUP_MODULES = ("importlib.metadata", "importlib.resources")
+#: The position that stands for all import statements of a module.
+IMPORTS = -1
 
 
 class Definition(NamedTuple):
@@ -90,8 +95,9 @@ class Code:
         return found.hexdigest()
 
     def whole(self, name: str) -> list[Definition]:
-        """Every definition of a module, or of all modules of a package."""
-        return [Definition(part, n) for part in self._modules(name) for n in range(len(self._known(part).statements))]
+        """Every definition of a module, or of all modules of a package, and their imports."""
+        counts = {part: len(self._known(part).statements) for part in self._modules(name)}
+        return [Definition(part, n) for part, count in counts.items() for n in range(IMPORTS, count)]
 
     def _digest(self, definitions: Iterable[Definition]) -> str:
         """One digest for some definitions and all that they use."""
@@ -118,7 +124,7 @@ class Code:
                     expected="the platform's code that decides what a row becomes",
                     next_step="name it in pipelines/medallion/used_code.py as it is called now",
                 )
-        running = [self._known(found.module).text(found.position)[0] for found in self.whole(RUNNING)]
+        running = [self._text(definition)[0] for definition in self.whole(RUNNING)]
         judging = self._digest(definition for name in JUDGING for definition in self.whole(name))
         return hashlib.sha256("\n".join([judging, *running]).encode()).hexdigest()
 
@@ -154,9 +160,20 @@ class Code:
             if not inner.endswith(".__init__"):
                 yield inner
 
+    def _text(self, definition: Definition) -> tuple[str, list[Import]]:
+        """A definition's text and what it imports where it stands; of imports, what their names stand for."""
+        module = self._known(definition.module)
+        if definition.position != IMPORTS:
+            return module.text(definition.position, bare=definition.bare)
+        pairs = sorted((name, target) for name, targets in module.imports.items() for target in targets)
+        return "\n".join(f"{name}: {target.module} {target.attribute}" for name, target in pairs), [t for _, t in pairs]
+
     def _read_part(self, definition: Definition) -> _Part:
         module = self._known(definition.module)
-        text, targets = module.text(definition.position, bare=definition.bare)
+        text, targets = self._text(definition)
+        if definition.position == IMPORTS:
+            used = [found for target in targets for found in self.leads_to(target)]
+            return _Part(text, tuple(dict.fromkeys(used)), looks_up=False)
         uses = list(self._effects(module.name))
         lines = [text]
         names, known = module_source.names_used(text), {*module.bound, *module.imports}
@@ -165,11 +182,14 @@ class Code:
             lines += [f"{name}: {target.module} {target.attribute}" for target in imported]
             targets += imported
             uses += [Definition(module.name, n) for n in module.bound.get(name, [])]
-        if names - known - module.for_types - module_source.GIVEN:
-            targets += module.imports.get("*", [])
+        if "*" in module.imports or names - known - module.for_types - module_source.GIVEN:
             uses += self.whole(module.name)
         uses += [found for target in targets for found in self.leads_to(target)]
-        looks_up = not LOOKUPS.isdisjoint(names) or not LOOKUP_IMPORTS.isdisjoint(targets)
+        looks_up = (
+            not LOOKUPS.isdisjoint(names)
+            or any(attribute in text for attribute in LOOKUP_ATTRIBUTES)
+            or any(_finds_code(target) for target in targets)
+        )
         return _Part("\n".join(lines), tuple(dict.fromkeys(uses)), looks_up)
 
     def _leads_to(self, target: Import) -> tuple[Definition, ...]:
@@ -186,6 +206,8 @@ class Code:
         module = self.module(target.module)
         if module is None:
             return ()  # a module that may be absent, as in `try: import`
+        if "*" in module.imports:
+            return tuple(self.whole(target.module))
         if target.attribute in module.bound:
             return tuple(Definition(module.name, n) for n in module.bound[target.attribute])
         onwards = module.imports.get(target.attribute)
@@ -207,6 +229,11 @@ class Code:
             if name in module.bound or ours:
                 return True
         return False
+
+
+def _finds_code(target: Import) -> bool:
+    inner = f"{target.module}.{target.attribute}" if target.attribute else target.module
+    return _within(inner, LOOKUP_MODULES) and not _within(inner, NO_LOOKUP_MODULES)
 
 
 def _within(name: str, packages: Iterable[str]) -> bool:

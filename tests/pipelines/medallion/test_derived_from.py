@@ -23,7 +23,9 @@ def test_a_later_record_keeps_the_parts_that_it_does_not_name(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["orders.json"]
 
 
-@pytest.mark.parametrize("content", [None, "", '{"version": 3, "dig'])
+@pytest.mark.parametrize(
+    "content", [None, "", '{"version": 3, "dig', "[]", "{}", "null", '{"version": 3, "digests": [1]}']
+)
 def test_an_absent_or_damaged_record_is_empty(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "orders.json").write_text(content, encoding="utf-8")

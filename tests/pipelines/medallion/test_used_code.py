@@ -81,6 +81,21 @@ LOOKUPS = """
 def lookups(rows):
     return globals()["_at_run_" + "time"](rows)
 """
+TOTALS = """
+from typing import TYPE_CHECKING
+
+from assets.shop import exports
+from assets.shop.sums import *
+
+if TYPE_CHECKING:
+    from assets.shop.shapes import Rows
+else:
+    from assets.shop.money import UNUSED as Rows
+
+
+def totals(rows):
+    return rows.select(exports.PRICE, round("price"), Rows)
+"""
 REGISTERED = """
 from pipelines.medallion.decorators import gold_asset
 
@@ -109,11 +124,14 @@ def other(rows):
 FILES = {
     "assets/shop/gold.py": GOLD,
     "assets/shop/labels.py": LABELS,
+    "assets/shop/exports.py": "from assets.shop.money import RATE as PRICE\n",
     "assets/shop/lookups.py": LOOKUPS,
     "assets/shop/registered.py": REGISTERED,
     "assets/shop/money.py": "RATE = 2\nUNUSED = 1\n\n\ndef in_euros(name):\n    return RATE * name\n",
     "assets/shop/names.py": "def label(name):\n    return name + 'label'\n",
     "assets/shop/rates.py": "from assets.shop.money import RATE\n\n\ndef current():\n    return RATE\n\n\nlast = 5\n",
+    "assets/shop/sums.py": "def round(name):\n    return name\n",
+    "assets/shop/totals.py": TOTALS,
     "assets/shop/shapes.py": "class Rows:\n    pass\n",
     "assets/bakery/gold.py": "LIMIT = 10\n",
     "feature_repo/asof.py": "def as_of(rows):\n    return rows\n",
@@ -222,6 +240,30 @@ def test_an_edit_of_used_code_changes_the_tables_that_use_it(
 ) -> None:
     """Of `labels`, which has a name from a star import, all modules count; of `prices` the one whose attribute it uses."""
     assert changed(shop, TABLES, file, old, new) == tables
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("assets/shop/money.py", "RATE = 2", "RATE = 3"),
+        ("assets/shop/money.py", "UNUSED = 1", "UNUSED = 2"),
+        ("assets/shop/exports.py", "import RATE", "import UNUSED"),
+        ("assets/shop/sums.py", "return name", "return name + 'sum'"),
+    ],
+)
+def test_code_behind_exported_star_imported_and_conditional_names_is_used(
+    shop: Path, file: str, old: str, new: str
+) -> None:
+    """`exports` imports names for others, `round` stands for a function of the project, `Rows` for one at run time."""
+    assert changed(shop, {"totals": "assets.shop.totals"}, file, old, new) == {"totals"}
+
+
+@pytest.mark.parametrize("lookup", ["sys.modules[__name__]", "vars()['last']", "importlib.util.find_spec('x')"])
+def test_every_kind_of_lookup_at_run_time_uses_every_file_of_the_project(shop: Path, lookup: str) -> None:
+    edit(shop, "assets/shop/lookups.py", "globals()", lookup)
+    edit(shop, "assets/shop/lookups.py", "def", "import sys\nimport importlib.util\n\n\ndef")
+    lookups = {"lookups": "assets.shop.lookups"}
+    assert changed(shop, lookups, "pipelines/commands/doctor.py", "LIMIT = 10", "LIMIT = 20") == {"lookups"}
 
 
 @pytest.mark.parametrize(
