@@ -128,6 +128,7 @@ class LineageLog:
             from openlineage.client.transport.file import FileConfig, FileTransport
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            json_lines.end_torn_line(self.path)
             self._open_transports = [FileTransport(FileConfig(log_file_path=str(self.path), append=True))]
             if self._settings.lineage_url:
                 self._open_transports.append(_http(self._settings))

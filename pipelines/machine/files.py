@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from pipelines.errors import SettingsError
+
 Durability = Literal["process", "power"]
 
 
@@ -53,16 +55,29 @@ def secret(path: Path, make: Callable[[], str]) -> str:
 
     Where there is no such file, it is created with the text that `make` returns. Of several processes that create it
     at the same time one succeeds, and all return its text.
+
+    Raises:
+        SettingsError: if the file is empty.
     """
     if not path.exists():
-        temporary = _temporary(path)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(make())
-        with contextlib.suppress(FileExistsError):  # another process was first
-            path.hardlink_to(temporary)
-        temporary.unlink()
-    return path.read_text(encoding="utf-8").strip()
+        temporary, text = _temporary(path), make()
+        try:
+            with os.fdopen(
+                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+            ) as file:
+                file.write(text)
+            with contextlib.suppress(FileExistsError):  # another process was first
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+    if text := path.read_text(encoding="utf-8").strip():
+        return text
+    raise SettingsError(
+        object=f"file {path}",
+        observed="it is empty",
+        expected="a secret",
+        next_step="remove the file: a new one is created with a new secret",
+    )
 
 
 def sync(path: Path) -> None:

@@ -6,10 +6,21 @@ JSON object is skipped; the lines after it are read.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+
+def end_torn_line(path: Path) -> None:
+    """Ends the torn last line of a killed process, so that the next record is appended as a line of its own."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb+") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - 1))
+        if log.read(1) not in (b"", b"\n"):
+            log.write(b"\n")
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -36,7 +47,7 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(line)
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 yield offset, record

@@ -46,7 +46,7 @@ def held(path: Path, *, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Ite
     except Timeout:
         raise LockTimeout(
             object=f"lock {path}",
-            observed=f"not free within {wait_seconds:.0f} s, held by {_owner(path)}",
+            observed=f"not free within {wait_seconds:g} s, held by {_owner(path)}",
             expected=f"the lock, for {purpose}",
             next_step="wait for that process, or end it if it hangs; the lock is released when it ends",
         ) from None
@@ -60,4 +60,4 @@ def held(path: Path, *, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Ite
 
 def _owner(path: Path) -> str:
     """The owner as it wrote itself into the lock file."""
-    return path.read_text(encoding="utf-8").strip() or "another process"
+    return path.read_text(encoding="utf-8", errors="replace").strip() or "another process"

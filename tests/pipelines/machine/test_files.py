@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import SettingsError
 from pipelines.machine import files
 
 
@@ -49,3 +50,9 @@ def test_threads_that_create_a_secret_at_the_same_time_get_one_text_that_only_th
     assert len(set(secrets)) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").touch()
+    with pytest.raises(SettingsError, match="empty"):
+        files.secret(tmp_path / "token", lambda: "secret")

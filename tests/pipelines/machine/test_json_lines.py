@@ -27,3 +27,14 @@ def test_a_reader_continues_after_the_last_complete_line(tmp_path: Path) -> None
     with log.open("ab") as end:
         end.write(b'2}\n{"n": 3}\n')
     assert [first, *(record for _, record in json_lines.read_from(log, offset))] == [{"n": 1}, {"n": 22}, {"n": 3}]
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"n": 1}\n', b'{"n": 1}\n{"n": 2'])
+def test_a_record_that_is_appended_after_a_torn_line_is_read(tmp_path: Path, content: bytes | None) -> None:
+    log = tmp_path / "log.jsonl"
+    if content is not None:
+        log.write_bytes(content)
+    json_lines.end_torn_line(log)
+    with log.open("ab") as end:
+        end.write(b'{"n": 3}\n')
+    assert list(json_lines.read(log))[-1] == {"n": 3}
