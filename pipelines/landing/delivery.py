@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 #: How the folder of an interval begins.
 INTERVAL = "dt="
@@ -51,21 +51,22 @@ class Manifest(BaseModel):
 
     Attributes:
         bytes: The size of the file.
-        sha256: Its checksum, hexadecimal.
+        sha256: Its checksum, 64 hexadecimal digits, in lower case whatever the source wrote.
         rows: How many records it has.
         produced_at: An ISO 8601 instant.
-        sequence: The number of the extraction among those of its source, from 1; 0 where the source counts none.
+        sequence: The number of the extraction among those of its source, from 1, of at most 8 digits; 0 where the
+            source counts none.
         position: Where the source was read to, so where its next extraction begins.
         attributes: Anything else that the source says.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    bytes: int
-    sha256: str
-    rows: int | None = None
+    bytes: Annotated[int, Field(ge=0, lt=1 << 63)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+    rows: int | None = Field(default=None, ge=0)
     produced_at: str | None = None
-    sequence: int = 0
+    sequence: int = Field(default=0, ge=0, lt=10**8)
     position: Mapping[str, Any] = Field(default_factory=dict)
     attributes: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -89,7 +89,8 @@ class Landing:
 
     def strays(self, domain: str) -> list[str]:
         """The uris of a domain's files outside the folder of an interval: no run takes them."""
-        folders = [domain, *(f"{domain}/{source}" for source in self.sources(domain))]
+        sources = [f"{domain}/{source}" for source in self.sources(domain)]
+        folders = [domain, *sources, *(f"{source}/{INTERVAL}" for source in sources)]
         entries = [entry for folder in folders for entry in self.store.files(folder)]
         return [entry.path for entry in entries if entry.path.rpartition("/")[2][0] not in "._"]
 
@@ -112,7 +113,7 @@ class Landing:
     def intervals(self, domain: str, source: str) -> list[str]:
         """The intervals of one source that have a folder, sorted."""
         folders = self.store.folders(f"{domain}/{source}")
-        return sorted(name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL))
+        return sorted(name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL) and name != INTERVAL)
 
     def _entries(self, domain: str, source: str, intervals: Collection[str] | None) -> Iterator[tuple[str, Entry]]:
         for interval in self.intervals(domain, source) if intervals is None else sorted(set(intervals)):
@@ -154,7 +155,7 @@ class Landing:
             raise LandingError(
                 object=f"manifest {uri}",
                 observed=f"{type(error).__name__}: {error}",
-                expected='a JSON object with "bytes" (a number), "sha256" (a text) and members that the source adds',
+                expected='a JSON object with "bytes" (a number), "sha256" (64 hexadecimal digits) and others',
                 next_step="ask the source for it again; the delivery waits until then",
             ) from None
 

@@ -16,6 +16,8 @@ from pipelines.landing.zone import Landing
 
 DAY = "2013-01-01"
 
+CHECKSUM = digest(b"a\n1\n")
+
 
 @pytest.fixture
 def landing(tmp_path: Path) -> Landing:
@@ -126,22 +128,24 @@ def test_a_file_is_never_seen_before_its_manifest(landing: Landing) -> None:
 @pytest.mark.parametrize("text", [
     "", "{", "[]", "null", "[" * 100_000, '{"bytes": 1}', '{"sha256": null}', '{"bytes": "25", "sha256": "x"}',
     '{"bytes": null, "sha256": "x"}', '{"bytes": 2.5, "sha256": "x"}', '{"bytes": 1, "sha256": "x", "rows": "2"}',
-    '{"bytes": 1, "sha256": "x", "position": []}',
+    '{"bytes": 1, "sha256": "x", "position": []}', '{"bytes": -1, "sha256": "x"}', '{"bytes": 1, "sha256": "x", "rows": -1}',
+    '{"bytes": 1, "sha256": "x", "sequence": 100000000}', '{"bytes": 9223372036854775808, "sha256": "x"}',
+    '{"bytes": 1, "sha256": ""}', '{"bytes": 1, "sha256": "zz"}', '{"bytes": 1, "sha256": "\\ud800"}',
 ], ids=lambda text: text[:40])  # fmt: skip
 def test_a_manifest_that_cannot_be_read_is_named_in_the_error(landing: Landing, text: str) -> None:
     path = land(landing, "a.csv")
-    path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
+    path.with_name(path.name + MANIFEST).write_text(text.replace('"x"', f'"{CHECKSUM}"'), encoding="utf-8")
     [delivery] = landing.deliveries("toys", "blocks")
     with pytest.raises(LandingError, match=r"a\.csv\.manifest\.json.*ask the source for it again"):
         landing.manifest(delivery)
 
 
-def test_unknown_members_of_a_manifest_are_ignored(landing: Landing) -> None:
+def test_unknown_members_of_a_manifest_and_the_case_of_its_checksum_are_ignored(landing: Landing) -> None:
     path = land(landing, "a.csv")
-    text = '{"bytes": 4, "sha256": "x", "rows": null, "flag": {"new": [1]}}'
+    text = f'{{"bytes": 4, "sha256": "{CHECKSUM.upper()}", "rows": null, "flag": {{"new": [1]}}}}'
     path.with_name(path.name + MANIFEST).write_text(text, encoding="utf-8")
     [delivery] = landing.deliveries("toys", "blocks")
-    assert landing.manifest(delivery) == Manifest(bytes=4, sha256="x")
+    assert landing.manifest(delivery) == Manifest(bytes=4, sha256=CHECKSUM)
 
 
 def test_a_landed_manifest_is_a_json_object_with_the_declared_members(landing: Landing) -> None:
@@ -164,7 +168,9 @@ def test_the_position_is_that_of_the_delivery_with_the_highest_number(landing: L
 
 def test_a_manifest_without_its_file_does_not_advance_the_position(landing: Landing) -> None:
     path = land(landing, "rows.csv", manifest=Manifest.of(b"a\n1\n", sequence=1, position={"id": 1}))
-    path.with_name(f"00000002-rows.csv{MANIFEST}").write_text('{"bytes": 1, "sha256": "", "sequence": 2}')
+    path.with_name(f"00000002-rows.csv{MANIFEST}").write_text(
+        '{"bytes": 1, "sha256": "' + CHECKSUM + '", "sequence": 2}'
+    )
     assert landing.position("toys", "blocks") == (1, {"id": 1})
 
 
@@ -174,3 +180,13 @@ def test_a_content_in_a_file_lands_as_it_is(landing: Landing, tmp_path: Path) ->
     landed = landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)
     assert landing.checksum(landing.deliveries("toys", "blocks")[0]) == digest(spooled)
     assert landed == landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)
+
+
+def test_files_outside_the_folder_of_an_interval_are_strays(landing: Landing) -> None:
+    path = land(landing, "a.csv")
+    strays = [path.parents[2] / "b.csv", path.parents[1] / "c.csv", path.parents[1] / "dt=" / "d.csv"]
+    for stray in strays:
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_bytes(b"a\n1\n")
+    assert landing.strays("toys") == ["toys/b.csv", "toys/blocks/c.csv", "toys/blocks/dt=/d.csv"]
+    assert [delivery.uri for delivery in landing.deliveries("toys", "blocks")] == [str(path.relative_to(landing.root))]
