@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -74,14 +73,14 @@ def _imports(node: ast.AST, importer: str, when: str) -> Iterator[Import]:
             yield from (Import(importer, _module(module, alias.name), when, child.lineno) for alias in child.names)
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _imports(child, importer, "inside a function" if when == "loading" else when)
-        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            yield from (found for part in child.body for found in _imports_of(part, importer))
+        elif isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            yield from _imports(ast.Module(child.body, []), importer, "type checking")
+            yield from _imports(ast.Module(child.orelse, []), importer, when)
+        elif isinstance(child, ast.Call) and ast.unparse(child.func).endswith(("import_module", "__import__")):
+            names = [part.value for part in child.args[:1] if isinstance(part, ast.Constant)]
+            yield from (Import(importer, str(name), when, child.lineno) for name in names)
         else:
             yield from _imports(child, importer, when)
-
-
-def _imports_of(node: ast.AST, importer: str) -> Iterator[Import]:
-    yield from _imports(ast.Module(cast("list[ast.stmt]", [node]), []), importer, "type checking")
 
 
 def _module(module: str, name: str) -> str:
@@ -127,8 +126,10 @@ def upward(found: Import) -> bool:
     """Whether a module imports a part of its room that stands behind its own in the order, or one that is apart."""
     room, target = found.importer.split(".")[0], found.target
     order = ORDERS.get(room, [])
-    if not within(target, (room,)) or target == room or not order:
+    if not within(target, (room,)) or not order:
         return False
+    if target == room:
+        return True
     ours, theirs = _part(found.importer), _part(target)
     if any({f"{room}.{ours}", f"{room}.{theirs}"} == set(pair) for pair in APART):
         return True
@@ -156,6 +157,13 @@ def test_the_order_names_every_part_of_a_room_and_nothing_else() -> None:
         ("pipelines.contracts.model", "from pipelines.engine import session", True),
         ("pipelines.contracts.model", "def f():\n    from pipelines.definitions import defs", True),
         ("pipelines.contracts.model", "if TYPE_CHECKING:\n    from pipelines.lakehouse.base import Lakehouse", True),
+        (
+            "pipelines.contracts.model",
+            "if TYPE_CHECKING:\n    pass\nelse:\n    from pipelines.engine import session",
+            True,
+        ),
+        ("pipelines.contracts.model", "import pipelines", True),
+        ("pipelines.contracts.model", "importlib.import_module('pipelines.engine.session')", True),
         ("pipelines.engine.session", "from pipelines.contracts import model", False),
         ("pipelines.engine.session", "from pipelines.engine import sail", False),
         ("ray_jobs.core.progress", "from ray_jobs.tabular import recipe", True),
