@@ -94,7 +94,7 @@ class MergingRun:
         merged: list[_MergedBatches] = []
         while not merged or last < newest:
             upto = newest if last < 0 else self._upto(app, last, newest)
-            merged.append(self._merge(app, last, upto, replaces_table=last < 0 and exists))
+            merged.append(self._merge(app, last, upto))
             judged = merged[-1].judged
             if not judged.verdict.passed:
                 yield table_written(run, contract, judged)
@@ -140,14 +140,16 @@ class MergingRun:
             upto, total_bytes = number, total_bytes + batch_bytes
         return upto if upto > last else newest
 
-    def _merge(self, app: str, last: int, upto: int, *, replaces_table: bool) -> _MergedBatches:
+    def _merge(self, app: str, last: int, upto: int) -> _MergedBatches:
         """Judges the batches after `last`, up to `upto`, and commits them if their verdict passes.
+
+        Before the first batch the rows replace what the table and its quarantine hold: rows of another derivation, or
+        of a run that was killed between the two commits.
 
         Args:
             app: The name of the app transaction.
             last: The last batch that was merged; -1 before the first.
             upto: The last batch to merge now.
-            replaces_table: Whether the rows replace the whole table and its quarantine.
         """
         house, contract, metadata = self.house, self.contract, commit_metadata(self.run)
         judged = self._judge(last, upto)
@@ -156,9 +158,9 @@ class MergingRun:
         rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
         figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
         if judged.verdict.passed:
-            write = Overwrite(app=app, batch=upto) if replaces_table else Append(app, upto)
+            write = Overwrite(app=app, batch=upto) if last < 0 else Append(app, upto)
             house.commit(self.table.quarantine, rejected, write, metadata=metadata)
-            if self.key and not replaces_table and clean.rows:
+            if self.key and last >= 0 and clean.rows:
                 write = Merge(self.key, winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
         return _MergedBatches(judged, clean, rejected, figures)
