@@ -238,11 +238,13 @@ def test_a_transform_without_a_source_has_a_digest_of_its_own() -> None:
 
 
 def test_every_gold_table_of_this_project_has_a_transform_whose_code_is_known() -> None:
-    import pipelines.definitions  # noqa: F401
+    from pipelines.definitions import all_contracts
     from pipelines.medallion.gold import derivations
 
     code = Code()
-    parts = {str(table): Composition(code) for table in derivations}
-    for table, derivation in derivations.items():
-        parts[str(table)].describe(derivation.transform)
+    tables = [table for table in derivations if table in all_contracts()]  # other tests declare tables of their own
+    parts = {str(table): Composition(code) for table in tables}
+    for table in tables:
+        parts[str(table)].describe(derivations[table].transform)
+    assert len(parts) > 5
     assert [name for name, of in parts.items() if not of.exact or not of.definitions] == []
