@@ -261,3 +261,30 @@ def test_the_launcher_drops_the_argument_for_a_module_that_java_lacks(tmp_path: 
     arguments = ["-cp", "a b:*", "--add-modules=jdk.incubator.vector", "", "Main"]
     printed = subprocess.run([home / "bin" / "java", *arguments], capture_output=True, text=True, check=True)
     assert printed.stdout.split("\n")[:-1] == ["-cp", "a b:*", "", "Main"]
+
+
+#: Starts programs as `pyspark` starts the JVM, with a function in the forked process, while queries run.
+FORKS = """
+import subprocess, sys, threading
+from pathlib import Path
+from pipelines.engine.session import Engine
+
+with Engine.start("embedded", home=Path(sys.argv[1]), threads=1) as engine:
+    ended = threading.Event()
+
+    def query():
+        while not ended.is_set():
+            engine.session.range(10).count()
+
+    thread = threading.Thread(target=query)
+    thread.start()
+    codes = [subprocess.run(["true"], preexec_fn=lambda: None).returncode for _ in range(100)]
+    ended.set()
+    thread.join()
+print(sum(code != 0 for code in codes))
+"""
+
+
+def test_a_process_that_is_forked_while_a_query_runs_begins_its_program(tmp_path: Path) -> None:
+    forks = [sys.executable, "-c", FORKS, str(tmp_path)]
+    assert subprocess.run(forks, cwd=PROJECT, check=True, capture_output=True, text=True).stdout == "0\n"
