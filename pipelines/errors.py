@@ -1,4 +1,4 @@
-"""Every error that Goldpath raises on purpose.
+"""The errors that Goldpath raises on purpose; one that a single module raises is a subclass there.
 
 GoldpathError                 object, observed, expected, next step
 ├── TerminalError             the same input fails again: do not retry

@@ -14,6 +14,7 @@ from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from assets.flights.tables import OWNER, cost_tags
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import Check, GovernedRun, Written
+from pipelines.models.gate import METRICS
 from pipelines.models.register import register
 from pipelines.models.serve import serve
 from pipelines.models.train import train
@@ -98,7 +99,9 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
     tags=cost_tags("training"),
     kinds=("mlflow",),
     deps=[TRAINING],
-    check=Check("gate", "The challenger beats the baseline and the champion, by AUC and by log loss", blocking=False),
+    check=Check(
+        "gate", f"The challenger beats the baseline and the champion, by {' and '.join(METRICS)}", blocking=False
+    ),
 )
 def registered(run: GovernedRun) -> Iterator[Written]:
     """The registered model, champion if it passed the gate. Grain: one version per trained challenger."""

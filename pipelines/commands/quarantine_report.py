@@ -99,7 +99,7 @@ def show_replay(summary: Mapping[str, Any]) -> None:
     """Prints how many rows a replay judged, and how many of them are clean or in quarantine."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"Judged again: {summary['records']:,} rows; {summary['clean']:,} are clean now, "
+        f"Judged again: {summary['records']:,} rows; {summary['clean']:,} clean now, "
         f"{summary['quarantined']:,} in quarantine."
     )
     console.print(f"Partitions {', '.join(summary['partitions'])}; Dagster run {', '.join(summary['runs'])}")

@@ -122,8 +122,8 @@ class Engine:
 
     @classmethod
     def _connect(cls, kind: Kind, remote: str, *, server: Server | None, threads: int) -> Engine:
-        # With gRPC's fork handlers, a process that is forked while a query runs, such as a JVM's, aborts before it begins
-        # its program.
+        # With gRPC's fork handlers, a process that is forked while a query runs, such as a JVM's, aborts before it
+        # begins its program.
         os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         session = _open_session(remote, local=server is not None)
         if server is None:
