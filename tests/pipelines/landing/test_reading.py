@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,61 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing import reading
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.delivery import Manifest
 from pipelines.landing.formats.base import BLOCK_BYTES
-from pipelines.landing.ledger import Batch
-from pipelines.landing.zone import Landing
-from pipelines.tables import MALFORMED, RESCUED
+from pipelines.tables import RESCUED
 from tests.pipelines import toy_contracts
-from tests.pipelines.toy_contracts import integer, number, text
-
-Rows = list[dict[str, Any]]
-Read = Callable[..., Rows]
-COLUMNS = [text("part"), integer("holes"), number("weight")]
-PLANNED = datetime(2013, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Lands a file and reads it as bronze rows."""
-
-    def run(
-        content: bytes, *, format: str = "csv", columns: str = "discard_value", rows: int | None = None, **more: Any
-    ) -> Rows:
-        contract = toy_contracts.contract(
-            tmp_path, "bronze/toys/blocks", COLUMNS, format=format, drift={"columns": columns}, **more
-        )
-        manifest = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
-        return [row for part in batches(tmp_path, contract, content, **manifest) for row in part.to_pylist()]
-
-    return run
-
-
-def batches(folder: Path, contract: Contract, content: bytes, **more: Any) -> list[pa.RecordBatch]:
-    landing = Landing(folder / f"landing_{contract.path.stem}")
-    landing.deliver(domain="toys", source="blocks", interval="2013-01-01", name="blocks.txt", content=content, **more)
-    [delivery] = landing.deliveries("toys", "blocks")
-    digest = landing.checksum(delivery)
-    delivery = replace(delivery, sha256=digest, prefix=digest[:16])
-    return list(reading.read(landing, contract, Batch(7, PLANNED.isoformat(), (delivery,)), delivery))
-
-
-def values(rows: Rows) -> list[tuple[Any, ...]]:
-    return [tuple(row[column["name"]] for column in COLUMNS) for row in rows]
-
-
-def places(rows: Rows) -> list[int]:
-    return [row["_source_row"] for row in rows]
-
-
-def malformed(rows: Rows) -> dict[int, str]:
-    """The texts of malformed lines by their place."""
-    by_place = {row["_source_row"]: json.loads(row[RESCUED] or "{}") for row in rows}
-    return {place: rescued[MALFORMED] for place, rescued in by_place.items() if MALFORMED in rescued}
+from tests.pipelines.landing.bronze_rows import COLUMNS, PLANNED, Read, batches, malformed, places, values
+from tests.pipelines.toy_contracts import text
 
 
 def test_every_value_is_the_text_that_arrived(read: Read) -> None:
@@ -360,65 +313,6 @@ def test_a_difference_in_columns_is_described(tmp_path: Path, header: str, words
 def test_frozen_columns_refuse_new_and_missing_columns(read: Read, header: str) -> None:
     with pytest.raises(LandingError, match="freezes them"):
         read(f"{header}\n".encode(), columns="freeze")
-
-
-def test_numbers_in_json_keep_their_text(read: Read) -> None:
-    rows = read(
-        b'{"part": "a", "holes": 10, "weight": 1.50}\n{"weight": 12345678901234567890, "holes": 1e-3}\n', format="jsonl"
-    )
-    assert values(rows) == [("a", "10", "1.50"), (None, "1e-3", "12345678901234567890")]
-
-
-def test_json_constants_null_and_empty_text_differ(read: Read) -> None:
-    rows = read(b'{"part": true, "holes": null, "weight": NaN}\n{"part": ""}\n', format="jsonl")
-    assert values(rows) == [("true", None, "NaN"), ("", None, None)]
-
-
-def test_nested_json_is_kept_as_json(read: Read) -> None:
-    rows = read(b'{"part": {"id": "x", "sizes": ["S", null]}, "holes": []}\n', format="jsonl")
-    assert json.loads(rows[0]["part"]) == {"id": "x", "sizes": ["S", None]}
-    assert rows[0]["holes"] == "[]"
-
-
-def test_a_line_that_is_not_an_object_is_malformed_and_the_rest_is_read(read: Read) -> None:
-    rows = read(b'{"part": "a"}\n\n{"part": "b", \n[1, 2]\n"text"\n17\n{"part": "c"}', format="jsonl")
-    assert [(row["_source_row"], row["part"]) for row in rows if row[RESCUED] is None] == [(1, "a"), (7, "c")]
-    kept = {place: line.rstrip() for place, line in malformed(rows).items()}
-    assert kept == {3: '{"part": "b",', 4: "[1, 2]", 5: '"text"', 6: "17"}
-
-
-@pytest.mark.parametrize(
-    "line", [rb'{"part": "\ud800"}', b'{"part": ' + b"[" * 100_000], ids=["half a character", "deep"]
-)
-def test_a_line_that_no_text_column_can_hold_is_malformed(read: Read, line: bytes) -> None:
-    rows = read(line + b'\n{"part": "b"}\n', format="jsonl")
-    assert [row["part"] for row in rows] == [None, "b"]
-    assert malformed(rows) == {1: line.decode()}
-
-
-def test_escaped_characters_are_read_as_characters(read: Read) -> None:
-    assert read(rb'{"part": "caf\u00e9 \ud83d\ude00"}', format="jsonl")[0]["part"] == "café 😀"
-
-
-def test_values_under_unknown_names_in_json_are_rescued(read: Read) -> None:
-    rows = read(b'{"part": "a", "price": 9.90, "shop": null}\n{"part": "b"}\n', format="jsonl")
-    assert [row[RESCUED] and json.loads(row[RESCUED]) for row in rows] == [{"price": "9.90"}, None]
-
-
-def test_unknown_names_in_json_are_refused_where_columns_are_frozen(read: Read) -> None:
-    with pytest.raises(LandingError, match="price"):
-        read(b'{"part": "a"}\n{"part": "b", "price": 9.90}\n', format="jsonl", columns="freeze")
-
-
-def test_json_in_another_encoding_is_a_malformed_row_and_the_rest_is_read(read: Read) -> None:
-    rows = read('{"part": "café"}\n{"part": "b"}\n'.encode("latin-1"), format="jsonl")
-    assert (malformed(rows), rows[1]["part"]) == ({1: '{"part": "caf\\xe9"}'}, "b")
-
-
-def test_json_with_a_byte_order_mark_and_carriage_returns_is_read(read: Read) -> None:
-    assert values(read('\ufeff{"part": "a"}\r\n{"part": "b"}\r\n'.encode(), format="jsonl")) == [
-        ("a", None, None), ("b", None, None),
-    ]  # fmt: skip
 
 
 FIELDS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=6) | st.sampled_from(
