@@ -37,7 +37,7 @@ dev: $(READY) ## Run Dagster, MLflow, Ray and the prediction service until Ctrl-
 	@goldpath dev $(ARGS)
 
 test: $(READY) jars chromium servers ## Run all tests (ARGS="-m 'not slow'" for pytest's options, "--engine spark" to run all on Spark)
-	@pytest $(ARGS)
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Check format, lint rules, types, definitions and infrastructure files
 	ruff format --check .

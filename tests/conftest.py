@@ -12,6 +12,8 @@ from typing import Protocol, get_args
 
 import dagster as dg
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from pipelines import settings
 from pipelines.engine.jars import ensure_jars
@@ -61,6 +63,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         spark = pytest.param("spark", marks=pytest.mark.spark)
         kinds = [spark] if metafunc.config.getoption("engine") == "spark" else ["embedded", spark]
         metafunc.parametrize("each_engine", kinds, indirect=True, scope="session")
+
+
+#: Test files that share a session fixture of a minute or more: the demo, a Ray cluster, a deployed service.
+TOGETHER = {
+    "tests/end_to_end/test_demo.py": "demo",
+    "tests/end_to_end/test_ui.py": "demo",
+    "tests/ray_jobs/": "ray_jobs",
+    "tests/serving/predict/": "predict",
+}
+
+
+class FileScheduling(LoadFileScheduling):
+    """Gives whole test files to the processes of pytest-xdist, and to one of them those that share such a fixture."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((name for prefix, name in TOGETHER.items() if file.startswith(prefix)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 class Materialize(Protocol):
