@@ -61,7 +61,7 @@ def _observed_and_expected(cause: Any) -> tuple[Any, str]:
 
 
 #: Which unquoted texts are no strings: those of YAML 1.2's core schema, without numbers with leading zeros. PyYAML's
-#: own rules, of YAML 1.1, read `NO` as false, `007` and `12:30` as other numbers, and a date as an object that is no JSON.
+#: own rules, of YAML 1.1, read `NO` as false, `007` and `12:30` as other numbers, a date as an object that is no JSON.
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", "~nN\0"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
