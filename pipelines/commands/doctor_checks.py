@@ -61,13 +61,15 @@ def healthy(results: list[CheckResult]) -> bool:
 
 def show(results: list[CheckResult]) -> None:
     """Prints the results as a table."""
-    from rich.console import Console
+    from rich.text import Text
 
-    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+    from pipelines.machine.terminal import Terminal
+
+    styles = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = plain_table("", "what", "observed", "what to do")
     for result in results:
-        table.add_row(marks[result.status], result.name, result.observed, result.advice)
-    Console().print(table)
+        table.add_row(Text(result.status, style=styles[result.status]), result.name, result.observed, result.advice)
+    Terminal().print(table)
 
 
 def _python(_: Settings) -> Iterator[CheckResult]:

@@ -7,7 +7,6 @@ the order in which rows arrive or on how they are batched.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
@@ -20,26 +19,9 @@ if TYPE_CHECKING:
 GROWING = (INGEST_ID, INGESTED_AT)
 
 
-@dataclass(frozen=True, slots=True)
-class _SortColumn:
-    """One column of the order; nulls come last."""
-
-    column: str
-    descending: bool
-
-
-def _sort_columns(contract: Contract) -> list[_SortColumn]:
-    """The columns of the contract's `winner`."""
-    columns = []
-    for text in filter(None, (contract.winner or "").split(",")):
-        column, _, direction = text.strip().partition(" ")
-        columns.append(_SortColumn(column, direction.strip().lower() == "desc"))
-    return columns
-
-
 def compared(contract: Contract) -> list[str]:
     """The columns that decide between rows of different batches: those before one that grows with each batch."""
-    columns = [sort.column for sort in _sort_columns(contract)]
+    columns = [sort.column for sort in contract.winner]
     growing = [columns.index(name) for name in GROWING if name in columns]
     return columns[: min(growing, default=len(columns))]
 
@@ -50,7 +32,7 @@ def order(contract: Contract, known: Collection[str]) -> list[Column]:
 
     columns = [
         F.col(sort.column).desc_nulls_last() if sort.descending else F.col(sort.column).asc_nulls_last()
-        for sort in _sort_columns(contract)
+        for sort in contract.winner
     ]
     return columns + ([F.col(RECORD_ID).asc()] if RECORD_ID in known else [])
 
@@ -64,7 +46,7 @@ def newcomer_wins(contract: Contract, *, old: str = "old", new: str = "new") -> 
         new: Alias of the later batch.
     """
     alternatives, equal = [], []
-    for sort in _sort_columns(contract):
+    for sort in contract.winner:
         if sort.column in GROWING:
             alternatives.append(_all(equal, "true" if sort.descending else "false"))
             return " OR ".join(alternatives)

@@ -172,3 +172,17 @@ def test_tables_lists_declared_and_existing_tables_with_version_and_rows(home_wi
     assert by_name["silver/flights/airlines"]["rows"] is None
     assert by_name["ops/platform/costs"]["version"] == 1
     assert by_name["ops/platform/costs"]["rows"] > 2
+
+
+def test_landing_list_names_files_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "home/landing/shop/t"
+    folder.mkdir(parents=True)
+    for name in (b"[red].csv", b"[.]:cat:", b"caf\xe9\x1b[31m.csv"):
+        (folder / os.fsdecode(name)).write_bytes(b"a\n1\n")
+    printed = goldpath(tmp_path / "home", "landing", "list")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert [line.split()[0] for line in printed.stdout.splitlines()[1:]] == [
+        "shop/t/[.]:cat:", "shop/t/[red].csv", "shop/t/caf\\udce9\\x1b[31m.csv",
+    ]  # fmt: skip
+    entries = json.loads(goldpath(tmp_path / "home", "landing", "list", "--json").stdout)
+    assert [entry["state"] for entry in entries] == ["misplaced"] * 3
