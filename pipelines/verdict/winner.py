@@ -7,9 +7,7 @@ not depend on how deliveries are cut into runs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
@@ -23,29 +21,11 @@ GROWING = (INGEST_ID, INGESTED_AT)
 #: The order in which files arrive, and in which rows do.
 FILES = (INGEST_ID, INGESTED_AT, SOURCE_URI)
 ARRIVAL = (*FILES, SOURCE_ROW)
-#: One column of `winner`, in backticks if its name has a comma or ends like a direction.
-_ENTRY = re.compile(r"\s*(?:`((?:[^`]|``)+)`|([^,`]+?))(?:\s+(asc|desc))?\s*(?:,|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class _SortColumn:
-    """One column of the order; nulls come last."""
-
-    column: str
-    descending: bool
-
-
-def _sort_columns(contract: Contract) -> list[_SortColumn]:
-    """The columns of the contract's `winner`."""
-    return [
-        _SortColumn(in_backticks.replace("``", "`") or name, direction.lower() == "desc")
-        for in_backticks, name, direction in _ENTRY.findall(contract.winner or "")
-    ]
 
 
 def compared(contract: Contract) -> list[str]:
     """The columns that decide between rows of different batches: those before one that grows with each batch."""
-    columns = [sort.column for sort in _sort_columns(contract)]
+    columns = [sort.column for sort in contract.winner]
     growing = [columns.index(name) for name in GROWING if name in columns]
     return columns[: min(growing, default=len(columns))]
 
@@ -55,7 +35,7 @@ def order(contract: Contract, known: Collection[str]) -> list[Column]:
     from pyspark.sql import functions as F
 
     descending: dict[str, bool] = {}
-    for sort in _sort_columns(contract):
+    for sort in contract.winner:
         for name in FILES if sort.column in GROWING else (sort.column,):
             descending.setdefault(name, sort.descending)
     for name in ARRIVAL:
@@ -77,7 +57,7 @@ def newcomer_wins(contract: Contract, *, old: str = "old", new: str = "new") -> 
         new: Alias of the later batch.
     """
     alternatives, equal = [], []
-    for sort in _sort_columns(contract):
+    for sort in contract.winner:
         if sort.column in GROWING:
             alternatives.append(_all(equal, "true" if sort.descending else "false"))
             return " OR ".join(alternatives)
