@@ -43,7 +43,9 @@ def column_rules(
         if option not in _OPTIONS:
             refuse(path, [*at, "logicalTypeOptions", option], options[option], f"only {', '.join(_OPTIONS)}")
     rules = _type_rules(column, data_type_drift) if data_type_drift else []
-    if node["required"]:
+    if column.key_position:
+        rules.append(RowRule(f"{name}_required", "required", name, "error"))
+    elif node["required"]:
         rules.append(RowRule(f"{name}_required", "required", name, level))
     rules += _option_rules(path, options, column, [*at, "logicalTypeOptions"], level)
     if node["enum"]:
