@@ -1,27 +1,34 @@
 """Judges one event by a silver contract without an engine, so that a server can answer while the sender waits.
 
-The check never accepts what silver would reject: an accepted event is clean in silver, with the same values. It rejects
-more than silver does: a number has to be a JSON number or the text of an integer, and an instant needs its offset.
-Silver decides about the events that are rejected for their form alone.
+The check never accepts what silver would reject: an accepted event is clean in silver, with the same values. Both read
+the same texts as values (`text_values`); a JSON number or boolean is the text that lands. A list or an object is
+rejected here, and judged by silver alone.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from pipelines.contracts.model import Contract, RowRule
+from pipelines.contracts.model import Column, Contract, RowRule
+from pipelines.contracts.patterns import portable
 from pipelines.errors import DefinitionError
+from pipelines.verdict import text_values
 
-_INTEGER = re.compile(r"-?\d{1,19}")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 #: Bits of an integer type's magnitude.
 _BITS = {"int": 31, "bigint": 63}
+#: The parts of a timestamp that is in the grammar.
+_TIMESTAMP = re.compile(
+    r"(?P<day>[-0-9]+)([ Tt](?P<clock>[0-9:]+)(\.(?P<fraction>[0-9]+))?"
+    r" ?((?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?|[A-Za-z]+)?)?"
+)
 _SHOWN_CHARACTERS = 80
 #: The kinds of rules that `check` judges an event by.
 JUDGED = ("required", "type", "range", "length", "set", "pattern")
@@ -79,8 +86,9 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
         if column.source is None:
             continue
         sent = event.get(column.source)
-        sent = None if sent in contract.null_tokens else sent
-        value = None if sent is None else _typed(sent, column.type)
+        text = _text(sent)
+        sent = None if text in contract.null_tokens else sent
+        value = None if sent is None or text is None else _typed(text, column)
         values[column.name] = value
         if sent is not None and value is None:
             # A text column has no type rule, but a value that is neither text nor a number breaks its type too.
@@ -108,36 +116,78 @@ def _holds(rule: RowRule, value: Any) -> bool:
         case "set":
             return value in rule.argument
         case "pattern":
-            return re.search(rule.argument, value) is not None
+            return re.search(_python(portable(rule.argument)), value) is not None
         case _:
             return True
 
 
-def _typed(sent: Any, sql_type: str) -> Any:
-    """The value in a SQL type; None if the type cannot hold it."""
-    if isinstance(sent, bool):
-        return sent if sql_type == "boolean" else None
-    try:
-        match sql_type:
-            case "string":
-                return str(sent) if isinstance(sent, str | int) else None
-            case "int" | "bigint":
-                is_integer = isinstance(sent, int) or (isinstance(sent, str) and _INTEGER.fullmatch(sent))
-                number = int(sent) if is_integer else None
-                limit = 1 << _BITS[sql_type]
-                return number if number is not None and -limit <= number < limit else None
-            case "double" | "float":
-                number = float(sent) if isinstance(sent, int | float) else math.nan
-                return number if math.isfinite(number) else None
-            case "date":
-                return date.fromisoformat(sent) if isinstance(sent, str) and _DAY.fullmatch(sent) else None
-            case "timestamp":
-                is_instant = isinstance(sent, str) and _INSTANT.fullmatch(sent)
-                return datetime.fromisoformat(sent).astimezone(UTC) if is_instant else None
-            case _:
-                return None
-    except (ValueError, OverflowError):  # 2013-02-30
+def _text(sent: Any) -> str | None:
+    """The text that lands for a value of JSON, or None for one that has none here."""
+    if isinstance(sent, str):
+        return sent
+    return json.dumps(sent) if isinstance(sent, int | float) and math.isfinite(sent) else None
+
+
+def _python(pattern: str) -> str:
+    """A regular expression of the engines in Python's dialect."""
+    return pattern.replace(r"\z", r"\Z")
+
+
+def _typed(text: str, column: Column) -> Any:
+    """The value of a text in a column's type; None if it is not one."""
+    if column.type == "string":
+        return text
+    if re.match(_python(text_values.grammar(column)), text) is None:
         return None
+    text = text.strip(text_values.SPACE)
+    try:
+        match column.type:
+            case "int" | "bigint":
+                limit = 1 << _BITS[column.type]
+                return number if -limit <= (number := int(text)) < limit else None
+            case "double" | "float":
+                return _floating(text, column)
+            case "boolean":
+                return text.lower() in ("true", "t", "yes", "y", "1")
+            case "date":
+                return date(*map(int, text.split("-")))
+            case "timestamp":
+                return _instant(text, column.timezone)
+            case _:
+                return _decimal(text, column.type)
+    except (ValueError, OverflowError, InvalidOperation):  # 2013-02-30
+        return None
+
+
+def _floating(text: str, column: Column) -> float | None:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        number = float(text) if column.type == "double" else float(np.float32(text))
+    return number if math.isfinite(number) or column.non_finite == "allowed" else None
+
+
+def _decimal(text: str, sql_type: str) -> Decimal | None:
+    precision, scale = map(int, sql_type[len("decimal(") : -1].split(","))
+    digits = Context(prec=76)
+    number = digits.add(Decimal(0), digits.quantize(Decimal(text), Decimal(1).scaleb(-scale)))  # -0 is 0
+    return number if abs(number) < Decimal(10) ** (precision - scale) else None
+
+
+def _instant(text: str, timezone: str | None) -> datetime | None:
+    """The instant of a text, in UTC, to the microsecond; None if the clocks skipped it, or beyond years 1000 to 9999."""
+    parts = _TIMESTAMP.fullmatch(text)
+    assert parts is not None
+    micros = int((parts["fraction"] or "0").ljust(6, "0")[:6])
+    clock = [int(part) for part in (parts["clock"] or "0").split(":")]
+    local = datetime(*map(int, parts["day"].split("-")), *clock, *[0] * (3 - len(clock)), micros)
+    if timezone:
+        zone = ZoneInfo(timezone)
+        instant = local.replace(tzinfo=zone).astimezone(UTC)
+        return instant if instant.astimezone(zone).replace(tzinfo=None) == local else None
+    offset = timedelta(hours=int(parts["hours"] or 0), minutes=int(parts["minutes"] or 0))
+    instant = local.replace(tzinfo=UTC) - (-offset if parts["sign"] == "-" else offset)
+    return instant if instant.year >= text_values.FIRST_YEAR else None
 
 
 def _shown(sent: Any) -> str:

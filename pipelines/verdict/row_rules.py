@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.contracts.patterns import portable
@@ -76,8 +76,12 @@ def is_broken(rule: RowRule, contract: Contract) -> Column:
             return F.coalesce(~value.isin(*rule.argument), false)
         case "pattern":
             return F.coalesce(~value.rlike(portable(rule.argument)), false)
-        case _:
+        case "expression":
             return ~F.coalesce(F.expr(rule.argument), F.lit(True))
+        case "type" | "clock" | "reference" | "variant" | "duplicate":
+            raise ValueError(f"rule {rule.name}: its kind {rule.kind} is not about a row's own values")
+        case _:
+            assert_never(rule.kind)
 
 
 def count_broken(rule: RowRule, contract: Contract) -> Column:

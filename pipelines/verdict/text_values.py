@@ -42,8 +42,9 @@ _OFFSETS = (
     (r"(:[0-9]{2}(\.[0-9]+)?) ?([+-][0-9]{2})\z", "$1$3:00"),
     (r"([ T][0-9]{1,2}:[0-9]{2})([+-])", "$1:00$2"),
 )
-#: The first and the last timestamp, in UTC.
-_FIRST, _LAST = "1000-01-01 00:00:00", "9999-12-31 23:59:59.999999"
+#: The first year, in UTC, and the first and the last timestamp.
+FIRST_YEAR = 1000
+_FIRST, _LAST = f"{FIRST_YEAR}-01-01 00:00:00", "9999-12-31 23:59:59.999999"
 
 #: The most frequent forms of dates and timestamps, with 0 for each digit. All of them are in the grammar, and to
 #: compare a text with them is faster than to match the regular expression.
