@@ -155,6 +155,14 @@ class TableRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SortColumn:
+    """One column of an order of rows; nulls come last."""
+
+    column: str
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """The contract of one table.
 
@@ -173,7 +181,7 @@ class Contract:
         retention_seconds: Age above which rows of bronze, silver and quarantine are deleted.
         drift: How the table reacts to unforeseen `tables`, `columns` and values of a `data_type`.
         null_tokens: Texts of bronze that stand for null.
-        winner: Which row of a key stays, as an order of columns (`column asc|desc, …`).
+        winner: Which row of a key stays: the first in this order.
         cluster: Columns that the table's files are ordered by.
         format: Format of the landed files.
         delimiter: Between the fields of a csv file.
@@ -199,7 +207,7 @@ class Contract:
     retention_seconds: int
     drift: Mapping[str, Drift]
     null_tokens: tuple[str, ...] = ()
-    winner: str | None = None
+    winner: tuple[SortColumn, ...] = ()
     cluster: tuple[str, ...] = ()
     format: Format | None = None
     delimiter: str = ","

@@ -24,13 +24,14 @@ from pipelines.contracts.model import (
     ManifestUse,
     NonFinite,
     RowRule,
+    SortColumn,
     TableRule,
     key_columns,
 )
 from pipelines.contracts.nodes import Place, custom_properties, mapping, one_of, refuse
 from pipelines.contracts.quality_rules import QualityReader
 from pipelines.errors import NotFoundError
-from pipelines.tables import TableId, Zone
+from pipelines.tables import BRONZE_COLUMNS, TableId, Zone
 
 #: ODCS logical type -> SQL type on both engines; `physicalType` narrows it.
 SQL_TYPES = {"string": "string", "integer": "bigint", "number": "double", "boolean": "boolean", "date": "date",
@@ -44,7 +45,8 @@ TABLE_PROPERTIES = ("tags", "drift", "nullTokens", "winner", "delimiter", "encod
 #: Seconds in a unit of time; a year is a Julian year of 365.25 days.
 _DURATIONS = {"m": 60, "h": 3_600, "d": 86_400, "y": 31_557_600}
 _DRIFTING = ("tables", "columns", "data_type")
-_WINNER = re.compile(r"\w+( +(asc|desc))?( *, *\w+( +(asc|desc))?)*", re.IGNORECASE)
+#: One column of `winner`: a name with a comma, or that ends in asc or desc, stands between backticks.
+_SORT_COLUMN = re.compile(r"\s*(?:`([^`]+)`|([^`,]+?))(?:\s+(asc|desc))?\s*(?:,|$)", re.IGNORECASE)
 
 
 def read(path: Path) -> Contract:
@@ -92,7 +94,7 @@ class _Reader:
             retention_seconds=self._service_level("retention"),
             drift=drift,
             null_tokens=tuple(custom.get("nullTokens") or ()),
-            winner=self._winner(custom.get("winner")),
+            winner=self._winner(custom.get("winner"), names),
             cluster=self._cluster(custom.get("cluster"), names),
             format=self._format(server.get("format")),
             delimiter=custom.get("delimiter") or ",",
@@ -216,10 +218,21 @@ class _Reader:
                 refuse(self.path, at, modes.get(entity), f"one of {', '.join(get_args(Drift))}")
         return dict(modes)
 
-    def _winner(self, value: Any) -> str | None:
-        if value is not None and not _WINNER.fullmatch(str(value).strip()):
-            refuse(self.path, ["customProperties", "winner"], value, "column asc|desc, and more of them after commas")
-        return value
+    def _winner(self, value: Any, columns: Sequence[str]) -> tuple[SortColumn, ...]:
+        """The order that `column asc|desc, …` describes."""
+        at, order, position = ["customProperties", "winner"], [], 0
+        text = str(value or "")
+        while position < len(text):
+            match = _SORT_COLUMN.match(text, position)
+            if match is None:
+                refuse(self.path, at, value, "column asc|desc, and more of them after commas")
+            name = match[1] or match[2]
+            if name not in (*columns, *BRONZE_COLUMNS):
+                allowed = f"column asc|desc, and more of them after commas; columns are {', '.join(columns)}"
+                refuse(self.path, at, name, f"{allowed}, and {', '.join(BRONZE_COLUMNS)}")
+            order.append(SortColumn(name, (match[3] or "").lower() == "desc"))
+            position = match.end()
+        return tuple(order)
 
     def _cluster(self, value: Any, columns: Sequence[str]) -> tuple[str, ...]:
         for position, name in enumerate(value or ()):

@@ -30,9 +30,10 @@ CLOCK_SKEW_SECONDS = 300
 
 def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
     """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused."""
-    judged = {
+    intervals = {delivery.interval for delivery in deliveries}
+    judged = ledger.touched(intervals) | {
         (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
-        for record in ledger.records(intervals={delivery.interval for delivery in deliveries})
+        for record in ledger.records(intervals=intervals)
         if record.fate != "refused" or record.judged_by == contract.digest
     }
     return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged)
@@ -152,7 +153,7 @@ class Edge:
         if before is not None and judged.sha256 != before.sha256 and judged.prefix != before.prefix:
             return self._refuse(judged, _changed(judged, before))
         if before is not None:
-            return self.ledger.touch(before, judged)
+            return self.ledger.touch(judged)
         if manifest is not None and (manifest.bytes, manifest.sha256) != (judged.bytes, judged.sha256):
             return self._refuse(judged, _differs(judged, manifest))
         return judged

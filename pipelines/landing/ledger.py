@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -34,13 +34,16 @@ CREATE INDEX IF NOT EXISTS by_content ON deliveries (sha256);
 CREATE INDEX IF NOT EXISTS by_prefix ON deliveries (prefix);
 CREATE INDEX IF NOT EXISTS by_batch ON deliveries (batch);
 CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
+CREATE TABLE IF NOT EXISTS touched (
+    uri TEXT PRIMARY KEY, interval TEXT NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settling (
     uri TEXT PRIMARY KEY, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, since TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Files that are committed together, once; `planned_at` is an ISO 8601 instant, UTC."""
 
@@ -52,6 +55,19 @@ class Batch:
     def ingest_id(self) -> str:
         """The number as bronze rows have it, in `_ingest_id`."""
         return f"{self.number:08d}"
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each delivery, by uri, in the order in which they landed."""
+        landed = sorted(self.deliveries, key=lambda delivery: (delivery.modified_ns, delivery.uri))
+        return {delivery.uri: place for place, delivery in enumerate(landed)}
+
+    def ingested_at(self, delivery: Delivery) -> datetime:
+        """The time that the rows of a delivery carry, UTC: when the batch was planned.
+
+        It is a microsecond later for each file of the batch that landed before, so that it orders the batch's files.
+        """
+        return datetime.fromisoformat(self.planned_at) + timedelta(microseconds=self._places[delivery.uri])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +215,16 @@ class Ledger:
         with self._writing() as connection:
             self._note(connection, [Record(d, "duplicate", None, judged_by, now) for d in deliveries])
 
-    def touch(self, before: Delivery, now: Delivery) -> None:
+    def touch(self, delivery: Delivery) -> None:
         """Records the present size and time of a file in a batch whose content is the same as it was."""
         with self._writing() as connection:
-            connection.execute(
-                "UPDATE OR REPLACE deliveries SET bytes = ?, modified_ns = ?, sha256 = ? WHERE uri = ? AND sha256 = ?",
-                [now.bytes, now.modified_ns, now.sha256, before.uri, before.sha256],
-            )
+            now = (delivery.uri, delivery.interval, delivery.bytes, delivery.modified_ns)
+            connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?, ?, ?)", now)
+
+    def touched(self, intervals: Collection[str]) -> set[tuple[str, int, int]]:
+        """Uri, size and time of the files of these intervals that were touched after they were taken."""
+        query = "SELECT uri, bytes, modified_ns FROM touched WHERE interval IN (SELECT value FROM json_each(?))"
+        return set(self._connection.execute(query, [json.dumps(sorted(intervals))]))
 
     def unchanged_since(self, delivery: Delivery) -> datetime:
         """When a run first saw the file with its present size and time, by this machine's clock, UTC."""

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pipelines.landing import interval
 from pipelines.landing.findings import Finding
 from pipelines.landing.stores import Entry, Store
+from pipelines.machine.terminal import printable
 
 _MOVE = "move it to such a folder; until then it stays where it is, and no run takes it"
 
@@ -24,16 +25,6 @@ def is_hidden(name: str) -> bool:
 def is_text(name: str) -> bool:
     """Whether a name is text without control characters; bytes that are not UTF-8 are surrogates in it."""
     return all(unicodedata.category(character) not in ("Cc", "Cs") for character in name)
-
-
-def shown(name: str) -> str:
-    r"""A name as text that can be printed: what is no text in it becomes escapes, as in `caf\xe9`."""
-    return "".join(character if is_text(character) else _escape(character) for character in name)
-
-
-def _escape(character: str) -> str:
-    byte = ord(character) - 0xDC00  # how Python decodes a byte of a name that is not UTF-8
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]
 
 
 def misplaced(store: Store, domain: str, source: str, intervals: Collection[str] | None = None) -> list[Finding]:
@@ -79,19 +70,21 @@ def _listed(store: Store, folder: str) -> tuple[list[Entry], list[Finding]]:
         return [entry for entry in store.entries(folder) if not is_hidden(entry.name)], []
     except PermissionError:
         step = "give this user the right to read it; until then no run takes what it holds"
-        return [], [Finding(shown(folder), "unreadable", "waiting", "no right to read it", "a readable folder", step)]
+        return [], [
+            Finding(printable(folder), "unreadable", "waiting", "no right to read it", "a readable folder", step)
+        ]
 
 
 def _irregular(entries: list[Entry]) -> list[Finding]:
     """The links, and the files whose name is no text."""
     links = [
-        Finding(shown(entry.path), "link", "skipped", "a symbolic link", "a file", "deliver the file itself")
+        Finding(printable(entry.path), "link", "skipped", "a symbolic link", "a file", "deliver the file itself")
         for entry in entries
         if entry.kind == "link"
     ]
     names = [
         Finding(
-            shown(entry.path),
+            printable(entry.path),
             "name",
             "waiting",
             "a name with control characters, or bytes that are not UTF-8",
@@ -105,4 +98,4 @@ def _irregular(entries: list[Entry]) -> list[Finding]:
 
 
 def _finding(entry: Entry, observed: str, expected: str) -> Finding:
-    return Finding(shown(entry.path), "misplaced", "waiting", observed, expected, _MOVE)
+    return Finding(printable(entry.path), "misplaced", "waiting", observed, expected, _MOVE)

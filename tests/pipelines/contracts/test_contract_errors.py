@@ -150,6 +150,10 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
         lambda d: custom_property(d, "winner").update(value="weight downwards"), "customProperties.winner", "'weight downwards'",
         "column asc|desc",
     ),
+    "winner by a column that does not exist": (
+        lambda d: custom_property(d, "winner").update(value="code, updated_at desc"), "customProperties.winner",
+        "'updated_at'", "columns are part, box, weight",
+    ),
     "unknown severity of a column": (
         lambda d: column(d, "part").update(customProperties=[{"property": "severity", "value": "fatal"}]),
         "schema[0].properties[0].customProperties.severity", "'fatal'", "one of error, warning",

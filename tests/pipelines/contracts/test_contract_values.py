@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.contracts import column_rules, reader
 from pipelines.contracts.load import load, load_folder
-from pipelines.contracts.model import RuleKind, TableRuleKind
+from pipelines.contracts.model import RuleKind, SortColumn, TableRuleKind
 from pipelines.definitions import all_contracts
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.settings import PROJECT
@@ -29,12 +29,30 @@ def test_table_owner_key_tags_service_levels_drift_and_columns_are_read_from_the
     assert contract.key_columns == ["box", "part"]
     assert contract.tags == toy_contracts.TAGS
     assert (contract.freshness_seconds, contract.retention_seconds) == (86_400, 31_557_600)
-    assert (contract.null_tokens, contract.winner) == (("", "NA"), "weight desc, code")
+    assert contract.null_tokens == ("", "NA")
+    assert contract.winner == (SortColumn("weight", True), SortColumn("code", False))
     assert contract.drift == {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"}
     holes, density, colour = (contract.column(name) for name in ("holes", "density", "colour"))
     assert (holes.type, holes.source) == ("int", "n_holes")
     assert (density.type, density.source) == ("double", None)
     assert (contract.column("weight").unit, colour.classification) == ("g", "internal")
+
+
+@pytest.mark.parametrize(
+    ("winner", "order"),
+    [
+        ("order id desc, Id-Nr", [("order id", True), ("Id-Nr", False)]),
+        ("`a, b` DESC,`x desc`", [("a, b", True), ("x desc", False)]),
+        ("_ingest_id desc", [("_ingest_id", True)]),
+        ("größe asc , 1st  desc", [("größe", False), ("1st", True)]),
+    ],
+)
+def test_a_winner_is_an_order_of_columns_of_any_name(
+    tmp_path: Path, winner: str, order: list[tuple[str, bool]]
+) -> None:
+    columns = [text(name) for name in ("order id", "Id-Nr", "a, b", "x desc", "größe", "1st")]
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", columns, winner=winner)
+    assert contract.winner == tuple(SortColumn(*sort) for sort in order)
 
 
 def test_bronze_columns_are_text_and_have_no_rules(tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def test_a_manifest_that_is_a_link_or_a_pipe_is_not_read(landing: Landing, folde
 
 
 @pytest.mark.parametrize(("name", "shown"), [
-    (b"caf\xe9.csv", r"caf\xe9.csv"), (b"a\nb.csv", r"a\nb.csv"), (b"\x1b[2J.csv", r"\x1b[2J.csv"),
-    (b"\xed\xa0\x80.csv", r"\xed\xa0\x80.csv"),
+    (b"caf\xe9.csv", r"caf\udce9.csv"), (b"a\nb.csv", "a\nb.csv"), (b"\x1b[2J.csv", r"\x1b[2J.csv"),
+    (b"\xed\xa0\x80.csv", r"\udced\udca0\udc80.csv"),
 ])  # fmt: skip
 def test_a_name_that_is_no_text_is_reported_and_others_are_taken(
     landing: Landing, folder: Path, name: bytes, shown: str
