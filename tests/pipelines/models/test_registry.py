@@ -223,7 +223,7 @@ def test_a_copied_home_reads_and_writes_its_own_files(
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     model = moved.version(name, registered.version)
     assert moved.download(model).is_relative_to(copy)
-    uri = moved.client.get_run(model.run_id).info.artifact_uri
+    uri = str(moved.client.get_run(model.run_id).info.artifact_uri)
     assert uri.startswith((copy / "mlflow" / "artifacts").as_uri())
     folder = moved.download(model).parent
     run_id = moved.log_run(
@@ -236,7 +236,7 @@ def test_a_copied_home_reads_and_writes_its_own_files(
 
 def test_files_outside_the_home_are_refused(registry: Registry, track: Track, name: str, tmp_path: Path) -> None:
     run_id = track(b"weights")
-    uri = registry.client.get_run(run_id).info.artifact_uri
+    uri = str(registry.client.get_run(run_id).info.artifact_uri)
     database = registry._settings.root / "mlflow" / "mlflow.db"
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", [tmp_path.as_uri(), run_id])
