@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
+from pipelines.landing import interval
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
@@ -109,7 +110,9 @@ class ReplacingRun:
         if self.table.layout == "days":
             parts = list(run.partitions or ())  # days without rows too: a table rule may require some
         else:
-            parts = [max({*bronze_rows, *deliveries}, default="")]  # a snapshot without rows counts as well
+            parts = [
+                max({*bronze_rows, *deliveries}, default="", key=interval.order)
+            ]  # a snapshot without rows counts as well
         return {
             part: digest(code, bronze_rows.get(part, 0), deliveries.get(part, []), self.in_effect.digest_of(part))
             for part in parts
