@@ -33,7 +33,10 @@ invocation = Invocation()
 
 @contextlib.contextmanager
 def errors_shown() -> Iterator[None]:
-    """Prints a GoldpathError as a short panel and exits with code 1; with `--debug`, lets it pass."""
+    """Prints a GoldpathError as a short panel and exits with code 1; with `--debug`, lets it pass.
+
+    So it does with any other error that a full disk, a read-only home folder or a damaged database caused.
+    """
     from pipelines.errors import GoldpathError
 
     try:
@@ -42,6 +45,15 @@ def errors_shown() -> Iterator[None]:
         if invocation.debug:
             raise
         _show_error(error)
+        raise typer.Exit(1) from None
+    except Exception as error:
+        from pipelines import settings
+        from pipelines.commands import storage_errors
+
+        named = None if invocation.debug else storage_errors.named(error, settings.get())
+        if named is None:
+            raise
+        _show_error(named)
         raise typer.Exit(1) from None
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import dagster as dg
 
 from pipelines.cost import focus, metering
+from pipelines.errors import GoldpathError
 from pipelines.governed.declaration import Declaration, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset, RunIdentity
-from pipelines.machine import full_disk
+from pipelines.machine import full_disk, read_only
 from pipelines.policy import rules
+from pipelines.tables import ZONES, TableId
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ def execute(
         try:
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
+            for table in _tables(declaration):
+                platform.lakehouse.require_whole(table)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
@@ -66,16 +70,30 @@ def execute(
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
         except BaseException as error:  # noqa: BLE001 - raised by the caller, after cost rows and FAIL event are written
-            outcome.error = full_disk.named(error, platform.folders) or error
+            outcome.error = _storage_error(error, platform) or error
     try:
         _record_outcome(declaration, platform, identity, usage, inputs_read, outcome)
     except Exception as error:  # noqa: BLE001 - raised by the caller, as itself or as a note of the first error
-        record_error = full_disk.named(error, platform.folders) or error
+        record_error = _storage_error(error, platform) or error
         if outcome.error is None:
             outcome.error = record_error
         else:
             outcome.error.add_note(f"The cost or the FAIL event of this run could not be written: {record_error}")
     return outcome
+
+
+def _storage_error(error: BaseException, platform: Platform) -> GoldpathError | None:
+    """The error in words if a full disk or a folder that cannot be written caused it; None for any other."""
+    return full_disk.named(error, platform.folders) or read_only.named(error, platform.settings.root)
+
+
+def _tables(declaration: Declaration) -> set[TableId]:
+    """The tables that a run reads, and those that it writes: its own, and the quarantine of a silver table."""
+    tables = set(declaration.inputs.values())
+    if declaration.key[0] in ZONES:
+        own = TableId.parse("/".join(declaration.key))
+        tables |= {own, TableId("quarantine", own.domain, own.table)} if own.zone == "silver" else {own}
+    return tables
 
 
 def _record_outcome(

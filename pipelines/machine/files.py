@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from pipelines.errors import SettingsError
 Durability = Literal["process", "power"]
 #: The rights of a group and of others, which no file and folder of a home has.
 PRIVATE = 0o077
+#: The folder of damaged files, below the folder that they were in.
+DAMAGED = "damaged"
 
 
 @contextlib.contextmanager
@@ -62,6 +65,15 @@ def replace(path: Path, content: str | bytes, *, survives: Durability = "process
 def write_privately() -> None:
     """Lets this process and its later children create files and folders that only their owner may read (umask 077)."""
     os.umask(PRIVATE)
+
+
+def set_aside(path: Path, *, root: Path) -> Path:
+    """Moves a file or a folder to `damaged/` below `root`, under its path and the time; returns the new path."""
+    target = root / DAMAGED / path.relative_to(root)
+    target = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    return target
 
 
 def create(texts: Mapping[Path, str]) -> None:

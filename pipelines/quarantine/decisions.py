@@ -118,6 +118,7 @@ def record(
         for record_id, partition in records.items()
     ]
     if decisions:
+        house.require_whole(DECISIONS)  # what people decided is not mended without them
         house.record(DECISIONS, pa.Table.from_pylist([_to_row(decision) for decision in decisions], schema=_schema()))
     return decisions
 
