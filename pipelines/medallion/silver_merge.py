@@ -30,7 +30,7 @@ from pipelines.medallion.judging import (
 )
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
-from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
+from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI, STAYS
 from pipelines.verdict import verdict, winner
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 #: The first word of the app's name.
 MERGED = "merged"
-#: A column that is true for the row that stays, of the rows with one key.
-STAYS = "_stays"
 
 
 @dataclass(frozen=True, slots=True)
