@@ -33,6 +33,8 @@ VERDICT = "_verdict"
 #: The columns that every bronze row has in addition to those of its source.
 BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PARTITION)
 
+#: The ending of the additional column that keeps a text which the type of a column cannot hold.
+VARIANT_SUFFIX = "__v_string"
 #: The columns that rows have while they are judged, merged or joined; `_broken` and `_set_` are followed by a number.
 ERRORS = "_errors"
 BROKEN = "_broken"
@@ -44,7 +46,7 @@ _RESERVED = re.compile(
         [
             *BRONZE_COLUMNS, RESCUED, MALFORMED, DECISION, DECIDED_AT, DECIDED_BY, ROW, REASONS, VERDICT, ERRORS, RANK,
             SAME_SPELLING, STAYS, rf"{BROKEN}\d+", r"_(set|to)_\d+", "_(known|asof)_.*", "_seconds", "_metadata",
-            "_change_type", "_commit_version", "_commit_timestamp",
+            "_change_type", "_commit_version", "_commit_timestamp", f".*{VARIANT_SUFFIX}",
         ]
     ),
     re.IGNORECASE,
