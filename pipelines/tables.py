@@ -62,6 +62,11 @@ def reserved(column: str) -> bool:
 _NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?", re.ASCII)
 
 
+def quoted(name: str) -> str:
+    """The name of a column as an identifier of SQL, for Spark, Sail and delta-rs."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class TableId:
     """A table's name, `zone/domain/table`.

@@ -36,9 +36,9 @@ def cost_report(
 
 
 def _show_costs(rows: list[dict[str, Any]], by: str) -> None:
-    from rich.console import Console
+    from pipelines.machine.terminal import Terminal
 
     table = plain_table(by, "cost", "currency", "asset runs", right=("cost", "currency", "asset runs"))
     for row in rows:
         table.add_row(row[by], f"{row['cost']:.6f}", row["currency"], str(row["runs"]))
-    Console().print(table)
+    Terminal().print(table)

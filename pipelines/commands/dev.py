@@ -25,13 +25,12 @@ def dev(
     """
     with errors_shown():
         settings = prepared_settings()
-        from rich.console import Console
-
         from pipelines.commands.dev_servers import DevPorts, run
+        from pipelines.machine.terminal import Terminal
 
         run(
             settings,
-            console=Console(),
+            console=Terminal(),
             redeploy=_redeploy,
             server_ports=DevPorts(port, mlflow_port, ray_port, ray_dashboard_port),
             ray_dashboard="on" if ray_dashboard else "off",

@@ -184,7 +184,7 @@ class _ServerStarter:
                 _await_answer(server)
         load_error = _load_error(servers[0].address)
         if load_error:
-            self.console.print(f"[red]The assets do not load:[/] {load_error}", highlight=False)
+            self.console.print(f"The assets do not load: {load_error}", style="red", highlight=False)
         return servers
 
     def _launch(self, start: Callable[[], Server]) -> Server:
@@ -291,14 +291,14 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for server in servers:
-        table.add_row(f"[bold]{server.name}[/]", server.address, server.note)
+        table.add_row(server.name, server.address, server.note)
     console.print(table)
     console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
 
 
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
     """Prints a line for each asset run that ends; raises EngineError if a server ends."""
-    marks = {"COMPLETE": "[green]done[/]", "FAIL": "[red]failed[/]"}
+    marks = {"COMPLETE": "done", "FAIL": "failed"}
     path = LineageLog(settings).path
     offset = path.stat().st_size if path.exists() else 0
     while True:

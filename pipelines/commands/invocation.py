@@ -46,19 +46,21 @@ def errors_shown() -> Iterator[None]:
 
 
 def _show_error(error: GoldpathError) -> None:
-    from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.machine.terminal import Terminal, printable
+
     rows = Table.grid(padding=(0, 2))
-    console = Console(stderr=True)
-    title = f"{type(error).__name__}: {error.object}"
+    rows.add_column(style="dim")
+    console = Terminal(stderr=True, highlight=False)
+    title = printable(f"{type(error).__name__}: {error.object}")
     if len(title) > console.width - 6:  # the panel would cut off its end, which often names the place
         title = type(error).__name__
-        rows.add_row(Text("object", style="dim"), Text(error.object))
+        rows.add_row("object", error.object)
     for name, value in (("observed", error.observed), ("expected", error.expected), ("next", error.next_step)):
-        rows.add_row(Text(name, style="dim"), Text(value))
+        rows.add_row(name, value)
     console.print(Panel(rows, title=Text(title, style="bold"), title_align="left", border_style="red"))
 
 
@@ -87,11 +89,20 @@ def opened_platform() -> Iterator[Platform]:
         platform.close()
 
 
+def say(text: str) -> None:
+    """Prints a text; names and messages from outside in it have no power over the terminal."""
+    from pipelines.machine.terminal import printable
+
+    typer.echo(printable(text))
+
+
 def print_json(value: Any) -> None:
     """Prints a value as JSON; values that JSON lacks, such as times, as their text."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    # A name that is no text holds halves of characters, which cannot be printed.
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def plain_table(*columns: str, right: Collection[str] = (), no_wrap: Collection[str] = ()) -> Table:

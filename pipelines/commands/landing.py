@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json, say
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
@@ -29,15 +29,16 @@ def list_(as_json: AsJson = False) -> None:
         if as_json:
             print_json(rows)
             return
-        from rich.console import Console
         from rich.table import Table
+
+        from pipelines.machine.terminal import Terminal
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("delivery", "state", "observed", "expected"):
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(row["delivery"], row["state"], row["observed"], row["expected"])
-        Console().print(table if rows else "Everything that has landed was taken.")
+        Terminal().print(table if rows else "Everything that has landed was taken.")
 
 
 def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ def retry(source: SourceFolder) -> None:
 
         table = TableId.parse(f"bronze/{source}")
         count = platform.ledger(table).forget_refused()
-        typer.echo(f"{count} refused deliveries of {source} will be looked at again: materialize {table}")
+        say(f"{count} refused deliveries of {source} will be looked at again: goldpath materialize {table}")
 
 
 @app.command()
@@ -110,17 +111,17 @@ def propose(
         lines = {"bronze.py": proposal.bronze_lines(name), "silver.py": proposal.silver_lines(name, columns)}
         if folder is None:
             for file, text in (texts | lines).items():
-                typer.echo(f"# {file}\n{text}")
+                say(f"# {file}\n{text}")
             return
         _new(folder, texts)
         modules = proposal.modules(domain, name, columns)
         existing = {file for file in modules if (folder.parent / file).exists()}
         _new(folder.parent, {file: text for file, text in modules.items() if file not in existing})
         for file in sorted(existing & lines.keys()):
-            typer.echo(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
+            say(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
         unknown = sorted(file for file, text in texts.items() if "unknown" in text)
         if unknown:
-            typer.echo(f"replace each `unknown` in {', '.join(unknown)}; then run `make lint`")
+            say(f"replace each `unknown` in {', '.join(unknown)}; then run `make lint`")
 
 
 def _new(folder: Path, texts: dict[str, str]) -> None:
@@ -142,4 +143,4 @@ def _new(folder: Path, texts: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
-        typer.echo(f"wrote {folder / file}")
+        say(f"wrote {folder / file}")

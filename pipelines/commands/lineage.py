@@ -32,6 +32,6 @@ def lineage_prediction(
         if as_json:
             print_json(lineage)
         else:
-            from rich.console import Console
+            from pipelines.machine.terminal import Terminal
 
-            Console().print(chain.tree(lineage))
+            Terminal().print(chain.tree(lineage))

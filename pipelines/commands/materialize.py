@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.invocation import errors_shown, opened_platform
+from pipelines.commands.invocation import errors_shown, opened_platform, say
 
 DAY = "YYYY-MM-DD"
 
@@ -61,10 +61,10 @@ def materialize(
             )
         for check in result.get_asset_check_evaluations():
             mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"
-            typer.echo(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
+            say(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
         for event in result.get_step_failure_events():
             data = event.step_failure_data
-            typer.echo(data.user_failure_data.description if data.user_failure_data else data.error_display_string)
+            say((data.user_failure_data and data.user_failure_data.description) or data.error_display_string)
         if not result.success:
             raise typer.Exit(1)
-        typer.echo(f"goldpath tables show {tables[-1]}")
+        say(f"goldpath tables show {tables[-1]}")

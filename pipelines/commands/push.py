@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.invocation import errors_shown, prepared_settings
+from pipelines.commands.invocation import errors_shown, prepared_settings, say
 
 PORT = 8098
 
@@ -35,6 +35,6 @@ def push(
 
         sources = push_sources()
         for domain, source in sources:
-            typer.echo(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{domain}/{source}")
+            say(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{domain}/{source}")
         limits = PushLimits(waiting_bytes=int(waiting_mb * 2**20), segment_seconds=segment_seconds)
         serve(settings, sources, port=port, limits=limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipelines.commands.invocation import errors_shown, prepared_settings
+from pipelines.commands.invocation import errors_shown, prepared_settings, say
 
 app = typer.Typer(help="Verdicts of tables against their contracts.", no_args_is_help=True)
 
@@ -27,4 +27,4 @@ def docs() -> None:
         settings = prepared_settings()
         from pipelines.quality.data_docs import data_docs
 
-        typer.echo(data_docs(settings.root / "quality"))
+        say(str(data_docs(settings.root / "quality")))

@@ -77,9 +77,9 @@ def _as_json(rebuilt: Rebuilt) -> dict[str, Any]:
 
 
 def _show(rebuilt: Rebuilt) -> None:
-    from rich.console import Console
+    from pipelines.machine.terminal import Terminal
 
-    console, request = Console(highlight=False), rebuilt.request
+    console, request = Terminal(highlight=False), rebuilt.request
     comparison = "the same content, bit for bit" if rebuilt.same_content else "NOT the same content"
     order = "in the same order" if rebuilt.same_order else "in another order"
     console.print(f"{request.at}: {comparison}{f', {order}' if rebuilt.same_content else ''}")

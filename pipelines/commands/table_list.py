@@ -37,7 +37,7 @@ def table_list(platform: Platform) -> list[dict[str, Any]]:
 
 def show(entries: list[dict[str, Any]]) -> None:
     """Prints the list as a table."""
-    from rich.console import Console
+    from pipelines.machine.terminal import Terminal
 
     numbers = ("version", "rows", "contract")
     table = plain_table("table", *numbers, "owner", right=numbers, no_wrap=["table"])
@@ -50,4 +50,4 @@ def show(entries: list[dict[str, Any]]) -> None:
             entry["contract_version"] or "-",
             entry["owner"] or "-",
         )
-    Console().print(table)
+    Terminal().print(table)

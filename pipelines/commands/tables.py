@@ -105,7 +105,7 @@ def _table_version(lakehouse: Lakehouse, table: TableId, version: int | None, as
 
 
 def _show_history(commits: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+    from pipelines.machine.terminal import Terminal
 
     numbers, texts = ("version", "rows"), ("committed at (UTC)", "operation", "run")
     table = plain_table(*numbers, *texts, "made from", right=numbers, no_wrap=texts)
@@ -118,14 +118,15 @@ def _show_history(commits: list[dict[str, Any]]) -> None:
             (commit["run_id"] or "-")[:8],
             ", ".join(sorted(set(commit["inputs"].values()))) or "-",
         )
-    Console().print(table)
+    Terminal().print(table)
 
 
 def _show_rows(at: TableVersion, rows: pa.Table) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console, table = Console(), Table(title=str(at), title_justify="left", header_style="bold")
+    from pipelines.machine.terminal import Terminal
+
+    console, table = Terminal(), Table(title=str(at), title_justify="left", header_style="bold")
     cells = [["-" if value is None else str(value) for value in row.values()] for row in rows.to_pylist()]
     if len(rows.column_names) * COLUMN_WIDTH <= console.width:
         for name in rows.column_names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,9 +16,9 @@ from pipelines.tables import TableId, Zone
 
 _REFERENCE_PROPERTIES = ("severity", "reason")
 #: Options of a logical type, with the field of `Bounds` that each sets.
-_LIMITS = {"minimum": "minimum", "maximum": "maximum", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
-_LENGTHS = {"minLength": "minimum", "maxLength": "maximum"}
-_OPTIONS = (*_LIMITS, *_LENGTHS, "pattern")
+LIMITS = {"minimum": "minimum", "maximum": "maximum", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
+LENGTHS = {"minLength": "minimum", "maxLength": "maximum"}
+_OPTIONS = (*LIMITS, *LENGTHS, "pattern")
 
 
 def column_rules(
@@ -44,7 +45,9 @@ def column_rules(
         if option not in _OPTIONS:
             refuse(path, [*at, "logicalTypeOptions", option], options[option], f"only {', '.join(_OPTIONS)}")
     rules = _type_rules(column, data_type_drift) if data_type_drift else []
-    if node["required"]:
+    if column.key_position:
+        rules.append(RowRule(f"{name}_required", "required", name, "error"))
+    elif node["required"]:
         rules.append(RowRule(f"{name}_required", "required", name, level))
     rules += _option_rules(path, options, column, [*at, "logicalTypeOptions"], level)
     if node["enum"]:
@@ -77,16 +80,16 @@ def _option_rules(path: Path, options: dict[str, Any], column: Column, at: Place
     """The rules about a value's range, its length and its pattern."""
     name, rules = column.name, []
     limits = {
-        _LIMITS[option]: _value(path, value, column, [*at, option])
+        LIMITS[option]: _value(path, value, column, [*at, option])
         for option, value in options.items()
-        if option in _LIMITS
+        if option in LIMITS
     }
     if limits:
         rules.append(RowRule(f"{name}_range", "range", name, level, Bounds(**limits)))
     lengths: dict[str, Any] = {
-        _LENGTHS[option]: number(path, value, [*at, option], minimum=0)
+        LENGTHS[option]: number(path, value, [*at, option], minimum=0)
         for option, value in options.items()
-        if option in _LENGTHS
+        if option in LENGTHS
     }
     for bounds in (limits, lengths):
         lows, highs = (
@@ -125,13 +128,13 @@ _ISO = {
 
 
 def _instant(path: Path, value: Any, column: Column, at: Place) -> str:
-    try:
-        if re.fullmatch(_ISO[column.type], value, re.ASCII):
-            (date if column.type == "date" else datetime).fromisoformat(value)
-            return value
-    except (ValueError, TypeError):
-        pass
-    refuse(path, at, value, f"an ISO 8601 {column.type}, in quotes")
+    is_valid = False
+    with contextlib.suppress(ValueError, TypeError):
+        (date if column.type == "date" else datetime).fromisoformat(value)
+        is_valid = re.fullmatch(_ISO[column.type], value, re.ASCII) is not None
+    if not is_valid:
+        refuse(path, at, value, f"an ISO 8601 {column.type}, in quotes")
+    return value
 
 
 def _ordered(limit: Any) -> Any:

@@ -86,11 +86,12 @@ class _Reader:
         return value
 
     def encoding(self, value: Any) -> str:
-        name, sample = "utf-8" if value is None else value, "id,1"
+        name, sample, decoded = "utf-8" if value is None else value, "id,1", ""
         with contextlib.suppress(LookupError, ValueError, TypeError):
-            if sample.encode(name).decode(name) == sample:
-                return codecs.lookup(name).name
-        refuse(self.path, ["customProperties", "encoding"], value, "a text encoding, such as utf-8 or latin-1")
+            decoded = sample.encode(name).decode(name)
+        if decoded != sample:
+            refuse(self.path, ["customProperties", "encoding"], value, "a text encoding, such as utf-8 or latin-1")
+        return codecs.lookup(name).name
 
     def line_pattern(self, value: Any, format: Format | None) -> str | None:
         at, allowed = ["customProperties", "linePattern"], "a pattern with a named group for each column"

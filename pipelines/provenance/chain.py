@@ -114,26 +114,25 @@ def _utc(text: str) -> datetime:
 
 def tree(chain: dict[str, Any]) -> Tree:
     """The result of `prediction_chain` as a tree for the terminal."""
-    from rich.text import Text
     from rich.tree import Tree
 
     prediction, model = chain["prediction"], chain["model"]
-    root = Tree(f"[bold]prediction {prediction['prediction_id']}[/]  {prediction['flight_id']}")
+    root = Tree(f"prediction {prediction['prediction_id']}  {prediction['flight_id']}")
     root.add(f"probability {prediction['probability']:.3f}, {prediction['decision']}, asked at {prediction['as_of']}")
-    node = root.add(f"model [bold]{model['name']}@{model['version']}[/] digest {model['digest'][:16]}…")
+    node = root.add(f"model {model['name']}@{model['version']} digest {model['digest'][:16]}…")
     node.add(f"run {model['mlflow_run']} (Dagster {model['dagster_run']}), code {model['code_version'][:12]}")
     data = node.add("trained on")
     for table, version in chain["training_data"].items():
         data.add(f"{table}@{version}")
     for feature in chain["features"]:
         entity = ", ".join(f"{key}={value}" for key, value in feature["entity"].items())
-        leaf = root.add(f"[bold]{feature['view']}[/] ({entity}) as known at {feature['timestamp']}")
+        leaf = root.add(f"{feature['view']} ({entity}) as known at {feature['timestamp']}")
         leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
         origin = leaf.add(f"{feature['table']}@{feature['version']}")
         if record := feature["record"]:
             place = f"{record['file']} row {record['row']} (batch {record['batch']})"
             latest = origin.add(f"latest contributing record: {place}")
-            latest.add(Text(str(record["line"])))
+            latest.add(str(record["line"]))
             for act in record["decisions"]:
-                latest.add(Text(f"{act['act']} by {act['by']} at {act['at']:%F %T} UTC {act['values'] or ''}"))
+                latest.add(f"{act['act']} by {act['by']} at {act['at']:%F %T} UTC {act['values'] or ''}")
     return root
