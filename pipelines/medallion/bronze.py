@@ -28,14 +28,16 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
 
     def work(run: GovernedRun) -> Iterator[Written]:
         platform, house = run.platform, run.platform.lakehouse
-        edge = Edge(platform.landing, platform.ledger(table), contract)
+        by_day = run.partitions is not None
+        edge = Edge(platform.landing, platform.ledger(table), contract, by_day=by_day, now=platform.now())
         rows = files = 0
         with house.writing(table):
             if edge.ledger.last() < (committed := house.batch(table, INGEST)):
-                ledger_recovery.recover(edge.ledger, platform.landing, house, contract, committed=committed)
-            edge.links(run.partitions)
+                ledger_recovery.recover(edge, house, committed=committed)
+            edge.report_misplaced(run.partitions, run.all_partitions)
+            columns = reading.ColumnNames(contract, house.columns(table))
             while (batch := edge.next_batch(run.partitions, committed=house.batch(table, INGEST))) is not None:
-                taken_rows, taken_files = _take(run, edge, batch)
+                taken_rows, taken_files = _take(run, edge, batch, columns)
                 rows, files = rows + taken_rows, files + taken_files
             if house.version(table) is None:
                 house.create(table, reading.schema(contract), partition_by=[PARTITION])
@@ -51,7 +53,7 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
     return work
 
 
-def _take(run: GovernedRun, edge: Edge, batch: Batch) -> tuple[int, int]:
+def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNames) -> tuple[int, int]:
     """Commits a batch without the deliveries that cannot be read; returns how many rows and files it took."""
     house, contract = run.platform.lakehouse, edge.contract
     table = contract.table
@@ -64,7 +66,7 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch) -> tuple[int, int]:
             left_out.append(delivery)
             edge.leave_out(delivery, error)
 
-        rows = reading.read(edge.landing, contract, batch, delivery, edge.drifted)
+        rows = reading.read(edge.landing, contract, batch, delivery, edge.drifted, columns)
         return Part(delivery.interval, rows, leave_out)
 
     staged = house.stage_arrow(table, map(part, batch.deliveries), schema=reading.schema(contract))
