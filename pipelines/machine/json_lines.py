@@ -1,7 +1,7 @@
 """Logs of JSON lines: one JSON object a line, appended by processes that may be killed.
 
-A process that is killed while it appends leaves a torn line, which it has acknowledged to nobody. The next record begins
-on a line of its own. A line that is no record is skipped, and `damaged` names it; the lines after it are read.
+A process that is killed while it appends leaves a torn line, which it has acknowledged to nobody. The next record
+begins on a line of its own. A line that is no record is skipped, and `damaged` names it; the lines after it are read.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def read_from(path: Path, offset: int, is_record: IsRecord = bool) -> Iterator[t
     A later call continues from the last offset. A last line without a line end is left for that call, since a process
     may still be writing it.
     """
-    for offset, line in _lines(path, offset):
+    for end, line in _lines(path, offset):
         record = _record(line, is_record)
         if record is not None:
-            yield offset, record
+            yield end, record
 
 
 def damaged(path: Path, is_record: IsRecord = bool) -> list[int]:

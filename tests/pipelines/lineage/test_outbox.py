@@ -70,13 +70,16 @@ def test_events_while_the_endpoint_was_away_are_sent_before_the_next(tmp_path: P
     run(LineageLog(Settings(home=tmp_path)), "a")  # before an endpoint was set
     away = log_of(tmp_path, port)
     run(away, "b")
-    assert away.outbox and away.outbox.problem and away.outbox.backlog() == 2
+    assert away.outbox
+    assert away.outbox.problem
+    assert away.outbox.backlog() == 2
     with endpoint(port, []) as accepted:
         back = log_of(tmp_path, port)
         run(back, "c")
     assert names(accepted) == ["START b", "COMPLETE b", "START c", "COMPLETE c"]
     assert {(event["path"], event["key"]) for event in accepted} == {("/api/v1/lineage", "Bearer k")}
-    assert back.outbox and back.outbox.backlog() == 0
+    assert back.outbox
+    assert back.outbox.backlog() == 0
 
 
 def test_an_endpoint_that_fails_gets_the_same_event_again(tmp_path: Path, port: int) -> None:
@@ -91,7 +94,8 @@ def test_an_event_that_is_refused_for_good_stops_no_other_and_is_counted(tmp_pat
         log = log_of(tmp_path, port)
         run(log, "a")
     assert names(accepted) == ["COMPLETE a"]
-    assert log.outbox and (log.outbox.refused(), log.outbox.backlog()) == (1, 0)
+    assert log.outbox
+    assert (log.outbox.refused(), log.outbox.backlog()) == (1, 0)
 
 
 def test_a_failed_delivery_is_not_tried_again_at_once(tmp_path: Path, port: int) -> None:
