@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines import clock
 from pipelines.cost import focus, metering
 from pipelines.errors import NotFoundError
 from pipelines.governed.declaration import Declaration, GovernedRun, Work, Written
@@ -60,6 +61,8 @@ def execute(
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
+            if replay := clock.replay(platform.settings):
+                context.log.warning(replay)
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
                 run.record_input(platform.dataset(version))

@@ -123,6 +123,7 @@ class RestApi:
         if response.is_redirect:
             target = urlsplit(urljoin(response.url, response.headers["Location"]))
             if (target.scheme, target.netloc) != (self.address.scheme, self.address.netloc.rpartition("@")[2]):
+                response.close()
                 raise LandingError(
                     object=self.source,
                     observed=f"a redirect to {target.scheme}://{target.hostname}",
@@ -140,6 +141,7 @@ class RestApi:
             try:
                 part = response.raw.read1(2**16, decode_content=True)
             except HTTPError as error:
+                response.close()
                 raise requests.exceptions.ChunkedEncodingError(error) from error
             if not part:
                 break
