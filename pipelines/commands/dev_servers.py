@@ -26,6 +26,7 @@ from pipelines.errors import EngineError, GoldpathError
 from pipelines.lineage.events import LineageLog
 from pipelines.machine import files, json_lines, ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
+from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
 from pipelines.settings import PROJECT, Settings
 
@@ -252,9 +253,10 @@ def _dagster(settings: Settings, port: int, unix_socket: Path) -> Server:
 
 def _mlflow(settings: Settings, port: int, unix_socket: Path) -> Server:
     (settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+    artifact_roots.rebase(settings)
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--uvicorn-opts", f"--uds {unix_socket}"]
     command += ["--host", ports.LOOPBACK, "--port", str(port)]
-    command += ["--artifacts-destination", (settings.root / "mlflow" / "artifacts").as_uri()]
+    command += ["--artifacts-destination", artifact_roots.root(settings).as_uri()]
     # Not on the command line, which every account can read: the address of a database may hold a password.
     env = {
         **os.environ,

@@ -96,7 +96,7 @@ def _traced(send: Send, trace: Trace, *, echo: bool) -> Send:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Receives the same body; raises BodyTooLarge where it is longer than the limit, BodyTooSlow where it takes longer."""
+    """Receives the same body; raises BodyTooLarge or BodyTooSlow where it goes beyond a limit."""
     size, complete = 0, False
     deadline = asyncio.get_running_loop().time() + MAX_BODY_SECONDS
 

@@ -14,6 +14,11 @@ from ray_jobs.tabular.model import TabularModel
 from serving.predict.config import ServedModel
 
 
+def folder(settings: Settings, digest: str) -> Path:
+    """The folder of a served model's files, by its digest; its evidence lies beside it."""
+    return settings.root / "serving" / "models" / digest / MODEL_FOLDER
+
+
 def install(settings: Settings, model: ServedModel) -> ServedModel:
     """Copies a model and its evidence to `<home>/serving/models/<digest>`, so that it can be served without its source.
 
@@ -24,7 +29,7 @@ def install(settings: Settings, model: ServedModel) -> ServedModel:
         ModelError: if the files are not those of the digest, hold anything but safetensors and JSON, or lack what a
             model needs to serve (`admission`).
     """
-    target = settings.root / "serving" / "models" / model.digest / MODEL_FOLDER
+    target = folder(settings, model.digest)
     installed = model.model_copy(update={"folder": target})
     if model.folder != target:
         _require(model)

@@ -103,7 +103,7 @@ def test_a_version_that_was_planted_by_its_alias_alone_is_refused(
     model: Path, tmp_path: Path, evidence: str, observed: str
 ) -> None:
     registry = Registry(Settings(home=tmp_path / "home", profile="test"))
-    experiment = registry.client.create_experiment("planted", (tmp_path / "home" / "artifacts").as_uri())
+    experiment = registry.client.create_experiment("planted", (tmp_path / "home" / "mlflow" / "artifacts").as_uri())
     run_id = registry.client.create_run(experiment).info.run_id
     registry.client.log_artifacts(run_id, str(model), MODEL_FOLDER)
     if evidence == "lost":
