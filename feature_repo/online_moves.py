@@ -68,7 +68,7 @@ class OnlineMover:
                 object="online store",
                 observed="it was not filled yet",
                 expected="a store that holds the rows of the feature tables",
-                next_step="materialize the asset features/flights/online",
+                next_step="goldpath materialize features/flights/online",
             )
         if self._opened is None or self._opened[1] != sqlite_file(self._opened[0]):
             store = open_store(self._settings, rows="any")

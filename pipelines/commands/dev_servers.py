@@ -21,10 +21,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from pipelines import clock
 from pipelines.commands.dev_door import Door, Pages
 from pipelines.errors import EngineError, GoldpathError
 from pipelines.lineage.events import LineageLog
-from pipelines.machine import files, json_lines, ports, ray_environment, ray_head
+from pipelines.machine import files, ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
 from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
@@ -344,19 +345,21 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
     for server in servers:
         table.add_row(server.name, server.address, server.note)
     console.print(table)
+    if replay := clock.replay(settings):
+        console.print(f"note: {replay}", style="yellow")
     console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
 
 
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
     """Prints a line for each asset run that ends; raises EngineError if a server ends."""
     marks = {"COMPLETE": "done", "FAIL": "failed"}
-    path = LineageLog(settings).path
-    offset = path.stat().st_size if path.exists() else 0
+    log = LineageLog(settings)
+    offset = log.path.stat().st_size if log.path.exists() else 0
     while True:
         time.sleep(POLL_SECONDS)
         for server in servers:
             _require_alive(server)
-        for end, event in json_lines.read_from(path, offset):
+        for end, event in log.events_from(offset):
             offset = end
             if event["eventType"] in marks:
                 console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

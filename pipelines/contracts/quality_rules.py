@@ -13,6 +13,8 @@ from pipelines.contracts import patterns
 from pipelines.contracts.model import Bounds, Column, Distribution, RowRule, Severity, TableRule
 from pipelines.contracts.nodes import Place, mapping, refuse, require_pattern, severity
 
+#: How far ahead of the platform's clock the newest row of a fresh table may be: clocks differ by as much.
+CLOCK_SKEW_SECONDS = 300.0
 _AGE_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _DEFAULT_MAX_PSI = 0.2
 #: Tolerances of sums of shares: those of edges sum to 1, those of categories to at most 1.
@@ -97,7 +99,7 @@ class QualityReader:
         if column not in times or not age:
             at = [*entry.at, "implementation", "freshness"]
             refuse(self.path, at, node, "{column: a timestamp, max_age: 30m, 36h or 2d}")
-        bounds = Bounds(maximum=float(age[1]) * _AGE_SECONDS[age[2]])
+        bounds = Bounds(minimum=-CLOCK_SKEW_SECONDS, maximum=float(age[1]) * _AGE_SECONDS[age[2]])
         latest = f"unix_timestamp(max(CAST(`{column}` AS timestamp)))"
         return TableRule(entry.name, latest, bounds, entry.severity, entry.reason, "freshness")
 

@@ -31,7 +31,7 @@ def champion(registry: Registry, name: str) -> tuple[RegisteredModel, Path]:
             object=f"model {name}",
             observed="it has no champion",
             expected="a version that passed the gate",
-            next_step="materialize the registered model; its gate check says what it lacks",
+            next_step=f"goldpath materialize models/{name.replace('.', '/')}; its check says what the model lacks",
         )
     try:
         folder = registry.download_run(model.run_id)

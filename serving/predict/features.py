@@ -23,7 +23,7 @@ from serving.errors import FeatureStoreUnavailable
 
 Scalar = str | int | float | bool | None
 
-_FILL = "materialize the asset features/flights/online"
+_FILL = "goldpath materialize features/flights/online"
 #: Feast raises these where its registry or a stored value is damaged or outdated.
 _UNREADABLE = (FeastError, DecodeError, ValueError)
 

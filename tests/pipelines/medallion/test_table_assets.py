@@ -51,7 +51,7 @@ def test_clean_rows_are_published_and_rejected_rows_are_quarantined_with_their_r
     assert reasons == {3: ["holes_range"], 4: ["part_required"], 6: ["malformed_row"]}
     check = contract_check(result)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert check.description == "2 of 5 rows clean, 3 in quarantine; 60% were rejected; 2 in the table"
+    assert check.description == "2 of 5 rows clean, 3 in quarantine; 2 in the table; 60% were rejected"
     assert {name: check.metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")} == {
         "rows_in": 5, "rows_clean": 2, "rows_quarantined": 3,
     }  # fmt: skip
@@ -349,6 +349,21 @@ def test_many_days_are_judged_in_slices_and_published_in_one_version(
     assert "light saw 9000.0 on 2013-01-05" in str(contract_check(refused).description)
     assert (pipeline.version("silver"), pipeline.version("quarantine")) == (before[0] + 1, before[1] + 1)
     assert sorted(pipeline.parts("silver")) == [*(f"a{n}" for n in range(5)), "plate"]
+
+
+def test_each_partition_of_a_run_shows_its_own_rows(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline(partitions=DAYS)
+    pipeline.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n", day=DAY)
+    pipeline.land("part,holes,weight\nplate,2,1\ntile,2,1\n", day=NEXT)
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
+    result = pipeline.run(pipeline.bronze, silver, start=DAY, end=NEXT)
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    rows = {
+        event.partition: [event.metadata[f"partition_rows_{name}"].value for name in ("clean", "quarantined")]
+        for event in events
+        if event.asset_key.path[0] == "silver"
+    }
+    assert rows == {DAY: [1, 1], NEXT: [2, 0]}
 
 
 def test_lineage_names_the_source_column_of_each_published_column(make_pipeline: MakePipeline) -> None:
