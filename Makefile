@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test lint format bench jars chromium servers lock clean
+.PHONY: help setup demo dev test lint format bench jars chromium servers datacontract lock clean
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 # Ray, Feast and Dagster start many processes, which start two to three times faster with compiled modules.
@@ -36,7 +36,7 @@ demo: $(READY) ## Run the demo, from landed files to a served, traced prediction
 dev: $(READY) ## Run Dagster, MLflow, Ray and the prediction service until Ctrl-C
 	@goldpath dev $(ARGS)
 
-test: $(READY) jars chromium servers ## Run all tests (ARGS="-m 'not slow'" for pytest's options, "--engine spark" to run all on Spark)
+test: $(READY) jars chromium servers datacontract ## Run all tests (ARGS="-m 'not slow'" for pytest's options, "--engine spark" to run all on Spark)
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Check format, lint rules, types, definitions and infrastructure files
@@ -76,6 +76,12 @@ chromium: # Installs Chromium and its driver for the browser tests, or prints ho
 servers: $(READY) # Installs Kafka, an S3 server, Redis and PostgreSQL for the tests that use them.
 	@sh tests/servers/install.sh
 	@python -m tests.servers
+
+datacontract: .tools/datacontract/bin/datacontract # Installs datacontract-cli, which has to accept what we export, apart from our packages.
+
+.tools/datacontract/bin/datacontract: $(UV)
+	@$(UV) venv --quiet --python '$(PYTHON)' .tools/datacontract
+	@VIRTUAL_ENV=.tools/datacontract $(UV) pip install --quiet datacontract-cli==1.2.8
 
 lock: $(UV) ## Resolve requirements.lock again from pyproject.toml
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev \

@@ -52,7 +52,12 @@ class Settings(BaseSettings):
         "embedded", description="engine that computes tables: embedded is Sail, spark is Apache Spark"
     )
     engine_threads: int = Field(2, ge=1, description="threads of the local engine, and number of shuffle partitions")
-    spark_remote: str | None = Field(
+    engine_port: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="whether the embedded engine runs where the kernel cannot close its port to this machine's other "
+        "accounts",
+    )
+    spark_remote: SecretStr | None = Field(
         None, description="address of a running Spark Connect server, sc://host:port; empty: a server is started"
     )
     spark_master: str | None = Field(
@@ -78,7 +83,7 @@ class Settings(BaseSettings):
     landing_s3_secret_key: SecretStr | None = Field(None, description="secret key that belongs to that access key")
     lineage_url: str | None = Field(None, description="OpenLineage HTTP endpoint; empty: <home>/lineage/events.jsonl")
     lineage_api_key: SecretStr | None = Field(None, description="bearer token of that endpoint")
-    mlflow_uri: str | None = Field(
+    mlflow_uri: SecretStr | None = Field(
         None, description="URI of MLflow's tracking and model registry; empty: SQLite below <home>"
     )
     redis_url: SecretStr | None = Field(
@@ -144,8 +149,10 @@ class Settings(BaseSettings):
 
     @property
     def mlflow(self) -> str:
-        """The URI of MLflow's tracking and model registry."""
-        return self.mlflow_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+        """The URI of MLflow's tracking and model registry, with its password where it has one."""
+        if self.mlflow_uri:
+            return self.mlflow_uri.get_secret_value()
+        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
 
 
 @functools.cache

@@ -26,6 +26,11 @@ DECISION = "_decision"
 BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PARTITION)
 
 
+def quoted(name: str) -> str:
+    """The name of a column as an identifier of SQL, for Spark, Sail and delta-rs."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class TableId:
     """A table's name, `zone/domain/table`.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import cost, landing, lineage, quality, quarantine, tables
+from pipelines.commands import contracts, cost, landing, lineage, quality, quarantine, tables
 from pipelines.commands.demo import demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for name, group in {
+    "contracts": contracts.app,
     "lineage": lineage.app,
     "cost": cost.app,
     "landing": landing.app,

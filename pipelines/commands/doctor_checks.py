@@ -20,7 +20,7 @@ from typing import Literal
 from pipelines import clock
 from pipelines.commands.invocation import plain_table
 from pipelines.errors import GoldpathError
-from pipelines.machine import ports
+from pipelines.machine import closed_port, ports
 from pipelines.settings import PROJECT, Settings
 
 GIB = 2**30
@@ -137,6 +137,18 @@ def _java(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("Delta JARs", if_missing, error.observed, error.next_step)
 
 
+def _engine_port(settings: Settings) -> Iterator[CheckResult]:
+    others = ", ".join(closed_port.other_accounts())
+    if closed_port.can_close():
+        yield CheckResult("engine port", "ok", "closed to other processes once a run has connected to the engine")
+    elif not others:
+        yield CheckResult("engine port", "ok", "this kernel cannot close it, and no other account can log in here")
+    else:
+        observed = f"this kernel cannot close it to {others}, who could use the embedded engine as you while it runs"
+        advice = "use a container or a machine of your own; see GOLDPATH_ENGINE_PORT"
+        yield CheckResult("engine port", "warn" if settings.engine_port == "allow" else "fail", observed, advice)
+
+
 def _browser(_: Settings) -> Iterator[CheckResult]:
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     driver = shutil.which("chromedriver")
@@ -249,5 +261,5 @@ def _clock(settings: Settings) -> Iterator[CheckResult]:
 
 #: All checks, in the order in which they are shown. Each yields one or more results.
 CHECKS: tuple[Callable[[Settings], Iterator[CheckResult]], ...] = (
-    _python, _packages, _home, _disk, _memory, _java, _browser, _gpu, _clock, _servers,
+    _python, _packages, _home, _disk, _memory, _java, _engine_port, _browser, _gpu, _clock, _servers,
 )  # fmt: skip

@@ -15,9 +15,9 @@ from pipelines.tables import TableId
 COLUMN_PROPERTIES = ("unit", "severity", "timezone", "nonFinite")
 _REFERENCE_PROPERTIES = ("severity", "reason")
 #: Options of a logical type, with the field of `Bounds` that each sets.
-_LIMITS = {"minimum": "minimum", "maximum": "maximum", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
-_LENGTHS = {"minLength": "minimum", "maxLength": "maximum"}
-_OPTIONS = (*_LIMITS, *_LENGTHS, "pattern")
+LIMITS = {"minimum": "minimum", "maximum": "maximum", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
+LENGTHS = {"minLength": "minimum", "maxLength": "maximum"}
+_OPTIONS = (*LIMITS, *LENGTHS, "pattern")
 
 
 def column_rules(
@@ -43,7 +43,9 @@ def column_rules(
         if option not in _OPTIONS:
             refuse(path, [*at, "logicalTypeOptions", option], options[option], f"only {', '.join(_OPTIONS)}")
     rules = _type_rules(column, data_type_drift) if data_type_drift else []
-    if node["required"]:
+    if column.key_position:
+        rules.append(RowRule(f"{name}_required", "required", name, "error"))
+    elif node["required"]:
         rules.append(RowRule(f"{name}_required", "required", name, level))
     rules += _option_rules(path, options, column, [*at, "logicalTypeOptions"], level)
     if node["enum"]:
@@ -73,13 +75,13 @@ def _option_rules(path: Path, options: dict[str, Any], column: Column, at: Place
     """The rules about a value's range, its length and its pattern."""
     name, rules = column.name, []
     limits = {
-        _LIMITS[option]: _limit(path, value, column, [*at, option])
+        LIMITS[option]: _limit(path, value, column, [*at, option])
         for option, value in options.items()
-        if option in _LIMITS
+        if option in LIMITS
     }
     if limits:
         rules.append(RowRule(f"{name}_range", "range", name, level, Bounds(**limits)))
-    lengths = {_LENGTHS[option]: value for option, value in options.items() if option in _LENGTHS}
+    lengths = {LENGTHS[option]: value for option, value in options.items() if option in LENGTHS}
     if lengths:
         rules.append(RowRule(f"{name}_length", "length", name, level, Bounds(**lengths)))
     if options.get("pattern"):

@@ -56,6 +56,10 @@ class Server(Protocol):
     def stop(self) -> None: ...
 
 
+#: What to do where the embedded engine's port cannot be closed to the other accounts of the machine.
+OpenPort = Literal["refuse", "allow"]
+
+
 class Engine:
     """A started engine with one session. A process needs one: a session can be shared, a server takes long to start.
 
@@ -77,6 +81,7 @@ class Engine:
         master: str | None = None,
         threads: int = 2,
         jars_dir: Path | None = None,
+        open_port: OpenPort = "refuse",
     ) -> Engine:
         """Starts a server on loopback, unless `remote` names one, and opens a session on it.
 
@@ -87,9 +92,11 @@ class Engine:
             master: Cluster whose executors the started server uses, `spark://host:port`; for `spark` only.
             threads: Number of threads of a local server, and of shuffle partitions.
             jars_dir: Folder of the Delta JARs, if they are not in `<home>/jars`.
+            open_port: Whether `embedded` starts where its port stays open to the other accounts of this machine.
 
         Raises:
-            EngineError: if a part (Java, a JAR, a setting of the server at `remote`) is missing, or no server answers.
+            EngineError: if a part (Java, a JAR, a setting of the server at `remote`) is missing, no server answers, or
+                another process can use the server.
         """
         if remote is not None and (kind != "spark" or not remote.startswith("sc://")):
             raise EngineError(
@@ -107,7 +114,7 @@ class Engine:
             )
         home = home.resolve()
         if remote is not None:
-            return cls._connect(kind, remote, server=None, threads=threads)
+            return cls._connect(kind, remote, server=None, threads=threads, open_port=open_port)
         server: Server
         if kind == "embedded":
             server = SailServer.start(home=home, threads=threads)
@@ -115,17 +122,17 @@ class Engine:
             jars = ensure_jars(home, jars_dir=jars_dir)
             server = SparkServer.start(home=home, jars=jars, master=master or f"local[{threads}]")
         try:
-            return cls._connect(kind, server.remote, server=server, threads=threads)
+            return cls._connect(kind, server.remote, server=server, threads=threads, open_port=open_port)
         except BaseException:
             server.stop()
             raise
 
     @classmethod
-    def _connect(cls, kind: Kind, remote: str, *, server: Server | None, threads: int) -> Engine:
+    def _connect(cls, kind: Kind, remote: str, *, server: Server | None, threads: int, open_port: OpenPort) -> Engine:
         # With gRPC's fork handlers, a process that is forked while a query runs, such as a JVM's, aborts before it
         # begins its program.
         os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-        session = _open_session(remote, local=server is not None)
+        session = _open_session(remote, server=server, open_port=open_port)
         if server is None:
             _require_delta(session, remote)
         conf = dict(SESSION_CONF)
@@ -170,37 +177,51 @@ def _require_delta(session: SparkSession, remote: str) -> None:
         )
 
 
-def _open_session(remote: str, *, local: bool) -> SparkSession:
-    """Opens a session; `local` is a server that this process started.
+def _open_session(remote: str, *, server: Server | None, open_port: OpenPort) -> SparkSession:
+    """Opens a session, and closes Sail's port behind it; `server` is one that this process started.
 
     Raises:
-        EngineError: if the server does not answer within `SECONDS_TO_ANSWER`.
+        EngineError: if the server does not answer within `SECONDS_TO_ANSWER`, or another process can use Sail.
     """
     import grpc
     from pyspark.logger import PySparkLogger
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
+    class OneChannel(DefaultChannelBuilder):
+        """Builds one channel, and returns it each time: to a closed port there can be no second."""
+
+        channel: grpc.Channel | None = None
+
+        def toChannel(self) -> grpc.Channel:  # noqa: N802 - pyspark's name
+            self.channel = self.channel or super().toChannel()
+            return self.channel
+
     for name in REPEATING_LOGGERS:
         PySparkLogger.getLogger(name).disabled = True
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = (
         "1"  # pyspark.sql.functions reads it to choose the API of its expressions
     )
-    # A proxy in the variable http_proxy cannot reach the loopback address of this machine.
-    options = [("grpc.enable_http_proxy", 0)] if local else []
+    # A proxy in the variable http_proxy cannot reach the loopback address of this machine, and an idle connection must
+    # not be given up: with the port closed it cannot be made again.
+    options = [("grpc.enable_http_proxy", 0), ("grpc.client_idle_timeout_ms", 2**31 - 1)] if server else []
     # With a token for another server in the environment, the client would use TLS, which the local server does not.
-    with environment.during({"SPARK_CONNECT_AUTHENTICATE_TOKEN": None} if local else {}):
-        channel = DefaultChannelBuilder(remote, channelOptions=options)
-        probe = channel.toChannel()
+    with environment.during({"SPARK_CONNECT_AUTHENTICATE_TOKEN": None} if server else {}):
+        builder = OneChannel(remote, channelOptions=options)
+        channel = builder.toChannel()
         try:
-            grpc.channel_ready_future(probe).result(timeout=SECONDS_TO_ANSWER)
+            grpc.channel_ready_future(channel).result(timeout=SECONDS_TO_ANSWER)
+            if isinstance(server, SailServer):
+                server.close_port(if_it_stays_open=open_port)
+            return cast("SparkSession", ConnectSession.builder.channelBuilder(builder).create())
         except grpc.FutureTimeoutError:
+            channel.close()
             raise EngineError(
                 object=f"Spark Connect server {_shown(remote)}",
                 observed=f"no answer in {SECONDS_TO_ANSWER} s",
                 expected="a Spark Connect server at this address",
                 next_step="start it or correct GOLDPATH_SPARK_REMOTE",
             ) from None
-        finally:
-            probe.close()
-        return cast("SparkSession", ConnectSession.builder.channelBuilder(channel).create())
+        except BaseException:
+            channel.close()
+            raise

@@ -58,10 +58,11 @@ class Platform:
         return Engine.start(
             settings.engine,
             home=settings.root,
-            remote=settings.spark_remote,
+            remote=settings.spark_remote.get_secret_value() if settings.spark_remote else None,
             master=settings.spark_master,
             threads=settings.engine_threads,
             jars_dir=settings.jars_dir,
+            open_port=settings.engine_port,
         )
 
     @functools.cached_property

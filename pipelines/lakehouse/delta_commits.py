@@ -146,7 +146,7 @@ def _merge(current: DeltaTable, staged: Staged, write: Merge, properties: Commit
     (
         current.merge(
             rows,
-            write.matches,
+            write.same_key,
             source_alias="new",
             target_alias="old",
             streamed_exec=staged.rows > MATERIALIZED_ROWS,

@@ -59,7 +59,7 @@ class SparkLakehouse(Lakehouse):
             for name, value in conf.items():
                 self.session.conf.set(name, value)
             self.session.sql(
-                f"MERGE INTO delta.`{self.path(table)}` AS old USING {view} AS new ON {write.matches} "
+                f"MERGE INTO delta.`{self.path(table)}` AS old USING {view} AS new ON {write.same_key} "
                 f"WHEN MATCHED AND ({write.newcomer_wins}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
             ).collect()
         finally:

@@ -79,24 +79,19 @@ class Append:
 class Merge:
     """Updates the rows with the key of a staged row, and adds the staged rows whose key the table does not hold.
 
-    A key without nulls stands in at most one staged row. A row with a null in its key is always added.
+    Each key stands in at most one staged row, and no key has a null.
 
     Attributes:
-        key: The columns of the key.
+        same_key: The SQL condition over the rows `old` and `new` under which both have one key.
         newcomer_wins: The SQL condition over the rows `old` and `new` under which the staged row replaces the other.
         app: As in `Append`.
         batch: As in `Append`.
     """
 
-    key: tuple[str, ...]
+    same_key: str
     newcomer_wins: str
     app: str
     batch: int
-
-    @property
-    def matches(self) -> str:
-        """The SQL condition under which `old` and `new` have the same key."""
-        return " AND ".join(f"old.{name} = new.{name}" for name in self.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import functools
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Files that are committed together, once; `planned_at` is an ISO 8601 instant, UTC."""
 
@@ -48,6 +48,19 @@ class Batch:
     def ingest_id(self) -> str:
         """The number as bronze rows have it, in `_ingest_id`."""
         return f"{self.number:08d}"
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each delivery, by uri, in the order in which they landed."""
+        landed = sorted(self.deliveries, key=lambda delivery: (delivery.modified_ns, delivery.uri))
+        return {delivery.uri: place for place, delivery in enumerate(landed)}
+
+    def ingested_at(self, delivery: Delivery) -> datetime:
+        """The time that the rows of a delivery carry, UTC: when the batch was planned.
+
+        It is a microsecond later for each file of the batch that landed before, so that it orders the batch's files.
+        """
+        return datetime.fromisoformat(self.planned_at) + timedelta(microseconds=self._places[delivery.uri])
 
 
 @dataclass(frozen=True, slots=True)

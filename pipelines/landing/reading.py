@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.model import Contract
@@ -119,7 +118,7 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) 
         pa.repeat(delivery.uri, count),
         piece.rows,
         pa.repeat(batch.ingest_id, count),
-        pa.repeat(pa.scalar(datetime.fromisoformat(batch.planned_at), pa.timestamp("us", "UTC")), count),
+        pa.repeat(pa.scalar(batch.ingested_at(delivery), pa.timestamp("us", "UTC")), count),
         pa.repeat(delivery.interval, count),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema(contract, evolved))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,24 @@ def replace(path: Path, content: str | bytes, *, survives: Durability = "process
     """Replaces the content of a file, text as UTF-8; arguments as in `replacing`."""
     with replacing(path, survives=survives) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def create(texts: Mapping[Path, str]) -> None:
+    """Creates new files: all of them, or none if one of them exists.
+
+    Raises:
+        SettingsError: if one of them exists.
+    """
+    for path in texts:
+        if path.exists():
+            raise SettingsError(
+                object=f"file {path}",
+                observed="it exists",
+                expected="no file of that name: an existing file is never overwritten",
+                next_step="write to another folder, or move the file away",
+            )
+    for path, text in texts.items():
+        replace(path, text)
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:

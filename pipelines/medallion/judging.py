@@ -40,7 +40,10 @@ QUARANTINE_FIELDS = {
     SOURCE_URI: ("string", "The delivery that it came in, relative to the landing root."),
     SOURCE_ROW: ("bigint", "Its row number in the delivery, counted from 1."),
     INGEST_ID: ("string", "The batch of bronze that took it."),
-    INGESTED_AT: ("timestamp", "When that batch was planned, UTC."),
+    INGESTED_AT: (
+        "timestamp",
+        "When that batch was planned, UTC, and a microsecond later for each of its files that landed before.",
+    ),
     PARTITION: ("string", "The interval that the delivery covers."),
     row_rules.REASONS: (
         row_rules.REASON_TYPE,
@@ -104,6 +107,7 @@ def judge_rows(
     *,
     columns: Sequence[str],
     partition_by: Sequence[str] = (),
+    within: Sequence[str] = (),
     arrived: verdict.Fingerprint | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
@@ -118,6 +122,7 @@ def judge_rows(
         references: The tables that reference rules point to.
         columns: The columns that are staged beside the verdict.
         partition_by: The partition columns of the staged files.
+        within: Columns within whose values a key identifies one row.
         arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
 
     Raises:
@@ -128,7 +133,7 @@ def judge_rows(
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
-        judged = verdict.judge(rows, contract, references, duplicates=duplicates)
+        judged = verdict.judge(rows, contract, references, duplicates=duplicates, within=within)
         with verdict.sql_errors_named(rows, contract):
             staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by)
         summary = verdict.summarize(
@@ -138,6 +143,7 @@ def judge_rows(
             record_hash=arrived.hash if arrived else None,
             now=run.platform.now(),
             previous=previous,
+            within=within,
         )
         return Judged(judged, staged, summary)
 

@@ -24,7 +24,7 @@ from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID
-from pipelines.verdict import verdict
+from pipelines.verdict import keys, verdict
 
 #: The most rows that are judged at once, unless one day has more; they have to fit into memory.
 SLICE_ROWS = 2_000_000
@@ -83,7 +83,7 @@ class ReplacingRun:
         """
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
-        code = digest(code_digest(contract, self.table.transform), versions)
+        code = digest(code_digest(contract, self.table.transform), versions, keys.RULES)
         deliveries = run.platform.ledger(self.table.bronze).contents()
         if self.table.layout == "days":
             covered = run.partitions or ()

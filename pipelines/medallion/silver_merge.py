@@ -30,12 +30,10 @@ from pipelines.medallion.judging import (
 )
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
-from pipelines.tables import INGEST_ID, INGESTED_AT, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI
-from pipelines.verdict import verdict, winner
+from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, quoted
+from pipelines.verdict import keys, verdict, winner
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from pipelines.lakehouse.staging import Staged
     from pipelines.quarantine.decisions import EffectiveDecisions
 
@@ -73,7 +71,7 @@ class MergingRun:
         self.house = run.platform.lakehouse
         self.key = tuple(self.contract.key_columns)
         self.note = DerivedFrom.read(run.platform.note_path(self.contract.table))
-        self.derivation = digest(code_digest(self.contract, table.transform), in_effect.digest)
+        self.derivation = digest(code_digest(self.contract, table.transform), in_effect.digest, keys.RULES)
 
     def work(self) -> Iterator[Written]:
         """Merges batch after batch, and publishes the table and its quarantine.
@@ -161,7 +159,7 @@ class MergingRun:
             write = Overwrite(app=app, batch=upto) if last < 0 else Append(app, upto)
             house.commit(self.table.quarantine, rejected, write, metadata=metadata)
             if self.key and last >= 0 and clean.rows:
-                write = Merge(self.key, winner.newcomer_wins(contract), app, upto)
+                write = Merge(keys.same(contract, self.key), winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
         return _MergedBatches(judged, clean, rejected, figures)
 
@@ -202,27 +200,20 @@ class MergingRun:
                 expected=f"columns of the table, or {' or '.join(winner.GROWING)}, which increase with every batch",
                 next_step="publish the column, or name another",
             )
-        return [INGEST_ID, INGESTED_AT, SOURCE_URI, SOURCE_ROW]
+        return list(winner.ARRIVAL)
 
     def _without_superseded(self, judged: Judged) -> Staged:
-        """The clean rows without those that another row of their key supersedes; rows with a null in the key stay."""
+        """The clean rows without those that another row of their key supersedes."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
         clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN)
         rows = self.house.read_staged(judged.staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
-        if not self._keys_repeat(rows):
+        key = [F.expr(value) for value in keys.values(self.contract, self.key)]
+        count, distinct = rows.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*key))).collect()[0]
+        if distinct == count:
             return clean
-        names = [*self.contract.published_columns, RECORD_ID]
-        order = Window.partitionBy(*self.key).orderBy(*winner.order(self.contract, {RECORD_ID}))
+        names = map(quoted, [*self.contract.published_columns, RECORD_ID])
+        order = Window.partitionBy(*key).orderBy(*winner.order(self.contract, {RECORD_ID, *winner.ARRIVAL}))
         stays = F.row_number().over(order) == 1
-        for name in self.key:
-            stays = stays | F.col(name).isNull()
         return self.house.stage(self.contract.table, rows.withColumn(STAYS, stays).where(STAYS).select(*names))
-
-    def _keys_repeat(self, rows: DataFrame) -> bool:
-        from pyspark.sql import functions as F
-
-        keyed = rows.dropna(subset=list(self.key))
-        count, keys = keyed.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*self.key))).collect()[0]
-        return bool(keys < count)

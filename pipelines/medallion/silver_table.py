@@ -87,5 +87,6 @@ class SilverTable:
             {table: run.input(f"in {table}") for table in self.references},
             columns=[*contract.published_columns, RECORD_ID, *further_columns],
             partition_by=[verdict.VERDICT, *self.partition_columns],
+            within=self.partition_columns,
             arrived=verdict.fingerprint(raw),
         )

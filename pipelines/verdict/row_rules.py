@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.contracts.patterns import portable
-from pipelines.tables import DECISION, RECORD_ID, RESCUED
-from pipelines.verdict import winner
-from pipelines.verdict.text_values import SPACE
+from pipelines.tables import DECISION, RECORD_ID, RESCUED, quoted
+from pipelines.verdict import keys, winner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -133,26 +132,17 @@ def key_is_complete(key: Sequence[str]) -> Column:
     """True where no column of the key is null."""
     from pyspark.sql import functions as F
 
-    return reduce(lambda a, b: a & b, [F.col(name).isNotNull() for name in key])
+    return reduce(lambda a, b: a & b, [F.col(quoted(name)).isNotNull() for name in key])
 
 
-def key_values(rule: RowRule, contract: Contract) -> list[Column]:
-    """The values by which two rows have one key: those of the rule's columns as they are.
-
-    If the contract has a `variant` rule for the key, its texts are compared without case and surrounding space.
-    """
+def key_values(rule: RowRule, contract: Contract, within: Sequence[str]) -> list[Column]:
+    """The values by which two rows have one key, after those of the columns within whose values keys are compared."""
     from pyspark.sql import functions as F
 
-    normalized = any(other.kind == "variant" and other.argument == rule.argument for other in contract.row_rules)
-    return [
-        F.lower(F.trim(F.col(name), F.lit(SPACE)))
-        if normalized and contract.column(name).type == "string"
-        else F.col(name)
-        for name in rule.argument
-    ]
+    return [*map(F.col, within), *map(F.expr, keys.values(contract, rule.argument))]
 
 
-def key_ranks(contract: Contract, rule: RowRule, known: Collection[str]) -> dict[str, Column]:
+def key_ranks(contract: Contract, rule: RowRule, known: Collection[str], within: Sequence[str]) -> dict[str, Column]:
     """Each row's rank among those with its key, from 1, and whether it spells the key as the first of them does.
 
     Rows without errors come first, then the contract's `winner` orders; `known` are the names of the rows' columns.
@@ -161,8 +151,8 @@ def key_ranks(contract: Contract, rule: RowRule, known: Collection[str]) -> dict
     from pyspark.sql import functions as F
 
     order = [F.col(ERRORS).asc(), *winner.order(contract, known)]
-    window = Window.partitionBy(*key_values(rule, contract)).orderBy(*order)
-    spelling = F.xxhash64(*rule.argument)
+    window = Window.partitionBy(*key_values(rule, contract, within)).orderBy(*order)
+    spelling = F.xxhash64(*map(quoted, rule.argument))
     return {RANK: F.row_number().over(window), SAME_SPELLING: spelling == F.first(spelling).over(window)}
 
 
@@ -173,7 +163,7 @@ def duplicate_tests(contract: Contract, rule: RowRule) -> list[RowTest]:
     """
     from pyspark.sql import functions as F
 
-    key = F.concat_ws("|", *[F.col(name).cast("string") for name in rule.argument])
+    key = F.concat_ws("|", *[F.col(quoted(name)).cast("string") for name in rule.argument])
     not_first = key_is_complete(rule.argument) & (F.col(RANK) > 1)
     variants = [other for other in contract.row_rules if other.kind == "variant" and other.argument == rule.argument]
     tests = [RowTest(rule, not_first & F.col(SAME_SPELLING) if variants else not_first, key)]

@@ -207,6 +207,7 @@ def judge(
     references: Mapping[TableId, DataFrame],
     *,
     duplicates: Literal["sought", "excluded"] = "sought",
+    within: Sequence[str] = (),
 ) -> DataFrame:
     """Adds each row's broken rules, its reasons and its verdict; `_row` stays only where the row is rejected.
 
@@ -216,6 +217,7 @@ def judge(
         references: The tables that reference rules point to.
         duplicates: "sought" sorts all rows by key to find them; "excluded" does not: right if a summary says that no
             key repeats.
+        within: Columns, such as the day of a table by days: only rows with equal values in them can be duplicates.
     """
     from pyspark.sql import functions as F
 
@@ -236,7 +238,7 @@ def judge(
     df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":
-            df = df.withColumns(row_rules.key_ranks(contract, rule, known))
+            df = df.withColumns(row_rules.key_ranks(contract, rule, known, within))
             tests = row_rules.duplicate_tests(contract, rule)
             df = _add(df, tests, contract, known | {REASONS}).drop(RANK, SAME_SPELLING)
     verdict = F.when(row_rules.is_rejected(contract), QUARANTINE).otherwise(CLEAN)
@@ -270,6 +272,7 @@ def summarize(
     record_hash: int | None = None,
     now: datetime | None = None,
     previous: Mapping[str, Sequence[float]] | None = None,
+    within: Sequence[str] = (),
 ) -> Verdict:
     """The verdict over staged rows, by at most three aggregates and one pass for each rule that is a complete SELECT.
 
@@ -280,6 +283,7 @@ def summarize(
         record_hash: The hash of their fingerprint, if rows have a `_record_id`; None compares only their number.
         now: The platform's time, UTC, for freshness; None is the wall clock.
         previous: The shares of the version that was published before, by rule name, for distributions.
+        within: As in `judge`.
 
     Raises:
         VerdictError: if the clean and the quarantined rows are not the rows that were judged, each once.
@@ -295,7 +299,7 @@ def summarize(
     keys = [rule for rule in contract.row_rules if rule.kind == "duplicate"]
     for number, rule in enumerate(keys):
         complete = row_rules.key_is_complete(rule.argument)
-        key_hash = F.xxhash64(*row_rules.key_values(rule, contract))
+        key_hash = F.xxhash64(*row_rules.key_values(rule, contract, within))
         aggregates.append(F.count_if(complete).alias(f"rows of key {number}"))
         aggregates.append(F.count_distinct(F.when(complete, key_hash)).alias(f"values of key {number}"))
     counts = staged.agg(*aggregates).collect()[0].asDict()

@@ -15,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 from deltalake import DeltaTable
+from pydantic import SecretStr
 from pyspark.sql import functions as F
 
 from pipelines.engine.jars import DELTA_JARS
@@ -128,7 +129,7 @@ def remote(cluster: SparkCluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def cluster_engine(remote: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The engine of a platform whose settings name the cluster."""
-    settings = Settings(home=tmp_path_factory.mktemp("driver"), engine="spark", spark_remote=remote)
+    settings = Settings(home=tmp_path_factory.mktemp("driver"), engine="spark", spark_remote=SecretStr(remote))
     platform = Platform(settings, dict)
     yield platform.engine
     platform.close()

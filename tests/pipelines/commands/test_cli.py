@@ -42,6 +42,8 @@ def _commands() -> list[list[str]]:
 
 def test_goldpath_has_exactly_these_commands() -> None:
     assert sorted(" ".join(command) for command in _commands()) == [
+        "contracts export",
+        "contracts import",
         "cost report",
         "demo",
         "dev",
@@ -172,6 +174,26 @@ def test_tables_lists_declared_and_existing_tables_with_version_and_rows(home_wi
     assert by_name["silver/flights/airlines"]["rows"] is None
     assert by_name["ops/platform/costs"]["version"] == 1
     assert by_name["ops/platform/costs"]["rows"] > 2
+
+
+def test_a_contract_of_others_is_imported_and_ours_is_exported(tmp_path: Path):
+    example = PROJECT / "tests/pipelines/contracts/official_examples/full-example.odcs.yaml"
+    folder = tmp_path / "contracts"
+    imported = goldpath(
+        tmp_path / "home", "contracts", "import", str(example), "--domain", "pay", "--folder", str(folder)
+    )
+    assert imported.returncode == 0, imported.stderr
+    for part in ("pay/tbl: 3 columns; key rcvr_id", "- customProperties.tags: cost_centre", "- server my-postgres"):
+        assert part in imported.stdout
+    assert {path.name for path in folder.iterdir()} == {
+        "bronze_tbl.yaml", "silver_tbl.yaml", "bronze_receivers.yaml", "silver_receivers.yaml",
+    }  # fmt: skip
+    again = goldpath(tmp_path / "home", "contracts", "import", str(example), "--domain", "pay", "--folder", str(folder))
+    assert again.returncode == 1
+    assert "an existing file is never overwritten" in again.stderr
+    exported = goldpath(tmp_path / "home", "contracts", "export", "silver/flights/flights")
+    assert exported.returncode == 0
+    assert "to: airlines.carrier" in exported.stdout
 
 
 def test_landing_list_names_files_of_any_name(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from pipelines.commands import doctor_checks
 from pipelines.commands.doctor_checks import CheckResult, Status
-from pipelines.machine import ports
+from pipelines.machine import closed_port, ports
 from pipelines.settings import Settings
 from tests.goldpath_process import goldpath
 
@@ -23,6 +24,7 @@ def _result(settings: Settings, name: str) -> CheckResult:
 def test_everything_the_platform_needs_is_checked_and_each_problem_has_advice(tmp_path: Path) -> None:
     results = doctor_checks.check(Settings(home=tmp_path))
     names = {"Python", "packages", "home", "disk", "memory", "Java", "Delta JARs", "Chromium", "GPU", "clock", "Ray"}
+    names.add("engine port")
     assert names <= {result.name for result in results}
     assert [result for result in results if result.status != "ok" and not result.advice] == []
 
@@ -68,6 +70,23 @@ def test_a_taken_port_is_a_warning_that_names_its_holder(tmp_path: Path) -> None
         result = _result(Settings(home=tmp_path, serving_port=port), f"port {port}")
     assert result.status == "warn"
     assert f"(pid {os.getpid()})" in result.observed
+
+
+@pytest.mark.parametrize(
+    ("accounts", "engine_port", "status"),
+    [([], "refuse", "ok"), (["ann"], "refuse", "fail"), (["ann"], "allow", "warn")],
+)
+def test_a_port_that_cannot_be_closed_to_other_accounts_is_reported(
+    accounts: list[str],
+    engine_port: Literal["refuse", "allow"],
+    status: Status,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closed_port, "DROP_ALL", b"")  # as a kernel that takes no filter
+    monkeypatch.setattr(closed_port, "other_accounts", lambda: accounts)
+    result = _result(Settings(home=tmp_path, engine_port=engine_port), "engine port")
+    assert (result.status, "ann" in result.observed) == (status, bool(accounts))
 
 
 def test_packages_whose_version_differs_from_the_lock_are_named(tmp_path: Path) -> None:

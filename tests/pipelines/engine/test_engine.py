@@ -23,9 +23,10 @@ from pipelines import settings
 from pipelines.engine.jars import DELTA_JARS, ensure_jars, fetch_jars
 from pipelines.engine.java import Java, find_java
 from pipelines.engine.sail import SailServer
-from pipelines.engine.session import Engine
+from pipelines.engine.session import Engine, OpenPort
 from pipelines.engine.spark import DELTA_CONF
 from pipelines.errors import EngineError
+from pipelines.machine import closed_port
 from pipelines.settings import PROJECT
 
 
@@ -141,6 +142,34 @@ def test_every_open_port_is_on_loopback(engine: Engine, ports_before: set[tuple[
 OTHER_SPARK = {"SPARK_REMOTE": "sc://127.0.0.1:1", "SPARK_CONNECT_AUTHENTICATE_TOKEN": "token-of-another-server"}
 
 
+def test_nobody_else_can_connect_to_the_embedded_engine(tmp_path: Path) -> None:
+    before = listening()
+    with Engine.start("embedded", home=tmp_path) as engine:
+        ports = {port for _, _, port in listening() - before}
+        assert len(ports) == 1
+        assert not any(closed_port.admits(port) for port in ports)
+        assert engine.session.range(3).count() == 3
+
+
+@pytest.mark.parametrize(("accounts", "open_port"), [([], "refuse"), (["ann"], "allow")])
+def test_where_ports_cannot_be_closed_the_embedded_engine_runs_alone_or_if_it_may(
+    accounts: list[str], open_port: OpenPort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_port, "DROP_ALL", b"")  # as a kernel that takes no filter
+    monkeypatch.setattr(closed_port, "other_accounts", lambda: accounts)
+    with Engine.start("embedded", home=tmp_path, open_port=open_port) as engine:
+        assert engine.session.range(3).count() == 3
+
+
+def test_where_ports_cannot_be_closed_and_others_log_in_the_embedded_engine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_port, "DROP_ALL", b"")
+    monkeypatch.setattr(closed_port, "other_accounts", lambda: ["ann", "ben"])
+    with pytest.raises(EngineError, match=r"cannot close it .*\(ann, ben\).*GOLDPATH_ENGINE_PORT=allow"):
+        Engine.start("embedded", home=tmp_path)
+
+
 def test_variables_of_another_spark_do_not_reach_the_embedded_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +184,7 @@ def test_after_kill_no_jvm_is_left_and_the_working_directory_is_empty(jars: list
     program = f"""
 import os, signal, psutil
 from pathlib import Path
-from pipelines.engine.session import Engine
+from pipelines.engine.session import Engine, OpenPort
 engine = Engine.start("spark", home=Path({str(tmp_path / "home")!r}), jars_dir=Path({str(jars[0].parent)!r}))
 engine.session.range(3).write.format("delta").save({str(tmp_path / "table")!r})
 print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
@@ -267,7 +296,7 @@ def test_the_launcher_drops_the_argument_for_a_module_that_java_lacks(tmp_path: 
 FORKS = """
 import subprocess, sys, threading
 from pathlib import Path
-from pipelines.engine.session import Engine
+from pipelines.engine.session import Engine, OpenPort
 
 with Engine.start("embedded", home=Path(sys.argv[1]), threads=1) as engine:
     ended = threading.Event()

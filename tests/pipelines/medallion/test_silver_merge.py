@@ -218,12 +218,12 @@ def test_a_winner_by_an_unpublished_column_is_refused(make_pipeline: MakePipelin
     [
         ("_ingest_id desc", "(true)"),
         ("_ingested_at asc", "(false)"),
-        (None, "(new._record_id < old._record_id)"),
+        (None, "(true)"),
         (
             "holes desc, _ingest_id desc",
             (
-                "((new.holes > old.holes OR (new.holes IS NOT NULL AND old.holes IS NULL))) OR "
-                "((new.holes = old.holes OR (new.holes IS NULL AND old.holes IS NULL)) AND true)"
+                "((new.`holes` > old.`holes` OR (new.`holes` IS NOT NULL AND old.`holes` IS NULL))) OR "
+                "((new.`holes` = old.`holes` OR (new.`holes` IS NULL AND old.`holes` IS NULL)) AND true)"
             ),
         ),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
+from pydantic import SecretStr
 
 from pipelines.errors import ModelError, NotFoundError
 from pipelines.machine import ports
@@ -181,7 +182,7 @@ def test_a_registry_that_does_not_answer_raises_an_error(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    settings = Settings(home=tmp_path, profile="test", mlflow_uri=f"http://127.0.0.1:{ports.free_port()}")
+    settings = Settings(home=tmp_path, profile="test", mlflow_uri=SecretStr(f"http://127.0.0.1:{ports.free_port()}"))
     unreachable = Registry(settings)
     with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
         unreachable.champion(name)

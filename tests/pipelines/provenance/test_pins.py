@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.exceptions import MlflowException
+from pydantic import SecretStr
 
 from pipelines import clock
 from pipelines.engine.session import Engine
@@ -215,7 +216,7 @@ def test_a_registry_that_does_not_answer_raises(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     unused_address = f"http://127.0.0.1:{ports.free_port()}"
-    platform = Platform(Settings(home=tmp_path, profile="test", mlflow_uri=unused_address), dict)
+    platform = Platform(Settings(home=tmp_path, profile="test", mlflow_uri=SecretStr(unused_address)), dict)
     platform.engine = engine
     with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
         pins.pinned(platform)

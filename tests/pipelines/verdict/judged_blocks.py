@@ -71,13 +71,13 @@ def bronze(engine: Engine, rows: Sequence[Row]) -> Any:
     return engine.session.createDataFrame(pa.Table.from_pylist(records, schema=schema))
 
 
-def judged_frame(engine: Engine, contract: Contract, rows: Sequence[Row]) -> Any:
-    """The judged rows as a frame, with the column that the transform computes."""
+def judged_frame(engine: Engine, contract: Contract, rows: Sequence[Row], *, within: Sequence[str] = ()) -> Any:
+    """The judged rows as a frame, with the column that the transform computes; `within` as in `verdict.judge`."""
     session = engine.session
     makers = pa.table({"name": ["Ole", "Kit", "Ole", None], "shop": ["North", "South", "North", None]})
     typed = verdict.typed(bronze(engine, rows), contract)
     computed = typed.withColumn("weight_per_hole", F.when(F.col("holes") != 0, F.col("weight") / F.col("holes")))
-    return verdict.judge(computed, contract, {MAKERS: session.createDataFrame(makers)})
+    return verdict.judge(computed, contract, {MAKERS: session.createDataFrame(makers)}, within=within)
 
 
 def judging(engine: Engine, contract: Contract) -> Judge:
