@@ -68,6 +68,35 @@ def create(texts: Mapping[Path, str]) -> None:
         replace(path, text)
 
 
+def replace_all(contents: Mapping[Path, str]) -> None:
+    """Creates or replaces several text files: all of them, or none if one cannot be written."""
+    with contextlib.ExitStack() as stack:
+        before = {path: path.read_bytes() if path.exists() else None for path in contents}
+        temporaries = {path: stack.enter_context(_unfinished(path)) for path in contents}
+        for path, temporary in temporaries.items():
+            temporary.write_text(contents[path], encoding="utf-8")
+        try:
+            for path, temporary in temporaries.items():
+                temporary.replace(path)
+        except BaseException:
+            for path, content in before.items():
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    path.write_bytes(content)
+            raise
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A temporary path for the content of `path`, which is removed if it is still there at the end."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def secret(path: Path, make: Callable[[], str]) -> str:
     """The text of a file that only its owner may read, without surrounding white space.
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, Sample, malformed_lines, shown
-from pipelines.landing.formats.opening import refuse_repeated, sampled_lines, text_stream
-from pipelines.landing.zone import Landing
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, malformed_lines, shown
+from pipelines.landing.formats.opening import refuse_repeated, text_stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,15 +64,6 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
                 yield malformed_lines([number], [texts.pop(number)])
     if texts:
         yield malformed_lines(list(texts), list(texts.values()))
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample:
-    """The first rows of any text, with the delimiter that its first line has most of; without the ragged ones."""
-    texts = list(sampled_lines(landing, delivery))
-    delimiter = max(_DELIMITERS, key=lambda d: texts[0].count(d)) if texts else ","
-    rows = list(csv.reader(io.StringIO("\n".join(texts)), delimiter=delimiter))
-    names, body = (rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]) if rows else ([], [])
-    return Sample("csv", delimiter, {name: [row[n] for row in body] for n, name in enumerate(names)})
 
 
 def _header(stream: Any, contract: Contract, delivery: Delivery) -> tuple[list[str], bool]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, SAMPLE_ROWS, DeliveredFile, shown
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile
 from pipelines.landing.zone import Landing
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -65,14 +64,6 @@ def unpacked(landing: Landing, delivery: Delivery) -> Any:
     raw: Any = stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
     codec = next((codec for magic, codec in _COMPRESSED.items() if head.startswith(magic)), None)
     return pa.CompressedInputStream(raw, codec) if codec else raw
-
-
-def sampled_lines(landing: Landing, delivery: Delivery) -> Iterator[str]:
-    """The first lines of a delivery as text, as many as a sample looks at with a header; without blank lines."""
-    with unpacked(landing, delivery) as stream:
-        for _, line in islice(lines(stream), SAMPLE_ROWS + 1):
-            if line.strip():
-                yield shown(line)
 
 
 def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:

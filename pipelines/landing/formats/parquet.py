@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import SAMPLE_ROWS, DeliveredFile, Piece, Sample, sample_text
+from pipelines.landing.formats.base import DeliveredFile, Piece
 from pipelines.landing.formats.opening import refuse_repeated, wrong_format
-from pipelines.landing.zone import Landing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,19 +40,6 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
             rows = pa.array(range(first, first + batch.num_rows), pa.int64())
             yield Piece(rows, {name: _text(batch.column(n)) for n, name in enumerate(names)})
             first += batch.num_rows
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
-    """The first rows of a file that begins as Parquet does."""
-    import pyarrow.parquet as pq
-
-    with landing.open(delivery) as stream:
-        if stream.read(len(_MAGIC)) != _MAGIC:
-            return None
-        stream.seek(0)
-        rows = next(pq.ParquetFile(stream).iter_batches(SAMPLE_ROWS)).to_pylist()
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Sample("parquet", ",", {name: [sample_text(row[name]) for row in rows] for name in names})
 
 
 def _text(values: pa.Array) -> pa.Array:

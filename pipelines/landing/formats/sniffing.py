@@ -250,7 +250,9 @@ def _header(delivery: Delivery, text: str) -> tuple[tuple[str, ...], str]:
         _refuse(delivery, observed, f"a header with a name for each; line {first} has {fields} ({shown})", remedy)
     if len(rows) > 1 and not any(len(row) == len(names) for _, row in rows[1:]):
         observed = f"the header in line {line} has {len(names)} names, and no line below has as many fields"
-        _refuse(delivery, observed, "as many names as fields", "correct the header, and land the file under another name")
+        _refuse(
+            delivery, observed, "as many names as fields", "correct the header, and land the file under another name"
+        )
     if all(_VALUE.fullmatch(name.strip()) for name in names if name.strip()) and any(names):
         shown = delimiter.join(names)[:_SHOWN_CHARACTERS]
         _refuse(delivery, f"line {line} holds values and no names: {shown}", "a header in line 1", "add a header")

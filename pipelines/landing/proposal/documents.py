@@ -1,96 +1,50 @@
-"""A first contract for a source that has none: what its newest file shows, for a person to correct and complete."""
+"""The first contracts of a source, for a person to correct and complete: bronze as it arrives, silver with types."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Any, get_args
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from pipelines.contracts.model import COST_TAGS, UNKNOWN, Contract, Format
-from pipelines.errors import NotFoundError
-from pipelines.landing.formats.base import Sample, file_format
-from pipelines.landing.zone import Landing
+from pipelines.contracts import reader
+from pipelines.contracts.column_names import named
+from pipelines.contracts.model import COST_TAGS, UNKNOWN
+from pipelines.errors import ContractError, LandingError
+from pipelines.landing.proposal.look import Look
+from pipelines.landing.proposal.texts import ColumnTexts
 
-#: Tried after all others, since any text can be read as one column of CSV.
-FALLBACK: Format = "csv"
-#: The share of a column's values that must have a type, for the column to get it.
-LEAST_SHARE = 0.75
-#: Most characters of column names in a proposed docstring.
-SHOWN_CHARACTERS = 80
-NULLS = ("", "NA", "N/A", "null", "NULL")
-_TYPES = {
-    "integer": re.compile(r"[+-]?\d{1,18}"),
-    "number": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
-    "boolean": re.compile(r"(?i:true|false)"),
-    "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
-    "timestamp": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?"),
-}
+Documents = dict[str, dict[str, Any]]
+#: ODCS logical type of an SQL type that it alone does not name.
+_LOGICAL = {"bigint": "integer", "double": "number", "float": "number"}
 
 
-def newest_sample(landing: Landing, domain: str, source: str) -> Sample:
-    """The beginning of the newest delivery of a source, read as the format that it seems to have.
+def documents(seen: Look, owner: str = UNKNOWN, tags: Mapping[str, str] | None = None) -> Documents:
+    """ODCS documents by file name: bronze with every column as text, silver with the types that the texts have.
 
-    Raises:
-        NotFoundError: if nothing has landed.
-    """
-    deliveries = landing.deliveries(domain, source)
-    if not deliveries:
-        raise NotFoundError(
-            object=f"deliveries of {domain}/{source}",
-            observed=f"nothing below {landing.root}/{domain}/{source}/dt=INTERVAL/",
-            expected="one file at least, to look into",
-            next_step="land one, or write the contract by hand; docs/contracts.md says how",
-        )
-    names = [name for name in get_args(Format) if name != FALLBACK]
-    samples = (file_format(name).sniff(landing, deliveries[-1]) for name in (*names, FALLBACK))
-    return next(sample for sample in samples if sample is not None)
-
-
-def logical_type(values: Sequence[str]) -> str:
-    """The ODCS logical type that most values of a column have; silver judges the others."""
-    values = [value for value in values if value not in NULLS]
-    fits = {kind: sum(bool(pattern.fullmatch(v)) for v in values) for kind, pattern in _TYPES.items()}
-    best = max(fits, key=fits.__getitem__)  # of several that fit equally many, the narrowest
-    return best if values and fits[best] >= LEAST_SHARE * len(values) else "string"
-
-
-def key_column(sample: Sample) -> str | None:
-    """The first column that is named like a key, else the first whose values all differ; neither may have nulls."""
-    complete = [name for name, values in sample.columns.items() if values and not set(values) & set(NULLS)]
-    named = [name for name in complete if re.fullmatch(r"(?i:id|key|uuid|.*_(id|key|uuid|code))", name)]
-    distinct = [name for name in complete if len(set(sample.columns[name])) == len(sample.columns[name])]
-    return next(iter([*named, *distinct]), None)
-
-
-def documents(domain: str, source: str, sample: Sample, like: Contract | None) -> dict[str, dict[str, Any]]:
-    """ODCS documents by file name: bronze with every column as text, silver with the types that the sample shows.
+    A column whose name no table can have gets another one; `transformSourceObjects` keeps the name in the file.
 
     Args:
-        domain: The data domain.
-        source: The source, which names the tables.
-        sample: The beginning of one of its files.
-        like: A contract of the domain, from which team and cost tags are copied.
+        seen: What was seen of the source.
+        owner: The owning team.
+        tags: The cost tags; those that are missing are unknown.
     """
-    zones = {zone: _document(zone, domain, source, sample, like) for zone in ("bronze", "silver")}
-    return {f"{zone}_{source}.yaml": document for zone, document in zones.items()}
-
-
-def _document(zone: str, domain: str, source: str, sample: Sample, like: Contract | None) -> dict[str, Any]:
-    silver, key = zone == "silver", key_column(sample)
-    tags = dict(like.tags) if like else dict.fromkeys(COST_TAGS, UNKNOWN) | {"data_class": "internal"}
-    custom: dict[str, Any] = {
-        "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"},
-        "tags": tags | {"workload_class": "ingestion"},
+    known = dict.fromkeys(COST_TAGS, UNKNOWN) | {"data_class": "internal"} | dict(tags or {})
+    tags = known | {"workload_class": "ingestion"}
+    names = named(seen.columns)
+    bronze, silver = _bronze(seen, names), _silver(seen, names)
+    return {
+        f"bronze_{seen.source}.yaml": _document("bronze", seen, owner, bronze, _bronze_custom(seen, tags)),
+        f"silver_{seen.source}.yaml": _document("silver", seen, owner, silver, _silver_custom(seen, tags)),
     }
-    if silver:
-        custom |= {"nullTokens": [t for t in NULLS if any(t in v for v in sample.columns.values())] or [""]}
-        custom |= {"winner": "_ingest_id desc, _source_uri desc, _source_row desc"} if key else {}
-    elif sample.delimiter != ",":
-        custom["delimiter"] = sample.delimiter
-    properties = [
-        _property(name, logical_type(values) if silver else "string", is_key=silver and name == key)
-        for name, values in sample.columns.items()
-    ]
+
+
+def _document(
+    zone: str, seen: Look, owner: str, properties: list[dict[str, Any]], custom: dict[str, Any]
+) -> dict[str, Any]:
+    domain, source = seen.domain, seen.source
+    server = {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": seen.sniffed.format}
+    key = seen.key and named(seen.columns)[seen.key]
     return {
         "apiVersion": "v3.1.0",
         "kind": "DataContract",
@@ -100,8 +54,8 @@ def _document(zone: str, domain: str, source: str, sample: Sample, like: Contrac
         "status": "draft",
         "domain": domain,
         "description": {"purpose": f"What {source} is for: say it here, people read it in the UI."},
-        "team": {"name": like.owner if like else UNKNOWN},
-        **({} if silver else {"servers": [_server(source, sample)]}),
+        "team": {"name": owner},
+        **({"servers": [server]} if zone == "bronze" else {}),
         "schema": [
             {
                 "name": source,
@@ -114,21 +68,86 @@ def _document(zone: str, domain: str, source: str, sample: Sample, like: Contrac
             {"property": "freshness", "value": 2, "unit": "d"},
             {"property": "retention", "value": 7, "unit": "y"},
         ],
-        "customProperties": [{"property": name, "value": value} for name, value in custom.items()],
+        "customProperties": _custom(custom),
     }
 
 
-def _server(source: str, sample: Sample) -> dict[str, Any]:
-    return {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": sample.format}
+def _custom(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"property": name, "value": value} for name, value in values.items()]
 
 
-def _property(name: str, logical_type: str, *, is_key: bool) -> dict[str, Any]:
-    key = {"primaryKey": True, "primaryKeyPosition": 1, "required": True} if is_key else {}
-    description = name.replace("_", " ").capitalize() + "."
-    return {"name": name, "logicalType": logical_type, "description": description, **key}
+def _shared_custom(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {"drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_row"}, "tags": dict(tags)}
 
 
-def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _bronze_custom(seen: Look, tags: Mapping[str, str]) -> dict[str, Any]:
+    sniffed = seen.sniffed
+    custom = _shared_custom(tags)
+    custom |= {"delimiter": sniffed.delimiter} if sniffed.delimiter != "," else {}
+    custom |= {"encoding": sniffed.encoding} if sniffed.encoding != "utf-8" else {}
+    return custom
+
+
+def _silver_custom(seen: Look, tags: Mapping[str, str]) -> dict[str, Any]:
+    custom = _shared_custom(tags)
+    # Without quotes, CSV has no other way to write a missing value.
+    custom |= {"nullTokens": [""]} if seen.sniffed.format == "csv" else {}
+    custom |= {"winner": "_ingest_id desc, _source_uri desc, _source_row desc"} if seen.key else {}
+    return custom
+
+
+def _bronze(seen: Look, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"name": columns[name], "logicalType": "string", "description": _description(columns[name])}
+        | ({"transformSourceObjects": [name]} if columns[name] != name else {})
+        for name in seen.columns
+    ]
+
+
+def _silver(seen: Look, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [_typed(columns[name], texts, is_key=name == seen.key) for name, texts in seen.columns.items()]
+
+
+def _typed(name: str, texts: ColumnTexts, *, is_key: bool) -> dict[str, Any]:
+    sql_type, tokens = texts.type, texts.null_tokens
+    is_decimal = sql_type.startswith("decimal")
+    custom: dict[str, Any] = {"nullTokens": tokens} if tokens else {}
+    custom |= {"nonFinite": "allowed"} if texts.not_finite and sql_type in ("double", "float") else {}
+    return {
+        "name": name,
+        "logicalType": "number" if is_decimal else _LOGICAL.get(sql_type, sql_type),
+        **({"physicalType": sql_type} if is_decimal or sql_type == "float" else {}),
+        "description": _description(name),
+        **({"primaryKey": True, "primaryKeyPosition": 1, "required": True} if is_key else {}),
+        **({"customProperties": _custom(custom)} if custom else {}),
+    }
+
+
+def _description(name: str) -> str:
+    return name.replace("_", " ").capitalize() + "."
+
+
+def owner_and_tags(folder: Path | None) -> tuple[str, dict[str, str]]:
+    """The owner and the cost tags of a contract of the folder, complete or not; unknown if it has none."""
+    import yaml
+
+    for path in sorted(folder.glob("*.yaml")) if folder else ():
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            custom = {entry["property"]: entry["value"] for entry in document["customProperties"]}
+            return document["team"]["name"], {name: custom["tags"][name] for name in COST_TAGS}
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+            continue  # a contract that does not load is reported where it is loaded
+    return UNKNOWN, {}
+
+
+def has_unknown(document: Mapping[str, Any]) -> bool:
+    """Whether the owner or a cost tag of a proposed contract is left for a person to say."""
+    tags = next(entry["value"] for entry in document["customProperties"] if entry["property"] == "tags")
+    return UNKNOWN in (document["team"]["name"], *tags.values())
+
+
+def render(documents: Documents) -> dict[str, str]:
     """The documents as YAML texts, by file name."""
     import yaml
 
@@ -138,50 +157,26 @@ def render(documents: dict[str, dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def modules(domain: str, source: str, columns: Sequence[str]) -> dict[str, str]:
-    """The Python files, by name, of a domain that has this source and no other yet."""
-    return {
-        "__init__.py": f'"""The {domain} domain."""\n',
-        "tables.py": (
-            '"""The contracts of this domain, by table."""\n\n'
-            "from __future__ import annotations\n\n"
-            "from pathlib import Path\n\n"
-            "from pipelines.contracts.load import load_folder\n\n"
-            'CONTRACTS = load_folder(Path(__file__).parent / "contracts")\n'
-            "contract = CONTRACTS.named\n"
-        ),
-        "bronze.py": (
-            '"""Bronze: what has landed, as it arrived."""\n\n'
-            "from __future__ import annotations\n\n"
-            f"from assets.{domain}.tables import contract\n"
-            "from pipelines.medallion.decorators import bronze_asset\n\n"
-            f"{bronze_lines(source)}"
-        ),
-        "silver.py": (
-            '"""Silver: typed, checked, each key once."""\n\n'
-            "from __future__ import annotations\n\n"
-            "from typing import TYPE_CHECKING\n\n"
-            f"from assets.{domain}.tables import contract\n"
-            "from pipelines.medallion.decorators import silver_asset\n\n"
-            "if TYPE_CHECKING:\n"
-            "    from pyspark.sql import DataFrame\n\n\n"
-            f"{silver_lines(source, columns)}"
-        ),
-    }
+def require_loading(seen: Look, documents: Documents) -> None:
+    """Loads the contracts as they will be when a person has said what is unknown.
 
-
-def bronze_lines(source: str) -> str:
-    """The Python line that declares the bronze table of a source."""
-    return f'{source} = bronze_asset(contract("bronze/{source}"))\n'
-
-
-def silver_lines(source: str, columns: Sequence[str]) -> str:
-    """The Python lines that declare the silver table of a source."""
-    named = ", ".join(columns)
-    shown = named if len(named) <= SHOWN_CHARACTERS else f"{named[:SHOWN_CHARACTERS]}…"
-    return (
-        f'@silver_asset(contract("silver/{source}"))\n'
-        f"def {source}({source}: DataFrame) -> DataFrame:\n"
-        f'    """Say what it is for; columns: {shown}."""\n'
-        f"    return {source}\n"
-    )
+    Raises:
+        LandingError: if one does not load.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, document in documents.items():
+            custom = {entry["property"]: entry["value"] for entry in document["customProperties"]}
+            complete = custom | {"tags": dict.fromkeys(COST_TAGS, "known")}
+            path = Path(folder) / name
+            text = render({name: document | {"team": {"name": "known"}, "customProperties": _custom(complete)}})[name]
+            path.write_text(text, encoding="utf-8")
+            try:
+                reader.read(path)
+            except ContractError as error:
+                raise LandingError(
+                    object=f"source {seen.domain}/{seen.source}",
+                    observed=f"{error.object}: {error.observed}",
+                    expected=error.expected,
+                    next_step="write the contract by hand; docs/contracts.md shows every property",
+                    code="no_contract",
+                ) from None

@@ -80,6 +80,24 @@ class Look:
                 return name
         return None
 
+    def summary(self) -> list[str]:
+        """What was looked at, and what a person should know, a line each."""
+        rows = f"{self.rows:,} rows in {self.files:,} of {self.landed:,} files"
+        lines = [f"looked at {'all' if self.complete else 'the newest'} {rows}"]
+        if not self.complete:
+            lines.append("no more was looked at: values of other rows that have not the type go to quarantine")
+        if not self.rows:
+            lines.append("there is no row to find types by: every column that the file gives no type is text")
+        lines += self.notes
+        key = self.key
+        if key is None:
+            lines.append("no column is named like a key, complete and different in each row: declare the primaryKey")
+        elif self.repeats[key]:
+            lines.append(f"{key} returns in {self.repeats[key]:,} rows: of the rows with one {key} the newest stays")
+        if self.sniffed.encoding not in ("utf-8", "utf-16"):
+            lines.append(f"the text is read as {self.sniffed.encoding}: look whether its words are right")
+        return lines
+
 
 def look(landing: Landing, domain: str, source: str) -> Look:
     """What the deliveries of a source show.

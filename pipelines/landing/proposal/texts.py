@@ -143,7 +143,9 @@ class ColumnTexts:
             digits = DECIMAL_DIGITS if needed <= DOUBLE_DIGITS else MOST_DECIMAL_DIGITS
             return f"decimal({digits},{scale})" if needed <= digits else "string"
         is_mixed = "integer" in kinds
-        is_double = self.shortest and kinds != {"integer"} and not (is_mixed and (self.ends_in_zero or self.wide_integers))
+        is_double = (
+            self.shortest and kinds != {"integer"} and not (is_mixed and (self.ends_in_zero or self.wide_integers))
+        )
         return "double" if is_double else "string"
 
     @property
