@@ -163,6 +163,13 @@ class Catalog:
         except NotFoundError:
             return None
 
+    def columns(self, table: TableId) -> list[str]:
+        """The names of the columns of the newest published version; none if there is no such table."""
+        try:
+            return [field.name for field in self.snapshot(table).delta.schema().fields]
+        except NotFoundError:
+            return []
+
     def batch(self, table: TableId, app: str) -> int:
         """The last batch that the app committed to the table; -1 if there is none, or no such table."""
         try:

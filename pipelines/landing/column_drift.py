@@ -60,7 +60,8 @@ class ColumnDrift:
     def treatment(self, contract: Contract) -> str:
         """What the contract's drift mode for columns does about the difference, in words."""
         added = {
-            "evolve": "new columns are added to the table as text",
+            "evolve": "new columns are added to the table as text, or kept in _rescued if their name is not a word or "
+            "differs from another by case alone",
             "discard_value": "values of new columns are kept in _rescued",
             "discard_row": "rows with new columns go to quarantine",
             "freeze": "the file is refused",

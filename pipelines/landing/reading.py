@@ -1,7 +1,8 @@
 """From landed files to bronze: every value as the text that arrived, with the file and row that it came from.
 
 A line that is not a row of its file, and a value under a name that the contract does not know, are kept as JSON text in
-`_rescued`; silver judges them. Where the contract lets columns evolve, such a value gets a column of its own instead.
+`_rescued`; silver judges them. Where the contract lets columns evolve, such a value gets a column of its own instead,
+if its name differs from those of the other columns by more than upper and lower case: engines take such names for one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.model import Contract
-from pipelines.errors import LandingError, TransientError
+from pipelines.errors import ContractError, LandingError, TransientError
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.delivery import Delivery
 from pipelines.landing.formats.base import DeliveredFile, Piece, file_format
@@ -41,6 +42,7 @@ def read(
     batch: Batch,
     delivery: Delivery,
     drifted: Callable[[Delivery, ColumnDrift], None] = lambda delivery, drift: None,
+    columns: ColumnNames | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one delivery in the bronze table's schema, in bounded pieces.
 
@@ -50,10 +52,14 @@ def read(
         batch: The batch whose number and time the rows carry.
         delivery: The file, with the checksum that it was planned with.
         drifted: Called for each new difference between the file's columns and the contract's.
+        columns: The columns of the bronze table, which those that evolve are added to; None for a table that has only
+            the contract's.
 
     Raises:
         LandingError: if the file cannot be read as the contract says, has more or fewer rows than its manifest says,
-            differs from a frozen contract, or changed while it was read (code `growing`).
+            differs from a frozen contract, or changed while it was read (code `growing`). Whatever else goes wrong
+            while a file is read becomes such an error too, with the class of the exception, so that the other files
+            are taken.
         TransientError: if the store did not answer.
     """
 
@@ -64,13 +70,17 @@ def read(
             drifted(delivery, drift)
 
     count = 0
+    columns = columns or ColumnNames(contract)
     try:
         for piece in file_format(contract.format).read(DeliveredFile(landing, delivery, contract, header)):
             count += len(piece.rows)
-            yield _bronze(contract, batch, delivery, piece)
-    except (LandingError, TransientError):
+            yield _bronze(contract, batch, delivery, piece, columns)
+        if landing.now(delivery) != delivery:
+            raise _growing(delivery)
+        manifest = landing.manifest(delivery)
+    except (LandingError, TransientError, MemoryError):
         raise
-    except (OSError, ValueError, EOFError) as error:  # Arrow's errors are of these kinds, a broken archive's too
+    except Exception as error:
         if "AWS Error" in str(error):
             raise TransientError(
                 object=f"delivery {delivery.uri}",
@@ -78,12 +88,39 @@ def read(
                 expected="a store that answers",
                 next_step="nothing is lost: the run is tried again",
             ) from None
-        raise _unreadable(delivery, contract, error) from None
-    if landing.now(delivery) != delivery:
-        raise _growing(delivery)
-    manifest = landing.manifest(delivery)
+        raise _unreadable(delivery, contract, error) from error
     if manifest is not None and manifest.rows is not None and manifest.rows != count:
         raise _rows_differ(delivery, count, manifest.rows)
+
+
+class ColumnNames:
+    """The names of a bronze table's columns, of which no two differ by upper and lower case alone.
+
+    Args:
+        contract: The contract of the table.
+        existing: Names of the columns that the table has.
+
+    Raises:
+        ContractError: if the contract spells a column that the table has in other case.
+    """
+
+    def __init__(self, contract: Contract, existing: Sequence[str] = ()) -> None:
+        self._names = {name.lower(): name for name in existing}
+        for column in contract.columns:
+            if self._names.setdefault(column.name.lower(), column.name) != column.name:
+                name = self._names[column.name.lower()]
+                raise ContractError(
+                    object=f"column {column.name} of {contract.path.name}",
+                    observed=f"the table {contract.table} has a column {name}, which evolved from its files",
+                    expected="names that differ by more than upper and lower case, which engines take for one",
+                    next_step=f"name the column {name} in the contracts",
+                )
+
+    def add(self, name: str) -> bool:
+        """Adds the name of a column that evolves; returns whether the table has it: not if an engine cannot tell it
+        from another column, or does not take it for a name.
+        """
+        return bool(_COLUMN_NAME.fullmatch(name)) and self._names.setdefault(name.lower(), name) == name
 
 
 def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
@@ -98,7 +135,7 @@ def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
     )
 
 
-def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) -> pa.RecordBatch:
+def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece, columns: ColumnNames) -> pa.RecordBatch:
     """A piece in the bronze schema."""
     import pyarrow as pa
     import pyarrow.compute
@@ -108,7 +145,7 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) 
     count = len(piece.rows)
     known = [column.name for column in contract.columns]
     unknown = [name for name in piece.columns if name not in set(known)]
-    evolved = [name for name in unknown if evolves(contract, name)]
+    evolved = [name for name in unknown if contract.drift["columns"] == "evolve" and columns.add(name)]
     nulls = pa.nulls(count, pa.string())
     places = pc.utf8_lpad(piece.rows.cast(pa.string()), 12, "0")
     arrays = [piece.columns.get(name, nulls) for name in (*known, *evolved)]
@@ -124,16 +161,6 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece) 
     return pa.RecordBatch.from_arrays(arrays, schema=schema(contract, evolved))
 
 
-def evolves(contract: Contract, name: str) -> bool:
-    """Whether a column that the contract does not know becomes a bronze column.
-
-    It does where columns evolve, if its name is one that every engine takes and that differs from the others by more
-    than upper and lower case.
-    """
-    known = {column.name.lower() for column in contract.columns}
-    return bool(contract.drift["columns"] == "evolve" and _COLUMN_NAME.fullmatch(name) and name.lower() not in known)
-
-
 def _rescued(piece: Piece, names: Sequence[str]) -> pa.Array:
     """JSON text of what has no column: a line that is not a row, or the values under unknown names."""
     import pyarrow as pa
@@ -144,10 +171,10 @@ def _rescued(piece: Piece, names: Sequence[str]) -> pa.Array:
     texts: list[str | None] = []
     for position in range(len(piece.rows)):
         if position in piece.malformed:
-            texts.append(json.dumps({MALFORMED: piece.malformed[position]}))
+            texts.append(json.dumps({MALFORMED: piece.malformed[position]}, ensure_ascii=False))
         else:
             row = {name: column[position] for name, column in values.items() if column[position] is not None}
-            texts.append(json.dumps(row) if row else None)
+            texts.append(json.dumps(row, ensure_ascii=False) if row else None)
     return pa.array(texts, pa.string())
 
 

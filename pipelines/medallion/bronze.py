@@ -34,8 +34,9 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
             if edge.ledger.last() < (committed := house.batch(table, INGEST)):
                 ledger_recovery.recover(edge.ledger, platform.landing, house, contract, committed=committed)
             edge.links(run.partitions)
+            columns = reading.ColumnNames(contract, house.columns(table))
             while (batch := edge.next_batch(run.partitions, committed=house.batch(table, INGEST))) is not None:
-                taken_rows, taken_files = _take(run, edge, batch)
+                taken_rows, taken_files = _take(run, edge, batch, columns)
                 rows, files = rows + taken_rows, files + taken_files
             if house.version(table) is None:
                 house.create(table, reading.schema(contract), partition_by=[PARTITION])
@@ -51,7 +52,7 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
     return work
 
 
-def _take(run: GovernedRun, edge: Edge, batch: Batch) -> tuple[int, int]:
+def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNames) -> tuple[int, int]:
     """Commits a batch without the deliveries that cannot be read; returns how many rows and files it took."""
     house, contract = run.platform.lakehouse, edge.contract
     table = contract.table
@@ -64,7 +65,7 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch) -> tuple[int, int]:
             left_out.append(delivery)
             edge.leave_out(delivery, error)
 
-        rows = reading.read(edge.landing, contract, batch, delivery, edge.drifted)
+        rows = reading.read(edge.landing, contract, batch, delivery, edge.drifted, columns)
         return Part(delivery.interval, rows, leave_out)
 
     staged = house.stage_arrow(table, map(part, batch.deliveries), schema=reading.schema(contract))

@@ -28,6 +28,7 @@ class Evidence:
         windows: What each window was used for, and the window.
         evaluations: Each contender's figures, by the contender's name.
         decision: The gate's decision.
+        champion: Digest of the champion that it was compared with; None if there was none.
     """
 
     model_name: str
@@ -36,6 +37,7 @@ class Evidence:
     windows: Mapping[str, str]
     evaluations: Mapping[str, Evaluation]
     decision: GateDecision
+    champion: str | None
 
     def write(self, folder: Path, record: RunRecord) -> list[bytes]:
         """Writes run record, card, gate and plots into `folder`; returns the plots."""
@@ -44,6 +46,7 @@ class Evidence:
             "passed": self.decision.passed,
             "reason": self.decision.reason,
             "window": self.decision.window,
+            "champion": self.champion,
             "comparisons": [asdict(c) | {"won": c.won} for c in self.decision.comparisons],
             "standings": {name: dict(evaluation.metrics) for name, evaluation in self.evaluations.items()},
             "curves": {

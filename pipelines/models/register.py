@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
 from pipelines.errors import ModelError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset, version_of
+from pipelines.machine import locks
 from pipelines.models import model_files
 from pipelines.models.evidence import read_gate
-from pipelines.models.registry import EVIDENCE_FOLDER, Registry
+from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 
 
 def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Written:
-    """Registers the last challenger, and makes it the champion if it passed the gate.
+    """Registers a challenger, and makes it the champion if the gate says so.
 
-    A challenger with the champion's files is not registered again.
+    The challenger is the one that this Dagster run trained; where it trained none, the last one that any run trained.
+    A challenger with the champion's files is not registered again. The gate's verdict counts against the champion that
+    the challenger was compared with, and once: where another champion serves since, or where people took the challenger
+    out of service, it is registered and not promoted.
 
     Args:
         run: The run of the model's asset.
         model: The model's name in the registry.
-        trained_by: The key of the asset whose last run trained the challenger.
+        trained_by: The key of the asset that trains challengers.
 
     Raises:
         ModelError: if there is no challenger, or its files are not those of its run record.
+        LockTimeout: if another run decides about this model for too long.
     """
-    registry = Registry(run.platform.settings)
+    settings = run.platform.settings
+    registry = Registry(settings)
     training_asset = "/".join(trained_by)
-    mlflow_run = _last_version(run, training_asset)
+    mlflow_run = _challenger_run(run, training_asset)
     folder = registry.download_run(mlflow_run)
     gate = read_gate(folder.parent / EVIDENCE_FOLDER)
-    passed = bool(gate["passed"])
-    champion = registry.champion(model)
-    if champion is not None and champion.digest == model_files.digest(folder):
-        challenger, is_champion, reason = champion, True, "is the champion already, byte for byte"
-    else:
-        challenger = registry.register(model, run_id=mlflow_run, tags={"gate": "passed" if passed else "failed"})
-        is_champion, reason = False, str(gate["reason"])
-        if passed:
-            registry.promote(challenger)
-            champion = challenger
+    digest = model_files.digest(folder)
+    with locks.held(settings.root / "locks" / f"model-{model}.lock", purpose=f"a decision about {model}"):
+        champion = registry.champion(model)
+        if champion is not None and champion.digest == digest:
+            challenger, is_champion, reason = champion, True, "is the champion already, byte for byte"
+            registry.promote(champion)  # a killed run may have left it without its note
+        else:
+            tags = {"gate": "passed" if gate["passed"] else "failed"}
+            challenger = registry.register(model, run_id=mlflow_run, tags=tags)
+            objection = _objection(gate, digest, champion, registry.versions(model))
+            is_champion, reason = objection is None, objection or str(gate["reason"])
+            if is_champion:
+                registry.promote(challenger)
+                champion = challenger
     check = dg.AssetCheckResult(
         check_name="gate",
-        passed=passed or is_champion,
+        passed=is_champion,
         severity=dg.AssetCheckSeverity.WARN,
         description=reason,
         metadata={
@@ -65,14 +76,48 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
     return Written(dataset, metadata, check)
 
 
-def _last_version(run: GovernedRun, asset: str) -> str:
-    """The version that the asset's last complete run wrote, by lineage: in this Dagster run if it ran here."""
-    event = run.platform.lineage.producer_of(asset)
-    if event is None:
+def _objection(
+    gate: Mapping[str, Any], digest: str, champion: RegisteredModel | None, versions: Sequence[RegisteredModel]
+) -> str | None:
+    """Why a challenger does not become the champion; None if it does.
+
+    Args:
+        gate: The content of its gate file.
+        digest: Of its files.
+        champion: The one that serves now.
+        versions: All registered versions of the model.
+    """
+    if not gate["passed"]:
+        return str(gate["reason"])
+    before = next((v for v in versions if v.digest == digest and v.promoted_at), None)
+    if before is not None:
+        return (
+            f"was the champion from {before.promoted_at} on, as version {before.version}, and was taken out of service "
+            "since: only a person makes it the champion again, by MLflow's alias `champion`"
+        )
+    compared_with = gate.get("champion")
+    if compared_with != (champion.digest if champion else None):
+        opponent = f"the champion {compared_with[:12]}" if compared_with else "no champion"
+        return f"was compared with {opponent}; the champion now is {champion or 'none'}: train again to compare with it"
+    return None
+
+
+def _challenger_run(run: GovernedRun, asset: str) -> str:
+    """The MLflow run of the challenger that this Dagster run trained, else of the last one that was trained."""
+    last, own = None, None
+    for event in run.platform.lineage.events():
+        if event["eventType"] == "COMPLETE":
+            for output in event.get("outputs", []):
+                if output["name"] == asset:
+                    last = version_of(output)
+                    parent = event["run"].get("facets", {}).get("parent", {}).get("run", {}).get("runId")
+                    own = last if parent == run.run_id else own
+    challenger = own or last
+    if challenger is None:
         raise ModelError(
             object=f"asset {asset}",
             observed="it was never materialized",
             expected="a trained challenger",
-            next_step="materialize it first",
+            next_step=f"materialize it first: goldpath materialize {asset}",
         )
-    return next(str(version_of(output)) for output in event["outputs"] if output["name"] == asset)
+    return challenger

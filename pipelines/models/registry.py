@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 MODEL_FOLDER = "model"
 EVIDENCE_FOLDER = "evidence"
+#: The tag of a model version that became the champion.
+PROMOTED_AT = "promoted_at"
 #: MLflow's error codes for a model, a version or an alias that does not exist.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -35,6 +38,7 @@ class RegisteredModel:
         digest: Identifies the content of the files.
         run_id: The MLflow run that tracked the training.
         metrics: The metrics of the run whose names begin with `gate_`.
+        promoted_at: When it became the champion the first time, ISO 8601 in UTC; None if it never did.
     """
 
     name: str
@@ -42,6 +46,7 @@ class RegisteredModel:
     digest: str
     run_id: str
     metrics: Mapping[str, float]
+    promoted_at: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version} ({self.digest[:12]})"
@@ -134,8 +139,11 @@ class Registry:
         return self._model(created)
 
     def promote(self, model: RegisteredModel) -> None:
-        """Makes this version the champion."""
-        self.client.set_registered_model_alias(model.name, CHAMPION, str(model.version))
+        """Makes this version the champion, and notes when; doing it again changes nothing."""
+        version = str(model.version)
+        self.client.set_registered_model_alias(model.name, CHAMPION, version)
+        if model.promoted_at is None:
+            self.client.set_model_version_tag(model.name, version, PROMOTED_AT, datetime.now(UTC).isoformat())
 
     def champion(self, name: str) -> RegisteredModel | None:
         """The version that serves now, or None before the first."""
@@ -202,4 +210,5 @@ class Registry:
         run = self.client.get_run(run_id)
         metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("gate_")}
         digest = version.tags.get("digest", "")
-        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics)
+        promoted_at = version.tags.get(PROMOTED_AT)
+        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics, promoted_at)

@@ -80,7 +80,8 @@ def train(
     base = champion if fine_tune else None
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": str(recipe.train_window), "compared on": str(window)}
-    evidence = Evidence(model, question, limits, windows, evaluations, decision)
+    compared_with = champion.digest if champion else None
+    evidence = Evidence(model, question, limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(

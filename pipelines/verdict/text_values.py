@@ -1,8 +1,9 @@
 """Which texts are values of which type: one grammar for both engines, whose own casts accept different texts.
 
 A text outside the grammar is not a value: `2013` is not a date, `5.0` not an integer, `04:05` not a timestamp, `1e3`
-not a decimal. Space around a value does not count. Dates lie in the years 1000 to 9999 and have to exist. A timestamp
-without an offset is UTC, or local clock time if the column has a time zone; digits below microseconds are cut off.
+not a decimal. Space around a value does not count. Dates lie in the years 1000 to 9999, in UTC too, and have to exist.
+A timestamp without an offset is UTC, or local clock time if the column has a time zone; digits below microseconds are
+cut off. An offset is `Z`, `UTC`, `+02`, `+0200` or `+02:00`, with a space before it or without.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 SPACE = " \t\r\n\f"
 _PADDING = r"[ \t\r\n\f]*"
 _DAY = "[1-9][0-9]{3}-[0-9]{1,2}-[0-9]{1,2}"
-_CLOCK = r"[ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+_CLOCK = r"[ Tt][0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+_OFFSET = " ?([Zz]|(?i:utc)|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _GRAMMARS = {
     "int": "[+-]?[0-9]+",
@@ -30,8 +32,18 @@ _GRAMMARS = {
     "float": _NUMBER,
     "boolean": "(?i:true|false|t|f|yes|no|y|n|1|0)",
     "date": _DAY,
-    "timestamp": f"{_DAY}({_CLOCK}(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?",
+    "timestamp": f"{_DAY}({_CLOCK}({_OFFSET})?)?",
 }
+
+#: Texts of timestamps in upper case, and what to write instead so that both engines' casts read the offset.
+_OFFSETS = (
+    (r" ?(Z|UTC)\z", "+00:00"),
+    (r"(:[0-9]{2}(\.[0-9]+)?) ?([+-][0-9]{2}):?([0-9]{2})\z", "$1$3:$4"),
+    (r"(:[0-9]{2}(\.[0-9]+)?) ?([+-][0-9]{2})\z", "$1$3:00"),
+    (r"([ T][0-9]{1,2}:[0-9]{2})([+-])", "$1:00$2"),
+)
+#: The first and the last timestamp, in UTC.
+_FIRST, _LAST = "1000-01-01 00:00:00", "9999-12-31 23:59:59.999999"
 
 #: The most frequent forms of dates and timestamps, with 0 for each digit. All of them are in the grammar, and to
 #: compare a text with them is faster than to match the regular expression.
@@ -76,15 +88,23 @@ def grammar(column: ContractColumn) -> str:
     return rf"^{_PADDING}({pattern}){_PADDING}\z"
 
 
-def _is_in_grammar(text: Column, column: ContractColumn) -> Column:
+def _cast(text: Column, column: ContractColumn) -> Column:
+    """The texts of the grammar as values; null for others, and for texts of the grammar that name no value."""
     from pyspark.sql import functions as F
 
-    matches = text.rlike(grammar(column))
+    trimmed = F.trim(text, F.lit(SPACE))
     shapes = [shape for shape in SHAPES.get(column.type, ()) if not (column.timezone and shape.endswith("Z"))]
-    if not shapes:
-        return matches
-    # A year of the grammar begins with 1 to 9, not with 0.
-    return F.translate(text, "0123456789", "0" * 10).isin(*shapes) & (text >= "1") | matches
+    plain = trimmed
+    if column.type == "timestamp" and not column.timezone:
+        plain = F.upper(trimmed)
+        for pattern, replacement in _OFFSETS:
+            plain = F.regexp_replace(plain, pattern, replacement)
+    value = F.when(text.rlike(grammar(column)), plain.try_cast(column.type))
+    if shapes:
+        # A year of the grammar begins with 1 to 9, not with 0.
+        is_shape = F.translate(text, "0123456789", "0" * 10).isin(*shapes) & (text >= "1")
+        value = F.when(is_shape, text.try_cast(column.type)).otherwise(value)
+    return value
 
 
 def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Reading:
@@ -99,16 +119,25 @@ def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Re
 
     if column.type == "string":
         return Reading(text, F.lit(False))
-    if engine and column.type in EXACT_CASTS[engine]:
-        value = text.try_cast(column.type)
-    else:
-        value = F.when(_is_in_grammar(text, column), F.trim(text, F.lit(SPACE)).try_cast(column.type))
+    is_exact = engine and column.type in EXACT_CASTS[engine]
+    value = text.try_cast(column.type) if is_exact else _cast(text, column)
     if column.type in ("double", "float") and column.non_finite == "refused":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)  # 1e400 is infinite
+    if column.type != "timestamp":
+        return Reading(value, text.isNotNull() & value.isNull())
     if not column.timezone:
+        value = _within_calendar(value)
         return Reading(value, text.isNotNull() & value.isNull())
     zone = F.lit(column.timezone)
     instant = F.to_utc_timestamp(value, zone)
     # The engines shift a local time that does not exist, so converting the instant back gives another local time.
     nonexistent = F.coalesce(F.from_utc_timestamp(instant, zone) != value, F.lit(False))
-    return Reading(F.when(~nonexistent, instant), text.isNotNull() & value.isNull(), nonexistent)
+    instant = _within_calendar(instant)
+    return Reading(F.when(~nonexistent, instant), text.isNotNull() & instant.isNull(), nonexistent)
+
+
+def _within_calendar(instant: Column) -> Column:
+    """Null for an instant that an offset or a time zone moves out of the years that readers can show."""
+    from pyspark.sql import functions as F
+
+    return F.when(instant.between(*(F.lit(bound).cast("timestamp") for bound in (_FIRST, _LAST))), instant)

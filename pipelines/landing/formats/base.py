@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pipelines.contracts.model import Contract, Format
 from pipelines.landing.delivery import Delivery
@@ -83,3 +83,32 @@ def malformed_lines(rows: Sequence[int], texts: Sequence[str]) -> Piece:
 def shown(line: bytes) -> str:
     """A line as text; bytes that are not UTF-8 become escapes, as in `caf\\xe9`."""
     return line.decode("utf-8", "backslashreplace")
+
+
+def whole_rows(columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], set[int]]:
+    """Values in bytes or text as text, and the positions of the malformed rows, whose values are null.
+
+    A row is malformed if one of its values is not UTF-8 or holds a NUL, which no text column can hold.
+    """
+    import pyarrow as pa
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute  # the module creates its functions as it is imported, where no type checker sees them
+
+    texts, malformed = {}, set()
+    for name, values in columns.items():
+        try:
+            text = values.cast(pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid:
+            decoded = [None if value is None else shown(value) for value in values.cast(pa.binary()).to_pylist()]
+            text = pa.array(decoded, pa.string())
+            is_same = pc.equal(text.cast(pa.binary()), values.cast(pa.binary()))
+            malformed |= {position for position, same in enumerate(is_same.to_pylist()) if same is False}
+        has_nul = pc.match_substring(text, "\0")
+        if pc.any(has_nul).as_py():
+            malformed |= {position for position, nul in enumerate(has_nul.to_pylist()) if nul}
+        texts[name] = text
+    if malformed:
+        is_whole = pa.array([position not in malformed for position in range(len(next(iter(texts.values()))))])
+        texts = {name: pc.if_else(is_whole, text, None) for name, text in texts.items()}
+    return texts, malformed

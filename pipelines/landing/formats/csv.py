@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, malformed_lines, shown
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, malformed_lines, shown, whole_rows
+from pipelines.landing.formats.csv_records import Records
 from pipelines.landing.formats.opening import refuse_repeated, text_stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
 NAMES_EVERY_COLUMN = True
 _DELIMITERS = ",;\t|"
@@ -29,55 +28,73 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
 
     Raises:
         LandingError: if the file has no line that can be its header.
+        OverlongRecord: if a row needs too much memory.
     """
+    import numpy as np
+    import pyarrow as pa
+
+    with text_stream(file) as stream:
+        records = Records(stream, file.contract.delimiter)
+        names = _header(records, file.contract, file.delivery)
+        file.header(names)
+        first = 2
+        for block in records.blocks():
+            columns, ragged = _parsed(block.data, names, file.contract.delimiter)
+            count = len(columns[names[0]]) + len(ragged)
+            places = np.arange(count) if block.numbers is None else np.array(block.numbers, np.int64)
+            places += first
+            fits = np.ones(count, bool)
+            fits[ragged] = False
+            rows = places[fits]
+            values, malformed = whole_rows(columns)
+            texts = [_shown(text) for text in records.texts(block.data)] if ragged or malformed else []
+            positions = np.flatnonzero(fits)
+            yield Piece(pa.array(rows), values, {position: texts[positions[position]] for position in malformed})
+            lines = {places[n]: texts[n] for n in ragged}
+            lines |= {first + number: _shown(line) for number, line in block.malformed.items()}
+            if lines:
+                yield malformed_lines(sorted(lines), [lines[place] for place in sorted(lines)])
+            first += count + len(block.malformed)
+
+
+def _shown(line: bytes) -> str:
+    """A malformed line as text."""
+    return shown(line).replace("\0", "\\x00")
+
+
+def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str, pa.Array], list[int]]:
+    """The values of records in bytes, and the positions of the records that have another number of fields."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    with text_stream(file) as stream:
-        names, has_rows = _header(stream, file.contract, file.delivery)
-    file.header(names)
-    if not has_rows:
-        return
-    skipped: list[int] = []
-    texts: dict[int, str] = {}
+    ragged: list[int] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
-        insort(skipped, row.number)
-        texts[row.number] = row.text
+        ragged.append(row.number - 1)
         return "skip"
 
-    with text_stream(file) as stream:
-        reader = arrow_csv.open_csv(
-            stream,
-            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=file.contract.delimiter, newlines_in_values=True, invalid_row_handler=skip
-            ),
-            # As bytes: a value that is not UTF-8 makes one row malformed, instead of ending the file.
-            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
-        )
-        first = 2
-        for batch in reader:
-            rows, first = _places(first, batch.num_rows, skipped)
-            yield _piece(rows, batch)
-            for number in [number for number in texts if number < first]:
-                yield malformed_lines([number], [texts.pop(number)])
-    if texts:
-        yield malformed_lines(list(texts), list(texts.values()))
+    if not data:
+        return {name: pa.array([], pa.binary()) for name in names}, ragged
+    table = arrow_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
+    )
+    return {name: values.combine_chunks() for name, values in zip(names, table.columns, strict=True)}, ragged
 
 
-def _header(stream: Any, contract: Contract, delivery: Delivery) -> tuple[list[str], bool]:
-    """The names in the first line that is not blank, and whether another line that is not blank follows."""
-    head = stream.read(BLOCK_BYTES)
-    lines = io.StringIO(head.decode("utf-8-sig", "surrogateescape"), newline="")
+def _header(records: Records, contract: Contract, delivery: Delivery) -> list[str]:
+    """The names in the first line that is not blank."""
     try:
-        names = next(filter(None, csv.reader(lines, delimiter=contract.delimiter)), [])
-    except csv.Error as error:
+        head = records.first()
+    except ValueError as error:
         raise _no_header(delivery, contract, f"a first line that is no header: {error}") from None
-    if not names:
-        raise _no_header(delivery, contract, "nothing but blank lines" if head else "an empty file")
-    if len(head) == BLOCK_BYTES and lines.tell() >= len(lines.getvalue()):
-        raise _no_header(delivery, contract, f"a first line of more than {BLOCK_BYTES} bytes")
+    if head is None:
+        raise _no_header(delivery, contract, "an empty file, or nothing but blank lines")
+    line = io.StringIO(head.decode("utf-8", "surrogateescape"), newline="")
+    csv.field_size_limit(BLOCK_BYTES)
+    names = next(csv.reader(line, delimiter=contract.delimiter))
     if any("\udc80" <= character <= "\udcff" for name in names for character in name):
         raise _no_header(delivery, contract, f"a header that is not UTF-8: {[_shown_name(name) for name in names]}")
     refuse_repeated(names, delivery)
@@ -86,7 +103,7 @@ def _header(stream: Any, contract: Contract, delivery: Delivery) -> tuple[list[s
         hint = f"; it may be delimited by {others[0]!r}" if others else ""
         seen = ", ".join(names)[:_SHOWN_CHARACTERS]
         raise _no_header(delivery, contract, f"a header without one column of the contract: {seen}{hint}")
-    return names, len(head) == BLOCK_BYTES or any(line.strip("\r\n") for line in lines)
+    return names
 
 
 def _shown_name(name: str) -> str:
@@ -103,54 +120,3 @@ def _no_header(delivery: Delivery, contract: Contract, observed: str) -> Landing
         next_step="move the file out of landing and ask for it again, or correct delimiter or encoding in the contract",
         code="no_header",
     )
-
-
-def _places(first: int, count: int, skipped: list[int]) -> tuple[pa.Array, int]:
-    """The places of the next `count` rows from `first` on, without those in `skipped`, and the place after them."""
-    import numpy as np
-    import pyarrow as pa
-
-    end = first + count
-    begin = bisect_left(skipped, first)
-    while (inside := bisect_right(skipped, end - 1) - begin) > end - first - count:
-        end = first + count + inside
-    places = np.arange(first, end)
-    skipped_inside = skipped[begin : bisect_right(skipped, end - 1)]
-    return pa.array(np.setdiff1d(places, skipped_inside) if skipped_inside else places, pa.int64()), end
-
-
-def _piece(rows: pa.Array, batch: pa.RecordBatch) -> Piece:
-    """The values as text; a row with a value that is not UTF-8 or holds a NUL is malformed."""
-    import pyarrow as pa
-    import pyarrow.compute
-
-    pc: Any = pyarrow.compute  # the module creates its functions as it is imported, where no type checker sees them
-
-    columns, malformed = {}, set()
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            text = values.cast(pa.string())
-        except pa.ArrowInvalid:
-            decoded = [_decoded(value) for value in values.to_pylist()]
-            malformed |= {position for position, (_, is_utf8) in enumerate(decoded) if not is_utf8}
-            text = pa.array([value for value, _ in decoded], pa.string())
-        has_nul = pc.match_substring(text, "\0")
-        if pc.any(has_nul).as_py():
-            malformed |= {position for position, nul in enumerate(has_nul.to_pylist()) if nul}
-        columns[name] = text
-    if not malformed:
-        return Piece(rows, columns)
-    texts = {
-        position: ",".join(str(column[position].as_py()).replace("\0", "\\x00") for column in columns.values())
-        for position in malformed
-    }
-    is_row = pa.array([position not in malformed for position in range(len(rows))])
-    return Piece(rows, {name: pc.if_else(is_row, text, None) for name, text in columns.items()}, texts)
-
-
-def _decoded(value: bytes) -> tuple[str, bool]:
-    """A value as text, and whether it is UTF-8; other bytes become escapes."""
-    try:
-        return value.decode(), True
-    except UnicodeDecodeError:
-        return shown(value), False

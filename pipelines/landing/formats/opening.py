@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,13 @@ def text_stream(file: DeliveredFile) -> Any:
     if kind:
         raise wrong_format(file.delivery, contract, kind)
     raw = unpacked(file.landing, file.delivery)
-    return raw if contract.encoding == "utf-8" else pa.transcoding_input_stream(raw, contract.encoding, "utf-8")
+    if contract.encoding == "utf-8":
+        return raw
+    with contextlib.ExitStack() as opened:
+        opened.callback(raw.close)
+        stream = pa.transcoding_input_stream(raw, contract.encoding, "utf-8")
+        opened.pop_all()
+    return stream
 
 
 def other_kind(head: bytes) -> str | None:

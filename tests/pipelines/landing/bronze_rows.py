@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.contracts.model import Contract
 from pipelines.landing import reading
@@ -31,6 +33,13 @@ def batches(folder: Path, contract: Contract, content: bytes, **more: Any) -> li
     digest = landing.checksum(delivery)
     delivery = replace(delivery, sha256=digest, prefix=digest[:16])
     return list(reading.read(landing, contract, Batch(7, PLANNED.isoformat(), (delivery,)), delivery))
+
+
+def parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    """The bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, **options)
+    return buffer.getvalue()
 
 
 def values(rows: Rows) -> list[tuple[Any, ...]]:

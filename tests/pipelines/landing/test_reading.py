@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from decimal import Decimal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import LandingError
+from pipelines.errors import ContractError, LandingError
 from pipelines.landing import reading
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.delivery import Manifest
 from pipelines.landing.formats.base import BLOCK_BYTES
 from pipelines.tables import RESCUED
 from tests.pipelines import toy_contracts
-from tests.pipelines.landing.bronze_rows import COLUMNS, PLANNED, Read, batches, malformed, places, values
+from tests.pipelines.landing.bronze_rows import COLUMNS, PLANNED, Read, batches, malformed, parquet, places, values
 from tests.pipelines.toy_contracts import text
 
 
@@ -207,34 +204,6 @@ def test_a_truncated_parquet_file_is_refused(read: Read) -> None:
         read(parquet({"part": ["a"]})[:-10], format="parquet")
 
 
-def parquet(columns: Any) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer)
-    return buffer.getvalue()
-
-
-def test_parquet_values_are_read_as_text(read: Read) -> None:
-    content = parquet(
-        {
-            "part": pa.array(["a", None], pa.dictionary(pa.int8(), pa.string())),
-            "name": pa.array(["ä", None], pa.string_view()),
-            "raw": pa.array([b"\xff", None], pa.binary_view()),
-            "holes": pa.array([2**53 + 1, None]),
-            "weight": pa.array([Decimal("1.50"), None]),
-            "sizes": pa.array([["S", None], None]),
-            "picture": pa.array([b"\xff", None]),
-            "made_at": pa.array([datetime(2013, 1, 2, 3, 4, 5, 6, tzinfo=UTC), None], pa.timestamp("us", "UTC")),
-        }
-    )
-    rows = read(content, format="parquet")
-    assert values(rows) == [("a", "9007199254740993", "1.50"), (None, None, None)]
-    assert places(rows) == [1, 2]
-    rescued = json.loads(rows[0][RESCUED])
-    bytes_and_texts = {"name": "ä", "raw": "/w==", "picture": "/w=="}
-    assert rescued == {"sizes": '["S", null]', "made_at": "2013-01-02 03:04:05.000006Z"} | bytes_and_texts
-    assert rows[1][RESCUED] is None
-
-
 @pytest.mark.parametrize("declared", [1, 3])
 def test_a_file_with_another_number_of_rows_than_its_manifest_is_refused(read: Read, declared: int) -> None:
     content = b"part,holes,weight\na,1,2\nragged\n"
@@ -247,7 +216,7 @@ def test_a_file_with_another_number_of_rows_than_its_manifest_is_refused(read: R
 def test_a_line_of_many_mebibytes_is_cut_or_refused(read: Read, format: str) -> None:
     long = b"x" * (BLOCK_BYTES * 3)
     if format == "csv":
-        with pytest.raises(LandingError, match="straddl"):
+        with pytest.raises(LandingError, match="a row of more than 8388608 bytes"):
             read(b"part,holes,weight\na,1,2\n" + long + b",1,2\nb,1,2\n")
         with pytest.raises(LandingError, match="a first line that is no header"):
             read(b"part," + long)
@@ -287,9 +256,43 @@ def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) ->
 
 def test_where_columns_evolve_a_new_name_becomes_a_column_if_it_can(tmp_path: Path) -> None:
     contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
-    [batch] = batches(tmp_path, contract, b"part,holes,weight,price,Part,a b,_x\na,1,2,9,y,z,w\n")
-    [row] = batch.to_pylist()
-    assert (row["price"], json.loads(row[RESCUED])) == ("9", {"Part": "y", "a b": "z", "_x": "w"})
+    header, row = b"part,holes,weight,price,Part,a b,_x,Zone,zone", b"a,1,2,9,y,z,w,N,S"
+    [batch] = batches(tmp_path, contract, header + b"\n" + row + b"\n")
+    [read] = batch.to_pylist()
+    assert (read["price"], read["Zone"]) == ("9", "N")
+    assert json.loads(read[RESCUED]) == {"Part": "y", "a b": "z", "_x": "w", "zone": "S"}
+
+
+def test_a_name_evolves_to_one_column_of_the_table_whatever_case_later_files_have(tmp_path: Path) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
+    names = reading.ColumnNames(contract, ["part", "Zone", "_record_id"])
+    assert [names.add(name) for name in ("Zone", "zone", "ZONE", "PART", "area", "Area", "area", "_x", "a b")] == [
+        True, False, False, False, True, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_contract_that_spells_an_evolved_column_in_other_case_is_refused(tmp_path: Path) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS)
+    with pytest.raises(ContractError, match=r"column part .*has a column Part.*name the column Part"):
+        reading.ColumnNames(contract, ["Part", "_record_id"])
+
+
+@pytest.mark.parametrize(
+    ("reading_of", "error"),
+    [
+        ({"delimiter": "||"}, "ValueError: the delimiter"),
+        ({"delimiter": r"\t"}, "ValueError: the delimiter"),
+        ({"delimiter": "§"}, "ValueError: the delimiter"),
+        ({"encoding": "no-such-encoding"}, "LookupError"),
+        ({"format": "log", "line_pattern": "("}, "error: missing"),
+    ],
+)
+def test_any_error_of_reading_refuses_the_file_and_names_its_class(
+    tmp_path: Path, reading_of: dict[str, Any], error: str
+) -> None:
+    contract = replace(toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS), **reading_of)
+    with pytest.raises(LandingError, match=rf"blocks\.txt: {error}.*the others are not affected"):
+        batches(tmp_path, contract, b"part,holes\n1,2\n")
 
 
 @pytest.mark.parametrize(

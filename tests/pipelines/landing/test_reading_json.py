@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.errors import LandingError
 from pipelines.tables import RESCUED
@@ -19,14 +21,42 @@ def test_numbers_in_json_keep_their_text(read: Read) -> None:
 
 
 def test_json_constants_null_and_empty_text_differ(read: Read) -> None:
-    rows = read(b'{"part": true, "holes": null, "weight": NaN}\n{"part": ""}\n', format="jsonl")
-    assert values(rows) == [("true", None, "NaN"), ("", None, None)]
+    rows = read(b'{"part": true, "holes": null}\n{"part": ""}\n', format="jsonl")
+    assert values(rows) == [("true", None, None), ("", None, None)]
 
 
-def test_nested_json_is_kept_as_json(read: Read) -> None:
-    rows = read(b'{"part": {"id": "x", "sizes": ["S", null]}, "holes": []}\n', format="jsonl")
-    assert json.loads(rows[0]["part"]) == {"id": "x", "sizes": ["S", None]}
-    assert rows[0]["holes"] == "[]"
+SCALARS = st.sampled_from(["2.50", "-0", "1e3", "1E-400", "12345678901234567890", "true", "null", '"é"', r'"\u00e9\n"'])
+NESTED = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: "[" + " , ".join(items) + "]")
+        | st.dictionaries(st.sampled_from(["a", "é", '\\"', "a.b"]), inner, max_size=3).map(
+            lambda items: "{ " + ",".join(f'"{name}":{item}' for name, item in items.items()) + "}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=NESTED, holes=NESTED)
+def test_lists_and_objects_in_json_are_kept_as_they_are_written(read: Read, part: str, holes: str) -> None:
+    [row] = read(f'{{"part": {part} ,"weight":1.0, "holes":{holes}\t}}'.encode(), format="jsonl")
+    assert row["weight"] == "1.0"
+    for text, seen in ((part, row["part"]), (holes, row["holes"])):
+        is_text = text[0] == '"'
+        assert seen == (None if text == "null" else json.loads(text) if is_text else text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"part": "a", "part": "b"}', r'{"part": "a", "p\u0061rt": "a"}', '{"holes": [{"x": 1, "x": 1}]}', '{"holes": NaN}',
+     '{"holes": [-Infinity]}', '{"holes": 01}', '{"holes": 1.}', "{'part': 1}", '{"part": "a",}', '{"part": "a"} {}'],
+)  # fmt: skip
+def test_a_line_with_a_name_twice_or_no_json_is_malformed(read: Read, line: str) -> None:
+    rows = read(f'{line}\n{{"part": "b"}}\n'.encode(), format="jsonl")
+    assert malformed(rows) == {1: line}
+    assert values(rows) == [(None, None, None), ("b", None, None)]
 
 
 def test_a_line_that_is_not_an_object_is_malformed_and_the_rest_is_read(read: Read) -> None:

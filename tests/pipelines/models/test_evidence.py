@@ -29,13 +29,16 @@ def evidence() -> Evidence:
     decision = gate.decide(
         challenger=metrics["challenger"], opponents={"baseline": metrics["baseline"]}, window="November"
     )
-    return Evidence("toys.model", "Is it late?", ["Only toys."], {"compared on": "November"}, EVALUATIONS, decision)
+    return Evidence(
+        "toys.model", "Is it late?", ["Only toys."], {"compared on": "November"}, EVALUATIONS, decision, "ab12"
+    )
 
 
 def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: Evidence, tmp_path: Path) -> None:
     evidence.write(tmp_path / "evidence", RECORD)
     content = read_gate(tmp_path / "evidence")
     assert (content["passed"], content["reason"], content["window"]) == (True, "beats every opponent", "November")
+    assert content["champion"] == "ab12"
     assert content["standings"]["challenger"] == {"auc": 0.71, "log_loss": 0.48, "n": 10.0}
     assert content["curves"]["baseline"] == {
         "roc": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
