@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import NotFoundError
-from pipelines.tables import TableId
+from pipelines.tables import VARIANT_SUFFIX, TableId
 
 Severity = Literal["error", "warning"]
 Drift = Literal["evolve", "discard_value", "discard_row", "freeze"]
@@ -42,7 +42,8 @@ class Column:
         name: Its name in the table.
         type: Its SQL type on both engines; `string` for every column of bronze.
         description: What it means.
-        source: The bronze column that it is read from; None if the transform computes it.
+        source: The column that it is read from, in silver of bronze, in bronze of the delivered file; None if the
+            transform computes it.
         key_position: Its position in the primary key, from 1; 0 outside the key.
         classification: How sensitive it is, in the standard's words.
         unit: Unit of measure.
@@ -63,7 +64,7 @@ class Column:
     @property
     def variant(self) -> str:
         """The name of the additional column that keeps a text which the type cannot hold (drift `evolve`)."""
-        return f"{self.name}__v_string"
+        return self.name + VARIANT_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ class Contract:
     winner: tuple[SortColumn, ...] = ()
     cluster: tuple[str, ...] = ()
     format: Format | None = None
+    file_pattern: str = "*"
     delimiter: str = ","
     encoding: str = "utf-8"
     line_pattern: str | None = None

@@ -116,7 +116,8 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
         "schema[0].properties[5].logicalTypeOptions.pattern", "'('", "a pattern: missing )",
     ),
     "two columns with one name": (
-        lambda d: d["schema"][0]["properties"].append(text("code")), "schema[0].properties", "'code'", "each name once",
+        lambda d: d["schema"][0]["properties"].append(text("code")), "schema[0].properties[8].name", "'code'",
+        "each name once",
     ),
     "missing tag": (
         lambda d: custom_property(d, "tags")["value"].pop("project"), "customProperties.tags.project", "None", ", ".join(map(repr, COST_TAGS)),
@@ -140,7 +141,7 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
     ),
     "unknown custom property": (
         lambda d: d["customProperties"].append({"property": "winer", "value": "code"}), "customProperties[4].property",
-        "'winer'", "one of tags, drift, nullTokens, winner, delimiter",
+        "'winer'", "one of tags, drift, cluster, nullTokens, winner, keyMatch",
     ),
     "unknown custom property of a column": (
         lambda d: column(d, "part").update(customProperties=[{"property": "units", "value": "g"}]),
@@ -208,7 +209,7 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
     "no owner": (lambda d: d.pop("team"), "team.name", "None", "owning team"),
     "no freshness": (lambda d: d["slaProperties"].pop(0), "slaProperties", "None", "property: freshness"),
     "unknown unit of time": (
-        lambda d: d["slaProperties"][0].update(unit="week"), "slaProperties[0]", "(1, 'week')", "['m', 'h', 'd', 'y']",
+        lambda d: d["slaProperties"][0].update(unit="week"), "slaProperties[0].unit", "'week'", "one of m, h, d, y",
     ),
     "unknown format": (
         lambda d: d["servers"][0].update(format="xml"), "servers[0].format", "'xml'", "one of csv, jsonl",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from pipelines.contracts import column_rules, reader
+from pipelines.contracts import columns, reader
 from pipelines.contracts.load import load, load_folder
 from pipelines.contracts.model import RuleKind, SortColumn, TableRuleKind
 from pipelines.definitions import all_contracts
@@ -101,5 +102,5 @@ def test_the_documented_example_loads_and_every_property_is_documented(tmp_path:
     contract = load(toy_contracts.write(tmp_path, document.partition("```yaml\n")[2].partition("```")[0]))
     kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
-    known = (*reader.TABLE_PROPERTIES, *column_rules.COLUMN_PROPERTIES)
+    known = itertools.chain(*reader.TABLE_PROPERTIES.values(), *columns.COLUMN_PROPERTIES.values())
     assert [name for name in known if f"`{name}`" not in document] == []
