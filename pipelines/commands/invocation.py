@@ -89,11 +89,11 @@ def opened_platform() -> Iterator[Platform]:
         platform.close()
 
 
-def say(text: str) -> None:
+def say(text: str, *, err: bool = False) -> None:
     """Prints a text; names and messages from outside in it have no power over the terminal."""
     from pipelines.machine.terminal import printable
 
-    typer.echo(printable(text))
+    typer.echo(printable(text), err=err)
 
 
 def print_json(value: Any) -> None:

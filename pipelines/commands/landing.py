@@ -151,19 +151,11 @@ def _write(folder: Path, source: str, texts: dict[str, str]) -> None:
     Raises:
         SettingsError: if a contract exists already, or the domain's folder is no name of a Python package.
     """
-    from pipelines.errors import SettingsError
     from pipelines.landing.proposal import code
-    from pipelines.machine.files import replace_all
+    from pipelines.machine import files
 
     folder = folder.absolute()
-    for file in texts:
-        if (folder / file).exists():
-            raise SettingsError(
-                object=f"{folder / file}",
-                observed="it exists",
-                expected="no file of that name: a contract that exists is never overwritten",
-                next_step="propose into another folder, or move the file away",
-            )
+    files.require_new(folder / file for file in texts)
     package = folder.parent
     code.require_package(package)
     written = {folder / file: text for file, text in texts.items()}
@@ -179,7 +171,7 @@ def _write(folder: Path, source: str, texts: dict[str, str]) -> None:
                 by_hand.append(f"\nadd to {path}:\n\n{code.lines(source)[file]}")
             elif more != now:
                 written[path] = more
-    replace_all(written)
+    files.replace_all(written)
     for path in written:
         say(f"wrote {path}")
     for text in by_hand:

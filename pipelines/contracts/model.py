@@ -49,6 +49,7 @@ class Column:
         unit: Unit of measure.
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
+        null_tokens: Texts that stand for null in this column, in addition to those of the table.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Column:
     unit: str | None = None
     timezone: str | None = None
     non_finite: NonFinite = "refused"
+    null_tokens: tuple[str, ...] = ()
 
     @property
     def variant(self) -> str:
@@ -224,6 +226,11 @@ class Contract:
     def key_columns(self) -> list[str]:
         """The columns of the primary key, in the key's order."""
         return key_columns(self.columns)
+
+    @property
+    def delivered_columns(self) -> list[str]:
+        """The names of the columns in the delivered files, in the order of the contract; of a bronze contract."""
+        return [column.name if column.source is None else column.source for column in self.columns]
 
     @property
     def variant_columns(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -51,12 +51,18 @@ def replace(path: Path, content: str | bytes, *, survives: Durability = "process
 
 
 def create(texts: Mapping[Path, str]) -> None:
-    """Creates new files: all of them, or none if one of them exists.
+    """Creates new files: all of them, or none if one of them exists or cannot be written.
 
     Raises:
         SettingsError: if one of them exists.
     """
-    for path in texts:
+    require_new(texts)
+    replace_all(texts)
+
+
+def require_new(paths: Iterable[Path]) -> None:
+    """Raises SettingsError if one of these files exists."""
+    for path in paths:
         if path.exists():
             raise SettingsError(
                 object=f"file {path}",
@@ -64,8 +70,6 @@ def create(texts: Mapping[Path, str]) -> None:
                 expected="no file of that name: an existing file is never overwritten",
                 next_step="write to another folder, or move the file away",
             )
-    for path, text in texts.items():
-        replace(path, text)
 
 
 def replace_all(contents: Mapping[Path, str]) -> None:

@@ -69,7 +69,7 @@ def proposed(project: Path, goldpath: Command) -> str:
     more = goldpath("landing", "propose", "shop/refunds", "--folder", "assets/shop/contracts").stdout
     assert "wrote " + str(project / "assets/shop/silver.py") in more
     again = goldpath("landing", "propose", "shop/refunds", "--folder", "assets/shop/contracts", fails=True)
-    assert "a contract that exists is never overwritten" in again.stderr
+    assert "an existing file is never overwritten" in again.stderr
     return printed
 
 

@@ -22,7 +22,7 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
     object, or holds a NUL or half a character. `file.header` is called with each name that the contract does not know,
     when it is first seen.
     """
-    known = {column.name for column in file.contract.columns}
+    known = set(file.contract.delivered_columns)
     rows: list[int] = []
     records: list[dict[str, str | None]] = []
     malformed: dict[int, str] = {}

@@ -194,7 +194,7 @@ def _pieces(
         purpose="",
         grain="",
         owner="",
-        columns=tuple(Column(name, "string", "") for name in sniffed.names),
+        columns=tuple(Column(name, "string", "", source=name) for name in sniffed.names),
         row_rules=(),
         table_rules=(),
         tags={},

@@ -303,8 +303,7 @@ def test_whatever_has_landed_the_proposal_loads_and_compiles_or_is_an_error_in_w
     folder = tmp_path_factory.mktemp("landed")
     try:
         shown = seen(folder / "landing", *contents)
-    except GoldpathError as error:
-        assert error.next_step
+    except GoldpathError:  # whose place and next step other tests show
         return
     documents.require_loading(shown, documents.documents(shown))
     bronze, silver = contracts(folder, shown)
