@@ -92,10 +92,10 @@ def push_sources() -> dict[tuple[str, str], PushSource]:
     return {value.name: value for value in values if isinstance(value, PushSource)}
 
 
-def daily_tables() -> set[TableId]:
-    """The tables that are partitioned by day."""
+def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:
+    """The partitions of the tables that are partitioned by day."""
     return {
-        TableId.parse("/".join(key.path))
+        TableId.parse("/".join(key.path)): asset.partitions_def
         for asset in governed_assets(asset_modules())
         if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
         for key in asset.keys

@@ -42,11 +42,13 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
-    """What has landed and is not taken. Grain: one entry per delivery, or per source without a contract."""
+    """What has landed and is not taken. Grain: one entry per delivery, per folder that no run looks into, or per source
+    without a contract."""
     from pipelines.landing.edge import fresh
+    from pipelines.landing.placement import in_no_interval, misplaced
     from pipelines.medallion.unknown_sources import unknown_sources
 
-    entries = []
+    entries, store = [], platform.landing.store
     for table, contract in sorted(platform.contracts.items()):
         if table.zone != "bronze":
             continue
@@ -62,14 +64,17 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
             for d in fresh(ledger, contract, landed)
             if d.uri not in refused
         ]
+    findings = in_no_interval(store, "")
     for domain in platform.landing.domains():
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
             entries.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
-        for uri in platform.landing.strays(domain):
-            words = {"observed": "it lies in no interval", "expected": "DOMAIN/SOURCE/dt=INTERVAL/NAME"}
-            entries.append({"delivery": uri, "state": "misplaced", **words})
-    return entries
+        findings += in_no_interval(store, domain)
+        for source in platform.landing.sources(domain):
+            findings += misplaced(store, domain, source)
+    return entries + [
+        {"delivery": f.subject, "state": f.code, "observed": f.observed, "expected": f.expected} for f in findings
+    ]
 
 
 @app.command()

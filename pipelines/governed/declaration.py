@@ -120,6 +120,12 @@ class GovernedRun:
         return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
 
     @property
+    def all_partitions(self) -> frozenset[str] | None:
+        """Every partition key of the asset; None for an asset without partitions."""
+        partitions = self.context.assets_def.partitions_def
+        return frozenset(partitions.get_partition_keys()) if partitions else None
+
+    @property
     def recomputes(self) -> bool:
         """Whether the run's tag asks to derive tables again although nothing changed."""
         return self.context.run.tags.get(RECOMPUTE) == "true"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
+from pipelines.landing import interval
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
@@ -90,7 +91,9 @@ class ReplacingRun:
             # If nothing arrived for any day of the run, the empty days are judged: a table rule may require rows.
             parts = [day for day in covered if day in bronze_rows or day in note.digests] or list(covered)
         else:
-            parts = [max({*bronze_rows, *deliveries}, default="")]  # a snapshot without rows counts as well
+            parts = [
+                max({*bronze_rows, *deliveries}, default="", key=interval.order)
+            ]  # a snapshot without rows counts as well
         return {
             part: digest(code, bronze_rows.get(part, 0), deliveries.get(part, []), self.in_effect.digest_of(part))
             for part in parts

@@ -61,7 +61,8 @@ def land(project: Path, day: str, rows: list[dict[str, str]]) -> None:
 def proposed(project: Path, goldpath: Command) -> str:
     """The output of the proposal from the first delivery; a second source of the domain is proposed after it."""
     land(project, "2026-11-19", [*FIRST, SAME_KEY])
-    (project / "home/landing/shop/payments/notes.txt").write_text("not a delivery\n", encoding="utf-8")
+    (project / "home/landing/shop/payments/[/notes].txt").parent.mkdir()
+    (project / "home/landing/shop/payments/[/notes].txt").write_text("not a delivery\n", encoding="utf-8")
     printed = goldpath("landing", "propose", "shop/payments", "--folder", "assets/shop/contracts").stdout
     refunds = project / "home/landing/shop/refunds/dt=2026-11-19/refunds.csv"
     refunds.parent.mkdir(parents=True)
@@ -78,10 +79,12 @@ def test_a_source_without_a_contract_and_a_misplaced_file_are_listed(
 ) -> None:
     (project / "assets/shop").rename(project / "shop")
     states = {row["delivery"]: row["state"] for row in json.loads(goldpath("landing", "list", "--json").stdout)}
+    table = goldpath("landing", "list").stdout
     (project / "shop").rename(project / "assets/shop")
     assert states == {
-        "shop/payments/": "unknown source", "shop/refunds/": "unknown source", "shop/payments/notes.txt": "misplaced"
+        "shop/payments/": "unknown source", "shop/refunds/": "unknown source", "shop/payments/[": "misplaced"
     }  # fmt: skip
+    assert "shop/payments/[ " in table
 
 
 def test_a_proposed_contract_with_unknown_values_does_not_load(proposed: str, goldpath: Command) -> None:
@@ -108,7 +111,8 @@ def materialized(proposed: str, project: Path, goldpath: Command) -> str:
 
 
 def test_the_completed_proposal_is_materialized_to_bronze_and_silver(materialized: str, goldpath: Command) -> None:
-    assert "ok   bronze/shop/payments: 1 file with 11 rows taken" in materialized
+    misplaced = "misplaced: [: a folder whose name is no interval"
+    assert f"warn bronze/shop/payments: 1 file with 11 rows taken; {misplaced}" in materialized
     words = "11 of 11 rows clean; 1 superseded by a row with the same key; 10 in the table"
     assert f"ok   silver/shop/payments: {words}" in materialized
     rows = json.loads(goldpath("tables", "show", "silver/shop/payments", "--json").stdout)["rows"]

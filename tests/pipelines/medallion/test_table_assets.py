@@ -177,9 +177,7 @@ def test_a_file_with_other_columns_is_refused_if_columns_are_frozen_and_other_fi
     check = arrivals_check(result)
     assert result.success
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    description = (
-        "1 file with 1 row taken; frozen_columns: added: price; missing: holes, weight; 1 refused and still there"
-    )
+    description = "1 file with 1 row taken; frozen_columns: dt=2013-01-01/b.csv: added: price; missing: holes, weight; 1 refused and still there"
     assert check.description == description
     assert pipeline.parts("bronze") == ["brick"]
     findings = pipeline.platform.lakehouse.snapshot(FINDINGS).arrow().to_pylist()
