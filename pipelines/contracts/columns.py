@@ -42,8 +42,6 @@ def read(path: Path, nodes: list[dict[str, Any]], zone: Zone, at: Place) -> list
     Raises:
         ContractError: for a name that no column can have, a type that is not known, or a key that is not one.
     """
-    if not nodes:
-        refuse(path, at, nodes, "one column at least")
     columns = [_column(path, node, zone, [*at, position]) for position, node in enumerate(nodes)]
     require_names(path, columns, at)
     positions: dict[int, str] = {}

@@ -11,10 +11,8 @@ from typing import Any
 from pipelines.contracts.nodes import Place, refuse
 
 _NO_SCHEDULE = "nothing here: rules are judged in each run, which a schedule or a sensor of the domain starts"
-#: By property of the standard, what to write instead; `False` is what an unset property may be.
-_SCHEMA = {
-    "relationships": "nothing here: relationships of the columns",
-}
+#: By property of the standard, what to write instead.
+_SCHEMA = {"relationships": "nothing here: relationships of the columns"}
 _PROPERTY = {
     "partitioned": "nothing here: tables by day are partitioned by their asset",
     "partitionKeyPosition": "nothing here: tables by day are partitioned by their asset",
@@ -22,7 +20,7 @@ _PROPERTY = {
     "items": "a column of one value: JSON as a string is read by the transform (from_json)",
     "map": "a column of one value: JSON as a string is read by the transform (from_json)",
 }
-_QUALITY = {
+QUALITY = {
     "schedule": _NO_SCHEDULE,
     "scheduler": _NO_SCHEDULE,
     "method": "nothing here: a rule is about this table alone",
@@ -36,7 +34,8 @@ _SERVICE_LEVEL = {
     "scheduler": _NO_SCHEDULE,
     "customProperties": "nothing here: property, value and unit",
 }
-_STATUS = ("proposed", "draft", "active", "deprecated", "retired")
+#: The status words of the standard.
+STATUS = ("proposed", "draft", "active", "deprecated", "retired")
 
 
 def require_acted(path: Path, document: dict[str, Any]) -> None:
@@ -47,8 +46,8 @@ def require_acted(path: Path, document: dict[str, Any]) -> None:
         document: A document of one table, with every property of the standard.
     """
     _refuse_set(path, document, [], {"slaDefaultElement": "nothing here: freshness and retention are the table's"})
-    if document["status"] not in (None, *_STATUS):
-        refuse(path, ["status"], document["status"], f"one of {', '.join(_STATUS)}")
+    if document["status"] not in (None, *STATUS):
+        refuse(path, ["status"], document["status"], f"one of {', '.join(STATUS)}")
     for position, entry in enumerate(document["slaProperties"] or []):
         _refuse_set(path, entry, ["slaProperties", position], _SERVICE_LEVEL)
     table, at = document["schema"][0], ["schema", 0]
@@ -66,7 +65,7 @@ def require_acted(path: Path, document: dict[str, Any]) -> None:
 def _refuse_rules(path: Path, node: dict[str, Any], at: Place) -> None:
     for position, rule in enumerate(node["quality"] or []):
         place = [*at, "quality", position]
-        _refuse_set(path, rule, place, _QUALITY)
+        _refuse_set(path, rule, place, QUALITY)
         if rule["unit"] is not None and rule["metric"] is None:
             refuse(
                 path, [*place, "unit"], rule["unit"], "nothing here: a unit (rows, percent) of the metrics of values"

@@ -104,3 +104,35 @@ def test_the_documented_example_loads_and_every_property_is_documented(tmp_path:
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
     known = itertools.chain(*reader.TABLE_PROPERTIES.values(), *columns.COLUMN_PROPERTIES.values())
     assert [name for name in known if f"`{name}`" not in document] == []
+
+
+def test_a_contract_of_another_domain_than_its_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "shop" / "contracts"
+    folder.mkdir(parents=True)
+    toy_contracts.write(folder, blocks_document())
+    with pytest.raises(ContractError, match="'silver/toys/blocks'. Expected a table of the domain shop"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("silver.toys.makers.nam", "a column of silver/toys/makers: name, shop-no"),
+        ("silver.toys.maker.name", "a table that has a contract"),
+    ],
+)
+def test_a_reference_to_what_does_not_exist_is_refused(tmp_path: Path, to: str, expected: str) -> None:
+    makers = toy_contracts.document("silver/toys/makers", [text("name"), text("shop-no")])
+    toy_contracts.write(tmp_path, makers)
+    for target in ("silver.toys.makers.shop-no", to):
+        relation = [{"type": "foreignKey", "to": target}]
+        path = toy_contracts.write(
+            tmp_path,
+            toy_contracts.document("silver/toys/blocks", [text("part"), text("maker", relationships=relation)]),
+        )
+        if target == to:
+            with pytest.raises(ContractError, match=expected):
+                load_folder(tmp_path)
+        else:
+            assert len(load_folder(tmp_path)) == 2
+        path.unlink()
