@@ -228,11 +228,6 @@ class Contract:
         return key_columns(self.columns)
 
     @property
-    def delivered_columns(self) -> list[str]:
-        """The names of the columns in the delivered files, in the order of the contract; of a bronze contract."""
-        return [column.name if column.source is None else column.source for column in self.columns]
-
-    @property
     def variant_columns(self) -> list[str]:
         """The columns that keep texts which a type cannot hold: in silver with drift `data_type: evolve`, else none."""
         evolves = self.table.zone == "silver" and self.drift["data_type"] == "evolve"

@@ -35,7 +35,7 @@ class ColumnDrift:
     @classmethod
     def between(cls, contract: Contract, names: Sequence[str]) -> ColumnDrift:
         """The difference between a contract and a file that has these names."""
-        known = contract.delivered_columns
+        known = [column.name for column in contract.columns]
         complete = file_format(contract.format).NAMES_EVERY_COLUMN
         added = [name for name in names if name not in set(known)]
         missing = [name for name in known if name not in set(names)] if complete else []

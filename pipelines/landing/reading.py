@@ -143,10 +143,9 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece, 
     pc: Any = pyarrow.compute  # the module creates its functions as it is imported, where no type checker sees them
 
     count = len(piece.rows)
-    known, own = contract.delivered_columns, {column.name for column in contract.columns}
+    known = [column.name for column in contract.columns]
     unknown = [name for name in piece.columns if name not in set(known)]
-    evolves = contract.drift["columns"] == "evolve"
-    evolved = [name for name in unknown if evolves and name not in own and columns.add(name)]
+    evolved = [name for name in unknown if contract.drift["columns"] == "evolve" and columns.add(name)]
     nulls = pa.nulls(count, pa.string())
     places = pc.utf8_lpad(piece.rows.cast(pa.string()), 12, "0")
     arrays = [piece.columns.get(name, nulls) for name in (*known, *evolved)]

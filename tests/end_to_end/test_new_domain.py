@@ -113,7 +113,7 @@ def materialized(proposed: str, project: Path, goldpath: Command) -> str:
 def test_the_completed_proposal_is_materialized_to_bronze_and_silver(materialized: str, goldpath: Command) -> None:
     misplaced = "misplaced: [: a folder whose name is no interval"
     assert f"warn bronze/shop/payments: 1 file with 11 rows taken; {misplaced}" in materialized
-    words = "11 of 11 rows clean; 1 superseded by a row with the same key; 10 in the table"
+    words = "11 of 11 rows clean, 0 in quarantine; 1 superseded by a row with the same key; 10 in the table"
     assert f"ok   silver/shop/payments: {words}" in materialized
     rows = json.loads(goldpath("tables", "show", "silver/shop/payments", "--json").stdout)["rows"]
     assert {row["payment_id"]: row["amount"] for row in rows}["p010"] == "99.00"

@@ -98,7 +98,7 @@ def _header(records: Records, contract: Contract, delivery: Delivery) -> list[st
     if any("\udc80" <= character <= "\udcff" for name in names for character in name):
         raise _no_header(delivery, contract, f"a header that is not UTF-8: {[_shown_name(name) for name in names]}")
     refuse_repeated(names, delivery)
-    if not set(contract.delivered_columns) & set(names):
+    if not {column.name for column in contract.columns} & set(names):
         others = [d for d in _DELIMITERS if len(names) == 1 and d in names[0]]
         hint = f"; it may be delimited by {others[0]!r}" if others else ""
         seen = ", ".join(names)[:_SHOWN_CHARACTERS]
@@ -112,7 +112,7 @@ def _shown_name(name: str) -> str:
 
 
 def _no_header(delivery: Delivery, contract: Contract, observed: str) -> LandingError:
-    known = ", ".join(contract.delivered_columns)[:_SHOWN_CHARACTERS]
+    known = ", ".join(column.name for column in contract.columns)[:_SHOWN_CHARACTERS]
     return LandingError(
         object=f"delivery {delivery.uri}",
         observed=observed,

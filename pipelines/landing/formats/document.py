@@ -25,7 +25,7 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
     known = dict(zip(COLUMNS, (name, media_type, str(delivery.bytes), delivery.sha256, delivery.uri), strict=True))
     attributes = {key: _text(value) for key, value in (manifest.attributes if manifest else {}).items()}
     values = known | {key: value for key, value in attributes.items() if value is not None}
-    declared = set(file.contract.delivered_columns)
+    declared = {column.name for column in file.contract.columns}
     file.header([key for key in values if key in declared or key in attributes])
     columns = {key: pa.array([value], pa.string()) for key, value in values.items()}
     yield Piece(pa.array([1], pa.int64()), columns)

@@ -22,7 +22,7 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
     object, or holds a NUL or half a character. `file.header` is called with each name that the contract does not know,
     when it is first seen.
     """
-    known = set(file.contract.delivered_columns)
+    known = {column.name for column in file.contract.columns}
     rows: list[int] = []
     records: list[dict[str, str | None]] = []
     malformed: dict[int, str] = {}

@@ -116,4 +116,4 @@ def _names(node: ast.AST) -> list[str]:
 
 
 def _variable(source: str) -> str:
-    return f"{source}_" if keyword.iskeyword(source) or source in _TAKEN else source
+    return f"{source}_" if source in _TAKEN else source
