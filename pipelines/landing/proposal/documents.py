@@ -31,7 +31,7 @@ def documents(seen: Look, owner: str = UNKNOWN, tags: Mapping[str, str] | None =
     """
     known = dict.fromkeys(COST_TAGS, UNKNOWN) | {"data_class": "internal"} | dict(tags or {})
     tags = known | {"workload_class": "ingestion"}
-    names = named(seen.columns)
+    names = column_names(seen)
     bronze, silver = _bronze(seen, names), _silver(seen, names)
     return {
         f"bronze_{seen.source}.yaml": _document("bronze", seen, owner, bronze, _bronze_custom(seen, tags)),
@@ -39,12 +39,21 @@ def documents(seen: Look, owner: str = UNKNOWN, tags: Mapping[str, str] | None =
     }
 
 
+def column_names(seen: Look) -> dict[str, str]:
+    """The columns of the tables by their names in the file, without space around them where the names still differ."""
+    stripped = {name: name.strip() for name in seen.columns}
+    if len(set(stripped.values())) < len(stripped):
+        return named(seen.columns)
+    columns = named(stripped.values())
+    return {name: columns[plain] for name, plain in stripped.items()}
+
+
 def _document(
     zone: str, seen: Look, owner: str, properties: list[dict[str, Any]], custom: dict[str, Any]
 ) -> dict[str, Any]:
     domain, source = seen.domain, seen.source
     server = {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": seen.sniffed.format}
-    key = seen.key and named(seen.columns)[seen.key]
+    key = seen.key and column_names(seen)[seen.key]
     return {
         "apiVersion": "v3.1.0",
         "kind": "DataContract",

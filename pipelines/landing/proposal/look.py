@@ -19,8 +19,8 @@ from pipelines.landing.proposal.texts import ColumnTexts, snake_case
 from pipelines.landing.zone import Landing
 from pipelines.tables import TableId
 
-#: At most so many values are looked at: half a million rows of 20 columns.
-MOST_VALUES = 10_000_000
+#: At most so many values are looked at: a quarter of a million rows of 20 columns.
+MOST_VALUES = 5_000_000
 #: Of the files that are written in another way, so many are named.
 NAMED_FILES = 5
 NAMED_SOURCES = 20

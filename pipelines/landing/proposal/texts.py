@@ -67,6 +67,7 @@ class ColumnTexts:
         wide_integers: Whether an integer is beyond what a double holds exactly.
         not_finite: Whether a NaN or an infinity was seen.
         nanoseconds: Whether an instant has more digits than microseconds.
+        padded: How many texts have a type without the space around them.
         odd: A text that is of no type, and its place.
     """
 
@@ -83,6 +84,7 @@ class ColumnTexts:
     wide_integers: bool = False
     not_finite: bool = False
     nanoseconds: bool = False
+    padded: int = 0
     odd: tuple[str, str] | None = None
 
     def add(self, text: str, times: int, place: str) -> None:
@@ -98,8 +100,9 @@ class ColumnTexts:
                 self.tokens.add(text)
             elif kind in ("integer", "decimal", "float"):
                 self._add_number(kind, text)
-            elif kind == "text" and self.odd is None:
-                self.odd = (text, place)
+            elif kind == "text":
+                self.padded += times if kind_of(text.strip()) != "text" else 0
+                self.odd = self.odd or (text, place)
 
     def _add_own(self, text: str) -> None:
         self.not_finite |= text.lower().lstrip("+-") in ("nan", "inf", "infinity")
@@ -166,8 +169,10 @@ class ColumnTexts:
         typed = texts - self.kinds["text"]
         if self.type == "timestamp" and self.kinds["clock"]:
             return f"{self.name} has no UTC offset: it is read as UTC unless the contract names its timezone"
-        if self.type != "string" or not texts or typed < MOSTLY * texts:
+        if self.type != "string" or not texts or typed + self.padded < MOSTLY * texts:
             return None
+        if self.padded:
+            return f"{self.name.strip()} is text: {self.padded:,} texts are values but for the space around them"
         if self.odd:
             text, place = self.odd
             return f"{self.name} is text: {typed:,} of {texts:,} texts have a type, and not {text!r} ({place})"

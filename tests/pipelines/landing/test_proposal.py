@@ -347,11 +347,12 @@ def test_a_source_that_has_not_landed_is_an_error_that_names_those_that_have(tmp
     (b"id,Name,name\n1,A,a\n", [(1, "A", "a")]),
     (b",id,v\n0,1,a\n1,2,b\n", [(0, 1, "a"), (1, 2, "b")]),
     (b"id,v,\n1,a,\n2,b,\n", [(1, "a", None), (2, "b", None)]),
+    (b"id , v\n1 ,a\n2 , b\n", [("1 ", "a"), ("2 ", " b")]),
     (b"id,a.b,_row,order id\n1,x,y,z\n", [(1, "x", "y", "z")]),
     ("id;größe\n1;5 €\n".encode("cp1252"), [(1, "5 €")]),
     ('{"id": 1, "": "x", "v": 2.50}\n'.encode("utf-16"), [(1, "x", Decimal("2.50"))]),
     (parquet(pa.table({"id": ["07"], "x.y": [Decimal("1.50")], "r": [float("inf")]})), [("07", Decimal("1.50"), float("inf"))]),
-], ids=["tokens", "ids", "zeros", "case", "index", "comma", "names", "cp1252", "utf-16", "parquet"])  # fmt: skip
+], ids=["tokens", "ids", "zeros", "case", "index", "comma", "padding", "names", "cp1252", "utf-16", "parquet"])  # fmt: skip
 def test_what_is_proposed_is_materialized_with_every_value(
     make_platform: Callable[[], Platform], materialize: Materialize, tmp_path: Path, content: bytes, rows: list[Any]
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_column_of_which_most_texts_have_a_type_names_the_first_that_has_not()
     note = column("1.50", "2.50", "a lot", "3.50").note
     assert note == "v is text: 3 of 4 texts have a type, and not 'a lot' (row 3)"
     assert column("a", "b", "1").note is None
+    assert "space around them" in str(column("1 ", " 2").note)
     assert "no UTC offset" in str(column("2026-11-19 08:00:00").note)
 
 
