@@ -19,6 +19,7 @@ from pipelines.errors import DefinitionError
 from pipelines.governed.asset import is_governed
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
+from pipelines.machine import files
 from pipelines.medallion.push_source import PushSource
 from pipelines.orchestration.jobs import JOBS
 from pipelines.orchestration.new_deliveries import new_deliveries_sensor
@@ -110,7 +111,8 @@ def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:
 
 @functools.cache
 def shared_platform() -> Platform:
-    """The platform of this process, over the contracts of every domain."""
+    """The platform of this process, over the contracts of every domain; its files only their owner may read."""
+    files.write_privately()
     return Platform(settings.get(), all_contracts)
 
 

@@ -20,6 +20,7 @@ from pipelines.errors import EngineError
 from pipelines.lineage.events import LineageLog
 from pipelines.machine import json_lines, ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
+from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
 from pipelines.settings import PROJECT, Settings
 
@@ -219,9 +220,10 @@ def _dagster(settings: Settings, port: int) -> Server:
 
 def _mlflow(settings: Settings, port: int) -> Server:
     (settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+    artifact_roots.rebase(settings)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow, "--workers", "1"]
     command += ["--host", ports.LOOPBACK, "--port", str(port)]
-    command += ["--artifacts-destination", (settings.root / "mlflow" / "artifacts").as_uri()]
+    command += ["--artifacts-destination", artifact_roots.root(settings).as_uri()]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     child = ChildProcess.start("MLflow", command, log=settings.root / "logs" / "mlflow.log", cwd=PROJECT, env=env)
     return Server("MLflow", f"http://{ports.LOOPBACK}:{port}", "experiments, models, registry", child)

@@ -65,12 +65,16 @@ def _show_error(error: GoldpathError) -> None:
 
 
 def prepared_settings() -> Settings:
-    """The settings, after Dagster's home folder and the environment variables of Dagster and Ray are set by them."""
+    """The settings, after Dagster's home folder and the environment variables of Dagster and Ray are set by them.
+
+    What this process and its children create from then on only its owner may read.
+    """
     from pipelines import settings
-    from pipelines.machine import ray_environment
+    from pipelines.machine import files, ray_environment
     from pipelines.orchestration import dagster_home
 
     current = settings.get()
+    files.write_privately()
     dagster_home.prepare(current)
     ray_environment.prepare_environment(current)
     return current

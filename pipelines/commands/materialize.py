@@ -59,12 +59,14 @@ def materialize(
                 raise_on_error=False,
                 run_config=QUIET_LOG,
             )
+        warning = dg.AssetCheckSeverity.WARN
         for check in result.get_asset_check_evaluations():
-            mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"
+            mark = "ok  " if check.passed else "warn" if check.severity == warning else "FAIL"
             say(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
         for event in result.get_step_failure_events():
             data = event.step_failure_data
             say((data.user_failure_data and data.user_failure_data.description) or data.error_display_string)
-        if not result.success:
+        failed = [c for c in result.get_asset_check_evaluations() if not c.passed and c.severity != warning]
+        if failed or not result.success:
             raise typer.Exit(1)
         say(f"goldpath tables show {tables[-1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def named(names: Iterable[str]) -> dict[str, str]:
         plain = name
         if fault(name):
             plain = "".join(c if c.isprintable() and c not in ".`*" else "_" for c in name).strip(" _") or "column"
-            plain = f"source_{plain}" if fault(plain) else plain
+            plain = re.sub("__+", "_", plain)  # as in the ending of the columns that keep what a type cannot hold
         number, column = 1, plain
         while column.lower() in taken:
             number += 1

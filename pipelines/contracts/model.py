@@ -8,7 +8,7 @@ the standard's and the custom ones that extend it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,11 @@ class Column:
     timezone: str | None = None
     non_finite: NonFinite = "refused"
     null_tokens: tuple[str, ...] = ()
+
+    @property
+    def delivered_name(self) -> str:
+        """Its name in the files that are delivered, for a column of bronze."""
+        return self.name if self.source is None else self.source
 
     @property
     def variant(self) -> str:
@@ -187,6 +192,7 @@ class Contract:
         winner: Which row of a key stays: the first in this order.
         cluster: Columns that the table's files are ordered by.
         format: Format of the landed files.
+        file_pattern: The names of deliveries, as fnmatch matches them; files of other names are left in landing.
         delimiter: Between the fields of a csv file.
         encoding: Text encoding of the landed files, by Python's name.
         line_pattern: Regular expression of a line of a log file, with a named group for each column.
@@ -226,6 +232,11 @@ class Contract:
     def key_columns(self) -> list[str]:
         """The columns of the primary key, in the key's order."""
         return key_columns(self.columns)
+
+    @property
+    def delivered(self) -> Contract:
+        """The contract of bronze with the names that the columns have in the delivered files."""
+        return replace(self, columns=tuple(replace(column, name=column.delivered_name) for column in self.columns))
 
     @property
     def variant_columns(self) -> list[str]:

@@ -177,7 +177,7 @@ class QualityReader:
                 rows = self._invalid_values(names[0], arguments, at)
             case _:
                 rows = _duplicate_values(quoted)
-        return f"100 * CAST({rows} AS double) / greatest(count(1), 1)" if node["unit"] == "percent" else rows
+        return f"100 * CAST({rows} AS double) / nullif(count(1), 0)" if node["unit"] == "percent" else rows
 
     def _invalid_values(self, name: str, arguments: dict[str, Any], at: Place) -> str:
         tests, column = [], f"`{name}`"

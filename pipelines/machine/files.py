@@ -1,9 +1,13 @@
-"""Atomic replacement of files: a reader sees the old or the new content, and a killed writer leaves the old content."""
+"""Atomic replacement of files: a reader sees the old or the new content, and a killed writer leaves the old content.
+
+A replaced file keeps its mode. A link stays a link: the file that it leads to is replaced.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +16,8 @@ from typing import Literal
 from pipelines.errors import SettingsError
 
 Durability = Literal["process", "power"]
+#: The rights of a group and of others, which no file and folder of a home has.
+PRIVATE = 0o077
 
 
 @contextlib.contextmanager
@@ -25,9 +31,12 @@ def replacing(path: Path, *, survives: Durability = "process") -> Iterator[Path]
         survives: `process`: the content survives the end of this process, enough for a file that can be computed
             again. `power`: it survives a power cut, too; the file and its folder are synced to the disk.
     """
+    path = path.resolve() if path.is_symlink() else path
     temporary = _temporary(path)
     try:
         yield temporary
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)
         if survives == "power":
             sync(temporary)
         temporary.replace(path)
@@ -50,8 +59,13 @@ def replace(path: Path, content: str | bytes, *, survives: Durability = "process
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def write_privately() -> None:
+    """Lets this process and its later children create files and folders that only their owner may read (umask 077)."""
+    os.umask(PRIVATE)
+
+
 def create(texts: Mapping[Path, str]) -> None:
-    """Creates new files: all of them, or none if one of them exists or cannot be written.
+    """Creates new files for people to edit: all of them, or none if one of them exists or cannot be written.
 
     Raises:
         SettingsError: if one of them exists.
@@ -72,33 +86,15 @@ def require_new(paths: Iterable[Path]) -> None:
             )
 
 
-def replace_all(contents: Mapping[Path, str]) -> None:
-    """Creates or replaces several text files: all of them, or none if one cannot be written."""
+def replace_all(texts: Mapping[Path, str]) -> None:
+    """Creates or replaces files for people to edit, new ones with the usual mode: all of them, or none if one cannot be
+    written.
+    """
     with contextlib.ExitStack() as stack:
-        before = {path: path.read_bytes() if path.exists() else None for path in contents}
-        temporaries = {path: stack.enter_context(_unfinished(path)) for path in contents}
-        for path, temporary in temporaries.items():
-            temporary.write_text(contents[path], encoding="utf-8")
-        try:
-            for path, temporary in temporaries.items():
-                temporary.replace(path)
-        except BaseException:
-            for path, content in before.items():
-                if content is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    path.write_bytes(content)
-            raise
-
-
-@contextlib.contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
-    """A temporary path for the content of `path`, which is removed if it is still there at the end."""
-    temporary = _temporary(path)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+        for path, text in texts.items():
+            temporary = stack.enter_context(replacing(path))
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:

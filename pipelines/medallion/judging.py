@@ -108,6 +108,7 @@ def judge_rows(
     columns: Sequence[str],
     partition_by: Sequence[str] = (),
     within: Sequence[str] = (),
+    days: Sequence[str] | None = None,
     arrived: verdict.Fingerprint | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
@@ -123,6 +124,7 @@ def judge_rows(
         columns: The columns that are staged beside the verdict.
         partition_by: The partition columns of the staged files.
         within: Columns within whose values a key identifies one row.
+        days: The days by which table rules are measured, of a table by days.
         arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
 
     Raises:
@@ -144,6 +146,7 @@ def judge_rows(
             now=run.platform.now(),
             previous=previous,
             within=within,
+            days=days,
         )
         return Judged(judged, staged, summary)
 
@@ -173,9 +176,9 @@ def judge_slices(
     judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
     staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
-    rows = sum(part.verdict.rows_clean for part in judged_slices)
+    days = [day for part in judged_slices for day in part.verdict.days] or None
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
-    table_results = table_rules.measure(clean, contract, rows=rows, now=run.platform.now(), previous=previous)
+    table_results = table_rules.measure(clean, contract, now=run.platform.now(), previous=previous, days=days)
     combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
     return Judged(judged_slices[0].rows, staged, combined), judged_slices
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DefinitionError
 from pipelines.governed.declaration import GovernedRun, Written
+from pipelines.lakehouse import delta_commits
+from pipelines.lakehouse.catalog import text
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 #: The first word of the app's name.
 MERGED = "merged"
+#: The first word of the app that adds the rejected rows of a refused run to the quarantine.
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class MergingRun:
             yield unchanged(run, contract)
             yield unchanged(run, contract, self.table.quarantine)
             return
+        if last >= 0:
+            self._remove_refused(after=max(last, house.batch(self.table.quarantine, app)))
         merged: list[_MergedBatches] = []
         while not merged or last < newest:
             upto = newest if last < 0 else self._upto(app, last, newest)
@@ -153,13 +159,26 @@ class MergingRun:
         clean = clean.select([*contract.published_columns, RECORD_ID])
         rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
         figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
-        if judged.verdict.passed:
+        if not judged.verdict.passed:
+            # Under an app of its own: the rows are there to look at, and the next run judges the batches again.
+            if rejected.rows:
+                write = Overwrite() if last < 0 else Append(f"{REFUSED} {self.run.run_id}", upto)
+                house.commit(self.table.quarantine, rejected, write, metadata=metadata)
+        else:
             write = Overwrite(app=app, batch=upto) if last < 0 else Append(app, upto)
             house.commit(self.table.quarantine, rejected, write, metadata=metadata)
             if self.key and last >= 0 and clean.rows:
                 write = Merge(keys.same(contract, self.key), winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
         return _MergedBatches(judged, clean, rejected, figures)
+
+    def _remove_refused(self, *, after: int) -> None:
+        """Removes the rejected rows of later batches from the quarantine, which a run left there that was refused."""
+        quarantine = self.table.quarantine
+        later = text(INGEST_ID) > f"{after:08d}"
+        if self.house.snapshot(quarantine).arrow(columns=[RECORD_ID], where=later).num_rows:
+            metadata = commit_metadata(self.run)
+            delta_commits.delete_rows(self.house, quarantine, f"{INGEST_ID} > '{after:08d}'", metadata=metadata)
 
     def _judge(self, last: int, upto: int) -> Judged:
         """Judges the rows of these batches, without the rules about rows that share the table's key.

@@ -81,9 +81,15 @@ def redeploy(settings: Settings) -> Endpoint:
 
 
 def current(settings: Settings) -> Endpoint | None:
-    """The last deployment that became ready, or None. Whether it answers now, `/readyz` tells."""
+    """The last deployment that became ready, or None. Whether it answers now, `/readyz` tells.
+
+    Its model is the one that this home folder holds, also if the home was moved or copied since.
+    """
     try:
-        return Endpoint.model_validate_json(_file(settings).read_text(encoding="utf-8"))
+        endpoint = Endpoint.model_validate_json(_file(settings).read_text(encoding="utf-8"))
+        model = endpoint.config.model
+        model = model.model_copy(update={"folder": models.folder(settings, model.digest)})
+        return endpoint.model_copy(update={"config": endpoint.config.model_copy(update={"model": model})})
     except FileNotFoundError:
         return None
     except ValidationError as error:
