@@ -240,8 +240,10 @@ def _raise_for_dagster(error: BaseException, attempt: int) -> NoReturn:
         seconds = BACKOFF.seconds(attempt, error)
         raise dg.RetryRequested(max_retries=BACKOFF.attempts - 1, seconds_to_wait=seconds) from error
     if isinstance(error, GoldpathError):
-        description = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        raise dg.Failure(description=description, allow_retries=False) from error
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        description = "\n".join(filter(None, [str(error), notes]))
+        facts = {"error": type(error).__name__, **error.facts(), **({"notes": notes} if notes else {})}
+        raise dg.Failure(description=description, metadata=facts, allow_retries=False) from error
     raise error
 
 

@@ -148,7 +148,7 @@ class Catalog:
                 object=f"table {table}",
                 observed=f"no version is published under {self.root}",
                 expected="a table that was materialized",
-                next_step="materialize the asset of that name first",
+                next_step=f"goldpath materialize {table}",
             ) from None
         return Snapshot(TableVersion(table, delta.version()), self.path(table), delta)
 

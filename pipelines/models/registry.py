@@ -176,7 +176,7 @@ class Registry:
                 object=f"model {name}@{version}",
                 observed=str(error),
                 expected="a registered version",
-                next_step="materialize the model's asset first",
+                next_step=f"goldpath materialize models/{name.replace('.', '/')} registers a trained model",
             ) from None
 
     def download(self, model: RegisteredModel) -> Path:

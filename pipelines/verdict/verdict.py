@@ -139,7 +139,8 @@ class Verdict:
             observed="; ".join(observed),
             expected="; ".join(expected),
             next_step=f"{published}; {looked_at if self.rows_quarantined and table.zone == 'silver' else ''}"
-            "correct the input or the contract, then materialize again",
+            "correct the input or the contract, then "
+            f"goldpath materialize {self.contract.table}",
         )
 
 

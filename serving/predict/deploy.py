@@ -75,7 +75,7 @@ def redeploy(settings: Settings) -> Endpoint:
             object=f"deployment in {settings.root}",
             observed="nothing was deployed yet",
             expected="a model that was deployed before",
-            next_step="train and accept a model: materialize the model's assets",
+            next_step="goldpath materialize the training/…, models/… and serving/… assets of a model, or goldpath demo",
         )
     return deploy(settings, last.config)
 

@@ -190,7 +190,7 @@ def test_an_input_that_was_never_published_fails_the_run_and_names_the_next_step
     result = materialize(platform, [asset], raise_on_error=False)
     [failed] = events(platform, name)
     assert failed["eventType"] == "FAIL"
-    assert "materialize the asset of that name first" in failed["run"]["facets"]["errorMessage"]["message"]
+    assert "goldpath materialize " in failed["run"]["facets"]["errorMessage"]["message"]
     assert not result.success
     assert costs(platform, name)
 
