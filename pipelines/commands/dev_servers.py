@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import EngineError
 from pipelines.lineage.events import LineageLog
-from pipelines.machine import json_lines, ports, ray_environment, ray_head
+from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
 from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
@@ -301,13 +301,13 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
     """Prints a line for each asset run that ends; raises EngineError if a server ends."""
     marks = {"COMPLETE": "done", "FAIL": "failed"}
-    path = LineageLog(settings).path
-    offset = path.stat().st_size if path.exists() else 0
+    log = LineageLog(settings)
+    offset = log.path.stat().st_size if log.path.exists() else 0
     while True:
         time.sleep(POLL_SECONDS)
         for server in servers:
             _require_alive(server)
-        for end, event in json_lines.read_from(path, offset):
+        for end, event in log.events_from(offset):
             offset = end
             if event["eventType"] in marks:
                 console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

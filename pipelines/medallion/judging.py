@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import dagster as dg
+
 from pipelines import tables
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, VerdictError
@@ -248,6 +250,15 @@ def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, f
     fields = tuple(Field(name, type, meaning) for name, (type, meaning) in QUARANTINE_FIELDS.items())
     dataset = Dataset(str(at.table), str(at.version), contract.owner, fields, rows=rejected.rows, bytes=rejected.bytes)
     return Written(dataset, figures, large_metadata=dagster_metadata.plot(figures))
+
+
+def warned(written: Written, warning: str) -> Written:
+    """What a run records, with a warning added to its check; as it is without one."""
+    if warning and written.check is not None:
+        severity = dg.AssetCheckSeverity.WARN if written.check.passed else written.check.severity
+        description = f"{written.check.description}; {warning}"
+        written.check = written.check._replace(passed=False, severity=severity, description=description)
+    return written
 
 
 def with_version(dataset: Dataset, at: TableVersion, staged: Staged) -> Dataset:

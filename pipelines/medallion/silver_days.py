@@ -21,6 +21,7 @@ from pipelines.medallion.judging import (
     stage_rejected,
     table_written,
     unchanged,
+    warned,
     with_version,
 )
 from pipelines.medallion.silver_table import SilverTable
@@ -58,14 +59,17 @@ class ReplacingRun:
         note = DerivedFrom.of(run.platform, contract.table)
         bronze_rows = house.snapshot(run.versions["bronze"]).partition_rows(PARTITION)
         digests = self._digests(bronze_rows)
+        if self.table.layout == "days":
+            note.require_all_lost(digests, contract.table)
+        left_out = self._left_out(bronze_rows)
         changed = list(digests) if run.recomputes or note.version is None else note.changed(digests)
         if not changed and note.version is not None:
-            yield unchanged(run, contract)
+            yield warned(unchanged(run, contract), left_out)
             yield unchanged(run, contract, self.table.quarantine)
             return
         slices = [functools.partial(self._judge, parts) for parts in _slices(changed, bronze_rows)]
         judged, judged_slices = judge_slices(run, contract, slices)
-        result, written = judged.verdict, table_written(run, contract, judged)
+        result, written = judged.verdict, warned(table_written(run, contract, judged), left_out)
         refused = set() if result.passed else {*changed}.difference(result.publishable_days)
         if refused == {*changed} and not result.rows_quarantined:
             yield written
@@ -80,12 +84,27 @@ class ReplacingRun:
             clean = self._clean(judged, refused)
             published = [part for part in changed if part not in refused]
             at = house.commit(contract.table, clean, self._overwrite(published), metadata=metadata)
-            note.note({part: value for part, value in digests.items() if part not in refused}, version=at.version)
+            derived = {part: value for part, value in digests.items() if part not in refused}
+            note.note(derived, version=at.version, quarantine=quarantine_at.version)
             written.dataset = with_version(written.dataset, at, clean)
         yield written
         if refused:
             raise result.refuse()
         yield quarantine_written(contract, quarantine_at, rejected, figures)
+
+    def _left_out(self, bronze_rows: Mapping[str, int]) -> str:
+        """What to say about rows of bronze whose interval is no part of this table; empty if there are none."""
+        days = self.run.all_partitions
+        outside = [
+            part for part in bronze_rows if (part not in days if days is not None else not interval.is_interval(part))
+        ]
+        if not outside:
+            return ""
+        names = ", ".join(f"dt={part or ''}" for part in sorted(outside, key=str))
+        rows = sum(bronze_rows[part] for part in outside)
+        return (
+            f"{rows:,} rows of bronze are not in this table, since it has no {names}: land them under one of its days"
+        )
 
     def _overwrite(self, parts: Sequence[str]) -> Overwrite:
         """The write that replaces these parts of the table or of its quarantine."""
@@ -110,9 +129,8 @@ class ReplacingRun:
         if self.table.layout == "days":
             parts = list(run.partitions or ())  # days without rows too: a table rule may require some
         else:
-            parts = [
-                max({*bronze_rows, *deliveries}, default="", key=interval.order)
-            ]  # a snapshot without rows counts as well
+            snapshots = filter(interval.is_interval, {*bronze_rows, *deliveries})  # also one without rows
+            parts = [max(snapshots, default="", key=interval.order)]
         return {
             part: digest(code, bronze_rows.get(part, 0), deliveries.get(part, []), self.in_effect.digest_of(part))
             for part in parts

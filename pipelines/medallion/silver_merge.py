@@ -87,6 +87,8 @@ class MergingRun:
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"
         last = house.batch(contract.table, app)
+        if exists and house.batch(self.table.quarantine, app) < last:  # it is committed first, so it lost versions
+            app, last = f"{MERGED} {run.run_id}", -1
         if last >= newest and same and exists:
             yield unchanged(run, contract)
             yield unchanged(run, contract, self.table.quarantine)
@@ -191,7 +193,10 @@ class MergingRun:
         if last >= 0:
             days = self.run.platform.ledger(self.table.bronze).intervals(after=last)
             in_batches = F.col(INGEST_ID).between(f"{last + 1:08d}", f"{upto:08d}")
-            raw = raw.where(F.col(PARTITION).isin(*days) & in_batches)
+            covered = (
+                F.coalesce(F.col(PARTITION), F.lit("")).isin(*days) if "" in days else F.col(PARTITION).isin(*days)
+            )
+            raw = raw.where(covered & in_batches)
         rules = tuple(
             rule
             for rule in self.contract.row_rules
