@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
+from pipelines import clock
 from pipelines.errors import EngineError
 from pipelines.lineage.events import LineageLog
 from pipelines.machine import ports, ray_environment, ray_head
@@ -295,6 +296,8 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
     for server in servers:
         table.add_row(server.name, server.address, server.note)
     console.print(table)
+    if replay := clock.replay(settings):
+        console.print(f"note: {replay}", style="yellow")
     console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
 
 

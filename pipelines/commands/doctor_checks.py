@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -255,8 +254,8 @@ def _clock(settings: Settings) -> Iterator[CheckResult]:
     except GoldpathError as error:
         yield CheckResult("clock", "fail", f"{error.object} is {error.observed}", error.next_step)
         return
-    is_replay = abs((datetime.now(UTC) - now).total_seconds()) > 5
-    yield CheckResult("clock", "ok", f"the replay clock shows {now:%F %H:%M} UTC" if is_replay else "the wall clock")
+    replay = clock.replay(settings)
+    yield CheckResult("clock", "warn" if replay else "ok", replay or f"the wall clock, {now:%F %H:%M} UTC")
 
 
 def _logs(settings: Settings) -> Iterator[CheckResult]:

@@ -127,9 +127,12 @@ def prepared_settings() -> Settings:
 def opened_platform() -> Iterator[Platform]:
     """The platform of this process, closed at the end; calls `prepared_settings` first."""
     prepared_settings()
+    from pipelines import clock
     from pipelines.definitions import shared_platform
 
     platform = shared_platform()
+    if replay := clock.replay(platform.settings):
+        say(f"note: {replay}", err=True)
     try:
         yield platform
     finally:

@@ -13,6 +13,8 @@ from pipelines.contracts.model import Bounds, Column, RowRule, Severity, TableRu
 from pipelines.contracts.nodes import Place, mapping, number, refuse, require_pattern, severity, text, texts
 from pipelines.tables import BRONZE_COLUMNS
 
+#: How far ahead of the platform's clock the newest row of a fresh table may be: clocks differ by as much.
+CLOCK_SKEW_SECONDS = 300.0
 _AGE_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _DEFAULT_MAX_PSI = 0.2
 #: The arguments that each of the standard's metrics has.
@@ -120,7 +122,7 @@ class QualityReader:
         age = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhd])", str(node.get("max_age")), re.ASCII)
         if not self._has(column) or self.types[column] not in ("timestamp", "date") or not age:
             refuse(self.path, at, node, "{column: a timestamp, max_age: 30m, 36h or 2d}")
-        bounds = Bounds(maximum=float(age[1]) * _AGE_SECONDS[age[2]])
+        bounds = Bounds(minimum=-CLOCK_SKEW_SECONDS, maximum=float(age[1]) * _AGE_SECONDS[age[2]])
         latest = f"unix_timestamp(max(CAST(`{column}` AS timestamp)))"
         return TableRule(entry.name, latest, bounds, entry.severity, entry.reason, "freshness")
 

@@ -60,7 +60,7 @@ def _lines(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
     """The complete lines after a byte offset, each with the offset behind it."""
     try:
         log = path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with log:
         log.seek(offset)

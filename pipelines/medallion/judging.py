@@ -223,10 +223,10 @@ def stage_rejected(
     return gathered(staged)
 
 
-def table_written(run: GovernedRun, contract: Contract, judged: Judged) -> Written:
+def table_written(run: GovernedRun, contract: Contract, judged: Judged, words: Sequence[str] = ()) -> Written:
     """What a run records about the clean rows of a table: dataset, column lineage, counts and the contract's check.
 
-    The dataset has no version yet; `with_version` adds it after the commit.
+    The dataset has no version yet; `with_version` adds it after the commit. The check's description has the `words`.
     """
     from pipelines.lineage.column_lineage import column_lineage
 
@@ -242,7 +242,8 @@ def table_written(run: GovernedRun, contract: Contract, judged: Judged) -> Writt
         "rows_clean": result.rows_clean,
         "rows_quarantined": result.rows_quarantined,
     }
-    return Written(dataset, counts, contract_check.check_result(result, folder=run.platform.settings.root / "quality"))
+    folder = run.platform.settings.root / "quality"
+    return Written(dataset, counts, contract_check.check_result(result, folder=folder, words=words))
 
 
 def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, figures: dict[str, Any]) -> Written:

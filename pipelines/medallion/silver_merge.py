@@ -28,6 +28,7 @@ from pipelines.medallion.judging import (
     stage_rejected,
     table_written,
     unchanged,
+    warned,
     with_version,
 )
 from pipelines.medallion.silver_table import SilverTable
@@ -52,12 +53,14 @@ class _MergedBatches:
     Attributes:
         judged: All of their rows.
         clean: The rows that were merged into the table.
+        respelled: How many keys were taken for one that is spelled differently: by case or surrounding space.
         rejected: The rows that were added to the quarantine.
         figures: What Dagster shows about the rejected rows.
     """
 
     judged: Judged
     clean: Staged
+    respelled: int
     rejected: Staged
     figures: dict[str, Any]
 
@@ -112,17 +115,16 @@ class MergingRun:
         run, house, contract, newest = self.run, self.house, self.contract, merged[-1]
         verdicts = [batches.judged.verdict for batches in merged]
         combined = verdict.combine(verdicts, contract, newest.judged.verdict.table_rules)
-        written = table_written(run, contract, replace(newest.judged, verdict=combined))
         at, rows = house.current(contract.table), sum(batches.clean.rows for batches in merged)
-        written.dataset = replace(with_version(written.dataset, at, newest.clean), rows=rows)
         rows_in_table, superseded = house.snapshot(at).rows, combined.rows_clean - rows
+        words = [f"{superseded:,} superseded by a row with the same key"] if superseded else []
+        words.append(f"{rows_in_table:,} in the table")
+        written = table_written(run, contract, replace(newest.judged, verdict=combined), words)
+        written.dataset = replace(with_version(written.dataset, at, newest.clean), rows=rows)
         written.metadata |= {"rows_superseded_in_batch": superseded, "rows_in_table": rows_in_table}
-        if written.check is not None:
-            parts = [written.check.description]
-            parts += [f"{superseded:,} superseded by a row with the same key"] if superseded else []
-            parts += [f"{rows_in_table:,} in the table"]
-            written.check = written.check._replace(description="; ".join(filter(None, parts)))
-        yield written
+        respelled = sum(batches.respelled for batches in merged)
+        spelling = f"{respelled:,} keys were taken for one of other case or space (`keyMatch: exact` keeps them apart)"
+        yield warned(written, spelling if respelled else "")
         figures = dagster_metadata.total([batches.figures for batches in merged])
         quarantine_at = house.current(self.table.quarantine)
         quarantine = quarantine_written(contract, quarantine_at, newest.rejected, figures)
@@ -157,7 +159,9 @@ class MergingRun:
         """
         house, contract, metadata = self.house, self.contract, commit_metadata(self.run)
         judged = self._judge(last, upto)
-        clean = self._without_superseded(judged) if self.key else judged.staged.where(verdict.VERDICT, verdict.CLEAN)
+        clean, respelled = judged.staged.where(verdict.VERDICT, verdict.CLEAN), 0
+        if self.key:
+            clean, respelled = self._without_superseded(judged, clean)
         clean = clean.select([*contract.published_columns, RECORD_ID])
         rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
         figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
@@ -169,10 +173,12 @@ class MergingRun:
         else:
             write = Overwrite(app=app, batch=upto) if last < 0 else Append(app, upto)
             house.commit(self.table.quarantine, rejected, write, metadata=metadata)
+            if self.key and last >= 0 and keys.is_normalized(contract, self.key):
+                respelled += self._respelled(clean)
             if self.key and last >= 0 and clean.rows:
                 write = Merge(keys.same(contract, self.key), winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
-        return _MergedBatches(judged, clean, rejected, figures)
+        return _MergedBatches(judged, clean, respelled, rejected, figures)
 
     def _remove_refused(self, *, after: int) -> None:
         """Removes the rejected rows of later batches from the quarantine, which a run left there that was refused."""
@@ -224,18 +230,30 @@ class MergingRun:
             )
         return list(winner.ARRIVAL)
 
-    def _without_superseded(self, judged: Judged) -> Staged:
-        """The clean rows without those that another row of their key supersedes."""
+    def _respelled(self, clean: Staged) -> int:
+        """How many of these keys are in the table in another spelling."""
+        from pyspark.sql import functions as F
+
+        table = self.house.read(self.house.current(self.contract.table))
+        new, old = self.house.read_staged(clean).alias("new"), table.alias("old")
+        pairs = F.broadcast(new).join(old, F.expr(keys.same(self.contract, self.key)))
+        return pairs.where(" OR ".join(f"old.{quoted(name)} <> new.{quoted(name)}" for name in self.key)).count()
+
+    def _without_superseded(self, judged: Judged, clean: Staged) -> tuple[Staged, int]:
+        """The clean rows without those that another row of their key supersedes, and how many keys were respelled."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
-        clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN)
         rows = self.house.read_staged(judged.staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
         key = [F.expr(value) for value in keys.values(self.contract, self.key)]
-        count, distinct = rows.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*key))).collect()[0]
+        spelled = F.count_distinct(F.xxhash64(*map(quoted, self.key)))
+        count, distinct, spellings = rows.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*key)), spelled).collect()[
+            0
+        ]
         if distinct == count:
-            return clean
+            return clean, 0
         names = map(quoted, [*self.contract.published_columns, RECORD_ID])
         order = Window.partitionBy(*key).orderBy(*winner.order(self.contract, {RECORD_ID, *winner.ARRIVAL}))
         stays = F.row_number().over(order) == 1
-        return self.house.stage(self.contract.table, rows.withColumn(STAYS, stays).where(STAYS).select(*names))
+        staying = rows.withColumn(STAYS, stays).where(STAYS).select(*names)
+        return self.house.stage(self.contract.table, staying), spellings - distinct

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from pipelines.errors import SettingsError
 from pipelines.machine import files
 from pipelines.settings import Settings
 
@@ -40,7 +41,16 @@ def prepare(settings: Settings) -> Path:
     the absolute path of its folder. The rest is the user's.
     """
     folder = settings.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = next(path for path in (folder, *folder.parents) if path.exists() and not path.is_dir())
+        raise SettingsError(
+            object=f"home folder {settings.root}",
+            observed=f"{above} is a file",
+            expected="a folder, or a name that is free",
+            next_step="set GOLDPATH_HOME to another folder, or move that file away",
+        ) from None
     instance = folder / "dagster.yaml"
     if not instance.exists():
         files.replace(instance, INSTANCE)

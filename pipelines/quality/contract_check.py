@@ -24,8 +24,11 @@ def contract_check(contract: Contract) -> Check:
     return Check(CONTRACT_CHECK, description, blocking=True)
 
 
-def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
-    """The result of a contract's check; records the complete validation result in `folder` (`<home>/quality`)."""
+def check_result(verdict: Verdict, *, folder: Path, words: Sequence[str] = ()) -> dg.AssetCheckResult:
+    """The result of a contract's check; records the complete validation result in `folder` (`<home>/quality`).
+
+    The description has the number of rows, the further `words`, and why the check is a warning.
+    """
     validation = expectations.validation_result(verdict)
     path = recorded.record(validation, verdict.contract, folder=folder)
     rows_by_broken_rule = {result.rule.name: result.rows for result in verdict.rules if result.rows}
@@ -40,7 +43,7 @@ def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
         passed=not is_error and not warnings,
         severity=dg.AssetCheckSeverity.ERROR if is_error or not warnings else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(verdict.contract.table.key),
-        description=_description(verdict, warnings),
+        description=_description(verdict, [*words, *warnings]),
         metadata={
             "rows_in": verdict.rows_in,
             "rows_clean": verdict.rows_clean,
@@ -106,7 +109,7 @@ def _warnings(verdict: Verdict) -> list[str]:
     )
 
 
-def _description(verdict: Verdict, warnings: Sequence[str]) -> str:
+def _description(verdict: Verdict, words: Sequence[str]) -> str:
     failed = [str(r) for r in verdict.table_rules if not r.passed and r.rule.severity == "error"]
     rows = f"{verdict.rows_clean:,} of {verdict.rows_in:,} rows clean, {verdict.rows_quarantined:,} in quarantine"
-    return "; ".join([*failed, rows, *warnings])
+    return "; ".join([*failed, rows, *words])

@@ -102,7 +102,7 @@ def pipeline_builder(engine: Engine, folder: Path, materialize: Materialize) -> 
     """A function that makes pipelines on an engine.
 
     Its arguments are the bronze asset's `partitions`, the silver table's `columns`, `silver` for properties of the
-    silver contract, and any other properties, which both contracts get, but for those about deliveries.
+    silver contract, and any other properties, which both contracts get, but for those of deliveries.
     """
 
     def build(
@@ -115,9 +115,9 @@ def pipeline_builder(engine: Engine, folder: Path, materialize: Materialize) -> 
         name = f"source_{next(_names)}"
         texts = [text(column["name"]) for column in columns]
         bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", texts, **more)
-        more = {name: value for name, value in more.items() if name not in DELIVERY_PROPERTIES}
         properties = {"quality": [NOT_EMPTY, LIGHT], "nullTokens": ["NA"], "winner": "_ingest_id desc"} | (silver or {})
-        contract = toy_contracts.contract(folder, f"silver/toys/{name}", columns, **properties, **more)
+        properties |= {key: value for key, value in more.items() if key not in DELIVERY_PROPERTIES}
+        contract = toy_contracts.contract(folder, f"silver/toys/{name}", columns, **properties)
         settings = Settings(home=folder / f"home_{name}", profile="test", engine=engine.kind)
         platform = Platform(settings, lambda: {bronze.table: bronze, contract.table: contract})
         platform.engine = engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -136,3 +136,48 @@ def test_a_reference_to_what_does_not_exist_is_refused(tmp_path: Path, to: str, 
         else:
             assert len(load_folder(tmp_path)) == 2
         path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("", "'column'"),
+        ("a.b", "'a_b'"),
+        ("_row", "'row'"),
+        ("_Partition", "'Partition'"),
+        ("n__v_string", "'n_v_string'"),
+        ("*", "'column'"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["bronze", "silver"])
+def test_a_name_that_no_column_can_have_is_refused_with_what_to_write(
+    tmp_path: Path, zone: str, name: str, instead: str
+) -> None:
+    with pytest.raises(ContractError) as caught:
+        toy_contracts.contract(tmp_path, f"{zone}/toys/blocks", [text("part"), text(name)])
+    assert caught.value.object.endswith("schema[0].properties[1].name")
+    assert f"{instead}, and transformSourceObjects: [{name!r}]" in caught.value.expected
+
+
+def test_names_that_differ_by_case_alone_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="more than case from 'Zone': one as 'zone_2'"):
+        toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("Zone"), text("zone")])
+
+
+@pytest.mark.parametrize(("written", "read"), [("\\t", "\t"), ("\t", "\t"), (";", ";"), ("|", "|"), ("\x01", "\x01")])
+def test_a_delimiter_is_one_character_and_a_tab_may_be_spelled(tmp_path: Path, written: str, read: str) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("part")], delimiter=written)
+    assert contract.delimiter == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delimiter", ";;"), ("delimiter", "||"), ("delimiter", ""), ("delimiter", "§"), ("delimiter", '"'), ("delimiter", "a"),
+        ("settleSeconds", "soon"), ("settleSeconds", -1), ("encoding", "latin-99"), ("encoding", "rot13"), ("encoding", 8),
+        ("linePattern", "("), ("manifest", ""), ("winner", "part"), ("nullTokens", ["NA"]),
+    ],
+)  # fmt: skip
+def test_a_property_of_deliveries_that_is_not_valid_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ContractError, match=r"customProperties(\.|\[\d+\])"):
+        toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("part")], **{name: value})

@@ -51,7 +51,7 @@ def test_clean_rows_are_published_and_rejected_rows_are_quarantined_with_their_r
     assert reasons == {3: ["holes_range"], 4: ["part_required"], 6: ["malformed_row"]}
     check = contract_check(result)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert check.description == "2 of 5 rows clean, 3 in quarantine; 60% were rejected; 2 in the table"
+    assert check.description == "2 of 5 rows clean, 3 in quarantine; 2 in the table; 60% were rejected"
     assert {name: check.metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")} == {
         "rows_in": 5, "rows_clean": 2, "rows_quarantined": 3,
     }  # fmt: skip

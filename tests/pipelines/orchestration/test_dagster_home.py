@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipelines.errors import SettingsError
 from pipelines.orchestration import dagster_home
 from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.settings import Settings
@@ -86,3 +87,12 @@ def test_a_home_that_was_copied_keeps_its_events_in_its_own_folder(
         storage = instance.event_log_storage
         assert isinstance(storage, BatchedSqliteEventLogStorage)
         assert Path(storage.path_for_shard("index")).parent == folder / "history" / "runs"
+
+
+@pytest.mark.parametrize("file", ["home", "home/dagster"])
+def test_a_home_that_is_a_file_is_refused_with_its_name(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"{path} is a file.* set GOLDPATH_HOME"):
+        dagster_home.prepare(Settings(home=tmp_path / "home"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipelines.engine.session import Engine
 from tests.pipelines.contracts.blocks import goldpath_rule
 from tests.pipelines.verdict.judged_blocks import VALID, Row, blocks, distinct, summary
@@ -95,3 +97,10 @@ def test_each_day_is_measured_by_itself_and_freshness_by_the_newest_row(each_eng
         ("red saw 0.0 on 2", ("2",)), ("makers saw None on 2", ("2",)), ("fresh saw 147111.0", ()),
     ]  # fmt: skip
     assert (result.passed, result.publishable_days) == (False, ("3",))
+
+
+@pytest.mark.parametrize(("sold", "fresh"), [("2099-01-01T00:00:00Z", False), ("2013-05-08T00:04:00Z", True)])
+def test_a_row_of_the_future_is_not_fresh(engine: Engine, tmp_path: Path, sold: str, fresh: bool) -> None:
+    contract = blocks(tmp_path, quality=[goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"})])
+    result = summary(engine, contract, distinct([{}, {"sold": sold}]))
+    assert result.table_rules[0].passed is fresh
