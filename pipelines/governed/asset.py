@@ -248,7 +248,7 @@ def _raise_for_dagster(error: BaseException, attempt: int) -> NoReturn:
 
 
 def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> None:
-    """Adds column schema, column lineage and plots to one partition alone.
+    """Adds column schema, column lineage and plots to one partition alone, and to each partition what is its own.
 
     Dagster repeats the metadata of a `MaterializeResult` for each partition of a range.
     """
@@ -264,3 +264,5 @@ def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> 
     if metadata:
         partition = context.partition_keys[-1] if context.assets_def.partitions_def else None
         context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=partition)
+    for partition_key, own in written.by_partition.items():
+        context.add_asset_metadata(own, asset_key=dataset.name.split("/"), partition_key=partition_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -87,10 +88,24 @@ class ReplacingRun:
             derived = {part: value for part, value in digests.items() if part not in refused}
             note.note(derived, version=at.version, quarantine=quarantine_at.version)
             written.dataset = with_version(written.dataset, at, clean)
+            written.by_partition = self._rows_by_day(judged)
         yield written
         if refused:
             raise result.refuse()
         yield quarantine_written(contract, quarantine_at, rejected, figures)
+
+    def _rows_by_day(self, judged: Judged) -> dict[str, dict[str, int]]:
+        """The rows of each day of the run, as Dagster shows them on its partition; none if it did not change."""
+        rows: Counter[tuple[str | None, str | None]] = Counter()
+        for file in judged.staged.files:
+            rows[file.partition.get(PARTITION), file.partition[verdict.VERDICT]] += file.rows
+        return {
+            day: {
+                "partition_rows_clean": rows[day, verdict.CLEAN],
+                "partition_rows_quarantined": rows[day, verdict.QUARANTINE],
+            }
+            for day in self.run.partitions or ()
+        }
 
     def _left_out(self, bronze_rows: Mapping[str, int]) -> str:
         """What to say about rows of bronze whose interval is no part of this table; empty if there are none."""
