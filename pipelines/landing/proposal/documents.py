@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +160,20 @@ def render(documents: Documents) -> dict[str, str]:
     """The documents as YAML texts, by file name."""
     import yaml
 
-    return {
-        name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
-        for name, document in documents.items()
-    }
+    def text(document: dict[str, Any]) -> str:
+        # YAML folds these line ends to spaces unless they are escaped.
+        folds = any(end in str([*_texts(document)]) for end in ("\\x85", "\\u2028", "\\u2029"))
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=not folds, width=120)
+
+    return {name: text(document) for name, document in documents.items()}
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Every text in a document."""
+    if isinstance(node, str):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _texts(part)
 
 
 def require_loading(seen: Look, documents: Documents) -> None:

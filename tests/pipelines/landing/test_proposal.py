@@ -246,7 +246,7 @@ def test_malformed_lines_are_named_and_no_part_of_the_types(tmp_path: Path) -> N
 
 
 NAMES = st.one_of(
-    st.sampled_from(["id", "", " ", "a.b", "a`b", "_row", "_verdict", "_PARTITION", "ID", "Id", "class", '"""', "\\", "'", "a\nb",
+    st.sampled_from(["id", "", " ", "a.b", "a`b", "_row", "_verdict", "_PARTITION", "ID", "Id", "class", '"""', "\\", "'", "a\nb", ":\x85", "\u2028",
                      "order id", "1st", "*", "NA", "null", "true", "1.5", "é", "a,b", "x" * 300, "unknown", "{}", "#", "%s", "=1"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
 )  # fmt: skip
