@@ -13,6 +13,7 @@ import dagster as dg
 
 import assets
 from pipelines import settings
+from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.governed.asset import is_governed
@@ -80,10 +81,15 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
 
 
 def all_contracts() -> dict[TableId, Contract]:
-    """Every contract of every domain, by table."""
+    """Every contract of every domain, by table.
+
+    Raises:
+        ContractError: if a column refers to one of another domain that does not exist.
+    """
     contracts: dict[TableId, Contract] = {}
     for module in asset_modules():
         contracts |= getattr(module, "CONTRACTS", {})
+    require_references(contracts, domains={table.domain for table in contracts})
     return contracts
 
 

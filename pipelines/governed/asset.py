@@ -68,7 +68,7 @@ def declare(
         check_specs=checks,
         required_resource_keys={PLATFORM},
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
-        pool=declaration.name.replace("/", "_"),
+        pool="__".join(declaration.key),
     )
     asset = decorate(_compute_function(declaration, work, config))
     _governed_keys[asset.node_def] = frozenset(keys)

@@ -47,14 +47,14 @@ QUARANTINE_FIELDS = {
         "When that batch was planned, UTC, and a microsecond later for each of its files that landed before.",
     ),
     PARTITION: ("string", "The interval that the delivery covers."),
-    row_rules.REASONS: (
+    tables.REASONS: (
         row_rules.REASON_TYPE,
         "Every rule that it broke: code, column, rule, value, severity.",
     ),
-    verdict.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
+    tables.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
     tables.DECISION: ("string", "open, corrected or discarded."),
-    verdict.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
-    verdict.DECIDED_BY: ("string", "Who decided."),
+    tables.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
+    tables.DECIDED_BY: ("string", "Who decided."),
 }
 
 Transform = Callable[..., "DataFrame"]

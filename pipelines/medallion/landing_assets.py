@@ -148,7 +148,7 @@ def extract(platform: Platform, table: TableId, source: Source, *, now: datetime
     """
     landing, settings = platform.landing, platform.settings
     address = settings.source(source.connection) if source.connection else str(settings.root)
-    lock = settings.root / "locks" / f"landing_{table.domain}_{table.table}.lock"
+    lock = settings.root / "locks" / f"landing_{table.source_name}.lock"
     with held(lock, purpose=f"an extraction of landing/{table.domain}/{table.table}"):
         extraction = Extraction(*(landing.position(table.domain, table.table) or (0, None)))
         for extracted in source.extract(extraction.position, connection=address, now=now):

@@ -33,7 +33,7 @@ from pipelines.medallion.judging import (
 )
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
-from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, quoted
+from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, STAYS, quoted
 from pipelines.verdict import keys, verdict, winner
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 MERGED = "merged"
 #: The first word of the app that adds the rejected rows of a refused run to the quarantine.
 REFUSED = "refused"
-#: A column that is true for the row that stays, of the rows with one key.
-STAYS = "_stays"
 
 
 @dataclass(frozen=True, slots=True)

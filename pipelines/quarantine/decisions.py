@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import SettingsError
 from pipelines.lakehouse.catalog import text
-from pipelines.tables import DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
-from pipelines.verdict.verdict import DECIDED_AT, DECIDED_BY
+from pipelines.tables import DECIDED_AT, DECIDED_BY, DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa

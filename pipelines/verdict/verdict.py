@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.engine.session import Kind
 from pipelines.errors import VerdictError
-from pipelines.tables import BRONZE_COLUMNS, DECISION, MALFORMED, RECORD_ID, RESCUED, TableId
-from pipelines.verdict import row_rules, text_values
-from pipelines.verdict.row_rules import (
-    DISCARDED,
+from pipelines.tables import (
+    BRONZE_COLUMNS,
+    DECIDED_AT,
+    DECIDED_BY,
+    DECISION,
     ERRORS,
-    MALFORMED_ROW,
+    MALFORMED,
     RANK,
     REASONS,
+    RECORD_ID,
+    RESCUED,
+    ROW,
     SAME_SPELLING,
-    UNKNOWN_COLUMN,
-    RowTest,
-    broken_columns,
+    VERDICT,
+    TableId,
 )
+from pipelines.verdict import row_rules, text_values
+from pipelines.verdict.row_rules import DISCARDED, MALFORMED_ROW, UNKNOWN_COLUMN, RowTest, broken_columns
 from pipelines.verdict.table_rules import TableRuleResult, measure, sql_errors_named
 
 if TYPE_CHECKING:
@@ -39,12 +44,8 @@ __all__ = [
     "sql_errors_named", "summarize", "typed",
 ]  # fmt: skip
 
-ROW = "_row"
-VERDICT = "_verdict"
 CLEAN: Literal["clean"] = "clean"
 QUARANTINE: Literal["quarantine"] = "quarantine"
-DECIDED_AT = "_decided_at"
-DECIDED_BY = "_decided_by"
 
 #: What a rejected row keeps: where it came from, why it was rejected, and the row as it arrived, as JSON.
 JUDGED_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
@@ -160,12 +161,13 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
     """
     from pyspark.sql import functions as F
 
-    def arrived_text(name: str) -> Column:
-        return F.when(~F.col(name).isin(*contract.null_tokens), F.col(name)) if contract.null_tokens else F.col(name)
+    def arrived_text(name: str, more_tokens: Sequence[str] = ()) -> Column:
+        tokens = (*contract.null_tokens, *more_tokens)
+        return F.when(~F.col(name).isin(*tokens), F.col(name)) if tokens else F.col(name)
 
     names = raw.columns  # a request to the engine, so only once
     arrived = [name for name in names if name not in (*BRONZE_COLUMNS, RESCUED, DECISION)]
-    texts = {column.name: arrived_text(column.source) for column in contract.columns if column.source in arrived}
+    texts = {c.name: arrived_text(c.source, c.null_tokens) for c in contract.columns if c.source in arrived}
     readings = {name: text_values.read(text, contract.column(name), engine) for name, text in texts.items()}
     tests = _reading_tests(contract, texts, readings, decided=DECISION in names)
     variants = {
