@@ -65,6 +65,10 @@ def execute(
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
             if replay := clock.replay(platform.settings):
                 context.log.warning(replay)
+            if platform.settings.engine == "spark" and (
+                platform.settings.spark_remote or platform.settings.spark_master
+            ):
+                usage.unmetered.add("the machines of the Spark cluster")
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
                 run.record_input(platform.dataset(version))
@@ -148,6 +152,7 @@ def _run_metadata(dataset: Dataset, inputs_read: list[Dataset], rows: int | None
 def _cost_metadata(usage: metering.Usage, cost: float) -> dict[str, Any]:
     return {
         "cost": cost,
+        "cost_does_not_include": ", ".join(sorted(usage.unmetered)) or "nothing: all was metered",
         "seconds": round(usage.seconds, 3),
         "cpu_seconds": round(usage.cpu_seconds, 3),
         "gpu_seconds": round(usage.gpu_seconds, 3),
