@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def measure(folder: Path, files: int) -> dict[str, Any]:
     contract = load.load(path)
     platform = Platform(Settings(home=folder, profile="test"), lambda: {contract.table: contract})
     for number in range(files):
-        day = folder / "landing" / "bench" / "tiny" / f"dt=day-{number // FILES_PER_DAY:04d}"
+        day = folder / "landing" / "bench" / "tiny" / f"dt={date(2013, 1, 1) + timedelta(days=number // FILES_PER_DAY)}"
         if number % FILES_PER_DAY == 0:
             day.mkdir(parents=True)
         (day / f"{number:08d}.csv").write_text(f"part,holes,weight\npart {number},1,2.5\n", encoding="utf-8")

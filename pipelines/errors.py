@@ -3,12 +3,14 @@
 GoldpathError                 object, observed, expected, next step
 ├── TerminalError             the same input fails again: do not retry
 │   ├── SettingsError         a setting or an environment variable is wrong
+│   ├── UsageError            the arguments of a command do not fit: nothing was done
 │   ├── ContractError         a contract file is wrong: path in the file, value, what is allowed
 │   ├── DefinitionError       an asset definition that policy refuses
 │   ├── LandingError          a delivery that cannot be ingested as it is
 │   ├── VerdictError          a table rule failed: the version was not published
 │   ├── EngineError           an engine or one of its parts is missing or wrong
 │   ├── FullDiskError         no space left on the disk: a retry would fail too
+│   ├── DamagedError          a file of the home folder is damaged or gone: `goldpath repair`
 │   ├── ModelError            a model that may not be registered, promoted or loaded
 │   └── NotFoundError         nothing has the given name
 └── TransientError            the same input may pass later: retry with backoff
@@ -44,6 +46,10 @@ class GoldpathError(Exception):
     def __str__(self) -> str:
         return f"{self.object}: {self.observed}. Expected {self.expected}. Next: {self.next_step}"
 
+    def facts(self) -> dict[str, str]:
+        """What an error is shown as, line by line: `object`, `observed`, `expected`, `next`."""
+        return {"object": self.object, "observed": self.observed, "expected": self.expected, "next": self.next_step}
+
     def __reduce__(self) -> tuple[builtins.object, ...]:
         return _rebuild, (type(self), self.object, self.observed, self.expected, self.next_step)
 
@@ -64,6 +70,10 @@ class TransientError(GoldpathError):
 
 class SettingsError(TerminalError):
     """A setting or an environment variable is wrong."""
+
+
+class UsageError(TerminalError):
+    """The arguments of a command do not fit what exists, or each other. Nothing was done."""
 
 
 class ContractError(TerminalError):
@@ -96,6 +106,10 @@ class EngineError(TerminalError):
 
 class FullDiskError(TerminalError):
     """No space is left on the disk that a file is written to."""
+
+
+class DamagedError(TerminalError):
+    """A file of the home folder is damaged or gone."""
 
 
 class ModelError(TerminalError):

@@ -8,12 +8,12 @@ the standard's and the custom ones that extend it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import NotFoundError
-from pipelines.tables import TableId
+from pipelines.tables import VARIANT_SUFFIX, TableId
 
 Severity = Literal["error", "warning"]
 Drift = Literal["evolve", "discard_value", "discard_row", "freeze"]
@@ -42,12 +42,14 @@ class Column:
         name: Its name in the table.
         type: Its SQL type on both engines; `string` for every column of bronze.
         description: What it means.
-        source: The bronze column that it is read from; None if the transform computes it.
+        source: The column that it is read from, in silver of bronze, in bronze of the delivered file; None if the
+            transform computes it.
         key_position: Its position in the primary key, from 1; 0 outside the key.
         classification: How sensitive it is, in the standard's words.
         unit: Unit of measure.
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
+        null_tokens: Texts that stand for null in this column, in addition to those of the table.
     """
 
     name: str
@@ -59,11 +61,17 @@ class Column:
     unit: str | None = None
     timezone: str | None = None
     non_finite: NonFinite = "refused"
+    null_tokens: tuple[str, ...] = ()
+
+    @property
+    def delivered_name(self) -> str:
+        """Its name in the files that are delivered, for a column of bronze."""
+        return self.name if self.source is None else self.source
 
     @property
     def variant(self) -> str:
         """The name of the additional column that keeps a text which the type cannot hold (drift `evolve`)."""
-        return f"{self.name}__v_string"
+        return self.name + VARIANT_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,7 @@ class Contract:
         winner: Which row of a key stays: the first in this order.
         cluster: Columns that the table's files are ordered by.
         format: Format of the landed files.
+        file_pattern: The names of deliveries, as fnmatch matches them; files of other names are left in landing.
         delimiter: Between the fields of a csv file.
         encoding: Text encoding of the landed files, by Python's name.
         line_pattern: Regular expression of a line of a log file, with a named group for each column.
@@ -210,6 +219,7 @@ class Contract:
     winner: tuple[SortColumn, ...] = ()
     cluster: tuple[str, ...] = ()
     format: Format | None = None
+    file_pattern: str = "*"
     delimiter: str = ","
     encoding: str = "utf-8"
     line_pattern: str | None = None
@@ -222,6 +232,11 @@ class Contract:
     def key_columns(self) -> list[str]:
         """The columns of the primary key, in the key's order."""
         return key_columns(self.columns)
+
+    @property
+    def delivered(self) -> Contract:
+        """The contract of bronze with the names that the columns have in the delivered files."""
+        return replace(self, columns=tuple(replace(column, name=column.delivered_name) for column in self.columns))
 
     @property
     def variant_columns(self) -> list[str]:

@@ -81,12 +81,14 @@ class Written:
         check: The result of the asset's check.
         large_metadata: Metadata that is too large to be repeated for each partition of a run, such as a plot; it is
             shown on the last partition alone.
+        by_partition: Metadata of each partition of the run, beside that of the whole run.
     """
 
     dataset: Dataset
     metadata: dict[str, Any] = field(default_factory=dict)
     check: dg.AssetCheckResult | None = None
     large_metadata: dict[str, Any] = field(default_factory=dict)
+    by_partition: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -118,6 +120,12 @@ class GovernedRun:
     def partitions(self) -> tuple[str, ...] | None:
         """The partition keys that this run covers; None for an asset without partitions."""
         return tuple(self.context.partition_keys) if self.context.assets_def.partitions_def else None
+
+    @property
+    def all_partitions(self) -> frozenset[str] | None:
+        """Every partition key of the asset; None for an asset without partitions."""
+        partitions = self.context.assets_def.partitions_def
+        return frozenset(partitions.get_partition_keys()) if partitions else None
 
     @property
     def recomputes(self) -> bool:

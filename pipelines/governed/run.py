@@ -10,12 +10,15 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines import clock
 from pipelines.cost import focus, metering
+from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.declaration import Declaration, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset, RunIdentity
-from pipelines.machine import full_disk
+from pipelines.machine import full_disk, read_only
 from pipelines.policy import rules
+from pipelines.tables import ZONES, TableId, TableVersion
 
 
 @dataclass(slots=True)
@@ -57,7 +60,15 @@ def execute(
         try:
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
+            for table in _tables(declaration):
+                platform.lakehouse.require_whole(table)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
+            if replay := clock.replay(platform.settings):
+                context.log.warning(replay)
+            if platform.settings.engine == "spark" and (
+                platform.settings.spark_remote or platform.settings.spark_master
+            ):
+                usage.unmetered.add("the machines of the Spark cluster")
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
                 run.record_input(platform.dataset(version))
@@ -66,16 +77,30 @@ def execute(
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
         except BaseException as error:  # noqa: BLE001 - raised by the caller, after cost rows and FAIL event are written
-            outcome.error = full_disk.named(error, platform.folders) or error
+            outcome.error = _storage_error(error, platform) or error
     try:
         _record_outcome(declaration, platform, identity, usage, inputs_read, outcome)
     except Exception as error:  # noqa: BLE001 - raised by the caller, as itself or as a note of the first error
-        record_error = full_disk.named(error, platform.folders) or error
+        record_error = _storage_error(error, platform) or error
         if outcome.error is None:
             outcome.error = record_error
         else:
             outcome.error.add_note(f"The cost or the FAIL event of this run could not be written: {record_error}")
     return outcome
+
+
+def _storage_error(error: BaseException, platform: Platform) -> GoldpathError | None:
+    """The error in words if a full disk or a folder that cannot be written caused it; None for any other."""
+    return full_disk.named(error, platform.folders) or read_only.named(error, platform.settings.root)
+
+
+def _tables(declaration: Declaration) -> set[TableId]:
+    """The tables that a run reads, and those that it writes: its own, and the quarantine of a silver table."""
+    tables = set(declaration.inputs.values())
+    if declaration.key[0] in ZONES:
+        own = TableId.parse("/".join(declaration.key))
+        tables |= {own, TableId("quarantine", own.domain, own.table)} if own.zone == "silver" else {own}
+    return tables
 
 
 def _record_outcome(
@@ -102,23 +127,32 @@ def _record_outcome(
         return
     platform.lineage.complete(identity, inputs_read, [written.dataset for written in outcome.written])
     for written in outcome.written:
-        written.metadata |= _run_metadata(written.dataset, inputs_read)
+        written.metadata |= _run_metadata(written.dataset, inputs_read, _rows(platform, written.dataset))
     if outcome.written:
         outcome.written[0].metadata |= _cost_metadata(usage, cost)
 
 
-def _run_metadata(dataset: Dataset, inputs_read: list[Dataset]) -> dict[str, Any]:
+def _rows(platform: Platform, dataset: Dataset) -> int | None:
+    """The rows of a table, also if the run added none; of another dataset the rows that were written."""
+    try:
+        return platform.lakehouse.snapshot(TableVersion.parse(f"{dataset.name}@{dataset.version}")).rows
+    except NotFoundError:
+        return dataset.rows
+
+
+def _run_metadata(dataset: Dataset, inputs_read: list[Dataset], rows: int | None) -> dict[str, Any]:
     metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in inputs_read})}
     if dataset.version is not None:
         metadata["version"] = dataset.version
-    if dataset.rows is not None:
-        metadata["dagster/row_count"] = dataset.rows
+    if rows is not None:
+        metadata["dagster/row_count"] = rows
     return metadata
 
 
 def _cost_metadata(usage: metering.Usage, cost: float) -> dict[str, Any]:
     return {
         "cost": cost,
+        "cost_does_not_include": ", ".join(sorted(usage.unmetered)) or "nothing: all was metered",
         "seconds": round(usage.seconds, 3),
         "cpu_seconds": round(usage.cpu_seconds, 3),
         "gpu_seconds": round(usage.gpu_seconds, 3),

@@ -13,8 +13,6 @@ from typing import Annotated, Any, BinaryIO
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-#: How the folder of an interval begins.
-INTERVAL = "dt="
 #: How the name of a manifest ends; before it stands the name of its file.
 MANIFEST = ".manifest.json"
 #: How the name of a numbered delivery begins.
@@ -23,6 +21,8 @@ SEQUENCE = re.compile(r"(\d{8})-")
 PREFIX_CHARACTERS = 16
 #: Bytes that are read at once for a checksum; each read is one request where a bucket holds the file.
 _READ_BYTES = 1 << 20
+#: The largest manifest that is read.
+_MANIFEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Delivery:
 
     Attributes:
         uri: Its path below the landing root.
-        interval: The day, or the snapshot, that it covers.
+        interval: The day, or the instant, that it covers: a text that `interval.start` reads.
         bytes: Its size.
         modified_ns: When it was written, in nanoseconds since the epoch, by the store's clock.
         sha256: Its checksum; None before it was computed.
@@ -98,6 +98,8 @@ class Manifest(BaseModel):
         Raises:
             ValueError: if the text is not a JSON object with members of these types; the message names them.
         """
+        if len(text) > _MANIFEST_BYTES:
+            raise ValueError(f"more than {_MANIFEST_BYTES:,} bytes")
         try:
             return cls.model_validate(json.loads(text))
         except ValidationError as error:

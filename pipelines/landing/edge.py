@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
+from pipelines.landing import interval, placement
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest
+from pipelines.landing.file_names import is_named, otherwise_named
 from pipelines.landing.findings import Finding, Treatment
 from pipelines.landing.ledger import Batch, Ledger
 from pipelines.landing.zone import Landing
@@ -28,22 +30,44 @@ CLOCK_SKEW_SECONDS = 300
 
 
 def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
-    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused."""
-    judged = {
+    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused.
+
+    A file whose name the contract's pattern does not match is no delivery.
+    """
+    intervals = {delivery.interval for delivery in deliveries}
+    judged = ledger.touched(intervals) | {
         (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
-        for record in ledger.records(intervals={delivery.interval for delivery in deliveries})
+        for record in ledger.records(intervals=intervals)
         if record.fate != "refused" or record.judged_by == contract.digest
     }
-    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged)
+    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged and is_named(d, contract))
 
 
 class Edge:
-    """The edge of one bronze table for one run; `findings` grows as the run looks at deliveries."""
+    """The edge of one bronze table for one run; `findings` grows as the run looks at deliveries.
 
-    def __init__(self, landing: Landing, ledger: Ledger, contract: Contract) -> None:
+    Args:
+        landing: Where the deliveries are.
+        ledger: What became of each.
+        contract: The contract of the bronze table.
+        by_day: Whether each day of the table has its own deliveries, so that equal bytes may land for two days.
+        now: The platform's time, UTC, if it is another than that of this machine.
+    """
+
+    def __init__(
+        self,
+        landing: Landing,
+        ledger: Ledger,
+        contract: Contract,
+        *,
+        by_day: bool = False,
+        now: datetime | None = None,
+    ) -> None:
         self.landing = landing
         self.ledger = ledger
         self.contract = contract
+        self._by_day = by_day
+        self._now = max(datetime.now(UTC), now or datetime.now(UTC))
         self.findings: list[Finding] = []
         #: Uris of the deliveries that this run leaves for a later one.
         self._waiting: set[str] = set()
@@ -90,8 +114,9 @@ class Edge:
     def _fresh(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
         """The fresh deliveries, interval by interval, so that memory holds the files of one interval."""
         domain, source = self.contract.table.domain, self.contract.table.table
-        for interval in self.landing.intervals(domain, source) if intervals is None else sorted(set(intervals)):
-            yield from fresh(self.ledger, self.contract, self.landing.deliveries(domain, source, [interval]))
+        for name in self.landing.intervals(domain, source):
+            if intervals is None or name in intervals:
+                yield from fresh(self.ledger, self.contract, self.landing.deliveries(domain, source, [name]))
 
     def complete(self, delivery: Delivery) -> bool:
         """Whether a run that began now would judge the delivery, instead of leaving it for a later run."""
@@ -104,48 +129,91 @@ class Edge:
         """Whether this batch or an earlier one has taken the same content."""
         record = self.ledger.find(delivery.prefix or "")
         first = record.delivery if record else taken.get(delivery.prefix or "")
-        if first is not None and first.uri != delivery.uri:
+        if first is None:
+            return False
+        if first.interval == delivery.interval:
             self._report(delivery, "duplicate", "skipped", f"the same bytes as {first.uri}")
-        return first is not None
+        else:
+            observed = f"the same bytes as {first.uri}: {delivery.interval} gets no rows of its own"
+            self._report(delivery, "repeated", "skipped", observed)
+        return True
 
     def _judge(self, delivery: Delivery) -> Delivery | None:
-        """The delivery with its checksum and prefix; None if it is refused, has to wait or is gone."""
+        """The delivery with checksum and prefix; None if it is refused, has to wait, is gone or was only touched."""
         try:
             manifest = self.landing.manifest(delivery)
             if self._waits(delivery, manifest):
                 return None
-            sha256 = self.landing.checksum(delivery)
+            judged = self._identified(delivery, manifest)
         except FileNotFoundError:
             return None
         except LandingError as error:
             return self._wait(delivery, "manifest", error.observed)
         except OSError as error:
             return self._wait(delivery, "unreadable", f"{type(error).__name__}: {error.strerror or error}")
-        judged = replace(delivery, sha256=sha256, prefix=_prefix(self.contract, delivery, sha256, manifest))
         if self.landing.now(delivery) != delivery:
             return self._wait(delivery, "growing", "it changed while its checksum was computed")
         before = self.ledger.taken(delivery.uri)
-        if before is not None and before.sha256 != sha256:
+        if before is not None and judged.sha256 != before.sha256 and judged.prefix != before.prefix:
             return self._refuse(judged, _changed(judged, before))
-        if manifest is not None and (manifest.bytes, manifest.sha256) != (delivery.bytes, sha256):
+        if before is not None:
+            return self.ledger.touch(judged)
+        if manifest is not None and (manifest.bytes, manifest.sha256) != (judged.bytes, judged.sha256):
             return self._refuse(judged, _differs(judged, manifest))
         return judged
 
+    def identified(self, delivery: Delivery) -> Delivery | None:
+        """A delivery as its file is now, with checksum and prefix; None if it is gone or cannot be read."""
+        now = self.landing.now(delivery)
+        try:
+            return self._identified(now, self.landing.manifest(now)) if now else None
+        except (LandingError, OSError):
+            return None
+
+    def _identified(self, delivery: Delivery, manifest: Manifest | None) -> Delivery:
+        """The delivery with its checksum and prefix.
+
+        Equal bytes give equal prefixes, and two deliveries with one prefix are duplicates, with three exceptions. A
+        snapshot may return to an earlier state, and two days of a table by day may be equal, so their interval is part
+        of the prefix. A numbered extraction begins where the one before ended, so its number is: two equal lines of a
+        log may both have happened.
+        """
+        sha256 = self.landing.checksum(delivery)
+        sequence = manifest.sequence if manifest is not None else 0
+        with_interval = self.contract.delivery == "snapshot" or (self._by_day and not sequence)
+        distinction = delivery.interval if with_interval else sequence
+        identity = hashlib.sha256(f"{distinction}/{sha256}".encode()).hexdigest() if distinction else sha256
+        return replace(delivery, sha256=sha256, prefix=identity[:PREFIX_CHARACTERS])
+
     def _waits(self, delivery: Delivery, manifest: Manifest | None) -> bool:
         """Whether the delivery is left for a later run, which is reported."""
-        age = datetime.now(UTC).timestamp() - delivery.modified_ns / 1e9
+        now = datetime.now(UTC)
+        age = now.timestamp() - delivery.modified_ns / 1e9
         settle_seconds = self.contract.settle_seconds
-        if age < -CLOCK_SKEW_SECONDS:
-            self._report(delivery, "clock_skew", "taken", f"written {-age:.0f} s in the future, by its own clock")
+        numbered = manifest is not None and manifest.sequence
+        ahead = not numbered and interval.is_ahead(delivery.interval, self._now)
         if manifest is None and self.contract.manifest == "required":
             self._wait(delivery, "no_manifest", "its manifest has not landed")
         elif manifest is not None and delivery.bytes < manifest.bytes:
             self._wait(delivery, "incomplete", f"{delivery.bytes} of {manifest.bytes} bytes have landed")
-        elif manifest is None and 0 <= age < settle_seconds:
+        elif manifest is None and self._unchanged_seconds(delivery, now) < settle_seconds:
             self._wait(delivery, "settling", f"written {age:.0f} s ago, and a writer has {settle_seconds} s")
+        elif ahead and self.contract.delivery == "snapshot":
+            self._wait(delivery, "future", "a snapshot of the future, which would hide all that land until then")
         else:
+            if ahead:
+                self._report(delivery, "future", "taken", f"it covers {delivery.interval}, which is in the future")
+            if age < -CLOCK_SKEW_SECONDS:
+                self._report(delivery, "clock_skew", "taken", f"written {-age:.0f} s in the future, by its own clock")
             return False
         return True
+
+    def _unchanged_seconds(self, delivery: Delivery, now: datetime) -> float:
+        """For how long nobody has written to the file: by its time, or as observed if that is in the future."""
+        age = now.timestamp() - delivery.modified_ns / 1e9
+        if age >= 0 or not self.contract.settle_seconds:
+            return abs(age)
+        return (now - self.ledger.unchanged_since(delivery)).total_seconds()
 
     def leave_out(self, delivery: Delivery, error: LandingError) -> None:
         """Takes a planned delivery that could not be read out of its batch: it is refused, or waits if it changed."""
@@ -164,13 +232,26 @@ class Edge:
             step = f"correct the contract or the source; until then {drift.treatment(self.contract)}"
             self.findings.append(Finding(delivery.uri, "column_drift", "taken", words, expected, step))
 
-    def links(self, intervals: Collection[str] | None) -> None:
-        """Reports symbolic links, which are never followed: they could lead out of landing."""
+    def report_misplaced(self, intervals: Collection[str] | None, partitions: Collection[str] | None) -> None:
+        """Reports what no run takes: links, what lies outside the folders of intervals, days without a partition.
+
+        Args:
+            intervals: The intervals whose folders are looked at; None for all.
+            partitions: All partitions of the table; None for a table without partitions.
+        """
         table = self.contract.table
-        for uri in self.landing.links(table.domain, table.table, intervals):
-            self.findings.append(
-                Finding(uri, "link", "skipped", "a symbolic link", "a file", "deliver the file itself")
-            )
+        self.findings += placement.misplaced(self.landing.store, table.domain, table.table, intervals)
+        self.findings += otherwise_named(self.landing, self.contract, intervals)
+        for name in self.landing.intervals(table.domain, table.table) if partitions is not None else ():
+            is_new = (
+                abs(interval.order(name)[0] - self._now) < interval.AHEAD * 2
+            )  # its partition may come with its end
+            if name not in (partitions or ()) and not is_new:
+                folder = f"{table.domain}/{table.table}/{interval.INTERVAL}{name}"
+                step = "move its files to the day that they cover; until then no run takes them"
+                self.findings.append(
+                    Finding(folder, "misplaced", "waiting", "no partition of the table", "a day of the table", step)
+                )
 
     def _refuse(self, delivery: Delivery, error: LandingError) -> None:
         self.ledger.refuse(delivery, error.code, error, judged_by=self.contract.digest)
@@ -195,6 +276,8 @@ _NEXT = {
 _EXPECTED = {
     "clock_skew": f"clocks within {CLOCK_SKEW_SECONDS} s of each other",
     "duplicate": "each content once",
+    "future": "an interval that has begun",
+    "repeated": "new content, or for equal days a bronze table by day, with `partitions`",
     "growing": "a file that is written under another name and renamed when it is complete",
     "incomplete": "as many bytes as its manifest names",
     "manifest": "a manifest that can be read",
@@ -202,20 +285,6 @@ _EXPECTED = {
     "settling": "a file that nobody writes to",
     "unreadable": "a file that this user may read",
 }
-
-
-def _prefix(contract: Contract, delivery: Delivery, sha256: str, manifest: Manifest | None) -> str:
-    """The prefix of a delivery's record ids; two deliveries with one prefix are duplicates.
-
-    Equal bytes give equal prefixes, with two exceptions. A snapshot may return to an earlier state, so its interval is
-    part of the prefix. A numbered extraction begins where the one before ended, so its number is: two equal lines of a
-    log may both have happened.
-    """
-    if contract.delivery == "snapshot":
-        sha256 = hashlib.sha256(f"{delivery.interval}/{sha256}".encode()).hexdigest()
-    elif manifest is not None and manifest.sequence:
-        sha256 = hashlib.sha256(f"{manifest.sequence}/{sha256}".encode()).hexdigest()
-    return sha256[:PREFIX_CHARACTERS]
 
 
 def _changed(delivery: Delivery, before: Delivery) -> LandingError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -18,6 +19,7 @@ from typing import Literal
 
 from pipelines.errors import CommitConflict, LandingError
 from pipelines.landing.delivery import Delivery
+from pipelines.machine import databases
 
 Fate = Literal["batch", "duplicate", "refused"]
 
@@ -33,6 +35,12 @@ CREATE INDEX IF NOT EXISTS by_content ON deliveries (sha256);
 CREATE INDEX IF NOT EXISTS by_prefix ON deliveries (prefix);
 CREATE INDEX IF NOT EXISTS by_batch ON deliveries (batch);
 CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
+CREATE TABLE IF NOT EXISTS touched (
+    uri TEXT PRIMARY KEY, interval TEXT NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settling (
+    uri TEXT PRIMARY KEY, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, since TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -87,7 +95,7 @@ class Ledger:
     @functools.cached_property
     def _connection(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection = databases.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.executescript(_TABLES)
         return connection
 
@@ -105,13 +113,13 @@ class Ledger:
         """The judged deliveries, sorted by uri.
 
         Args:
-            intervals: Only deliveries from the first to the last of these intervals; None for all.
+            intervals: Only deliveries of these intervals; None for all.
             fate: Only deliveries with this fate; None for all.
         """
         where, values = ["1 = 1"], []
         if intervals is not None:
-            where.append("interval BETWEEN ? AND ?")
-            values += [min(intervals, default=""), max(intervals, default="")]
+            where.append("interval IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(intervals)))
         if fate is not None:
             where.append("fate = ?")
             values.append(fate)
@@ -203,10 +211,30 @@ class Ledger:
         return batch
 
     def duplicates(self, deliveries: Sequence[Delivery], *, judged_by: str) -> None:
-        """Adds files whose content was taken before: under another name, or under theirs if they were only touched."""
+        """Adds files whose content was taken before under another name."""
         now = datetime.now(UTC).isoformat()
         with self._writing() as connection:
             self._note(connection, [Record(d, "duplicate", None, judged_by, now) for d in deliveries])
+
+    def touch(self, delivery: Delivery) -> None:
+        """Records the present size and time of a file in a batch whose content is the same as it was."""
+        with self._writing() as connection:
+            now = (delivery.uri, delivery.interval, delivery.bytes, delivery.modified_ns)
+            connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?, ?, ?)", now)
+
+    def touched(self, intervals: Collection[str]) -> set[tuple[str, int, int]]:
+        """Uri, size and time of the files of these intervals that were touched after they were taken."""
+        query = "SELECT uri, bytes, modified_ns FROM touched WHERE interval IN (SELECT value FROM json_each(?))"
+        return set(self._connection.execute(query, [json.dumps(sorted(intervals))]))
+
+    def unchanged_since(self, delivery: Delivery) -> datetime:
+        """When a run first saw the file with its present size and time, by this machine's clock, UTC."""
+        with self._writing() as connection:
+            seen = (delivery.uri, delivery.bytes, delivery.modified_ns)
+            query = "SELECT since FROM settling WHERE uri = ? AND bytes = ? AND modified_ns = ?"
+            row = connection.execute(query, seen).fetchone() or (datetime.now(UTC).isoformat(),)
+            connection.execute("INSERT OR REPLACE INTO settling VALUES (?, ?, ?, ?)", [*seen, *row])
+        return datetime.fromisoformat(row[0])
 
     def refuse(self, delivery: Delivery, code: str, error: LandingError, *, judged_by: str) -> None:
         """Adds a file that is not taken, with the reason; it is judged again once the file or the contract changes."""
@@ -214,6 +242,7 @@ class Ledger:
         words = (code, error.observed, error.expected, error.next_step)
         with self._writing() as connection:
             self._note(connection, [Record(delivery, "refused", None, judged_by, now, *words)])
+            self._judge_duplicates_again(connection, [delivery])
 
     def forget_refused(self, uris: Collection[str] | None = None) -> int:
         """Removes refused files, so that the next run judges them again; returns how many. None stands for all."""
@@ -229,6 +258,15 @@ class Ledger:
             connection.executemany(
                 "DELETE FROM deliveries WHERE uri = ? AND sha256 = ?", [(d.uri, d.sha256) for d in deliveries]
             )
+            self._judge_duplicates_again(connection, deliveries)
+
+    def _judge_duplicates_again(self, connection: sqlite3.Connection, deliveries: Sequence[Delivery]) -> None:
+        """Removes the duplicates of files that are in no batch any more: one of them may be taken instead."""
+        connection.executemany(
+            "DELETE FROM deliveries WHERE prefix = ?1 AND fate = 'duplicate' "
+            "AND NOT EXISTS (SELECT 1 FROM deliveries WHERE prefix = ?1 AND fate = 'batch')",
+            [(delivery.prefix,) for delivery in deliveries],
+        )
 
     def _note(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
         rows = [(*delivery, *fate) for delivery, *fate in map(astuple, records)]

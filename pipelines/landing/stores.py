@@ -6,44 +6,53 @@ In both a file appears as a whole or not at all: in a folder by a rename, in a b
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
 import shutil
+import stat
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from pipelines.errors import LandingError, SettingsError, TransientError
 from pipelines.machine.files import replacing
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo, S3FileSystem
+    from pyarrow.fs import S3FileSystem
 
     from pipelines.settings import Settings
 
 S3 = "s3://"
 #: Bytes of a file that are copied into a store at once.
 COPIED_BYTES = 8 << 20
+#: The longest key of a bucket; a file with a longer name does not exist.
+KEY_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file.
+    """One file, folder or symbolic link.
 
     Attributes:
         path: Its path below the root.
-        bytes: Its size.
-        modified_ns: When it was written, in nanoseconds since the epoch, by the store's clock.
-        link: Whether it is a symbolic link; size and time are then the link's own.
+        kind: What it is; links are never followed, since they may lead out of landing.
+        bytes: The size of a file.
+        modified_ns: When a file was written, in nanoseconds since the epoch, by the store's clock.
     """
 
     path: str
-    bytes: int
-    modified_ns: int
-    link: bool = False
+    kind: Literal["file", "folder", "link"]
+    bytes: int = 0
+    modified_ns: int = 0
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
 
 
 class Store(ABC):
@@ -52,12 +61,12 @@ class Store(ABC):
     root: str
 
     @abstractmethod
-    def folders(self, path: str) -> list[str]:
-        """The names of the folders directly in a folder, sorted; none if the folder does not exist."""
+    def entries(self, path: str) -> list[Entry]:
+        """What is directly in a folder, sorted by name; nothing if it does not exist, or a link leads there."""
 
-    @abstractmethod
-    def files(self, path: str) -> Iterator[Entry]:
-        """The files directly in a folder, sorted by name; none if the folder does not exist."""
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders directly in a folder, sorted."""
+        return [entry.name for entry in self.entries(path) if entry.kind == "folder"]
 
     @abstractmethod
     def stat(self, path: str) -> Entry | None:
@@ -82,26 +91,47 @@ class FolderStore(Store):
         self.root = str(root)
         self._root = root
 
-    def folders(self, path: str) -> list[str]:
-        base = self._root / path
-        return sorted(e.name for e in _scan(base) if e.is_dir(follow_symlinks=False)) if base.is_dir() else []
-
-    def files(self, path: str) -> Iterator[Entry]:
-        for entry in sorted(_scan(self._root / path), key=lambda e: e.name):
+    def entries(self, path: str) -> list[Entry]:
+        if self._is_linked(path):
+            return []
+        entries = []
+        for found in sorted(_scan(self._root / path), key=lambda entry: entry.name):
+            below = f"{path}/{found.name}".lstrip("/")
             with contextlib.suppress(FileNotFoundError):  # a file may be renamed while the folder is listed
-                if entry.is_symlink() or entry.is_file():
-                    status = entry.stat(follow_symlinks=False)
-                    yield Entry(f"{path}/{entry.name}", status.st_size, status.st_mtime_ns, entry.is_symlink())
+                if found.is_symlink():
+                    entries.append(Entry(below, "link"))
+                elif found.is_dir():
+                    entries.append(Entry(below, "folder"))
+                elif found.is_file():
+                    status = found.stat()
+                    entries.append(Entry(below, "file", status.st_size, status.st_mtime_ns))
+        return entries
+
+    def _is_linked(self, path: str) -> bool:
+        """Whether a folder below the root, or one that it lies in, is a symbolic link."""
+        folder = PurePosixPath(path)
+        return any((self._root / part).is_symlink() for part in (folder, *folder.parents) if part.name)
 
     def stat(self, path: str) -> Entry | None:
         try:
             status = (self._root / path).stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return Entry(path, status.st_size, status.st_mtime_ns)
+        return Entry(path, "file", status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, path: str) -> BinaryIO:
-        return (self._root / path).open("rb")
+        try:
+            # Without waiting for the writer of a named pipe, which is refused below, and without following a link.
+            descriptor = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # of the manifest of a file with a long name
+                raise FileNotFoundError(error.errno, error.strerror, path) from None
+            raise
+        file = os.fdopen(descriptor, "rb")
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            file.close()
+            raise OSError(errno.EINVAL, "not a file", path)
+        return file
 
     def put(self, path: str, content: bytes | Path) -> None:
         with replacing(self._root / path, survives="power") as temporary:
@@ -140,26 +170,21 @@ class BucketStore(Store):
             )
         return self._client
 
-    def folders(self, path: str) -> list[str]:
-        from pyarrow.fs import FileType
-
-        return [PurePosixPath(info.path).name for info in self._listed(path) if info.type == FileType.Directory]
-
-    def files(self, path: str) -> Iterator[Entry]:
-        from pyarrow.fs import FileType
-
-        for info in self._listed(path):
-            if info.type == FileType.File:
-                yield Entry(f"{path}/{PurePosixPath(info.path).name}", info.size, info.mtime_ns)
-
-    def _listed(self, path: str) -> list[FileInfo]:
-        from pyarrow.fs import FileSelector
+    def entries(self, path: str) -> list[Entry]:
+        from pyarrow.fs import FileSelector, FileType
 
         try:
-            entries = self._files.get_file_info(FileSelector(str(self._prefix / path), allow_not_found=True))
+            listed = self._files.get_file_info(FileSelector(str(self._prefix / path), allow_not_found=True))
         except OSError as error:
             raise self._failed(path, error) from None
-        return sorted(entries, key=lambda info: str(info.path))
+        entries = []
+        for info in listed:
+            below = f"{path}/{PurePosixPath(info.path).name}".lstrip("/")
+            if info.type == FileType.File:
+                entries.append(Entry(below, "file", info.size, info.mtime_ns))
+            elif info.type == FileType.Directory:
+                entries.append(Entry(below, "folder"))
+        return sorted(entries, key=lambda entry: entry.path)
 
     def stat(self, path: str) -> Entry | None:
         from pyarrow.fs import FileType
@@ -168,9 +193,11 @@ class BucketStore(Store):
             [info] = self._files.get_file_info([str(self._prefix / path)])
         except OSError as error:
             raise self._failed(path, error) from None
-        return Entry(path, info.size, info.mtime_ns) if info.type == FileType.File else None
+        return Entry(path, "file", info.size, info.mtime_ns) if info.type == FileType.File else None
 
     def open(self, path: str) -> BinaryIO:
+        if len(str(self._prefix / path).partition("/")[2].encode()) > KEY_BYTES:
+            raise FileNotFoundError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         try:
             return cast("BinaryIO", self._files.open_input_file(str(self._prefix / path)))
         except FileNotFoundError:
@@ -181,7 +208,7 @@ class BucketStore(Store):
     def put(self, path: str, content: bytes | Path) -> None:
         # Arrow completes an upload even if an error interrupts it. So the upload has a name that readers ignore.
         target = self._prefix / path
-        temporary = str(target.parent / f".{target.name}.{os.getpid()}")
+        temporary = str(target.parent / f".{uuid.uuid4().hex}")
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
             try:
                 with self._files.open_output_stream(temporary) as stream:
@@ -224,9 +251,9 @@ def open_store(settings: Settings) -> Store:
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder; none if it does not exist."""
+    """The entries of a folder; none if there is no folder of that name."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

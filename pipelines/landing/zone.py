@@ -7,13 +7,16 @@ written before the file appears, so that a reader that sees the file sees its ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pipelines.errors import LandingError
-from pipelines.landing.delivery import INTERVAL, MANIFEST, SEQUENCE, Delivery, Manifest, digest, size, stream_digest
+from pipelines.landing import interval as grammar
+from pipelines.landing.delivery import MANIFEST, SEQUENCE, Delivery, Manifest, digest, size, stream_digest
+from pipelines.landing.interval import INTERVAL
+from pipelines.landing.placement import is_hidden, is_text, visible
 from pipelines.landing.stores import Entry, FolderStore, Store
 
 
@@ -43,20 +46,27 @@ class Landing:
         Args:
             domain: The data domain.
             source: The source, named as its bronze table.
-            interval: The day, or the snapshot, that the file covers.
+            interval: The day, or the instant, that the file covers, as `interval.start` reads it.
             name: The file's name; the number of the manifest's sequence, if there is one, is put before it.
             content: The bytes, or a file that holds them.
             manifest: What the source says of the file.
 
         Raises:
-            LandingError: if another content has landed under that name, or a delivery cannot have the name.
+            LandingError: if another content has landed under that name, or a delivery cannot have the name or interval.
         """
-        if PurePosixPath(name).name != name or name[:1] in ("", ".", "_") or name.endswith(MANIFEST):
+        if PurePosixPath(name).name != name or is_hidden(name) or not is_text(name) or name.endswith(MANIFEST):
             raise LandingError(
                 object=f"delivery {name!r} of {domain}/{source}",
-                observed="a name that is empty, has folders in it, or is that of a manifest or an incomplete file",
+                observed="a name that is empty, no text, a path, or that of a manifest or an incomplete file",
                 expected="a file name that begins with neither . nor _",
                 next_step="deliver it under such a name",
+            )
+        if grammar.start(interval) is None:
+            raise LandingError(
+                object=f"delivery {name!r} of {domain}/{source}",
+                observed=f"the interval {interval!r}",
+                expected=grammar.EXPECTED,
+                next_step="deliver it under such an interval",
             )
         if manifest is not None and manifest.sequence:
             name = f"{manifest.sequence:08d}-{name}"
@@ -85,41 +95,30 @@ class Landing:
 
     def domains(self) -> list[str]:
         """The domains that have a folder."""
-        return [name for name in self.store.folders("") if name[0] not in "._"]
-
-    def strays(self, domain: str) -> list[str]:
-        """The uris of a domain's files outside the folder of an interval: no run takes them."""
-        sources = [f"{domain}/{source}" for source in self.sources(domain)]
-        folders = [domain, *sources, *(f"{source}/{INTERVAL}" for source in sources)]
-        entries = [entry for folder in folders for entry in self.store.files(folder)]
-        return [entry.path for entry in entries if entry.path.rpartition("/")[2][0] not in "._"]
+        return self._named("")
 
     def sources(self, domain: str) -> list[str]:
         """The sources of a domain that have a folder."""
-        return self.store.folders(domain)
+        return self._named(domain)
+
+    def _named(self, folder: str) -> list[str]:
+        return [entry.name for entry in visible(self.store, folder) if entry.kind == "folder" and is_text(entry.name)]
 
     def deliveries(self, domain: str, source: str, intervals: Collection[str] | None = None) -> list[Delivery]:
         """The deliveries of one source in the order of interval and name; None as intervals stands for all of them."""
+        existing = self.intervals(domain, source)
+        chosen = existing if intervals is None else [text for text in existing if text in set(intervals)]
         return [
-            Delivery(entry.path, interval, entry.bytes, entry.modified_ns)
-            for interval, entry in self._entries(domain, source, intervals)
-            if not entry.link and not entry.path.endswith(MANIFEST)
+            Delivery(entry.path, text, entry.bytes, entry.modified_ns)
+            for text in chosen
+            for entry in visible(self.store, f"{domain}/{source}/{INTERVAL}{text}")
+            if entry.kind == "file" and is_text(entry.name) and not entry.name.endswith(MANIFEST)
         ]
 
-    def links(self, domain: str, source: str, intervals: Collection[str] | None = None) -> list[str]:
-        """The uris of symbolic links among the files of one source; links are never followed."""
-        return [entry.path for _, entry in self._entries(domain, source, intervals) if entry.link]
-
     def intervals(self, domain: str, source: str) -> list[str]:
-        """The intervals of one source that have a folder, sorted."""
-        folders = self.store.folders(f"{domain}/{source}")
-        return sorted(name.removeprefix(INTERVAL) for name in folders if name.startswith(INTERVAL) and name != INTERVAL)
-
-    def _entries(self, domain: str, source: str, intervals: Collection[str] | None) -> Iterator[tuple[str, Entry]]:
-        for interval in self.intervals(domain, source) if intervals is None else sorted(set(intervals)):
-            for entry in self.store.files(f"{domain}/{source}/{INTERVAL}{interval}"):
-                if entry.path.rpartition("/")[2][0] not in "._":
-                    yield interval, entry
+        """The intervals of one source that have a folder, in their order; `placement` reports other folders."""
+        names = [name.removeprefix(INTERVAL) for name in self._named(f"{domain}/{source}") if name.startswith(INTERVAL)]
+        return sorted(filter(grammar.start, names), key=grammar.order)
 
     def open(self, delivery: Delivery) -> BinaryIO:
         """A stream of a delivery's bytes, which the caller closes; raises FileNotFoundError."""

@@ -26,7 +26,7 @@ class RayHead:
 
     Attributes:
         address: Host and port of the cluster.
-        dashboard_port: The port of Ray's dashboard; None where it is off.
+        dashboard_port: The loopback port of Ray's dashboard, which asks for the token; None where it is off.
         server: The process of the head, with its session.
         address_file: The file that tells other processes the address.
     """
@@ -44,7 +44,10 @@ class RayHead:
 
 
 def running(settings: Settings) -> str | None:
-    """The address of the living cluster that `start_head` started for this home folder; None if there is none."""
+    """The address of the living cluster that `start_head` started for this home folder; None if there is none.
+
+    The cluster of the home folder that this one was copied from is another one's.
+    """
     record = _living_head(settings)
     return record["address"] if record else None
 
@@ -63,22 +66,27 @@ def _living_head(settings: Settings) -> dict[str, Any] | None:
         record = json.loads(_address_file(settings).read_text(encoding="utf-8"))
         head = psutil.Process(record["pid"])
         same = head.create_time() == record["process_started"] and head.status() != psutil.STATUS_ZOMBIE
+        same = same and record["home"] == str(settings.root)
     except (FileNotFoundError, NotADirectoryError, psutil.NoSuchProcess):
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            object=f"file {_address_file(settings)}",
+            observed=f"it is damaged: {type(error).__name__}: {error}",
+            expected="the address of the Ray cluster that runs for this home folder",
+            next_step="end that cluster if it still runs, then: goldpath repair",
+        ) from None
     alive = same and ports.wait_open(int(record["address"].rpartition(":")[2]), seconds=2)
     return record if alive else None
 
 
-def start_head(
-    settings: Settings, *, dashboard: Literal["off", "on"] = "off", port: int | None = None, dashboard_port: int = 8265
-) -> RayHead:
+def start_head(settings: Settings, *, dashboard: Literal["off", "on"] = "off", port: int | None = None) -> RayHead:
     """Starts a cluster in separate processes and writes its address for `connect`; the caller ends it with `stop`.
 
     Args:
         settings: Their home folder holds the token, the address file and the log.
         dashboard: Whether to start Ray's dashboard, which takes about 700 MB of memory.
         port: The cluster's loopback port; None takes a free one.
-        dashboard_port: The dashboard's loopback port.
 
     Raises:
         SettingsError: if a port is taken.
@@ -86,10 +94,8 @@ def start_head(
     """
     if port is not None:
         ports.require_free(port, what="Ray", option="--ray-port")
-    if dashboard == "on":
-        ports.require_free(dashboard_port, what="the Ray dashboard", option="--ray-dashboard-port")
     prepare_environment(settings)
-    address = f"{ports.LOOPBACK}:{port or ports.free_port()}"
+    address, dashboard_port = f"{ports.LOOPBACK}:{port or ports.free_port()}", ports.free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     options: Mapping[str, object] = {
         "node-ip-address": ports.LOOPBACK,
@@ -135,6 +141,7 @@ def _write_address(settings: Settings, address: str, pid: int) -> None:
     import psutil
 
     record = {"address": address, "pid": pid, "process_started": psutil.Process(pid).create_time()}
+    record["home"] = str(settings.root)
     files.replace(_address_file(settings), json.dumps(record))
 
 

@@ -28,12 +28,13 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
 
     def work(run: GovernedRun) -> Iterator[Written]:
         platform, house = run.platform, run.platform.lakehouse
-        edge = Edge(platform.landing, platform.ledger(table), contract)
+        by_day = run.partitions is not None
+        edge = Edge(platform.landing, platform.ledger(table), contract, by_day=by_day, now=platform.now())
         rows = files = 0
         with house.writing(table):
             if edge.ledger.last() < (committed := house.batch(table, INGEST)):
-                ledger_recovery.recover(edge.ledger, platform.landing, house, contract, committed=committed)
-            edge.links(run.partitions)
+                ledger_recovery.recover(edge, house, committed=committed)
+            edge.report_misplaced(run.partitions, run.all_partitions)
             columns = reading.ColumnNames(contract, house.columns(table))
             while (batch := edge.next_batch(run.partitions, committed=house.batch(table, INGEST))) is not None:
                 taken_rows, taken_files = _take(run, edge, batch, columns)

@@ -16,7 +16,7 @@ CHECK = Check("arrivals", "Each delivery complete, as its manifest and contract 
 #: Most findings in the check's metadata.
 SHOWN_FINDINGS = 200
 #: Most characters of one finding in the check's description.
-SHOWN_CHARACTERS = 100
+SHOWN_CHARACTERS = 200
 
 
 def check_result(edge: Edge, *, files: int, rows: int) -> dg.AssetCheckResult:
@@ -31,9 +31,10 @@ def check_result(edge: Edge, *, files: int, rows: int) -> dg.AssetCheckResult:
     refused_before = [r for r in edge.ledger.records(fate="refused") if edge.landing.now(r.delivery) is not None]
     refused = [finding for finding in findings if finding.treatment == "refused"] or refused_before
     notable = [finding for finding in findings if finding.code != "duplicate"]
+    folder = f"{edge.contract.table.domain}/{edge.contract.table.table}/"
     parts = [f"{counted(files, 'file')} with {counted(rows, 'row')} taken"]
     for code in sorted({finding.code for finding in findings}):
-        observed = [finding.observed for finding in findings if finding.code == code]
+        observed = [f"{f.subject.removeprefix(folder)}: {f.observed}" for f in findings if f.code == code]
         first = textwrap.shorten(observed[0], SHOWN_CHARACTERS, placeholder=" …")
         parts.append(f"{code}: {first}" + (f", and {len(observed) - 1:,} more" if observed[1:] else ""))
     parts += [f"{len(refused_before)} refused and still there"] if refused_before else []

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, LandingError
 from pipelines.governed.platform import Platform
-from pipelines.landing.delivery import INTERVAL
+from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import fresh
+from pipelines.landing.zone import Landing
 from pipelines.orchestration.runs import FINISHED, range_tags
 from pipelines.retrying import Backoff
 from pipelines.sources.base import Source, day
@@ -55,7 +56,7 @@ class SourceLag:
         sequence: The number of the last extraction that landed; 0 before the first.
         position: The position in the source after that extraction; None before the first.
         backlog: The approximate number of records that have not landed.
-        untaken: The URIs of landed files that bronze has not judged.
+        untaken: The landed files that bronze has not judged.
         lag_seconds: The age of the newest landed record, if there are records or files to take; None if there are none,
             or the age is not known.
         late: Whether the lag is more than the contract's freshness allows.
@@ -65,7 +66,7 @@ class SourceLag:
     sequence: int
     position: Mapping[str, Any] | None
     backlog: int
-    untaken: tuple[str, ...]
+    untaken: tuple[Delivery, ...]
     lag_seconds: int | None
     late: bool
 
@@ -84,19 +85,37 @@ class SourceLag:
         return f"{self.table}: {self.backlog} records and {len(self.untaken)} files to take{lag}"
 
 
-def source_lag(platform: Platform, table: TableId, source: WatchedSource) -> SourceLag:
-    """How far the table is behind the source, by the source's answer, file names, manifests and the ledger."""
+def source_lag(
+    platform: Platform,
+    table: TableId,
+    source: WatchedSource,
+    partitions: dg.PartitionsDefinition[str] | None = None,
+) -> SourceLag:
+    """How far the table is behind the source, by the source's answer, file names, manifests and the ledger.
+
+    Files of days outside the partitions, if there are any, are no files to take.
+    """
     contract, landing = platform.contracts[table], platform.landing
     landed = landing.deliveries(table.domain, table.table)
     sequence, position = landing.position(table.domain, table.table) or (0, None)
     connection = platform.settings.source(source.connection) if source.connection else str(platform.settings.root)
     backlog = source.pending(position, connection)
-    untaken = tuple(delivery.uri for delivery in fresh(platform.ledger(table), contract, landed))
-    manifest = landing.manifest(landed[-1]) if landed and (backlog or untaken) else None
-    newest = manifest.attributes.get("newest") if manifest else None
-    lag = None if newest is None else int((platform.now() - datetime.fromisoformat(newest)).total_seconds())
+    landed = [d for d in landed if partitions is None or partitions.has_partition_key(d.interval)]
+    untaken = tuple(fresh(platform.ledger(table), contract, landed))
+    newest = _newest(landing, landed[-1]) if landed and (backlog or untaken) else None
+    lag = None if newest is None else int((platform.now() - newest).total_seconds())
     late = lag is not None and lag > contract.freshness_seconds
     return SourceLag(str(table), sequence, position, backlog, untaken, lag, late)
+
+
+def _newest(landing: Landing, delivery: Delivery) -> datetime | None:
+    """The instant of the newest record of a delivery, as its manifest says; None if that says nothing readable."""
+    try:
+        manifest = landing.manifest(delivery)
+        newest = datetime.fromisoformat(manifest.attributes["newest"]) if manifest else None
+    except (LandingError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return newest if newest and newest.tzinfo else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +183,10 @@ def micro_batch_sensor(
         description=f"Looks every {every_seconds} s for new records of {', '.join(map(str, feeds))}.",
     )
     def sensor(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        lags = [source_lag(platform, table, source) for table, source in feeds.items()]
-        standing = hashlib.sha256(repr([(lag.sequence, lag.untaken) for lag in lags]).encode()).hexdigest()[:16]
+        lags = [source_lag(platform, table, source, partitions) for table, source in feeds.items()]
+        standing = hashlib.sha256(
+            repr([(lag.sequence, [d.uri for d in lag.untaken]) for lag in lags]).encode()
+        ).hexdigest()[:16]
         request = LastRequest.of(context.cursor)
         if standing != request.standing:
             request = LastRequest(standing, 0, request.at)
@@ -214,12 +235,12 @@ def _range(
     """The tags for the range of days of a run: the days of files to take, and today, when the run lands new files."""
     if partitions is None:
         return {}
-    days = {uri.split(f"/{INTERVAL}")[1].split("/")[0] for lag in lags for uri in lag.untaken} | {day(platform.now())}
-    if outside := sorted(key for key in days if not partitions.has_partition_key(key)):
+    today = day(platform.now())
+    if not partitions.has_partition_key(today):
         raise DefinitionError(
             object=f"sensor {name}",
-            observed=f"its partitions lack the day(s) {', '.join(outside)}",
+            observed=f"its partitions lack {today}",
             expected="a partition for every day on which files land",
             next_step="begin the partitions earlier, or give them end_offset=1 so that they include today",
         )
-    return range_tags(days)
+    return range_tags({today} | {delivery.interval for lag in lags for delivery in lag.untaken})

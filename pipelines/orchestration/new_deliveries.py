@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ def fresh_deliveries(platform: Platform) -> dict[TableId, list[Delivery]]:
     deliveries = {}
     for table, contract in platform.contracts.items():
         if table.zone == "bronze":
-            edge = Edge(platform.landing, platform.ledger(table), contract)
+            edge = Edge(platform.landing, platform.ledger(table), contract, now=platform.now())
             landed = platform.landing.deliveries(table.domain, table.table)
             if new := [delivery for delivery in fresh(edge.ledger, contract, landed) if edge.complete(delivery)]:
                 deliveries[table] = new
@@ -33,22 +33,23 @@ def fresh_deliveries(platform: Platform) -> dict[TableId, list[Delivery]]:
 
 
 def requests(
-    platform: Platform, daily: set[TableId], pushed: Collection[TableId] = frozenset()
+    platform: Platform, daily: Mapping[TableId, dg.PartitionsDefinition[str]], pushed: Collection[TableId] = frozenset()
 ) -> Iterator[dg.RunRequest]:
     """At most one run for new pushed events, and one for all other new deliveries.
 
-    The latter covers the days of new deliveries of daily tables; without any, it is a run of the reference tables. Its
-    run key is a digest of the files, so that Dagster does not start a second run while they are being taken.
+    The latter covers the days of new deliveries of daily tables; without any, it is a run of the reference tables. A
+    day that is no partition of its table does not count: a run over it could not start. The run key is a digest of the
+    files, so that Dagster does not start a second run while they are being taken.
 
     Args:
         platform: The platform whose landing zone is read.
-        daily: The tables that are partitioned by day.
+        daily: The partitions of the tables that are partitioned by day.
         pushed: The bronze tables of pushed events.
     """
     new = fresh_deliveries(platform)
     if pushed_key := _run_key(deliveries for table, deliveries in new.items() if table in pushed):
         yield dg.RunRequest(run_key=pushed_key, job_name=events.name)
-    new = {table: deliveries for table, deliveries in new.items() if table not in pushed}
+    new = {table: _coverable(found, daily.get(table)) for table, found in new.items() if table not in pushed}
     key = _run_key(new.values())
     if key is None:
         return
@@ -59,6 +60,11 @@ def requests(
     yield dg.RunRequest(run_key=key, job_name=refresh.name, tags=range_tags(days))
 
 
+def _coverable(deliveries: list[Delivery], partitions: dg.PartitionsDefinition[str] | None) -> list[Delivery]:
+    """The deliveries whose interval is one of these partitions; all of them for a table without partitions."""
+    return [d for d in deliveries if partitions is None or partitions.has_partition_key(d.interval)]
+
+
 def _run_key(new: Iterable[list[Delivery]]) -> str | None:
     """A digest of the deliveries' names, sizes and times; None if there are none."""
     names = sorted(f"{d.uri} {d.bytes} {d.modified_ns}" for deliveries in new for d in deliveries)
@@ -66,12 +72,12 @@ def _run_key(new: Iterable[list[Delivery]]) -> str | None:
 
 
 def new_deliveries_sensor(
-    daily: Callable[[], set[TableId]], pushed: Callable[[], Collection[TableId]]
+    daily: Callable[[], Mapping[TableId, dg.PartitionsDefinition[str]]], pushed: Callable[[], Collection[TableId]]
 ) -> dg.SensorDefinition:
     """The sensor of a code location. It is off until a user switches it on.
 
     Args:
-        daily: Returns the tables that are partitioned by day.
+        daily: Returns the partitions of the tables that are partitioned by day.
         pushed: Returns the bronze tables of pushed sources.
     """
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from pipelines.contracts.model import Contract
 from pipelines.lakehouse import delta_commits, time_travel
 from pipelines.lakehouse.base import Lakehouse
+from pipelines.landing import interval
 from pipelines.provenance.pins import Pins
 from pipelines.tables import INGESTED_AT, PARTITION, TableId, TableVersion
 
@@ -63,7 +64,7 @@ def compact(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[U
         commit_metadata: What each commit records about its run.
     """
     results = []
-    for table in platform.lakehouse.tables():
+    for table in platform.lakehouse.whole_tables():
         with platform.lakehouse.writing(table):
             before = platform.lakehouse.current(table)
             if _spared_files(platform.lakehouse, before) < SPARED_FILES:
@@ -100,9 +101,10 @@ def retain(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[Up
     """Deletes rows older than their contract's retention from bronze, silver and quarantine, by the platform's clock.
 
     From a table with days, whole days are deleted, by the day that the rows belong to; the newest snapshot stays until
-    a newer one comes. From a quarantine without days, rows are deleted by the time of their ingestion. A silver table
-    without days is left alone: each run replaces it, so it follows its bronze table. The files of the deleted rows
-    stay until `vacuum` removes them, and as long as a version with them is pinned.
+    a newer one comes, and a partition that is no interval stays too. From a quarantine without days, rows are deleted
+    by the time of their ingestion. A silver table without days is left alone: each run replaces it, so it follows its
+    bronze table. The files of the deleted rows stay until `vacuum` removes them, and as long as a version with them is
+    pinned.
 
     Args:
         platform: Where the tables are.
@@ -112,7 +114,7 @@ def retain(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[Up
         One result for each table that lost rows.
     """
     house, results = platform.lakehouse, []
-    for table in house.tables():
+    for table in house.whole_tables():
         contract = _retention_contract(platform.contracts, table)
         if contract is None:
             continue
@@ -143,10 +145,10 @@ def _expired(house: Lakehouse, at: TableVersion, limit: datetime, *, keep_newest
     snapshot = house.snapshot(at)
     delta = snapshot.delta
     if PARTITION in delta.metadata().partition_columns:
-        first_kept = limit.date().isoformat()
-        days = set(snapshot.partition_rows(PARTITION))
-        newest = max(days, default="") if keep_newest else None
-        expired = sorted(day for day in days if day < first_kept and day != newest)
+        first_kept = limit.replace(hour=0, minute=0, second=0, microsecond=0)
+        starts = {day: begin for day in snapshot.partition_rows(PARTITION) if (begin := interval.start(day))}
+        newest = max(starts, default=None, key=interval.order) if keep_newest else None
+        expired = sorted(day for day, begin in starts.items() if begin < first_kept and day != newest)
         quoted = ", ".join("'" + day.replace("'", "''") + "'" for day in expired)
         return f"{PARTITION} IN ({quoted})" if expired else None
     if INGESTED_AT not in {field.name for field in delta.schema().fields}:
@@ -172,7 +174,7 @@ def vacuum(
     Returns:
         One result for each table that lost files.
     """
-    tables = platform.lakehouse.tables()
+    tables = platform.lakehouse.whole_tables()
     results = [_vacuum(platform.lakehouse, table, pinned, commit_metadata, keep) for table in tables]
     return [result for result in results if result is not None]
 

@@ -2,7 +2,7 @@
 
 The check never accepts what silver would reject: an accepted event is clean in silver, with the same values. Both read
 the same texts as values (`text_values`); a JSON number or boolean is the text that lands. A list or an object is
-rejected here, and judged by silver alone.
+rejected here, and judged by silver alone, as are local times of a time zone, whose data may differ in age.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pipelines.contracts.model import Column, Contract, RowRule
 from pipelines.contracts.patterns import portable
@@ -47,17 +46,18 @@ class BrokenRule:
 
 
 def require_judgeable(contract: Contract) -> None:
-    """Checks that `check` can judge every `error` rule of a silver contract.
+    """Checks that `check` can judge every `error` rule of a silver contract, and read its columns.
 
     Raises:
-        DefinitionError: naming an `error` rule that needs other rows, another table or an engine.
+        DefinitionError: naming an `error` rule that needs other rows, another table or an engine, or a time zone.
     """
     sent = {column.name: column for column in contract.columns if column.source and column.timezone is None}
     for rule in contract.row_rules:
         column = sent.get(rule.column)
         is_date_range = column is not None and rule.kind == "range" and column.type in ("date", "timestamp")
         judgeable = column is not None and rule.kind in JUDGED and not is_date_range
-        if rule.severity == "error" and rule.kind not in ACROSS_ROWS and not judgeable:
+        needs_judging = (rule.severity == "error" and rule.kind not in ACROSS_ROWS) or rule.kind == "clock"
+        if needs_judging and not judgeable:
             raise DefinitionError(
                 object=f"rule {rule.name} of {contract.table}",
                 observed="an error rule that one event alone cannot be judged by",
@@ -87,7 +87,7 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
             continue
         sent = event.get(column.source)
         text = _text(sent)
-        sent = None if text in contract.null_tokens else sent
+        sent = None if text in (*contract.null_tokens, *column.null_tokens) else sent
         value = None if sent is None or text is None else _typed(text, column)
         values[column.name] = value
         if sent is not None and value is None:
@@ -152,7 +152,7 @@ def _typed(text: str, column: Column) -> Any:
             case "date":
                 return date(*map(int, text.split("-")))
             case "timestamp":
-                return _instant(text, column.timezone)
+                return _instant(text)
             case _:
                 return _decimal(text, column.type)
     except (ValueError, OverflowError, InvalidOperation):  # 2013-02-30
@@ -160,10 +160,10 @@ def _typed(text: str, column: Column) -> Any:
 
 
 def _floating(text: str, column: Column) -> float | None:
-    import numpy as np
+    import pyarrow as pa
 
-    with np.errstate(over="ignore"):
-        number = float(text) if column.type == "double" else float(np.float32(text))
+    # By way of a double, a float would be rounded twice.
+    number = float(text) if column.type == "double" else pa.scalar(text).cast(pa.float32()).as_py()
     return number if math.isfinite(number) or column.non_finite == "allowed" else None
 
 
@@ -174,19 +174,16 @@ def _decimal(text: str, sql_type: str) -> Decimal | None:
     return number if abs(number) < Decimal(10) ** (precision - scale) else None
 
 
-def _instant(text: str, timezone: str | None) -> datetime | None:
-    """The instant of a text, in UTC, to the microsecond; None if the clocks skipped it, or beyond years 1000 to 9999."""
+def _instant(text: str) -> datetime | None:
+    """The instant of a text, in UTC; None before the first year that silver takes."""
     parts = _TIMESTAMP.fullmatch(text)
     assert parts is not None
+    year, month, day = map(int, parts["day"].split("-"))
+    hour, minute, second, *_ = [*map(int, (parts["clock"] or "0").split(":")), 0, 0]
     micros = int((parts["fraction"] or "0").ljust(6, "0")[:6])
-    clock = [int(part) for part in (parts["clock"] or "0").split(":")]
-    local = datetime(*map(int, parts["day"].split("-")), *clock, *[0] * (3 - len(clock)), micros)
-    if timezone:
-        zone = ZoneInfo(timezone)
-        instant = local.replace(tzinfo=zone).astimezone(UTC)
-        return instant if instant.astimezone(zone).replace(tzinfo=None) == local else None
     offset = timedelta(hours=int(parts["hours"] or 0), minutes=int(parts["minutes"] or 0))
-    instant = local.replace(tzinfo=UTC) - (-offset if parts["sign"] == "-" else offset)
+    instant = datetime(year, month, day, hour, minute, second, micros, UTC)
+    instant -= -offset if parts["sign"] == "-" else offset
     return instant if instant.year >= text_values.FIRST_YEAR else None
 
 

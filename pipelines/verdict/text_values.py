@@ -24,6 +24,8 @@ _PADDING = r"[ \t\r\n\f]*"
 _DAY = "[1-9][0-9]{3}-[0-9]{1,2}-[0-9]{1,2}"
 _CLOCK = r"[ Tt][0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
 _OFFSET = " ?([Zz]|(?i:utc)|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
+#: How many zeros a decimal may have after the digits of its scale.
+_ZEROS = 30
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _GRAMMARS = {
     "int": "[+-]?[0-9]+",
@@ -77,9 +79,10 @@ def grammar(column: ContractColumn) -> str:
     """The regular expression, for both engines, of the texts that are values of a column."""
     if column.type.startswith("decimal"):
         scale = int(column.type.removesuffix(")").rpartition(",")[2])
-        # More digits than the scale would be rounded away; zeros at the end would not.
-        fraction = rf"(\.[0-9]{{0,{scale}}}0*)?" if scale else r"(\.0*)?"
-        pattern = rf"[+-]?[0-9]+{fraction}" + (rf"|[+-]?\.[0-9]{{1,{scale}}}0*" if scale else "")
+        # More digits than the scale would be rounded away; zeros at the end would not, but engines count them.
+        zeros = rf"0{{0,{_ZEROS}}}"
+        fraction = rf"(\.[0-9]{{0,{scale}}}{zeros})?" if scale else rf"(\.{zeros})?"
+        pattern = rf"[+-]?[0-9]+{fraction}" + (rf"|[+-]?\.[0-9]{{1,{scale}}}{zeros}" if scale else "")
     elif column.type == "timestamp" and column.timezone:
         pattern = f"{_DAY}({_CLOCK})?"
     else:
@@ -96,8 +99,9 @@ def _cast(text: Column, column: ContractColumn) -> Column:
     trimmed = F.trim(text, F.lit(SPACE))
     shapes = [shape for shape in SHAPES.get(column.type, ()) if not (column.timezone and shape.endswith("Z"))]
     plain = trimmed
-    if column.type == "timestamp" and not column.timezone:
+    if column.type == "timestamp":
         plain = F.upper(trimmed)
+    if column.type == "timestamp" and not column.timezone:
         for pattern, replacement in _OFFSETS:
             plain = F.regexp_replace(plain, pattern, replacement)
     value = F.when(text.rlike(grammar(column)), plain.try_cast(column.type))

@@ -24,6 +24,8 @@ class ArrivalDelay:
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
         torch.set_num_threads(1)  # one row is too little work for several threads
+        if settings.profile != "cluster":
+            _listen_nowhere()
         self._service = PredictionService(config, settings)
         self._service.check()  # a replica that cannot predict must not replace one that can
         self._token = access.TokenCheck(access.token(settings))
@@ -40,6 +42,18 @@ class ArrivalDelay:
         await self._worker.run(lambda: None)
 
 
+def _listen_nowhere() -> None:
+    """Lets this replica start without the port on which Serve takes calls of other deployments.
+
+    There are none, and the port is open on every network interface to whoever sends a pickle, which runs code. Proxies
+    call replicas through Ray itself.
+    """
+    from ray.serve._private import replica
+
+    assert callable(replica.add_port_to_grpc_server)
+    replica.add_port_to_grpc_server = lambda server, address: 0  # ty: ignore[invalid-assignment]
+
+
 def build(args: ServiceConfig | Mapping[str, Any]) -> serve.Application:
     """The application for `serve run serving.predict.app:build` and for a RayService.
 
@@ -52,7 +66,7 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
     """The application with the settings of one home folder."""
     deployment = serve.deployment(
         name="ArrivalDelay",
-        num_replicas=config.replicas,
+        num_replicas=config.replicas or (2 if settings.profile == "cluster" else 1),
         ray_actor_options={"num_cpus": config.cpus_per_replica},
         max_ongoing_requests=config.max_ongoing_requests,
         max_queued_requests=config.max_queued_requests,
@@ -61,7 +75,7 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
         max_constructor_retry_count=2,
         # The prediction log holds more, and Serve prints each line of its access log in the process that deploys.
         logging_config=LoggingConfig(enable_access_log=False),
-        health_check_period_s=5,
+        health_check_period_s=1,  # a killed replica is noticed, and replaced, after this time
         health_check_timeout_s=30,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=10,

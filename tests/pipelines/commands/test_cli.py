@@ -63,6 +63,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "quarantine replay",
         "quarantine show",
         "rebuild",
+        "repair",
         "tables history",
         "tables show",
     ]
@@ -198,9 +199,9 @@ def test_a_contract_of_others_is_imported_and_ours_is_exported(tmp_path: Path):
 
 def test_landing_list_names_files_of_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "home/landing/shop/t"
-    folder.mkdir(parents=True)
     for name in (b"[red].csv", b"[.]:cat:", b"caf\xe9\x1b[31m.csv"):
-        (folder / os.fsdecode(name)).write_bytes(b"a\n1\n")
+        (folder / os.fsdecode(name)).mkdir(parents=True)
+        (folder / os.fsdecode(name) / "a.csv").write_bytes(b"a\n1\n")
     printed = goldpath(tmp_path / "home", "landing", "list")
     assert (printed.returncode, printed.stderr) == (0, "")
     assert [line.split()[0] for line in printed.stdout.splitlines()[1:]] == [

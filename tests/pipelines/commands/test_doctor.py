@@ -54,7 +54,9 @@ def test_an_unreadable_replay_clock_is_a_failure(tmp_path: Path) -> None:
 
 def test_the_time_of_a_replay_clock_is_observed(tmp_path: Path) -> None:
     (tmp_path / "clock").write_text("2013-11-01T04:00:00+00:00", encoding="utf-8")
-    assert _result(Settings(home=tmp_path), "clock").observed == "the replay clock shows 2013-11-01 04:00 UTC"
+    result = _result(Settings(home=tmp_path), "clock")
+    assert result.status == "warn"
+    assert result.observed.startswith("the replay clock shows 2013-11-01T04:00:00+00:00")
 
 
 def test_a_home_folder_below_a_file_is_a_failure(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_port_that_cannot_be_closed_to_other_accounts_is_reported(
     monkeypatch.setattr(closed_port, "DROP_ALL", b"")  # as a kernel that takes no filter
     monkeypatch.setattr(closed_port, "other_accounts", lambda: accounts)
     result = _result(Settings(home=tmp_path, engine_port=engine_port), "engine port")
-    assert (result.status, "ann" in result.observed) == (status, bool(accounts))
+    assert (result.status, " ann," in result.observed) == (status, bool(accounts))
 
 
 def test_packages_whose_version_differs_from_the_lock_are_named(tmp_path: Path) -> None:

@@ -143,6 +143,16 @@ def test_a_report_by_a_tag_that_some_rows_lack_has_a_group_of_the_others() -> No
     }
 
 
+def test_what_cannot_be_metered_is_unknown_and_not_zero() -> None:
+    cluster = rows(usage(unmetered={"the machines of the Spark cluster"}))
+    descriptions = set(cluster["ChargeDescription"].to_pylist())
+    assert (
+        "CPU of a run of gold/toys/blocks; unknown and not included: the machines of the Spark cluster" in descriptions
+    )
+    both = pa.concat_tables([cluster, rows(usage(), run="run-2")])
+    assert report.unmetered(both) == {"the machines of the Spark cluster": 1}
+
+
 def test_a_report_without_rows_is_empty() -> None:
     assert report.report(rows(usage()).slice(0, 0), by="workload_class") == []
 
@@ -159,10 +169,12 @@ def test_the_price_sheet_of_the_repository_has_every_price() -> None:
     [
         (lambda text: text.replace("cpu_core_hour", "cpu_hour"), "cpu_core_hour"),
         (lambda text: text.replace("0.0316", "cheap"), "cheap"),
+        (lambda text: text.replace("0.0316", "-1"), "cpu_core_hour is -1"),
+        (lambda text: text.replace("0.0316", ".nan"), "cpu_core_hour is nan"),
         (lambda text: text[: text.index("gpu_hour")], "gpu_hour"),
         (lambda text: "currency: [", "ParserError"),
     ],
-    ids=["missing", "not a number", "no accelerators", "not YAML"],
+    ids=["missing", "not a number", "negative", "NaN", "no accelerators", "not YAML"],
 )
 def test_a_price_sheet_that_lacks_a_price_is_refused(tmp_path: Path, change: Any, observed: str) -> None:
     path = tmp_path / "prices.yaml"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ DAY, NEXT = "2013-01-01", "2013-01-02"
 class Source:
     """One source with its contract, its landing folder and its ledger."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
+    def __init__(self, folder: Path, *, by_day: bool = False, **more: Any) -> None:
+        self.by_day = by_day
         self.contract = toy_contracts.contract(folder, "bronze/toys/blocks", [text("a")], **more)
         self.landing = Landing(folder / "landing")
         self.path = folder / "ledger.db"
@@ -39,7 +42,7 @@ class Source:
         self, committed: int = -1, days: Collection[str] | None = None, contract: Contract | None = None
     ) -> Batch | None:
         """One run's next batch, with a newly opened ledger."""
-        edge = Edge(self.landing, Ledger(self.path), contract or self.contract)
+        edge = Edge(self.landing, Ledger(self.path), contract or self.contract, by_day=self.by_day)
         batch = edge.next_batch(days, committed=committed)
         self.seen = [(Path(finding.subject).name, finding.code, finding.treatment) for finding in edge.findings]
         return batch
@@ -102,7 +105,7 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(source: Source) -> No
     assert source.seen == [("a_again.csv", "duplicate", "skipped")]
     source.land("a_later.csv", day=NEXT)
     assert source.run(committed=0) is None
-    assert source.seen == [("a_later.csv", "duplicate", "skipped")]
+    assert source.seen == [("a_later.csv", "repeated", "skipped")]
     assert source.run(committed=0) is None
     assert source.seen == []
 
@@ -139,12 +142,51 @@ def test_a_file_that_changed_after_it_was_taken_is_refused_and_the_others_are_ta
     assert "its content changed after it was taken" in str(record.observed)
 
 
-def test_a_file_that_was_only_touched_is_taken_once(source: Source) -> None:
+def test_in_a_table_by_day_the_same_bytes_are_taken_once_for_each_day(tmp_path: Path) -> None:
+    source = Source(tmp_path, by_day=True)
+    source.land("a.csv")
+    source.land("a_again.csv")
+    source.land("a.csv", day=NEXT)
+    batch = source.run()
+    assert batch is not None
+    assert [(delivery.interval, Path(delivery.uri).name) for delivery in batch.deliveries] == [
+        (DAY, "a.csv"),
+        (NEXT, "a.csv"),
+    ]
+    assert len({delivery.prefix for delivery in batch.deliveries}) == 2
+    assert source.seen == [("a_again.csv", "duplicate", "skipped")]
+
+
+def test_a_file_that_was_touched_again_and_again_stays_in_its_batch(source: Source) -> None:
+    path = source.land("a.csv")
+    batch = source.run()
+    for seconds in (1, 2, 3):
+        os.utime(path, (seconds, seconds))
+        assert source.run(committed=0) is None
+        assert source.seen == []
+        assert Ledger(source.path).batches() == [batch]
+    path.with_name("renamed.csv").write_bytes(path.read_bytes())
+    path.write_bytes(b"changed")
+    assert source.run(committed=0) is None
+    assert source.seen == [("a.csv", "changed", "refused"), ("renamed.csv", "duplicate", "skipped")]
+
+
+def test_a_manifest_that_came_later_and_is_wrong_does_not_remove_a_taken_file_from_its_batch(source: Source) -> None:
     path = source.land("a.csv")
     source.run()
+    path.with_name(path.name + MANIFEST).write_bytes(Manifest.of(b"x").text())
     os.utime(path, (1, 1))
     assert source.run(committed=0) is None
-    assert source.seen == []
+    assert [record.fate for record in Ledger(source.path).records()] == ["batch"]
+
+
+def test_a_duplicate_of_a_file_that_was_refused_is_judged_itself(source: Source) -> None:
+    source.land("a.csv")
+    source.land("a_again.csv")
+    batch = source.run()
+    assert batch is not None
+    source.refuse(batch, "a.csv", "truncated")
+    assert taken(source.run()) == ["a_again.csv"]
 
 
 def test_only_the_given_days_are_planned(source: Source) -> None:
@@ -208,6 +250,30 @@ def test_a_file_from_the_future_is_reported_and_taken(source: Source) -> None:
     os.utime(path, (0, time.time() + 7200))
     assert taken(source.run()) == ["a.csv"]
     assert source.seen == [("a.csv", "clock_skew", "taken")]
+
+
+@pytest.mark.parametrize("seconds_ahead", [5, 7200])
+def test_a_file_from_the_future_settles_by_what_runs_have_seen(tmp_path: Path, seconds_ahead: int) -> None:
+    source = Source(tmp_path, settleSeconds=3600)
+    path = source.land("a.csv")
+    os.utime(path, (0, time.time() + seconds_ahead))
+    for _ in range(2):
+        assert source.run() is None
+        assert source.seen == [("a.csv", "settling", "waiting")]
+    with sqlite3.connect(source.path) as ledger:
+        ledger.execute("UPDATE settling SET since = ?", [(datetime.now(UTC) - timedelta(hours=1)).isoformat()])
+    assert taken(source.run()) == ["a.csv"]
+
+
+@pytest.mark.parametrize(("delivery", "treatment"), [("snapshot", "waiting"), ("increment", "taken")])
+def test_a_snapshot_of_the_future_waits_and_increments_are_reported(
+    tmp_path: Path, delivery: str, treatment: str
+) -> None:
+    source = Source(tmp_path, delivery=delivery)
+    source.land("a.csv", day="2999-01-01")
+    source.land("b.csv", b"b", day=(datetime.now(UTC) + timedelta(hours=20)).date().isoformat())
+    assert taken(source.run()) == (["b.csv"] if delivery == "snapshot" else ["b.csv", "a.csv"])
+    assert source.seen == [("a.csv", "future", treatment)]
 
 
 def test_a_refused_file_is_judged_again_once_it_or_the_contract_changes(source: Source, tmp_path: Path) -> None:

@@ -68,17 +68,6 @@ def test_files_with_the_names_of_incomplete_ones_are_ignored(landing: Landing) -
     assert names(landing) == ["complete.csv"]
 
 
-def test_links_are_ignored_and_listed(landing: Landing, tmp_path: Path) -> None:
-    folder = land(landing, "complete.csv").parent
-    secret = tmp_path / "secret"
-    secret.mkdir()
-    (secret / "passwords.csv").write_bytes(b"a\n1\n")
-    (folder / "link.csv").symlink_to(secret / "passwords.csv")
-    (folder.parent / "dt=2013-01-02").symlink_to(secret, target_is_directory=True)
-    assert names(landing) == ["complete.csv"]
-    assert landing.links("toys", "blocks") == ["toys/blocks/dt=2013-01-01/link.csv"]
-
-
 def test_a_file_in_the_place_of_a_day_is_ignored(landing: Landing) -> None:
     folder = land(landing, "complete.csv").parent
     (folder.parent / "dt=2013-01-02").write_bytes(b"no folder")
@@ -130,7 +119,7 @@ def test_a_file_is_never_seen_before_its_manifest(landing: Landing) -> None:
     '{"bytes": null, "sha256": "x"}', '{"bytes": 2.5, "sha256": "x"}', '{"bytes": 1, "sha256": "x", "rows": "2"}',
     '{"bytes": 1, "sha256": "x", "position": []}', '{"bytes": -1, "sha256": "x"}', '{"bytes": 1, "sha256": "x", "rows": -1}',
     '{"bytes": 1, "sha256": "x", "sequence": 100000000}', '{"bytes": 9223372036854775808, "sha256": "x"}',
-    '{"bytes": 1, "sha256": ""}', '{"bytes": 1, "sha256": "zz"}', '{"bytes": 1, "sha256": "\\ud800"}',
+    " " * (16 << 20) + "{}", '{"bytes": 1, "sha256": ""}', '{"bytes": 1, "sha256": "zz"}', '{"bytes": 1, "sha256": "\\ud800"}',
 ], ids=lambda text: text[:40])  # fmt: skip
 def test_a_manifest_that_cannot_be_read_is_named_in_the_error(landing: Landing, text: str) -> None:
     path = land(landing, "a.csv")
@@ -182,11 +171,15 @@ def test_a_content_in_a_file_lands_as_it_is(landing: Landing, tmp_path: Path) ->
     assert landed == landing.deliver(domain="toys", source="blocks", interval=DAY, name="a.bin", content=spooled)
 
 
-def test_files_outside_the_folder_of_an_interval_are_strays(landing: Landing) -> None:
-    path = land(landing, "a.csv")
-    strays = [path.parents[2] / "b.csv", path.parents[1] / "c.csv", path.parents[1] / "dt=" / "d.csv"]
-    for stray in strays:
-        stray.parent.mkdir(exist_ok=True)
-        stray.write_bytes(b"a\n1\n")
-    assert landing.strays("toys") == ["toys/b.csv", "toys/blocks/c.csv", "toys/blocks/dt=/d.csv"]
-    assert [delivery.uri for delivery in landing.deliveries("toys", "blocks")] == [str(path.relative_to(landing.root))]
+@pytest.mark.parametrize("interval", ["", "19-11-2026", "../2026-11-19"])
+def test_an_interval_that_is_none_is_refused(landing: Landing, interval: str) -> None:
+    with pytest.raises(LandingError, match="the interval"):
+        land(landing, "a.csv", day=interval)
+    assert not Path(landing.root).exists()
+
+
+def test_a_long_name_has_no_manifest_and_is_read(landing: Landing) -> None:
+    path = land(landing, "a.csv").with_name("n" * 251 + ".csv")
+    path.write_bytes(b"a\n1\n")
+    [_, delivery] = landing.deliveries("toys", "blocks")
+    assert (Path(delivery.uri).name, landing.manifest(delivery)) == (path.name, None)

@@ -191,7 +191,10 @@ def test_a_run_covers_the_days_of_untaken_files_and_today(feed: Feed) -> None:
     start = (today - timedelta(days=7)).isoformat()
     feed.partitions = dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
     landed = (today - timedelta(days=3)).isoformat()
-    feed.platform.landing.deliver(domain="toys", source="blocks", interval=landed, name="a.jsonl", content=b"{}\n")
+    for interval in (landed, "1999-01-01", "2999-01-01"):  # the range covers those that are days of the tables
+        feed.platform.landing.deliver(
+            domain="toys", source="blocks", interval=interval, name="a.jsonl", content=b"{}\n"
+        )
     assert range_tags([landed, today.isoformat()]).items() <= feed.request().tags.items()
     feed.cursor, feed.partitions = None, dg.DailyPartitionsDefinition(start_date=start)
     with pytest.raises(DefinitionError, match="end_offset=1"):

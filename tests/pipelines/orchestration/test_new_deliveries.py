@@ -23,7 +23,7 @@ from tests.pipelines.toy_contracts import text
 BLOCKS, SHOPS, SILVER = (TableId.parse(f"{zone}/toys/{name}") for zone, name in (
     ("bronze", "blocks"), ("bronze", "shops"), ("silver", "blocks"),
 ))  # fmt: skip
-DAILY = {BLOCKS, SILVER}
+DAILY = dict.fromkeys((BLOCKS, SILVER), dg.DailyPartitionsDefinition("2013-01-01"))
 
 Deliver = Callable[[str, str, str], None]
 
@@ -68,6 +68,15 @@ def test_the_day_of_a_reference_file_does_not_extend_the_range(platform: Platfor
     [request] = requests(platform, DAILY)
     assert request.job_name == "refresh"
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("2013-01-02", "2013-01-02")
+
+
+@pytest.mark.parametrize("day", ["2012-12-31", "2999-01-01", "2013-01-02T10Z"])
+def test_a_day_without_a_partition_does_not_extend_the_range(platform: Platform, deliver: Deliver, day: str) -> None:
+    deliver("blocks", day, "a.csv")
+    assert list(requests(platform, DAILY)) == []
+    deliver("blocks", "2013-01-03", "a.csv")
+    [request] = requests(platform, DAILY)
+    assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("2013-01-03", "2013-01-03")
 
 
 def test_a_new_reference_file_alone_requests_a_run_of_the_reference_tables_without_days(

@@ -147,6 +147,15 @@ def test_days_past_the_retention_are_deleted_from_bronze_and_silver(platform: Pl
     assert maintenance.retain(platform, commit_metadata=METADATA) == []
 
 
+@pytest.mark.parametrize("name", ["19-11-2026", "1763510400", "11-19", "0", "latest"])
+def test_rows_of_a_partition_that_is_no_interval_are_never_deleted(platform: Platform, name: str) -> None:
+    append(platform, BRONZE, "landed today", day=name)
+    append(platform, BRONZE, "old", day="2012-06-30T235959Z")
+    clock.move(platform.settings, datetime(2013, 7, 1, 18, tzinfo=UTC))
+    [result] = maintenance.retain(platform, commit_metadata=METADATA)
+    assert (result.rows_deleted, parts(platform, platform.lakehouse.current(BRONZE))) == (1, ["landed today"])
+
+
 def test_the_newest_snapshot_stays_although_it_is_past_the_retention(each_engine: Engine, tmp_path: Path) -> None:
     platform = platform_on(each_engine, tmp_path / "home", contract(tmp_path, "bronze", delivery="snapshot"))
     append(platform, BRONZE, "older", day="2009-01-01")

@@ -27,7 +27,6 @@ TYPES: dict[str, dict[str, Any]] = {
     "boolean": {"physicalType": "boolean"},
     "date": {"physicalType": "date"},
     "timestamp": {"physicalType": "timestamp"},
-    "clock": {"physicalType": "timestamp", "customProperties": [{"property": "timezone", "value": "America/New_York"}]},
 }
 LOGICAL = {"int": "integer", "bigint": "integer", "boolean": "boolean", "date": "date", "timestamp": "timestamp"}
 DAYS = st.sampled_from(
@@ -108,6 +107,10 @@ JSON_VALUES = st.integers(-(2**64), 2**64) | st.floats(allow_nan=False, allow_in
         "1000-01-01T00:00:00+05:00",
         "2013-02-03 12:00:00+00\n",
         "٢013-01-01",
+        "3.4028235677973366e38",
+        "3.4028235677973367e38",
+        f"1.00{30 * '0'}",
+        f"1.{100 * '0'}",
     ]
 )
 @pytest.mark.parametrize("kind", TYPES)

@@ -39,8 +39,8 @@ TEXTS = {
     "any double": Texts("double", {"-inf": float("-inf"), "+Infinity": float("inf"), "1e400": float("inf")}, ["nana"], {"nonFinite": "allowed"}),
     "float": Texts("float", {"0.5": 0.5}, ["nan", "1e39", "1.5f"]),
     "decimal": Texts(
-        "decimal(6,2)", {"1.25": Decimal("1.25"), "1.5": Decimal("1.50"), "1.2500": Decimal("1.25"), "-.25": Decimal("-0.25"), " 9999.99 ": Decimal("9999.99")},
-        ["1.234", "10000", "1e3", "NaN", "\u00a05"],
+        "decimal(6,2)", {"1.25": Decimal("1.25"), "1.5": Decimal("1.50"), "1.2500": Decimal("1.25"), "-.25": Decimal("-0.25"), " 9999.99 ": Decimal("9999.99"), f"1.25{30 * '0'}": Decimal("1.25")},
+        [f"1.25{31 * '0'}", f"1.{100 * '0'}", "1.234", "10000", "1e3", "NaN", "\u00a05"],
     ),
     "decimal without decimals": Texts("decimal(6, 0)", {"7": Decimal(7), "7.00": Decimal(7)}, ["7.5", "1000000"]),
     "boolean": Texts("boolean", {"true": True, " TRUE ": True, "t": True, "yes": True, "1": True, "0": False, "n": False}, ["2", "on", "ja", "1.0"]),
@@ -55,7 +55,7 @@ TEXTS = {
          "9999-12-31T23:59:59-05:00", "1000-01-01T00:00:00+05:00", "0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2013-02-03 24:00:00",
          "2013-02-03 12:00:00+2", "2013-02-03 12:00:00+16:00", "2013-02-03 12:00:00+05:60", "2013-02-03 12:00:00 CET", "2013-02-03Z", "2013-02-03 +00", "2013-02-03  12:00:00", "2013-02-03 12:00:00Z Z", "2013-02-03 12:00:00Z+00"],
     ),
-    "clock": Texts("timestamp", {"2013-02-03 07:00:00": NOON, "2013-07-01": datetime(2013, 7, 1, 4, tzinfo=UTC)}, ["2013-02-03T12:00:00Z", "2013-02-03 12:00:00+00", "9999-12-31 22:00:00"], {"timezone": "America/New_York"}),
+    "clock": Texts("timestamp", {"2013-02-03 07:00:00": NOON, "2013-07-01": datetime(2013, 7, 1, 4, tzinfo=UTC), "2013-02-03t07:00": NOON}, ["2013-02-03T12:00:00Z", "2013-02-03 12:00:00+00", "9999-12-31 22:00:00"], {"timezone": "America/New_York"}),
 }  # fmt: skip
 LOGICAL = {"int": "integer", "bigint": "integer", "boolean": "boolean", "date": "date", "timestamp": "timestamp"}
 
