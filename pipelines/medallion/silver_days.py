@@ -139,7 +139,8 @@ class ReplacingRun:
         """
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
-        code = digest(code_digest(contract, self.table.transform), versions, keys.RULES)
+        names = self.table.delivered_names(run)
+        code = digest(code_digest(contract, self.table.transform), versions, keys.RULES, names)
         deliveries = run.platform.ledger(self.table.bronze).contents()
         if self.table.layout == "days":
             parts = list(run.partitions or ())  # days without rows too: a table rule may require some

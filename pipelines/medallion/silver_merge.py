@@ -76,7 +76,8 @@ class MergingRun:
         self.house = run.platform.lakehouse
         self.key = tuple(self.contract.key_columns)
         self.note = DerivedFrom.read(run.platform.note_path(self.contract.table))
-        self.derivation = digest(code_digest(self.contract, table.transform), in_effect.digest, keys.RULES)
+        code = code_digest(self.contract, table.transform)
+        self.derivation = digest(code, in_effect.digest, keys.RULES, table.delivered_names(run))
 
     def work(self) -> Iterator[Written]:
         """Merges batch after batch, and publishes the table and its quarantine.

@@ -11,7 +11,7 @@ from pipelines.governed.declaration import GovernedRun
 from pipelines.medallion.judging import Judged, Transform, in_contract_types, judge_rows
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, TableId
-from pipelines.verdict import verdict
+from pipelines.verdict import rescued, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,6 +58,10 @@ class SilverTable:
         """The partition columns of the table and of its quarantine."""
         return [PARTITION] if self.layout == "days" else []
 
+    def delivered_names(self, run: GovernedRun) -> dict[str, str]:
+        """The names in deliveries of the columns of bronze, by which values of `_rescued` are found."""
+        return {column.name: column.delivered_name for column in run.platform.contracts[self.bronze].columns}
+
     def judge(
         self,
         run: GovernedRun,
@@ -77,7 +81,7 @@ class SilverTable:
             further_columns: Columns that are staged beside the published ones.
             days: The days whose rows they are, of a table by days.
         """
-        raw = in_effect.apply(raw)
+        raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
         rows = self.transform(
             verdict.typed(raw, contract, run.platform.settings.engine),
             **{name: run.input(name) for name in self.side_inputs},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.quarantine.decisions import Decision, EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, quoted
-from pipelines.verdict import keys, verdict
+from pipelines.verdict import keys, rescued, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -59,7 +59,8 @@ def _keys(quarantine: Quarantine, records: Sequence[str], decisions: Mapping[str
     platform = quarantine.platform
     contract = platform.contracts[quarantine.silver]
     raw = platform.lakehouse.read(platform.lakehouse.current(quarantine.bronze))
-    corrected = EffectiveDecisions(decisions).apply(raw.where(F.col(RECORD_ID).isin(*records)))
+    raw = rescued.restored(raw.where(F.col(RECORD_ID).isin(*records)), platform.contracts[quarantine.bronze])
+    corrected = EffectiveDecisions(decisions).apply(raw)
     typed = verdict.typed(corrected, contract, platform.settings.engine)
     return typed.select(*map(quoted, contract.key_columns), RECORD_ID, PARTITION)
 

@@ -177,10 +177,12 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
         for column in contract.columns
         if column.variant in contract.variant_columns
     }
+    # Engines take names that differ by case alone for one; such a column stays in the row as it arrived.
+    typed_names = {name.lower() for name in (*readings, *variants)}
     return raw.select(
         *[reading.value.alias(name) for name, reading in readings.items()],
         *[variant.alias(name) for name, variant in variants.items()],
-        *[arrived_text(name).alias(name) for name in arrived if name not in readings],
+        *[arrived_text(name).alias(name) for name in arrived if name.lower() not in typed_names],
         *[F.col(name) for name in BRONZE_COLUMNS],
         row_rules.reasons(tests).alias(REASONS),
         row_rules.error_count(tests).alias(ERRORS),
