@@ -50,7 +50,7 @@ def idempotency_key(header: str | None) -> str | None:
 
 def _parsed(text: bytes, field: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
         json.dumps(value, allow_nan=False)  # refuses 1e999, which is valid JSON and infinite as a float
         return value
     except (ValueError, RecursionError) as error:
@@ -59,6 +59,16 @@ def _parsed(text: bytes, field: str) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these members; raises ValueError if a name repeats, of which JSON readers keep any one."""
+    value: dict[str, Any] = {}
+    for name, member in members:
+        if name in value:
+            raise ValueError(f"an object has the member {name[:80]!r} twice")
+        value[name] = member
+    return value
 
 
 def _require_few(events: Sequence[object]) -> None:

@@ -62,6 +62,7 @@ def test_old_segments_land_by_themselves_and_the_rest_when_the_server_ends(make_
         ([], 400, "bad_event", "body"),
         ("{", 400, "bad_event", "body"),
         ('{"delay": NaN}', 400, "bad_event", "body"),
+        ('{"delay": 1, "delay": 2}', 400, "bad_event", "body"),
         ('{"delay": 1e999}', 400, "bad_event", "body"),
         ("[" * 100_000, 400, "bad_event", "body"),
         ([EVENT] * 1_001, 413, "too_many_events", "body"),
