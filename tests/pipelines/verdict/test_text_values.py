@@ -100,3 +100,14 @@ def test_a_time_that_the_clocks_skipped_is_named_and_of_two_equal_ones_the_earli
     assert [codes(row) for row in rows] == [[], ["sold_nonexistent"], [], []]
     times = [row["sold"] and row["sold"].strftime("%m-%d %H:%M:%S") for row in rows]
     assert times == ["03-10 06:59:59", None, "03-10 07:00:00", "11-03 05:30:00"]
+
+
+def test_a_column_of_bronze_that_differs_from_a_typed_one_by_case_alone_stays_in_the_row_as_it_arrived(
+    each_engine: Engine, tmp_path: Path
+) -> None:
+    column = toy_contracts.text("SHOP", required=True, transformSourceObjects=["maker"], enum=[{"value": "Ole"}])
+    contract = toy_contracts.contract(tmp_path, "silver/toys/blocks", [column])
+    typed = verdict.typed(bronze(each_engine, [{"maker": "Ole", "shop": "North"}, {"shop": "West"}]), contract)
+    clean, rejected = in_order(verdict.judge(typed, contract, {}))
+    assert (clean["SHOP"], codes(clean), codes(rejected)) == ("Ole", [], ["SHOP_required"])
+    assert '"shop":"West"' in rejected["_row"]
