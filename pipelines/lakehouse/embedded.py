@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.base import Lakehouse
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.lakehouse.staging import Staged, Write
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ class EmbeddedLakehouse(Lakehouse):
                 hint.unlink()
         return super().read(at)
 
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
+    def commit(self, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]) -> TableVersion:
         delta_commits.commit_staged(self, table, staged, write, metadata=metadata)
         return self.current(table)

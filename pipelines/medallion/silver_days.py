@@ -9,6 +9,7 @@ from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.landing import interval
+from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
@@ -85,7 +86,9 @@ class ReplacingRun:
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
         code = digest(code_digest(contract, self.table.transform), versions, keys.RULES)
-        deliveries = run.platform.ledger(self.table.bronze).contents()
+        deliveries = run.platform.ledger(self.table.bronze).contents(
+            committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
+        )
         if self.table.layout == "days":
             covered = run.partitions or ()
             # If nothing arrived for any day of the run, the empty days are judged: a table rule may require rows.
