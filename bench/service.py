@@ -1,21 +1,27 @@
 """The prediction service against a bare Ray Serve app with the same model, whose callers send the features along.
 
-Sequential requests over one connection, in alternating blocks. Ours also authenticates, validates, reads features from
-the online store, writes the prediction log and explains its answer.
+Sequential requests over one connection, in alternating blocks; then many callers at once. Ours also authenticates,
+validates, reads features from the online store, writes the prediction log and explains its answer.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench.pairs import Row, percentile
+from pipelines import clock
 from pipelines.machine import ray_connection
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50
+CALLERS, REQUESTS = (16, 64), 600
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -24,7 +30,11 @@ def measure(settings: Settings) -> list[Row]:
     if deploy.current(settings) is None:
         return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
     report = json.loads((settings.root / "demo" / "report.json").read_text(encoding="utf-8"))
-    question = report["prediction"]["request"]
+    departure = {
+        "scheduled_departure": (clock.now(settings) + timedelta(hours=2)).isoformat(),
+        "scheduled_arrival": None,
+    }
+    question = report["prediction"]["request"] | departure
     with ray_connection.connect(settings):
         from ray import serve
 
@@ -42,13 +52,38 @@ def measure(settings: Settings) -> list[Row]:
                         connection.post(path, json=body).raise_for_status()
                         if block:  # the first block warms up
                             milliseconds[name].append(1_000 * (time.perf_counter() - started))
+            rates = {
+                (name, callers): _rate(connection, path, body, callers)
+                for callers in CALLERS
+                for name, (path, body) in requests.items()
+            }
         serve.shutdown()
     rows = []
     for share in (0.50, 0.99):
         ours, bare = (percentile(milliseconds[name], share) for name in ("ours", "bare"))
         note = f"{BLOCKS * BLOCK} sequential requests each"
         rows.append(Row(f"prediction p{share:.0%}".rstrip("%"), f"{ours:.1f} ms", f"{bare:.1f} ms", ours / bare, note))
+    for callers in CALLERS:
+        ours, bare = rates["ours", callers], rates["bare", callers]
+        note = f"{REQUESTS} requests each, answers a second; the ratio is bare / ours"
+        rows.append(Row(f"{callers} callers", f"{ours:.0f}/s", f"{bare:.0f}/s", bare / ours, note))
     return rows
+
+
+def _rate(connection: httpx.Client, path: str, body: Any, callers: int) -> float:
+    """Answers a second to so many callers that each ask again at once."""
+    limits = httpx.Limits(max_connections=callers, max_keepalive_connections=callers)
+    address, headers = connection.base_url, connection.headers
+    with httpx.Client(base_url=address, headers=headers, limits=limits, timeout=60) as client:
+
+        def ask(_: int) -> None:
+            client.post(path, json=body).raise_for_status()
+
+        with ThreadPoolExecutor(callers) as pool:
+            list(pool.map(ask, range(callers)))  # opens the connections
+            started = time.perf_counter()
+            list(pool.map(ask, range(REQUESTS)))
+            return REQUESTS / (time.perf_counter() - started)
 
 
 def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
-from feature_repo.store import open_store, sqlite_file, writing
+from feature_repo.store import REGISTRY_FILE, open_store, sqlite_file, writing
 from pipelines.errors import NotFoundError
 from pipelines.medallion.push_source import OnlineMove, Values
 from pipelines.settings import Settings
@@ -63,12 +63,12 @@ class OnlineMover:
 
     def _current(self) -> FeatureStore:
         """The open store. It is opened again when its file was replaced, or writes would go to the old file."""
-        if not (self._settings.root / "features" / "registry.db").exists():
+        if not (self._settings.root / "features" / REGISTRY_FILE).exists():
             raise NotFoundError(
                 object="online store",
                 observed="it was not filled yet",
                 expected="a store that holds the rows of the feature tables",
-                next_step="materialize the asset features/flights/online",
+                next_step="goldpath materialize features/flights/online",
             )
         if self._opened is None or self._opened[1] != sqlite_file(self._opened[0]):
             store = open_store(self._settings, rows="any")

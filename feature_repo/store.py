@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,22 +23,26 @@ if TYPE_CHECKING:
 PROJECT = "goldpath"
 #: The file that holds what the tables' past was when the online store was moved last.
 PAST_FILE = "past.json"
+ONLINE_FILE, REGISTRY_FILE = "online.db", "registry.db"
 SQLITE = "feature_repo.online_store.NewestSqliteOnlineStore"
 
 
-def open_store(settings: Settings, *, rows: Literal["newest", "any"] = "newest") -> FeatureStore:
+def open_store(
+    settings: Settings, *, rows: Literal["newest", "any"] = "newest", folder: Path | None = None
+) -> FeatureStore:
     """The feature store: SQLite online, or Redis where GOLDPATH_REDIS_URL names one.
 
     Args:
         settings: Of the home folder.
+        folder: Where its files lie, if not in the home's folder `features`.
         rows: `newest` keeps a stored row that is newer than the written one. `any` overwrites it on Redis too: for a
             writer that compares rows itself and may correct one without a later timestamp.
     """
     from feast import FeatureStore
 
-    folder = settings.root / "features"
+    folder = folder or settings.root / "features"
     folder.mkdir(parents=True, exist_ok=True)
-    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / "online.db")}
+    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE)}
     if settings.redis_url:
         online = {"type": "redis", "connection_string": settings.redis_url.get_secret_value()}
         online |= {"skip_dedup": rows == "any"}
@@ -69,7 +74,7 @@ def _config(online: dict[str, Any], folder: Path) -> RepoConfig:
         registry={
             "registry_type": "file",
             "registry_store_type": "feature_repo.registry_file.ReplacedFileRegistryStore",
-            "path": str(folder / "registry.db"),
+            "path": str(folder / REGISTRY_FILE),
             "cache_ttl_seconds": 0,
         },
         online_store=online,
@@ -112,7 +117,7 @@ class Materialized:
         as_of: The instant that it was moved to, UTC.
         since: The instant from which rows were written.
         rows: The number of rows that were written, by Feast source name.
-        rebuilt: Whether the store was emptied first.
+        rebuilt: Whether the store was filled anew.
     """
 
     as_of: datetime
@@ -127,9 +132,10 @@ def materialize(
     """Moves the online store to what was known at `as_of`, UTC.
 
     Only rows since the last move are written. Writing a row again changes nothing, so a killed run can be run again.
-    The store is emptied and filled from the beginning where `as_of` lies before the last move, so that it never holds a
-    row from the future, and where a row from before the last move was corrected, came late or was withdrawn. Rows that
-    pushed events have moved further than the tables stay, unless the store is emptied.
+    The store is filled anew from the beginning where `as_of` lies before the last move, so that it never holds a row
+    from the future, and where a row from before the last move was corrected, came late or was withdrawn. Readers of
+    SQLite see the old store until the new one is complete; Redis is emptied first. Rows that pushed events have moved
+    further than the tables stay, unless the store is filled anew.
 
     Args:
         settings: Of the home folder.
@@ -158,14 +164,23 @@ def _materialize(
     rebuilt = any(end is not None and end > as_of for end in ends) or (
         since > beginning and _saved_past(settings, since) != _past(views, tables, since)
     )
+    beside = settings.root / "features" / "filling"
     if rebuilt:
-        store.teardown()
-        store = open_store(settings)
-        store.apply(list(objects))
         since = beginning
+        if settings.redis_url:
+            store.teardown()
+            store = open_store(settings)
+        else:
+            shutil.rmtree(beside, ignore_errors=True)  # of a killed run
+            store = open_store(settings, folder=beside)
+        store.apply(list(objects))
     with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
         if as_of > since:
             store.materialize(start_date=since, end_date=as_of)
+    if beside.exists():
+        for name in (ONLINE_FILE, REGISTRY_FILE):
+            (beside / name).replace(settings.root / "features" / name)
+        shutil.rmtree(beside)
     _save_past(settings, as_of, _past(views, tables, as_of))
     return Materialized(as_of, since, dict(rows), rebuilt)
 

@@ -53,6 +53,37 @@ def instant(text: str, *, of: str, next_step: str) -> datetime:
     return parsed.astimezone(UTC)
 
 
+def known_at(text: str, *, now: datetime, of: str) -> datetime:
+    """Reads the instant whose knowledge is asked for, and returns it in UTC.
+
+    Args:
+        text: An ISO 8601 instant with its offset.
+        now: The platform's time, UTC.
+        of: The object of the error: the option or the field of a configuration that the text comes from.
+
+    Raises:
+        SettingsError: if the text is not an instant with its offset, or lies after `now`: nobody knows that yet.
+    """
+    asked = instant(text, of=of, next_step="write it with its offset, and no later than now")
+    if asked > now:
+        raise SettingsError(
+            object=of,
+            observed=f"{text}, which is yet to come",
+            expected=f"an instant up to now, {now.isoformat(timespec='seconds')}",
+            next_step="choose an earlier instant, or leave it out for now",
+        )
+    return asked
+
+
+def replay(settings: Settings) -> str | None:
+    """What people have to know of a clock that is not the wall clock, and how to be rid of it; None without one."""
+    if settings.clock is None and not _file(settings).exists():
+        return None
+    shown = now(settings).isoformat(timespec="seconds")
+    source, next_step = ("GOLDPATH_CLOCK", "unset it") if settings.clock else (str(_file(settings)), "remove that file")
+    return f"the replay clock shows {shown} ({source}) for all domains; {next_step} to go by the wall clock"
+
+
 def move(settings: Settings, instant: datetime) -> None:
     """Sets the replay clock of the home folder; `instant` has a time zone."""
     files.replace(_file(settings), instant.astimezone(UTC).isoformat())

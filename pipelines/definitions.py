@@ -13,11 +13,13 @@ import dagster as dg
 
 import assets
 from pipelines import settings
+from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.governed.asset import is_governed
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
+from pipelines.machine import files
 from pipelines.medallion.push_source import PushSource
 from pipelines.orchestration.jobs import JOBS
 from pipelines.orchestration.new_deliveries import new_deliveries_sensor
@@ -79,10 +81,15 @@ def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition |
 
 
 def all_contracts() -> dict[TableId, Contract]:
-    """Every contract of every domain, by table."""
+    """Every contract of every domain, by table.
+
+    Raises:
+        ContractError: if a column refers to one of another domain that does not exist.
+    """
     contracts: dict[TableId, Contract] = {}
     for module in asset_modules():
         contracts |= getattr(module, "CONTRACTS", {})
+    require_references(contracts, domains={table.domain for table in contracts})
     return contracts
 
 
@@ -104,7 +111,8 @@ def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:
 
 @functools.cache
 def shared_platform() -> Platform:
-    """The platform of this process, over the contracts of every domain."""
+    """The platform of this process, over the contracts of every domain; its files only their owner may read."""
+    files.write_privately()
     return Platform(settings.get(), all_contracts)
 
 

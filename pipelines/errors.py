@@ -3,6 +3,7 @@
 GoldpathError                 object, observed, expected, next step
 ├── TerminalError             the same input fails again: do not retry
 │   ├── SettingsError         a setting or an environment variable is wrong
+│   ├── UsageError            the arguments of a command do not fit: nothing was done
 │   ├── ContractError         a contract file is wrong: path in the file, value, what is allowed
 │   ├── DefinitionError       an asset definition that policy refuses
 │   ├── LandingError          a delivery that cannot be ingested as it is
@@ -44,6 +45,10 @@ class GoldpathError(Exception):
     def __str__(self) -> str:
         return f"{self.object}: {self.observed}. Expected {self.expected}. Next: {self.next_step}"
 
+    def facts(self) -> dict[str, str]:
+        """What an error is shown as, line by line: `object`, `observed`, `expected`, `next`."""
+        return {"object": self.object, "observed": self.observed, "expected": self.expected, "next": self.next_step}
+
     def __reduce__(self) -> tuple[builtins.object, ...]:
         return _rebuild, (type(self), self.object, self.observed, self.expected, self.next_step)
 
@@ -64,6 +69,10 @@ class TransientError(GoldpathError):
 
 class SettingsError(TerminalError):
     """A setting or an environment variable is wrong."""
+
+
+class UsageError(TerminalError):
+    """The arguments of a command do not fit what exists, or each other. Nothing was done."""
 
 
 class ContractError(TerminalError):

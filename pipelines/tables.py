@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,8 +24,42 @@ RESCUED = "_rescued"
 MALFORMED = "_malformed"
 #: The decision of a person about a rejected row.
 DECISION = "_decision"
+DECIDED_AT = "_decided_at"
+DECIDED_BY = "_decided_by"
+#: A rejected row as it arrived, as JSON, with the rules that it broke; and whether a row is clean.
+ROW = "_row"
+REASONS = "_reasons"
+VERDICT = "_verdict"
 #: The columns that every bronze row has in addition to those of its source.
 BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PARTITION)
+
+#: The ending of the additional column that keeps a text which the type of a column cannot hold.
+VARIANT_SUFFIX = "__v_string"
+#: The columns that rows have while they are judged, merged or joined; `_broken` and `_set_` are followed by a number.
+ERRORS = "_errors"
+BROKEN = "_broken"
+RANK = "_rank"
+SAME_SPELLING = "_same_spelling"
+STAYS = "_stays"
+_RESERVED = re.compile(
+    "|".join(
+        [
+            *BRONZE_COLUMNS, RESCUED, MALFORMED, DECISION, DECIDED_AT, DECIDED_BY, ROW, REASONS, VERDICT, ERRORS, RANK,
+            SAME_SPELLING, STAYS, rf"{BROKEN}\d+", r"_(set|to)_\d+", "_(known|asof)_.*", "_seconds", "_metadata",
+            "_change_type", "_commit_version", "_commit_timestamp", f".*{VARIANT_SUFFIX}",
+        ]
+    ),
+    re.IGNORECASE,
+)  # fmt: skip
+
+
+def reserved(column: str) -> bool:
+    """Whether the platform, Delta or Spark gives this name to columns of their own; case makes no difference."""
+    return _RESERVED.fullmatch(column) is not None
+
+
+#: A domain or a table: it names Python modules and functions, and is joined with others by underscores.
+_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?", re.ASCII)
 
 
 def quoted(name: str) -> str:
@@ -48,7 +84,7 @@ class TableId:
         """Reads `zone/domain/table`.
 
         Raises:
-            NotFoundError: if there are not three parts, or the first is not a zone.
+            NotFoundError: if there are not three parts, the first is not a zone, or another is no name in Python.
         """
         parts = name.split("/")
         if len(parts) != 3 or parts[0] not in ZONES or not all(parts):
@@ -58,6 +94,16 @@ class TableId:
                 expected=f"zone/domain/table with zone one of {', '.join(ZONES)}",
                 next_step="use a name that `goldpath tables` lists",
             )
+        for part in parts[1:]:
+            if not _NAME.fullmatch(part) or keyword.iskeyword(part):
+                raise NotFoundError(
+                    object=f"table {name!r}",
+                    observed=f"{part!r}, which {'is a word of Python' if keyword.iskeyword(part) else 'is no name'}",
+                    expected="a domain and a table of letters, digits and single underscores, the first a letter, "
+                    "since they name Python modules and functions",
+                    next_step="use a name that `goldpath tables` lists, or name a new table so; "
+                    "what landed under another name is moved to a folder of the new one",
+                )
         return cls(parts[0], parts[1], parts[2])  # type: ignore[arg-type]
 
     @property
@@ -67,8 +113,12 @@ class TableId:
 
     @property
     def source_name(self) -> str:
-        """`zone_domain_table`, the name of the Feast source over this table."""
-        return "_".join(self.key)
+        """`zone_domain_table`, which names the Feast source over this table, and its files outside the lakehouse.
+
+        Underscores of the domain are doubled, so no two tables have one: `bronze_shop__eu_orders` is that of
+        `bronze/shop_eu/orders`, `bronze_shop_eu_orders` that of `bronze/shop/eu_orders`.
+        """
+        return "_".join([self.zone, self.domain.replace("_", "__"), self.table])
 
     def __str__(self) -> str:
         return "/".join(self.key)

@@ -2,6 +2,7 @@
 
     TerminalError (pipelines.errors)
     ├── RequestError              a request that is wrong; its caller has to correct it
+    │   └── WrongTime                 a question about a time that cannot be predicted now
     └── DeploymentError           a service that did not become ready; the previous one goes on serving
     TransientError (pipelines.errors)
     └── ServiceUnavailable        the service cannot answer now; the same request may be answered later
@@ -19,6 +20,10 @@ from pipelines.errors import TerminalError, TransientError
 
 class RequestError(TerminalError):
     """A request is wrong, and its caller has to correct it; `object` is the wrong field."""
+
+
+class WrongTime(RequestError):
+    """A question is about a time that cannot be predicted now: it is past, or too far ahead."""
 
 
 class DeploymentError(TerminalError):

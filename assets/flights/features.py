@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.flights.tables import CONTRACTS, FEATURE_TABLES, OWNER, contract, cost_tags
+from pipelines import clock
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
@@ -65,7 +66,8 @@ def online(run: GovernedRun, config: OnlineConfig) -> Iterator[Written]:
     from feature_repo.flights import OBJECTS
     from feature_repo.store import materialize
 
-    as_of = datetime.fromisoformat(config.as_of).astimezone(UTC) if config.as_of else run.platform.now()
+    now = run.platform.now()
+    as_of = clock.known_at(config.as_of, now=now, of="config as_of") if config.as_of else now
     tables = {name: run.input(name) for name in FEATURE_TABLES}
     state = materialize(run.platform.settings, OBJECTS, tables, as_of=as_of, beginning=BEGINNING)
     dataset = Dataset("/".join(ONLINE), state.as_of.isoformat(), OWNER, rows=sum(state.rows.values()))

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
+from pipelines import clock
 from pipelines.errors import EngineError
 from pipelines.lineage.events import LineageLog
-from pipelines.machine import json_lines, ports, ray_environment, ray_head
+from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
+from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
 from pipelines.settings import PROJECT, Settings
 
@@ -219,9 +221,10 @@ def _dagster(settings: Settings, port: int) -> Server:
 
 def _mlflow(settings: Settings, port: int) -> Server:
     (settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+    artifact_roots.rebase(settings)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow, "--workers", "1"]
     command += ["--host", ports.LOOPBACK, "--port", str(port)]
-    command += ["--artifacts-destination", (settings.root / "mlflow" / "artifacts").as_uri()]
+    command += ["--artifacts-destination", artifact_roots.root(settings).as_uri()]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     child = ChildProcess.start("MLflow", command, log=settings.root / "logs" / "mlflow.log", cwd=PROJECT, env=env)
     return Server("MLflow", f"http://{ports.LOOPBACK}:{port}", "experiments, models, registry", child)
@@ -293,19 +296,21 @@ def _show(settings: Settings, servers: list[Server], console: Console) -> None:
     for server in servers:
         table.add_row(server.name, server.address, server.note)
     console.print(table)
+    if replay := clock.replay(settings):
+        console.print(f"note: {replay}", style="yellow")
     console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
 
 
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
     """Prints a line for each asset run that ends; raises EngineError if a server ends."""
     marks = {"COMPLETE": "done", "FAIL": "failed"}
-    path = LineageLog(settings).path
-    offset = path.stat().st_size if path.exists() else 0
+    log = LineageLog(settings)
+    offset = log.path.stat().st_size if log.path.exists() else 0
     while True:
         time.sleep(POLL_SECONDS)
         for server in servers:
             _require_alive(server)
-        for end, event in json_lines.read_from(path, offset):
+        for end, event in log.events_from(offset):
             offset = end
             if event["eventType"] in marks:
                 console.print(f"{marks[event['eventType']]} {event['job']['name']}", highlight=False)

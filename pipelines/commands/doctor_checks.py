@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -255,11 +254,28 @@ def _clock(settings: Settings) -> Iterator[CheckResult]:
     except GoldpathError as error:
         yield CheckResult("clock", "fail", f"{error.object} is {error.observed}", error.next_step)
         return
-    is_replay = abs((datetime.now(UTC) - now).total_seconds()) > 5
-    yield CheckResult("clock", "ok", f"the replay clock shows {now:%F %H:%M} UTC" if is_replay else "the wall clock")
+    replay = clock.replay(settings)
+    yield CheckResult("clock", "warn" if replay else "ok", replay or f"the wall clock, {now:%F %H:%M} UTC")
+
+
+def _logs(settings: Settings) -> Iterator[CheckResult]:
+    from pipelines.lineage.events import LineageLog
+    from pipelines.provenance.skipped_lines import skipped_lines
+
+    skipped = skipped_lines(settings)
+    if skipped:
+        advice = "nothing, if a process was killed there; else restore the file from a backup"
+        yield CheckResult("logs", "warn", f"skipped, since they are no records: {'; '.join(skipped)}", advice)
+    else:
+        yield CheckResult("logs", "ok", "every line of the lineage and prediction logs is a record")
+    if outbox := LineageLog(settings).outbox:
+        waiting, refused = outbox.backlog(), outbox.refused()
+        observed = f"{waiting} events wait to be sent, {refused} were refused for good"
+        advice = "check GOLDPATH_LINEAGE_URL and its server; the next run sends what waits" if waiting else ""
+        yield CheckResult("lineage endpoint", "warn" if waiting or refused else "ok", observed, advice)
 
 
 #: All checks, in the order in which they are shown. Each yields one or more results.
 CHECKS: tuple[Callable[[Settings], Iterator[CheckResult]], ...] = (
-    _python, _packages, _home, _disk, _memory, _java, _engine_port, _browser, _gpu, _clock, _servers,
+    _python, _packages, _home, _disk, _memory, _java, _engine_port, _browser, _gpu, _clock, _logs, _servers,
 )  # fmt: skip

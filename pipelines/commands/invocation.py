@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.table import Table
 
-    from pipelines.errors import GoldpathError
     from pipelines.governed.platform import Platform
     from pipelines.settings import Settings
 
+#: The longest text that an error shows of one fact: engines put whole plans and stacks into their messages.
+MOST_CHARACTERS = 1_500
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -33,19 +36,56 @@ invocation = Invocation()
 
 @contextlib.contextmanager
 def errors_shown() -> Iterator[None]:
-    """Prints a GoldpathError as a short panel and exits with code 1; with `--debug`, lets it pass."""
-    from pipelines.errors import GoldpathError
+    """Prints an error as a short panel and ends the command; with `--debug`, lets it pass.
+
+    The exit code is 1, for a UsageError 2, and for Ctrl-C 130, as the shell has it.
+    """
+    from pipelines.errors import GoldpathError, UsageError
 
     try:
         yield
     except GoldpathError as error:
         if invocation.debug:
             raise
-        _show_error(error)
+        show_error(type(error).__name__, {**error.facts(), "notes": "\n".join(getattr(error, "__notes__", ()))})
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+    except KeyboardInterrupt:
+        if invocation.debug:
+            raise
+        say("Interrupted. What was published stays; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort, SystemExit):
+        raise
+    except Exception as error:
+        if invocation.debug:
+            raise
+        from traceback import extract_tb
+
+        frames = [(frame.filename, frame.lineno or 0) for frame in extract_tb(error.__traceback__)]
+        show_error(type(error).__name__, unexpected(str(error), frames))
         raise typer.Exit(1) from None
 
 
-def _show_error(error: GoldpathError) -> None:
+def unexpected(message: str, frames: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """What an error that is not Goldpath's is shown as.
+
+    Args:
+        message: Its text.
+        frames: The file and the line of each frame of its stack, outermost first.
+    """
+    from pipelines.settings import PROJECT
+
+    where = "a library"
+    for name, line in frames:
+        path = Path(name)
+        if path.is_relative_to(PROJECT) and "site-packages" not in path.parts:
+            where = f"{path.relative_to(PROJECT)}, line {line}"
+    words = " ".join(sys.argv[1:])
+    return {"object": where, "observed": message or "no message", "next": f"goldpath --debug {words} shows the stack"}
+
+
+def show_error(kind: str, facts: Mapping[str, str]) -> None:
+    """Prints an error as a panel on stderr that fits a screen; facts without text are left out."""
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -55,22 +95,29 @@ def _show_error(error: GoldpathError) -> None:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     console = Terminal(stderr=True, highlight=False)
-    title = printable(f"{type(error).__name__}: {error.object}")
+    title = printable(f"{kind}: {facts['object']}")
+    shown = dict(facts)
     if len(title) > console.width - 6:  # the panel would cut off its end, which often names the place
-        title = type(error).__name__
-        rows.add_row("object", error.object)
-    for name, value in (("observed", error.observed), ("expected", error.expected), ("next", error.next_step)):
-        rows.add_row(name, value)
+        title = kind
+    else:
+        del shown["object"]
+    for name, value in shown.items():
+        if value:
+            rows.add_row(name, value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]} …")
     console.print(Panel(rows, title=Text(title, style="bold"), title_align="left", border_style="red"))
 
 
 def prepared_settings() -> Settings:
-    """The settings, after Dagster's home folder and the environment variables of Dagster and Ray are set by them."""
+    """The settings, after Dagster's home folder and the environment variables of Dagster and Ray are set by them.
+
+    What this process and its children create from then on only its owner may read.
+    """
     from pipelines import settings
-    from pipelines.machine import ray_environment
+    from pipelines.machine import files, ray_environment
     from pipelines.orchestration import dagster_home
 
     current = settings.get()
+    files.write_privately()
     dagster_home.prepare(current)
     ray_environment.prepare_environment(current)
     return current
@@ -80,20 +127,23 @@ def prepared_settings() -> Settings:
 def opened_platform() -> Iterator[Platform]:
     """The platform of this process, closed at the end; calls `prepared_settings` first."""
     prepared_settings()
+    from pipelines import clock
     from pipelines.definitions import shared_platform
 
     platform = shared_platform()
+    if replay := clock.replay(platform.settings):
+        say(f"note: {replay}", err=True)
     try:
         yield platform
     finally:
         platform.close()
 
 
-def say(text: str) -> None:
+def say(text: str, *, err: bool = False) -> None:
     """Prints a text; names and messages from outside in it have no power over the terminal."""
     from pipelines.machine.terminal import printable
 
-    typer.echo(printable(text))
+    typer.echo(printable(text), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -45,14 +45,17 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
     """What has landed and is not taken. Grain: one entry per delivery, per folder that no run looks into, or per source
     without a contract."""
     from pipelines.landing.edge import fresh
+    from pipelines.landing.file_names import otherwise_named
     from pipelines.landing.placement import in_no_interval, misplaced
     from pipelines.medallion.unknown_sources import unknown_sources
 
     entries, store = [], platform.landing.store
+    findings = in_no_interval(store, "")
     for table, contract in sorted(platform.contracts.items()):
         if table.zone != "bronze":
             continue
         ledger = platform.ledger(table)
+        findings += otherwise_named(platform.landing, contract, None)
         for record in ledger.records(fate="refused"):
             if platform.landing.now(record.delivery) is not None:
                 words = {"observed": record.observed or "", "expected": record.expected or ""}
@@ -64,7 +67,6 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
             for d in fresh(ledger, contract, landed)
             if d.uri not in refused
         ]
-    findings = in_no_interval(store, "")
     for domain in platform.landing.domains():
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json, say
 
 app = typer.Typer(help="The sources of a prediction.", no_args_is_help=True)
 
@@ -27,7 +27,10 @@ def lineage_prediction(
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.provenance import chain
+        from pipelines.provenance.skipped_lines import skipped_lines
 
+        for lines in skipped_lines(platform.settings):
+            say(f"skipped, since it is no record: {lines}", err=True)
         lineage = chain.prediction_chain(platform, prediction_id)
         if as_json:
             print_json(lineage)

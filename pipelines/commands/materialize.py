@@ -1,18 +1,28 @@
-"""`goldpath materialize`: one run of tables in this process, recorded in the Dagster instance that the UI shows."""
+"""`goldpath materialize`: one run of assets in this process, recorded in the Dagster instance that the UI shows."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from pipelines.commands.invocation import errors_shown, opened_platform, say
+from pipelines.commands.invocation import errors_shown, invocation, opened_platform, say, show_error, unexpected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import dagster as dg
 
 DAY = "YYYY-MM-DD"
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def materialize(
-    tables: Annotated[list[str], typer.Argument(metavar="ZONE/DOMAIN/TABLE...", help="Tables, in any order.")],
+    assets: Annotated[
+        list[str],
+        typer.Argument(metavar="ASSET...", help="Asset keys, in any order: zone/domain/table, training/domain/model."),
+    ],
     first: Annotated[
         str | None, typer.Option("--from", metavar=DAY, help="The first day, for tables with daily partitions.")
     ] = None,
@@ -23,7 +33,9 @@ def materialize(
         bool, typer.Option("--recompute", help="Compute tables again whose inputs and code did not change.")
     ] = False,
 ) -> None:
-    """Materializes tables in one run, inputs first. A table whose inputs and code did not change is left as it is.
+    """Materializes assets in one run, inputs first: tables, training sets, models, deployments, whatever Dagster shows.
+
+    A table whose inputs and code did not change is left as it is. The checks of an asset are judged in its run.
 
     Example: `goldpath materialize bronze/flights/flights silver/flights/flights --from 2013-01-01 --to 2013-01-31`
     """
@@ -31,40 +43,131 @@ def materialize(
         import dagster as dg
 
         from pipelines.definitions import defs
-        from pipelines.errors import NotFoundError
         from pipelines.governed.declaration import RECOMPUTE
-        from pipelines.orchestration.runs import QUIET_LOG, RANGE_END, RANGE_START
-        from pipelines.tables import TableId
+        from pipelines.orchestration.runs import NO_LOG
 
-        keys = [dg.AssetKey(TableId.parse(name).key) for name in tables]
         job = defs.resolve_implicit_global_asset_job_def()
-        known = job.asset_layer.executable_asset_keys
-        for name, key in zip(tables, keys, strict=True):
-            if key not in known:
-                raise NotFoundError(
-                    object=f"asset {name}",
-                    observed="the code location does not define it",
-                    expected="a table of `goldpath tables` that an asset writes",
-                    next_step="correct the name, or declare the asset",
-                )
+        keys = _known_keys(assets, job.asset_layer.executable_asset_keys)
         # One asset can write several tables, such as a silver table and its quarantine; all of them are selected.
-        selection = {asset_key for key in keys for asset_key in defs.resolve_assets_def(key).keys}
-        tags = {RECOMPUTE: "true"} if recompute else {}
-        if first:
-            tags |= {RANGE_START: first, RANGE_END: last or first}
+        definitions = {key.to_user_string(): defs.resolve_assets_def(key) for key in keys}
+        tags = _range(definitions, first, last) | ({RECOMPUTE: "true"} if recompute else {})
         with dg.DagsterInstance.get() as instance:
-            result = job.get_subset(asset_selection=selection).execute_in_process(
+            result = job.get_subset(
+                asset_selection={key for definition in definitions.values() for key in definition.keys}
+            ).execute_in_process(
                 instance=instance,
                 tags=tags,
                 raise_on_error=False,
-                run_config=QUIET_LOG,
+                run_config={} if invocation.debug else NO_LOG,
             )
+        warning = dg.AssetCheckSeverity.WARN
         for check in result.get_asset_check_evaluations():
-            mark = "ok  " if check.passed else "warn" if check.severity == dg.AssetCheckSeverity.WARN else "FAIL"
+            mark = "ok  " if check.passed else "warn" if check.severity == warning else "FAIL"
             say(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
-        for event in result.get_step_failure_events():
-            data = event.step_failure_data
-            say((data.user_failure_data and data.user_failure_data.description) or data.error_display_string)
-        if not result.success:
+        failures = result.get_step_failure_events()
+        if any(_was_interrupted(event.step_failure_data) for event in failures):
+            raise KeyboardInterrupt
+        for event in failures:
+            _show_failure(event.step_failure_data)
+        failed = [c for c in result.get_asset_check_evaluations() if not c.passed and c.severity != warning]
+        if failed or not result.success:
+            skipped = sorted(str(event.step_key).replace("__", "/") for event in result.get_step_skipped_events())
+            if skipped:
+                say(f"not run, since an input failed: {', '.join(skipped)}", err=True)
             raise typer.Exit(1)
+        _show_next(keys)
+
+
+def _known_keys(names: Sequence[str], known: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
+    """The asset keys of these names; raises UsageError for one that no asset has."""
+    import difflib
+
+    import dagster as dg
+
+    from pipelines.errors import UsageError
+
+    keys = [dg.AssetKey(name.strip("/").split("/")) for name in names]
+    known = set(known)
+    texts = {key.to_user_string() for key in known}
+    for name, key in zip(names, keys, strict=True):
+        if key not in known:
+            alike = difflib.get_close_matches(name, texts, n=3) or sorted(text for text in texts if name in text)[:3]
+            raise UsageError(
+                object=f"asset {name}",
+                observed="the code location does not define it, or it has no run",
+                expected=f"an asset key such as {', '.join(alike or sorted(texts)[:3])}",
+                next_step="correct the name, or declare the asset; `goldpath tables` lists the tables, `goldpath dev` "
+                "shows every asset",
+            )
+    return keys
+
+
+def _range(definitions: Mapping[str, dg.AssetsDefinition], first: str | None, last: str | None) -> dict[str, str]:
+    """The tags of a run over the days from the first to the last, both included; none for assets that have no days.
+
+    Raises:
+        UsageError: if assets by day get no days, or others than theirs; or no asset is by day.
+    """
+    from pipelines.orchestration.runs import range_tags
+
+    days = {name: d.partitions_def for name, d in definitions.items() if d.partitions_def}
+    if not days and (first or last):
+        _refuse("--from and --to", "none of these assets is by day", "assets with daily partitions", "leave them out")
+    if not days:
+        return {}
+    name, partitions = next(iter(days.items()))
+    known = partitions.get_partition_keys()
+    span = f"days from {known[0]} to {known[-1]}" if known else "days, of which there is none yet"
+    if not first:
+        example = f"--from {known[0]} --to {known[-1]}" if known else f"--from {DAY}"
+        _refuse(f"asset {name}", "it is by day, and --from is missing", span, f"add {example}, or fewer days")
+    last = last or first
+    for option, value in (("--from", first), ("--to", last)):
+        for name, partitions in days.items():
+            if not partitions.has_partition_key(value):
+                _refuse(f"{option} {value}", f"{name} has no such day", f"{DAY}: {span}", "correct the day")
+    if last < first:
+        _refuse(f"--to {last}", f"it is before --from {first}", "the last day, at or after the first", "swap them")
+    return range_tags([first, last])
+
+
+def _refuse(what: str, observed: str, expected: str, next_step: str) -> NoReturn:
+    from pipelines.errors import UsageError
+
+    raise UsageError(object=what, observed=observed, expected=expected, next_step=next_step)
+
+
+def _show_failure(data: Any) -> None:
+    """Shows why a step failed: the error's own words, or class, text and place of an error that is not Goldpath's."""
+    if data.user_failure_data and "object" in data.user_failure_data.metadata:
+        facts = {name: str(value.value) for name, value in data.user_failure_data.metadata.items()}
+        show_error(facts.pop("error"), facts)
+        return
+    error = _cause(data.error)
+    frames = [(found[1], int(found[2])) for line in error.stack if (found := _FRAME.search(line))]
+    text = error.message.strip().removeprefix(f"{error.cls_name}: ")
+    show_error(error.cls_name or "Error", unexpected(text, frames))
+
+
+def _cause(error: Any) -> Any:
+    """The first of the errors that Dagster wrapped into one."""
+    while error.cause:
+        error = error.cause
+    return error
+
+
+def _was_interrupted(data: Any) -> bool:
+    """Whether a step failed because of Ctrl-C."""
+    return _cause(data.error).cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+
+
+def _show_next(keys: Sequence[dg.AssetKey]) -> None:
+    """Names the command that shows the last table that was written; of other assets says that they were."""
+    from pipelines.tables import ZONES
+
+    names = {key.to_user_string(): key.path[0] in ZONES and key.path[:2] != ["ops", "platform"] for key in keys}
+    for name, is_table in names.items():
+        if not is_table:
+            say(f"done {name}")
+    if tables := [name for name, is_table in names.items() if is_table]:
         say(f"goldpath tables show {tables[-1]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -82,6 +82,9 @@ def correct(
         Path | None,
         typer.Option(metavar="PATH", help="A .json, .jsonl or .csv file with _record_id and the corrected columns."),
     ] = None,
+    any_key: Annotated[
+        bool, typer.Option("--any-key", help="Also if another row has the key: the contract's winner stays.")
+    ] = False,
     by: By = None,
     replay: Replay = False,
     as_json: AsJson = False,
@@ -98,7 +101,8 @@ def correct(
 
         corrected = _corrections(record, values or [], file)
         quarantine = _quarantine(platform, table)
-        acts = corrections.correct(quarantine, corrected, note=note, by=by)
+        keys: Literal["free", "any"] = "any" if any_key else "free"
+        acts = corrections.correct(quarantine, corrected, note=note, by=by, keys=keys)
         _finish(platform, quarantine, acts, note=note, by=by, replay=replay, as_json=as_json)
 
 

@@ -89,6 +89,8 @@ def tables_show(
 
 def _table_version(lakehouse: Lakehouse, table: TableId, version: int | None, as_of: str | None) -> TableVersion:
     """The version that --version or --as-of names, else the newest; raises SettingsError if both are given."""
+    from datetime import UTC, datetime
+
     from pipelines import clock
     from pipelines.errors import SettingsError
     from pipelines.lakehouse import time_travel
@@ -99,7 +101,7 @@ def _table_version(lakehouse: Lakehouse, table: TableId, version: int | None, as
             object="--version and --as-of", observed="both", expected="one of them", next_step="leave one out"
         )
     if as_of is not None:
-        instant = clock.instant(as_of, of="--as-of", next_step="`goldpath tables history` lists the commits")
+        instant = clock.known_at(as_of, now=datetime.now(UTC), of="--as-of")  # commits are by the wall clock
         return time_travel.at(lakehouse, table, instant)
     return lakehouse.current(table) if version is None else TableVersion(table, version)
 

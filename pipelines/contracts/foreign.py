@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from pipelines.contracts import foreign_quality, foreign_types, patterns, standard
+from pipelines.contracts import foreign_quality, foreign_types, patterns, standard, unacted
 from pipelines.contracts.column_rules import LENGTHS, LIMITS
 from pipelines.contracts.model import COST_TAGS, UNKNOWN, Contract, Format
 from pipelines.errors import ContractError
@@ -161,7 +161,7 @@ class _Table:
             "id": f"{zone}-{self.domain}-{made.name}",
             "name": title,
             "version": str(source.get("version") or "0.1.0"),
-            "status": source.get("status") or "draft",
+            "status": source["status"] if source.get("status") in unacted.STATUS else "draft",
             "domain": self.domain,
             "description": description,
             "team": self._team(),
@@ -292,9 +292,13 @@ class _Table:
         entries = []
         for node in nodes:
             entry, problem = foreign_quality.entry(node, column, self.names)
+            about = node.get("name") or node.get("description") or node.get("type")
+            for key in entry.keys() & unacted.QUALITY:
+                self.made.unused.append(
+                    f"quality {column or self.made.name} {about!r}, {key}: {_short(entry.pop(key))}"
+                )
             entries.append(entry)
             if problem:
-                about = node.get("name") or node.get("description") or node.get("type")
                 self.made.unused.append(
                     f"quality {column or self.made.name} {about!r}: {problem}; it is kept as a text"
                 )
@@ -319,6 +323,9 @@ class _Table:
             self.made.unused.append(
                 f"server {server.get('server') or server.get('type')}: code declares how data get from it to landing"
             )
+        status = self.document.get("status")
+        if status not in (None, *unacted.STATUS):
+            self.made.unused.append(f"status: {_short(status)}")
         for owner, node in (("", self.document), (f"{self.made.name}.", self.node)):
             for key in ("customProperties", "relationships", "slaDefaultElement", "context"):
                 if node.get(key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipelines.contracts.reader import SQL_TYPES
+from pipelines.contracts.columns import SQL_TYPES
 
 if TYPE_CHECKING:
     from sqlglot import exp

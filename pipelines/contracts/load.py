@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipelines.contracts import reader
@@ -10,6 +11,9 @@ from pipelines.contracts.model import Contract
 from pipelines.contracts.nodes import refuse
 from pipelines.errors import NotFoundError
 from pipelines.tables import TableId
+
+#: The folder of a domain in `assets/` that holds its contracts.
+CONTRACTS_FOLDER = "contracts"
 
 
 @functools.cache
@@ -46,12 +50,40 @@ def load_folder(folder: Path) -> Contracts:
     """The contracts of one data domain: all `*.yaml` files of a folder.
 
     Raises:
-        ContractError: if a file is not valid, or two files describe one table.
+        ContractError: if a file is not valid, two files describe one table, a file in `<domain>/contracts` describes a
+            table of another domain, or a column refers to one of the domain that does not exist.
     """
     contracts = Contracts()
+    names: set[str] = set()
     for path in sorted(folder.glob("*.yaml")):
-        contract = load(path)
-        if contract.table in contracts:
-            refuse(path, ["schema", 0, "physicalName"], str(contract.table), "a table that no other file describes")
+        contract, at = load(path), ["schema", 0, "physicalName"]
+        if str(contract.table).lower() in names:
+            allowed = "a table that no other file describes, and whose name differs from others by more than case"
+            refuse(path, at, str(contract.table), allowed)
+        if folder.name == CONTRACTS_FOLDER and folder.parent.name != contract.table.domain:
+            refuse(
+                path, at, str(contract.table), f"a table of the domain {folder.parent.name}, in whose folder it lies"
+            )
+        names.add(str(contract.table).lower())
         contracts[contract.table] = contract
+    require_references(contracts, domains={contract.table.domain for contract in contracts.values()})
     return contracts
+
+
+def require_references(contracts: Mapping[TableId, Contract], *, domains: Collection[str]) -> None:
+    """Raises ContractError for a reference to a column that does not exist.
+
+    Args:
+        contracts: The contracts whose references are looked at, and those of the tables that they may point to.
+        domains: The domains all of whose contracts are given; references to tables of others are not looked at.
+    """
+    for contract in contracts.values():
+        for rule in contract.row_rules:
+            if rule.kind != "reference" or rule.argument[0].domain not in domains:
+                continue
+            table, column = rule.argument
+            target = contracts.get(table)
+            if target is None or column not in target.published_columns:
+                known = ", ".join(target.published_columns) if target else "a table that has a contract"
+                at = ["schema", 0, "properties", contract.published_columns.index(rule.column), "relationships"]
+                refuse(contract.path, at, f"{table}.{column}".replace("/", "."), f"a column of {table}: {known}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import NotFoundError
-from pipelines.tables import TableId
+from pipelines.tables import VARIANT_SUFFIX, TableId
 
 Severity = Literal["error", "warning"]
 Drift = Literal["evolve", "discard_value", "discard_row", "freeze"]
@@ -43,7 +43,8 @@ class Column:
         name: Its name in the table.
         type: Its SQL type on both engines; `string` for every column of bronze.
         description: What it means.
-        source: The bronze column that it is read from; None if the transform computes it.
+        source: The column that it is read from, in silver of bronze, in bronze of the delivered file; None if the
+            transform computes it.
         key_position: Its position in the primary key, from 1; 0 outside the key.
         classification: How sensitive it is, in the standard's words.
         unit: Unit of measure.
@@ -62,9 +63,14 @@ class Column:
     non_finite: NonFinite = "refused"
 
     @property
+    def delivered_name(self) -> str:
+        """Its name in the files that are delivered, for a column of bronze."""
+        return self.name if self.source is None else self.source
+
+    @property
     def variant(self) -> str:
         """The name of the additional column that keeps a text which the type cannot hold (drift `evolve`)."""
-        return f"{self.name}__v_string"
+        return self.name + VARIANT_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,7 @@ class Contract:
         winner: Which row of a key stays: the first in this order.
         cluster: Columns that the table's files are ordered by.
         format: Format of the landed files.
+        file_pattern: The names of deliveries, as fnmatch matches them; files of other names are left in landing.
         delimiter: Between the fields of a csv file.
         encoding: Text encoding of the landed files, by Python's name.
         line_pattern: Regular expression of a line of a log file, with a named group for each column.
@@ -211,6 +218,7 @@ class Contract:
     winner: tuple[SortColumn, ...] = ()
     cluster: tuple[str, ...] = ()
     format: Format | None = None
+    file_pattern: str = "*"
     delimiter: str = ","
     encoding: str = "utf-8"
     line_pattern: str | None = None
@@ -229,6 +237,11 @@ class Contract:
     def key_columns(self) -> list[str]:
         """The columns of the primary key, in the key's order."""
         return key_columns(self.columns)
+
+    @property
+    def delivered(self) -> Contract:
+        """The contract of bronze with the names that the columns have in the delivered files."""
+        return replace(self, columns=tuple(replace(column, name=column.delivered_name) for column in self.columns))
 
     @property
     def variant_columns(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -30,25 +30,55 @@ def custom_properties(path: Path, node: dict[str, Any], at: Place, known: Sequen
     """The node's custom properties by name; `at` is the place of their list.
 
     Raises:
-        ContractError: if a name is not among the known ones.
+        ContractError: if a name is not among the known ones, or stands twice.
     """
-    values = {entry["property"]: entry["value"] for entry in node.get("customProperties") or []}
-    for position, name in enumerate(values):
+    values: dict[str, Any] = {}
+    for position, entry in enumerate(node.get("customProperties") or []):
+        name = entry["property"]
         if name not in known:
             refuse(path, [*at, position, "property"], name, f"one of {', '.join(known)}")
+        if name in values:
+            refuse(path, [*at, position, "property"], name, "each property once")
+        values[name] = entry["value"]
     return values
 
 
-def mapping(path: Path, value: Any, at: Place) -> dict[str, Any]:
-    """The value, which has to be a mapping; empty where there is none."""
+def mapping(path: Path, value: Any, at: Place, allowed: Collection[str] | None = None) -> dict[str, Any]:
+    """The value, which has to be a mapping, of the allowed keys if they are given; empty where there is none."""
     if value is not None and not isinstance(value, dict):
         refuse(path, at, value, "names with values")
+    for key in value or {}:
+        if allowed is not None and key not in allowed:
+            refuse(path, [*at, key], value[key], f"only {', '.join(allowed)}")
     return value or {}
+
+
+def texts(path: Path, value: Any, at: Place) -> tuple[str, ...]:
+    """The value, which has to be a list of texts; empty where there is none."""
+    if value is not None and not isinstance(value, list):
+        refuse(path, at, value, "a list of texts")
+    return tuple(text(path, entry, [*at, position], "a text, in quotes") for position, entry in enumerate(value or ()))
+
+
+def text(path: Path, value: Any, at: Place, expected: str) -> str:
+    """The value, which has to be a text."""
+    if not isinstance(value, str):
+        refuse(path, at, value, expected)
+    return value
+
+
+def number(path: Path, value: Any, at: Place, *, minimum: float | None = None, maximum: float = 1e300) -> float:
+    """The value, which has to be a number, is never NaN or infinite, and lies within the limits."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    low = -maximum if minimum is None else minimum
+    if not is_number or not low <= value <= maximum:  # NaN is in no range
+        refuse(path, at, value, "a number" if minimum is None else f"a number from {minimum} to {maximum:g}")
+    return value
 
 
 def one_of(path: Path, value: Any, at: Place, allowed: Any, default: Any) -> Any:
     """The value, which has to be one of the Literal type `allowed`; the default where there is none."""
-    if value is not None and value not in get_args(allowed):
+    if value is not None and (not isinstance(value, str) or value not in get_args(allowed)):
         refuse(path, at, value, f"one of {', '.join(get_args(allowed))}")
     return default if value is None else value
 
@@ -58,8 +88,8 @@ def severity(path: Path, value: Any, at: Place) -> Severity:
     return one_of(path, value, at, Severity, "error")
 
 
-def require_pattern(path: Path, pattern: str, at: Place) -> None:
+def require_pattern(path: Path, pattern: Any, at: Place) -> None:
     """Raises ContractError unless the pattern is a regular expression of both engines."""
-    expected = patterns.expected_instead(pattern)
+    expected = patterns.expected_instead(text(path, pattern, at, "a regular expression, in quotes"))
     if expected:
         refuse(path, at, pattern, expected)

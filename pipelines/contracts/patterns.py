@@ -12,7 +12,7 @@ def expected_instead(pattern: str) -> str | None:
     """What an error about this pattern says is expected; None if the pattern is valid on both engines."""
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         return f"a pattern: {error}"
     if _NOT_ON_BOTH.search(pattern):
         return "a pattern without lookaround, atomic group, back reference or possessive quantifier"

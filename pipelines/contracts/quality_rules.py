@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import patterns
-from pipelines.contracts.model import Bounds, Column, Distribution, RowRule, Severity, TableRule
-from pipelines.contracts.nodes import Place, mapping, refuse, require_pattern, severity
+from pipelines.contracts import distributions, patterns, sql
+from pipelines.contracts.model import Bounds, Column, RowRule, Severity, TableRule
+from pipelines.contracts.nodes import Place, mapping, number, refuse, require_pattern, severity, text, texts
+from pipelines.tables import BRONZE_COLUMNS
 
+#: How far ahead of the platform's clock the newest row of a fresh table may be: clocks differ by as much.
+CLOCK_SKEW_SECONDS = 300.0
 _AGE_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _DEFAULT_MAX_PSI = 0.2
-#: Tolerances of sums of shares: those of edges sum to 1, those of categories to at most 1.
-_EDGE_SHARES_TOLERANCE = 0.01
-_CATEGORY_SHARES_TOLERANCE = 1e-6
+#: The arguments that each of the standard's metrics has.
+_ARGUMENTS = {
+    "rowCount": (),
+    "nullValues": ("properties",),
+    "missingValues": ("properties", "missingValues"),
+    "invalidValues": ("properties", "validValues", "pattern"),
+    "duplicateValues": ("properties",),
+}
+_FRESHNESS = ("column", "max_age")
+_DISTRIBUTION = ("column", "shares", "edges", "categories", "reference", "max_psi")
+#: The standard's operators, with the field of `Bounds` that each sets where it sets one.
+_OPERATORS = {
+    "mustBe": "",
+    "mustNotBe": "",
+    "mustBeBetween": "",
+    "mustNotBeBetween": "",
+    "mustBeGreaterThan": "above",
+    "mustBeGreaterOrEqualTo": "minimum",
+    "mustBeLessThan": "below",
+    "mustBeLessOrEqualTo": "maximum",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +60,7 @@ class QualityReader:
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         self.path = path
-        self.columns = columns
-        self.names = [column.name for column in columns]
+        self.types = {column.name: column.type for column in columns}
 
     def rules(self, nodes: list[Any], at: Place, *, column: str | None = None) -> tuple[list[RowRule], list[TableRule]]:
         """The rules of one `quality` list.
@@ -80,60 +99,71 @@ class QualityReader:
         """A rule with `engine: goldpath`: freshness, a distribution, or SQL that is true of each row."""
         at = [*entry.at, "implementation"]
         implementation = mapping(self.path, entry.node["implementation"], at)
-        if "freshness" in implementation:
-            return self._freshness(entry, mapping(self.path, implementation["freshness"], [*at, "freshness"]))
-        if "distribution" in implementation:
-            return self._distribution(entry, mapping(self.path, implementation["distribution"], [*at, "distribution"]))
+        for kind, keys, read in (
+            ("freshness", _FRESHNESS, self._freshness),
+            ("distribution", _DISTRIBUTION, self._distribution),
+        ):
+            if kind in implementation:
+                mapping(self.path, implementation, at, (kind,))
+                return read(entry, mapping(self.path, implementation[kind], [*at, kind], keys), [*at, kind])
+        mapping(self.path, implementation, at, ("column", "row"))
         column, expression = implementation.get("column", entry.column), implementation.get("row")
-        if column not in self.names or not expression:
+        if not self._has(column) or not expression:
             allowed = "{column: …, row: SQL}, {freshness: {column, max_age}} or {distribution: {column, …}}"
             refuse(self.path, at, implementation, allowed)
+        sql.require_expression(self.path, text(self.path, expression, [*at, "row"], "SQL, as text"), [*at, "row"])
         return RowRule(entry.name, "expression", column, entry.severity, expression, entry.reason)
 
-    def _freshness(self, entry: _Entry, node: dict[str, Any]) -> TableRule:
+    def _has(self, column: Any) -> bool:
+        return isinstance(column, str) and column in self.types
+
+    def _freshness(self, entry: _Entry, node: dict[str, Any], at: Place) -> TableRule:
         column = node.get("column", entry.column)
-        age = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", str(node.get("max_age")))
-        times = {c.name for c in self.columns if c.type in ("timestamp", "date")}
-        if column not in times or not age:
-            at = [*entry.at, "implementation", "freshness"]
+        age = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhd])", str(node.get("max_age")), re.ASCII)
+        if not self._has(column) or self.types[column] not in ("timestamp", "date") or not age:
             refuse(self.path, at, node, "{column: a timestamp, max_age: 30m, 36h or 2d}")
-        bounds = Bounds(maximum=float(age[1]) * _AGE_SECONDS[age[2]])
+        bounds = Bounds(minimum=-CLOCK_SKEW_SECONDS, maximum=float(age[1]) * _AGE_SECONDS[age[2]])
         latest = f"unix_timestamp(max(CAST(`{column}` AS timestamp)))"
         return TableRule(entry.name, latest, bounds, entry.severity, entry.reason, "freshness")
 
-    def _distribution(self, entry: _Entry, node: dict[str, Any]) -> TableRule:
-        distribution = _distribution({"column": entry.column} | node, self.names)
-        if distribution is None:
-            allowed = (
-                "{column: …, shares: {value: share}, max_psi: 0.2}, or edges with one share more than edges, "
-                "or categories or edges with reference: previous"
-            )
-            refuse(self.path, [*entry.at, "implementation", "distribution"], node, allowed)
-        bounds = Bounds(maximum=node.get("max_psi", _DEFAULT_MAX_PSI))
+    def _distribution(self, entry: _Entry, node: dict[str, Any], at: Place) -> TableRule:
+        distribution = distributions.read(self.path, {"column": entry.column} | node, at, self.types)
+        psi = number(self.path, node.get("max_psi", _DEFAULT_MAX_PSI), [*at, "max_psi"], minimum=0)
         figure = f"psi({distribution.column})"
+        bounds = Bounds(maximum=psi)
         return TableRule(entry.name, figure, bounds, entry.severity, entry.reason, "distribution", distribution)
 
     def _figure(self, entry: _Entry) -> TableRule:
         """A metric, a SQL aggregate, or a complete SELECT over `{table}`, compared by the entry's operator."""
-        expression = entry.node["query"] or self._metric(entry)
-        is_query = bool(re.match(r"\s*(select|with)\b", expression, re.IGNORECASE))
-        for placeholder, value in (("table", "{table}" if is_query else None), ("column", entry.column)):
-            if value:
-                expression = re.sub(rf"\$?\{{{placeholder}\}}", lambda _, value=value: value, expression)
-        kind = "query" if is_query else "aggregate"
-        return TableRule(entry.name, expression, _bounds(entry.node), entry.severity, entry.reason, kind)
+        bounds = _bounds(self.path, entry.node, entry.at)
+        if not entry.node["query"]:
+            return TableRule(entry.name, self._metric(entry), bounds, entry.severity, entry.reason)
+        query, at = entry.node["query"], [*entry.at, "query"]
+        if entry.column:
+            query = re.sub(r"`?\$?\{column\}`?", lambda _: f"`{entry.column}`", query)
+        if sql.is_query(query):
+            sql.require_query(self.path, query, at)
+            query = sql.TABLE.sub("{table}", query)
+            return TableRule(entry.name, query, bounds, entry.severity, entry.reason, "query")
+        sql.require_expression(self.path, query, at, columns=[*self.types, *BRONZE_COLUMNS])
+        return TableRule(entry.name, query, bounds, entry.severity, entry.reason)
 
     def _metric(self, entry: _Entry) -> str:
         """The SQL aggregate of one of the standard's metrics, in rows or in percent of the rows."""
         node, metric = entry.node, entry.node["metric"]
         at = [*entry.at, "arguments"]
-        arguments = mapping(self.path, node["arguments"], at)
-        names = [entry.column] if entry.column else arguments.get("properties") or []
-        unknown = [name for name in names if name not in self.names]
+        arguments = mapping(self.path, node["arguments"], at, _ARGUMENTS[metric])
+        listed = texts(self.path, arguments.get("properties"), [*at, "properties"])
+        names = [entry.column] if entry.column else listed
+        unknown = [name for name in (*names, *listed) if name not in self.types]
+        if entry.column and set(listed) - {entry.column}:
+            refuse(self.path, [*at, "properties"], listed, f"the column of the rule, {entry.column}, or nothing")
         if metric != "rowCount" and (unknown or not names or (len(names) > 1 and metric != "duplicateValues")):
             refuse(self.path, at, arguments, "properties: the column that the metric is about")
         if node["unit"] not in (None, "rows", "percent"):
             refuse(self.path, [*entry.at, "unit"], node["unit"], "one of rows, percent")
+        if metric == "rowCount" and node["unit"] == "percent":
+            refuse(self.path, [*entry.at, "unit"], node["unit"], "rows, since the number of rows has no whole")
         quoted = [f"`{name}`" for name in names]
         match metric:
             case "rowCount":
@@ -141,19 +171,23 @@ class QualityReader:
             case "nullValues":
                 rows = f"count_if({quoted[0]} IS NULL)"
             case "missingValues":
-                rows = _missing_values(quoted[0], arguments.get("missingValues") or [])
+                missing = _values(
+                    self.path, arguments.get("missingValues"), [*at, "missingValues"], self.types[names[0]]
+                )
+                rows = _missing_values(quoted[0], missing)
             case "invalidValues":
-                rows = self._invalid_values(quoted[0], arguments, at)
+                rows = self._invalid_values(names[0], arguments, at)
             case _:
                 rows = _duplicate_values(quoted)
-        return f"100 * CAST({rows} AS double) / greatest(count(1), 1)" if node["unit"] == "percent" else rows
+        return f"100 * CAST({rows} AS double) / nullif(count(1), 0)" if node["unit"] == "percent" else rows
 
-    def _invalid_values(self, column: str, arguments: dict[str, Any], at: Place) -> str:
-        tests = []
-        if arguments.get("validValues"):
-            values = ", ".join(_literal(str(value)) for value in arguments["validValues"])
+    def _invalid_values(self, name: str, arguments: dict[str, Any], at: Place) -> str:
+        tests, column = [], f"`{name}`"
+        valid = _values(self.path, arguments.get("validValues"), [*at, "validValues"], self.types[name])
+        if valid:
+            values = ", ".join(_literal(str(value)) for value in valid)
             tests.append(f"CAST({column} AS string) IN ({values})")
-        if arguments.get("pattern"):
+        if arguments.get("pattern") is not None:
             require_pattern(self.path, arguments["pattern"], [*at, "pattern"])
             tests.append(f"CAST({column} AS string) RLIKE {_literal(patterns.portable(arguments['pattern']))}")
         if not tests:
@@ -173,44 +207,30 @@ def _duplicate_values(columns: list[str]) -> str:
     return f"count_if({complete}) - {keys}"
 
 
-def _bounds(node: dict[str, Any]) -> Bounds:
+def _values(path: Path, value: Any, at: Place, type: str) -> list[Any]:
+    """A list of values of a column: each has one form as text, so other numbers than whole ones are texts."""
+    kinds = (str, int) if type in ("int", "bigint") else (str,)
+    if not isinstance(value, list | None):
+        refuse(path, at, value, "a list of values")
+    for position, entry in enumerate(value or []):
+        if isinstance(entry, bool) or not (entry is None or isinstance(entry, kinds)):
+            refuse(path, [*at, position], entry, f"a value of the type {type}: a text in quotes, or a whole number")
+    return value or []
+
+
+def _bounds(path: Path, node: dict[str, Any], at: Place) -> Bounds:
     """The limits of the entry's one operator; the standard's schema makes sure that there is exactly one."""
-    for operator, inside in (("mustBe", True), ("mustNotBe", False)):
-        if node[operator] is not None:
-            return Bounds(float(node[operator]), float(node[operator]), inside=inside)
-    for operator, inside in (("mustBeBetween", True), ("mustNotBeBetween", False)):
-        if node[operator]:
-            return Bounds(*node[operator], inside=inside)
-    return Bounds(
-        minimum=node["mustBeGreaterOrEqualTo"],
-        maximum=node["mustBeLessOrEqualTo"],
-        above=node["mustBeGreaterThan"],
-        below=node["mustBeLessThan"],
-    )
-
-
-def _distribution(node: dict[str, Any], columns: list[str]) -> Distribution | None:
-    """The distribution that a node describes; None if it is not valid."""
-    column, shares, edges = node["column"], node.get("shares"), node.get("edges")
-    from_previous = node.get("reference") == "previous"
-    if (
-        column not in columns
-        or from_previous == (shares is not None)
-        or node.get("reference", "previous") != "previous"
-    ):
-        return None
-    if edges is not None:
-        rising = all(low < high for low, high in itertools.pairwise(edges))
-        if not edges or not rising:
-            return None
-        if shares and (len(shares) != len(edges) + 1 or abs(sum(shares) - 1) > _EDGE_SHARES_TOLERANCE):
-            return None
-        return Distribution(column, tuple(edges), "edges", tuple(shares) if shares else None)
-    categories = node.get("categories") if from_previous else list(shares) if isinstance(shares, dict) else None
-    if not categories or (shares and sum(shares.values()) > 1 + _CATEGORY_SHARES_TOLERANCE):
-        return None
-    expected = (*shares.values(), max(0.0, 1 - sum(shares.values()))) if shares else None
-    return Distribution(column, tuple(map(str, categories)), "categories", expected)
+    operator = next(name for name in _OPERATORS if node[name] is not None)
+    place, value = [*at, operator], node[operator]
+    if operator in ("mustBeBetween", "mustNotBeBetween"):
+        low, high = (number(path, limit, [*place, position]) for position, limit in enumerate(value))
+        if low > high:
+            refuse(path, place, value, "the smaller number first")
+        return Bounds(low, high, inside=operator == "mustBeBetween")
+    value = number(path, value, place)
+    if operator in ("mustBe", "mustNotBe"):
+        return Bounds(float(value), float(value), inside=operator == "mustBe")
+    return replace(Bounds(), **{_OPERATORS[operator]: value})
 
 
 def _literal(text: str) -> str:

@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 from pipelines.contracts.nodes import refuse
 from pipelines.errors import ContractError
 
+#: The deepest that a contract is nested; each place is named in an error, and a schema is walked for each level.
+_LEVELS = 40
+
 
 def read_document(path: Path) -> dict[str, Any]:
     """The ODCS document of one file, with every property of the standard: None where the file does not set it.
@@ -20,15 +23,17 @@ def read_document(path: Path) -> dict[str, Any]:
             value there and what the schema allows.
     """
     import jsonschema
+    import pydantic
     import yaml
     from open_data_contract_standard.model import OpenDataContractStandard
 
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ContractError(
             object=str(path), observed=str(error), expected="a readable YAML file", next_step="correct the file"
         ) from None
+    _require_json(path, document, [])
     validator = _schema_validator()
     errors = sorted(validator.iter_errors(document), key=lambda e: (-len(list(e.absolute_path)), str(e.message)))
     # A node that breaks another rule of the schema is reported as unevaluated too, which is a consequence, not a cause.
@@ -36,7 +41,41 @@ def read_document(path: Path) -> dict[str, Any]:
     if causes:
         cause = jsonschema.exceptions.best_match(causes)
         refuse(path, cause.absolute_path, *_observed_and_expected(cause))
-    return OpenDataContractStandard.model_validate(document).model_dump(by_alias=True)
+    try:
+        read = OpenDataContractStandard.model_validate(document).model_dump(by_alias=True)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        refuse(path, first["loc"], first["input"], first["msg"])
+    _require_read(path, document, read, [])
+    return read
+
+
+def _require_read(path: Path, node: Any, read: Any, at: list[Any]) -> None:
+    """Raises ContractError for a key that the schema lets pass and that the document as it was read does not have."""
+    if isinstance(node, dict) and isinstance(read, dict):
+        for key, value in node.items():
+            if key not in read:
+                refuse(path, [*at, key], value, f"only {', '.join(read)}")
+            _require_read(path, value, read[key], [*at, key])
+    elif isinstance(node, list) and isinstance(read, list):
+        for position, (value, value_read) in enumerate(zip(node, read, strict=True)):
+            _require_read(path, value, value_read, [*at, position])
+
+
+def _require_json(path: Path, node: Any, at: list[Any]) -> None:
+    """Raises ContractError unless the document is one of JSON, nested no deeper than `_LEVELS`."""
+    if len(at) > _LEVELS:
+        refuse(path, at[:_LEVELS], "a document that is nested deeper", f"{_LEVELS} levels at most")
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                refuse(path, at, key, "a text for a key, in quotes")
+            _require_json(path, value, [*at, key])
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            _require_json(path, value, [*at, position])
+    elif not isinstance(node, str | int | float | None):
+        refuse(path, at, str(node), "a text, in quotes")
 
 
 def set_properties(document: Any) -> Any:

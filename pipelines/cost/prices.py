@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.cost.metering import Usage
 from pipelines.errors import SettingsError
@@ -33,23 +35,30 @@ class PriceSheet:
         """Reads a price sheet, a YAML file.
 
         Raises:
-            SettingsError: if it is not readable, or lacks a price.
+            SettingsError: if it is not readable, lacks a price, or has one that is negative or no number.
         """
         import yaml
 
         required = ("cpu_core_hour", "memory_gib_hour", "bytes_read_gib", "bytes_written_gib")
         try:
             sheet = yaml.safe_load(path.read_text(encoding="utf-8"))
-            prices = {name: float(sheet[name]) for name in required}
-            gpus = {str(name): float(price) for name, price in sheet["gpu_hour"].items()}
+            prices = {name: _price(name, sheet[name]) for name in required}
+            gpus = {str(name): _price(f"gpu_hour {name}", price) for name, price in sheet["gpu_hour"].items()}
             return cls(sheet["currency"], str(sheet["as_of"]), prices, gpus)
         except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
             raise SettingsError(
                 object=f"price sheet {path}",
                 observed=f"{type(error).__name__}: {error}",
-                expected=f"currency, as_of, gpu_hour and a number for each of {', '.join(required)}",
+                expected=f"currency, as_of, gpu_hour and a number from 0 on for each of {', '.join(required)}",
                 next_step="correct the file, or set GOLDPATH_PRICES to another one",
             ) from None
+
+
+def _price(name: str, value: Any) -> float:
+    price = float(value)
+    if isinstance(value, bool) or not (price >= 0 and math.isfinite(price)):
+        raise ValueError(f"{name} is {value}")
+    return price
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def find_java() -> Java:
             continue
         java = _inspect(binary)
         if java is None:
-            unfit.append(f"{place}: {binary} does not start, or is older than Java 9")
+            unfit.append(f"{place}: {binary} does not start within a minute, or is older than Java 9")
         elif java.version < LOWEST_VERSION:
             unfit.append(f"{place}: {binary} is Java {java.version}")
         else:
@@ -106,7 +106,7 @@ def _inspect(binary: Path) -> Java | None:
         listing = subprocess.run(
             [binary, "--list-modules"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r"^java\.base@(\d+)", listing.stdout, re.MULTILINE)
     if listing.returncode != 0 or version is None:

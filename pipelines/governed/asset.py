@@ -68,7 +68,7 @@ def declare(
         check_specs=checks,
         required_resource_keys={PLATFORM},
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
-        pool=declaration.name.replace("/", "_"),
+        pool="__".join(declaration.key),
     )
     asset = decorate(_compute_function(declaration, work, config))
     _governed_keys[asset.node_def] = frozenset(keys)
@@ -240,13 +240,15 @@ def _raise_for_dagster(error: BaseException, attempt: int) -> NoReturn:
         seconds = BACKOFF.seconds(attempt, error)
         raise dg.RetryRequested(max_retries=BACKOFF.attempts - 1, seconds_to_wait=seconds) from error
     if isinstance(error, GoldpathError):
-        description = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        raise dg.Failure(description=description, allow_retries=False) from error
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        description = "\n".join(filter(None, [str(error), notes]))
+        facts = {"error": type(error).__name__, **error.facts(), **({"notes": notes} if notes else {})}
+        raise dg.Failure(description=description, metadata=facts, allow_retries=False) from error
     raise error
 
 
 def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> None:
-    """Adds column schema, column lineage and plots to one partition alone.
+    """Adds column schema, column lineage and plots to one partition alone, and to each partition what is its own.
 
     Dagster repeats the metadata of a `MaterializeResult` for each partition of a range.
     """
@@ -262,3 +264,5 @@ def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> 
     if metadata:
         partition = context.partition_keys[-1] if context.assets_def.partitions_def else None
         context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=partition)
+    for partition_key, own in written.by_partition.items():
+        context.add_asset_metadata(own, asset_key=dataset.name.split("/"), partition_key=partition_key)

@@ -81,12 +81,14 @@ class Written:
         check: The result of the asset's check.
         large_metadata: Metadata that is too large to be repeated for each partition of a run, such as a plot; it is
             shown on the last partition alone.
+        by_partition: Metadata of each partition of the run, beside that of the whole run.
     """
 
     dataset: Dataset
     metadata: dict[str, Any] = field(default_factory=dict)
     check: dg.AssetCheckResult | None = None
     large_metadata: dict[str, Any] = field(default_factory=dict)
+    by_partition: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

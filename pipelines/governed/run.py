@@ -10,12 +10,15 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines import clock
 from pipelines.cost import focus, metering
+from pipelines.errors import NotFoundError
 from pipelines.governed.declaration import Declaration, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset, RunIdentity
 from pipelines.machine import full_disk
 from pipelines.policy import rules
+from pipelines.tables import TableVersion
 
 
 @dataclass(slots=True)
@@ -58,6 +61,8 @@ def execute(
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
+            if replay := clock.replay(platform.settings):
+                context.log.warning(replay)
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
                 run.record_input(platform.dataset(version))
@@ -102,17 +107,25 @@ def _record_outcome(
         return
     platform.lineage.complete(identity, inputs_read, [written.dataset for written in outcome.written])
     for written in outcome.written:
-        written.metadata |= _run_metadata(written.dataset, inputs_read)
+        written.metadata |= _run_metadata(written.dataset, inputs_read, _rows(platform, written.dataset))
     if outcome.written:
         outcome.written[0].metadata |= _cost_metadata(usage, cost)
 
 
-def _run_metadata(dataset: Dataset, inputs_read: list[Dataset]) -> dict[str, Any]:
+def _rows(platform: Platform, dataset: Dataset) -> int | None:
+    """The rows of a table, also if the run added none; of another dataset the rows that were written."""
+    try:
+        return platform.lakehouse.snapshot(TableVersion.parse(f"{dataset.name}@{dataset.version}")).rows
+    except NotFoundError:
+        return dataset.rows
+
+
+def _run_metadata(dataset: Dataset, inputs_read: list[Dataset], rows: int | None) -> dict[str, Any]:
     metadata: dict[str, Any] = {"inputs": dg.MetadataValue.json({d.name: d.version for d in inputs_read})}
     if dataset.version is not None:
         metadata["version"] = dataset.version
-    if dataset.rows is not None:
-        metadata["dagster/row_count"] = dataset.rows
+    if rows is not None:
+        metadata["dagster/row_count"] = rows
     return metadata
 
 

@@ -119,8 +119,8 @@ class Catalog:
 
     def tables(self) -> list[TableId]:
         """Every table with a published version, sorted."""
-        logs = [log for zone in ZONES for log in (self.root / zone).glob("*/*/_delta_log")]
-        return sorted(TableId.parse("/".join(log.parent.relative_to(self.root).parts)) for log in logs)
+        logs = ((zone, log) for zone in ZONES for log in (self.root / zone).glob("*/*/_delta_log"))
+        return sorted(TableId(zone, log.parts[-3], log.parts[-2]) for zone, log in logs)
 
     def snapshot(self, of: TableId | TableVersion) -> Snapshot:
         """The snapshot of a table version; of the newest version, if `of` is a table.
@@ -148,7 +148,7 @@ class Catalog:
                 object=f"table {table}",
                 observed=f"no version is published under {self.root}",
                 expected="a table that was materialized",
-                next_step="materialize the asset of that name first",
+                next_step=f"goldpath materialize {table}",
             ) from None
         return Snapshot(TableVersion(table, delta.version()), self.path(table), delta)
 

@@ -17,6 +17,7 @@ from pipelines.errors import LandingError
 from pipelines.landing import interval, placement
 from pipelines.landing.column_drift import ColumnDrift
 from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest
+from pipelines.landing.file_names import is_named, otherwise_named
 from pipelines.landing.findings import Finding, Treatment
 from pipelines.landing.ledger import Batch, Ledger
 from pipelines.landing.zone import Landing
@@ -31,14 +32,17 @@ CLOCK_SKEW_SECONDS = 300
 
 
 def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
-    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused."""
+    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused.
+
+    A file whose name the contract's pattern does not match is no delivery.
+    """
     intervals = {delivery.interval for delivery in deliveries}
     judged = ledger.touched(intervals) | {
         (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
         for record in ledger.records(intervals=intervals)
         if record.fate != "refused" or record.judged_by == contract.digest
     }
-    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged)
+    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged and is_named(d, contract))
 
 
 class Edge:
@@ -269,6 +273,7 @@ class Edge:
         """
         table = self.contract.table
         self.findings += placement.misplaced(self.landing.store, table.domain, table.table, intervals)
+        self.findings += otherwise_named(self.landing, self.contract, intervals)
         for name in self.landing.intervals(table.domain, table.table) if partitions is not None else ():
             is_new = (
                 abs(interval.order(name)[0] - self._now) < interval.AHEAD * 2

@@ -27,6 +27,11 @@ def start(text: str) -> datetime | None:
     return parsed.replace(tzinfo=UTC) if parsed else None
 
 
+def is_interval(text: str | None) -> bool:
+    """Whether a text is an interval; a partition of a table may be null."""
+    return start(text or "") is not None
+
+
 def order(text: str) -> tuple[datetime, str]:
     """What intervals are sorted by: their beginning. A text that is no interval comes first."""
     return start(text) or datetime.min.replace(tzinfo=UTC), text

@@ -28,6 +28,7 @@ from pipelines.tables import (
     RESCUED,
     SOURCE_ROW,
     SOURCE_URI,
+    reserved,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ def read(
         TransientError: if the store did not answer.
     """
 
+    delivered = contract.delivered
+
     def header(names: Sequence[str]) -> None:
-        drift = ColumnDrift.between(contract, names)
+        drift = ColumnDrift.between(delivered, names)
         if drift:
             drift.refuse_frozen(contract, delivery)
             drifted(delivery, drift)
@@ -72,7 +75,7 @@ def read(
     count = 0
     columns = columns or ColumnNames(contract)
     try:
-        for piece in file_format(contract.format).read(DeliveredFile(landing, delivery, contract, header)):
+        for piece in file_format(contract.format).read(DeliveredFile(landing, delivery, delivered, header)):
             count += len(piece.rows)
             yield _bronze(contract, batch, delivery, piece, columns)
         if landing.now(delivery) != delivery:
@@ -106,6 +109,7 @@ class ColumnNames:
 
     def __init__(self, contract: Contract, existing: Sequence[str] = ()) -> None:
         self._names = {name.lower(): name for name in existing}
+        self._declared = {column.name.lower() for column in contract.columns}
         for column in contract.columns:
             if self._names.setdefault(column.name.lower(), column.name) != column.name:
                 name = self._names[column.name.lower()]
@@ -118,9 +122,10 @@ class ColumnNames:
 
     def add(self, name: str) -> bool:
         """Adds the name of a column that evolves; returns whether the table has it: not if an engine cannot tell it
-        from another column, or does not take it for a name.
+        from another column, or does not take it for a name, or the platform uses it.
         """
-        return bool(_COLUMN_NAME.fullmatch(name)) and self._names.setdefault(name.lower(), name) == name
+        is_free = _COLUMN_NAME.fullmatch(name) and not reserved(name) and name.lower() not in self._declared
+        return bool(is_free) and self._names.setdefault(name.lower(), name) == name
 
 
 def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
@@ -143,7 +148,7 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece, 
     pc: Any = pyarrow.compute  # the module creates its functions as it is imported, where no type checker sees them
 
     count = len(piece.rows)
-    known = [column.name for column in contract.columns]
+    known = [column.delivered_name for column in contract.columns]
     unknown = [name for name in piece.columns if name not in set(known)]
     evolved = [name for name in unknown if contract.drift["columns"] == "evolve" and columns.add(name)]
     nulls = pa.nulls(count, pa.string())

@@ -1,7 +1,7 @@
 """Lineage: an OpenLineage event when an asset run starts, completes or fails.
 
-Every event is appended to `<home>/lineage/events.jsonl`, which Goldpath itself reads, and is also sent to an
-OpenLineage HTTP endpoint if one is set. Job and dataset names are asset keys, in the namespace `goldpath`.
+Every event is appended to `<home>/lineage/events.jsonl`, which Goldpath itself reads. If an OpenLineage HTTP endpoint
+is set, `outbox` sends it the file's events. Job and dataset names are asset keys, in the namespace `goldpath`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.lineage.outbox import Outbox
 from pipelines.machine import json_lines
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from openlineage.client.transport import Transport
-
     from pipelines.lineage.column_lineage import ColumnLineage
 
 NAMESPACE = "goldpath"
@@ -70,8 +69,7 @@ class LineageLog:
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.root / "lineage" / "events.jsonl"
-        self._settings = settings
-        self._open_transports: list[Transport] | None = None
+        self.outbox = Outbox(settings, self.path) if settings.lineage_url else None
 
     def start(self, run: RunIdentity, inputs: Sequence[Dataset]) -> None:
         self._emit("START", run, inputs, [], None)
@@ -83,8 +81,16 @@ class LineageLog:
         self._emit("FAIL", run, inputs, [], error)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yields every event, oldest first. A line that a killed process left unfinished is skipped."""
-        yield from json_lines.read(self.path)
+        """Yields every event, oldest first. A line that is no event is skipped; `damaged` names it."""
+        yield from json_lines.read(self.path, is_event)
+
+    def events_from(self, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The events after a byte offset, as `json_lines.read_from` has it."""
+        yield from json_lines.read_from(self.path, offset, is_event)
+
+    def damaged(self) -> list[int]:
+        """The numbers of the lines that are no events."""
+        return json_lines.damaged(self.path, is_event)
 
     def producer_of(self, name: str, version: str | None = None) -> dict[str, Any] | None:
         """Returns the last COMPLETE event that wrote the dataset, in that version if one is given."""
@@ -106,6 +112,7 @@ class LineageLog:
     ) -> None:
         from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
         from openlineage.client.generated import ownership_job
+        from openlineage.client.serde import Serde
 
         owners = [ownership_job.Owner(run.owner, "MAINTAINER")]
         event = RunEvent(
@@ -120,19 +127,11 @@ class LineageLog:
             ],
             producer=PRODUCER,
         )
-        for transport in self._transports():
-            transport.emit(event)
-
-    def _transports(self) -> list[Transport]:
-        if self._open_transports is None:
-            from openlineage.client.transport.file import FileConfig, FileTransport
-
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            json_lines.end_torn_line(self.path)
-            self._open_transports = [FileTransport(FileConfig(log_file_path=str(self.path), append=True))]
-            if self._settings.lineage_url:
-                self._open_transports.append(_http(self._settings))
-        return self._open_transports
+        if self.outbox:
+            self.outbox.begin()
+        json_lines.append(self.path, Serde.to_dict(event))
+        if self.outbox:
+            self.outbox.deliver()
 
 
 def version_of(dataset: Mapping[str, Any]) -> str | None:
@@ -140,13 +139,12 @@ def version_of(dataset: Mapping[str, Any]) -> str | None:
     return dataset.get("facets", {}).get("version", {}).get("datasetVersion")
 
 
-def _http(settings: Settings) -> Transport:
-    from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport
-
-    config = HttpConfig(url=settings.lineage_url or "")
-    if settings.lineage_api_key:
-        config.auth = ApiKeyTokenProvider({"apiKey": settings.lineage_api_key.get_secret_value()})
-    return HttpTransport(config)
+def is_event(record: Mapping[str, Any]) -> bool:
+    """Whether a line of the log is an event with what its readers look at."""
+    datasets = [*record["inputs"], *record["outputs"]]
+    named = all(isinstance(d["name"], str) and isinstance(version_of(d), str | None) for d in datasets)
+    parent = record["run"].get("facets", {}).get("parent", {}).get("run", {}).get("runId", "")
+    return named and all(isinstance(text, str) for text in (record["eventType"], record["job"]["name"], parent))
 
 
 def _run_facets(run: RunIdentity, error: BaseException | None) -> dict[str, Any]:

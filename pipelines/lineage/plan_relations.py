@@ -59,16 +59,40 @@ def _project(walk: PlanWalk, project: Any, node: Any) -> Scope:
 
 
 def _aggregate(walk: PlanWalk, aggregate: Any, node: Any) -> Scope:
-    if aggregate.HasField("pivot"):
-        return walk.unread_relation(node, "pivot")
     below = walk.relation(aggregate.input)
     keys = aggregate.grouping_expressions
+    if aggregate.HasField("pivot"):
+        return _pivot(walk, aggregate, node, below)
     walk.affect(walk.origins(keys, below), "group_by")
     columns = outputs(walk, [*keys, *aggregate.aggregate_expressions], below, node)
     if aggregate.group_type != aggregate.GROUP_TYPE_GROUPBY:  # rollup, cube and grouping sets make nulls of keys
         nulled = (Column(column.name, combine([column.origin], TRANSFORMATION)) for column in columns[: len(keys)])
         columns = Columns((*nulled, *columns[len(keys) :]))
     return Scope(columns, beneath=below.columns)
+
+
+def _pivot(walk: PlanWalk, aggregate: Any, node: Any, below: Scope) -> Scope:
+    """A pivot: the keys, then for each value of the pivot column each aggregate of the rows that have this value."""
+    names, keys = walk.names(node), walk.origins(aggregate.grouping_expressions, below)
+    by = walk.origin(aggregate.pivot.col, below)
+    walk.affect([*keys, by], "group_by")
+    figures = walk.origins(aggregate.aggregate_expressions, below)
+    if aggregate.pivot.values and len(names) != len(keys) + len(figures) * len(aggregate.pivot.values):
+        return walk.unread_relation(node, "pivot")
+    chosen = [combine([figure, combine([by], TRANSFORMATION)]) for figure in figures]
+    pivoted = [chosen[place % len(chosen)] for place in range(len(names) - len(keys))]
+    return Scope(Columns(Column(*pair) for pair in zip(names, [*keys, *pivoted], strict=True)))
+
+
+def _unpivot(walk: PlanWalk, unpivot: Any, node: Any) -> Scope:
+    """An unpivot: the ids, the name of a column as text, and the values of the columns under each other."""
+    below = walk.relation(unpivot.input)
+    ids = walk.origins(unpivot.ids, below)
+    names = walk.names(node)
+    if not unpivot.HasField("values") or len(names) != len(ids) + 2:
+        return walk.unread_relation(node, "unpivot")
+    values = combine(walk.origins(unpivot.values.values, below))
+    return Scope(Columns(Column(*pair) for pair in zip(names, [*ids, Origin(), values], strict=True)))
 
 
 def _filter(walk: PlanWalk, relation: Any, _: Any) -> Scope:
@@ -231,6 +255,7 @@ RELATIONS: Mapping[str, RelationReader] = {
     "project": _project,
     "aggregate": _aggregate,
     "filter": _filter,
+    "unpivot": _unpivot,
     "sort": _sort,
     "deduplicate": _deduplicate,
     "drop_na": _drop_na,

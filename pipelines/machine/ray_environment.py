@@ -82,6 +82,7 @@ def session_folder(settings: Settings) -> Path:
             expected="a folder that this user owns",
             next_step="remove it, or choose another GOLDPATH_HOME",
         )
+    folder.chmod(0o700)  # Ray lets everyone write into the folders below it
     sessions = sorted(path for path in folder.glob("session_2*") if path.is_dir())
     for session in sessions[:-KEPT_SESSIONS]:
         if not _in_use(session):

@@ -44,7 +44,10 @@ class RayHead:
 
 
 def running(settings: Settings) -> str | None:
-    """The address of the living cluster that `start_head` started for this home folder; None if there is none."""
+    """The address of the living cluster that `start_head` started for this home folder; None if there is none.
+
+    The cluster of the home folder that this one was copied from is another one's.
+    """
     record = _living_head(settings)
     return record["address"] if record else None
 
@@ -63,8 +66,16 @@ def _living_head(settings: Settings) -> dict[str, Any] | None:
         record = json.loads(_address_file(settings).read_text(encoding="utf-8"))
         head = psutil.Process(record["pid"])
         same = head.create_time() == record["process_started"] and head.status() != psutil.STATUS_ZOMBIE
+        same = same and record["home"] == str(settings.root)
     except (FileNotFoundError, NotADirectoryError, psutil.NoSuchProcess):
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            object=f"file {_address_file(settings)}",
+            observed=f"it is damaged: {type(error).__name__}: {error}",
+            expected="the address of the Ray cluster that runs for this home folder",
+            next_step="end that cluster if it still runs, then: goldpath repair",
+        ) from None
     alive = same and ports.wait_open(int(record["address"].rpartition(":")[2]), seconds=2)
     return record if alive else None
 
@@ -135,6 +146,7 @@ def _write_address(settings: Settings, address: str, pid: int) -> None:
     import psutil
 
     record = {"address": address, "pid": pid, "process_started": psutil.Process(pid).create_time()}
+    record["home"] = str(settings.root)
     files.replace(_address_file(settings), json.dumps(record))
 
 

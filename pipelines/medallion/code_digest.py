@@ -22,6 +22,7 @@ from typing import Any
 from pipelines.contracts.model import Contract
 from pipelines.medallion.module_source import Import
 from pipelines.medallion.used_code import ROOMS, Code, Definition
+from pipelines.settings import PROJECT
 
 #: Values whose `repr` is the same in every process.
 PLAIN = (int, float, complex, str, bytes, Decimal, datetime.date, datetime.time, datetime.timedelta, PurePath)
@@ -57,6 +58,8 @@ class Composition:
 
     def describe(self, value: Any) -> Any:
         """A value as JSON that is the same in every process."""
+        if isinstance(value, PurePath) and value.is_relative_to(PROJECT):
+            return ["path in the project", value.relative_to(PROJECT).as_posix()]
         if value is None or (isinstance(value, PLAIN) and not isinstance(value, Enum)):
             return [type(value).__qualname__, repr(value)]
         if any(value is outer for outer in self._describing):
@@ -71,6 +74,8 @@ class Composition:
         match value:
             case Enum():
                 return value.name
+            case Contract() if value.digest:
+                return value.digest  # wherever its file lies
             case list() | tuple():
                 return [self.describe(part) for part in value]
             case set() | frozenset():

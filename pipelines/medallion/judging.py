@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import dagster as dg
+
 from pipelines import tables
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, VerdictError
@@ -45,14 +47,14 @@ QUARANTINE_FIELDS = {
         "When that batch was planned, UTC, and a microsecond later for each of its files that landed before.",
     ),
     PARTITION: ("string", "The interval that the delivery covers."),
-    row_rules.REASONS: (
+    tables.REASONS: (
         row_rules.REASON_TYPE,
         "Every rule that it broke: code, column, rule, value, severity.",
     ),
-    verdict.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
+    tables.ROW: ("string", "The row as it arrived, or as it was corrected, as JSON."),
     tables.DECISION: ("string", "open, corrected or discarded."),
-    verdict.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
-    verdict.DECIDED_BY: ("string", "Who decided."),
+    tables.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
+    tables.DECIDED_BY: ("string", "Who decided."),
 }
 
 Transform = Callable[..., "DataFrame"]
@@ -108,6 +110,7 @@ def judge_rows(
     columns: Sequence[str],
     partition_by: Sequence[str] = (),
     within: Sequence[str] = (),
+    days: Sequence[str] | None = None,
     arrived: verdict.Fingerprint | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
@@ -123,6 +126,7 @@ def judge_rows(
         columns: The columns that are staged beside the verdict.
         partition_by: The partition columns of the staged files.
         within: Columns within whose values a key identifies one row.
+        days: The days by which table rules are measured, of a table by days.
         arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
 
     Raises:
@@ -144,6 +148,7 @@ def judge_rows(
             now=run.platform.now(),
             previous=previous,
             within=within,
+            days=days,
         )
         return Judged(judged, staged, summary)
 
@@ -173,9 +178,9 @@ def judge_slices(
     judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
     staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
-    rows = sum(part.verdict.rows_clean for part in judged_slices)
+    days = [day for part in judged_slices for day in part.verdict.days] or None
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
-    table_results = table_rules.measure(clean, contract, rows=rows, now=run.platform.now(), previous=previous)
+    table_results = table_rules.measure(clean, contract, now=run.platform.now(), previous=previous, days=days)
     combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
     return Judged(judged_slices[0].rows, staged, combined), judged_slices
 
@@ -218,10 +223,10 @@ def stage_rejected(
     return gathered(staged)
 
 
-def table_written(run: GovernedRun, contract: Contract, judged: Judged) -> Written:
+def table_written(run: GovernedRun, contract: Contract, judged: Judged, words: Sequence[str] = ()) -> Written:
     """What a run records about the clean rows of a table: dataset, column lineage, counts and the contract's check.
 
-    The dataset has no version yet; `with_version` adds it after the commit.
+    The dataset has no version yet; `with_version` adds it after the commit. The check's description has the `words`.
     """
     from pipelines.lineage.column_lineage import column_lineage
 
@@ -237,7 +242,8 @@ def table_written(run: GovernedRun, contract: Contract, judged: Judged) -> Writt
         "rows_clean": result.rows_clean,
         "rows_quarantined": result.rows_quarantined,
     }
-    return Written(dataset, counts, contract_check.check_result(result, folder=run.platform.settings.root / "quality"))
+    folder = run.platform.settings.root / "quality"
+    return Written(dataset, counts, contract_check.check_result(result, folder=folder, words=words))
 
 
 def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, figures: dict[str, Any]) -> Written:
@@ -245,6 +251,15 @@ def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, f
     fields = tuple(Field(name, type, meaning) for name, (type, meaning) in QUARANTINE_FIELDS.items())
     dataset = Dataset(str(at.table), str(at.version), contract.owner, fields, rows=rejected.rows, bytes=rejected.bytes)
     return Written(dataset, figures, large_metadata=dagster_metadata.plot(figures))
+
+
+def warned(written: Written, warning: str) -> Written:
+    """What a run records, with a warning added to its check; as it is without one."""
+    if warning and written.check is not None:
+        severity = dg.AssetCheckSeverity.WARN if written.check.passed else written.check.severity
+        description = f"{written.check.description}; {warning}"
+        written.check = written.check._replace(passed=False, severity=severity, description=description)
+    return written
 
 
 def with_version(dataset: Dataset, at: TableVersion, staged: Staged) -> Dataset:

@@ -18,9 +18,11 @@ import dagster as dg
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
-from pipelines.governed.declaration import Declaration, GovernedRun, Written
+from pipelines.governed.declaration import Check, Declaration, GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.landing.delivery import Manifest
+from pipelines.landing.findings import Finding
+from pipelines.landing.findings import record as record_findings
 from pipelines.lineage.events import Dataset
 from pipelines.machine.locks import held
 from pipelines.sources.base import Source
@@ -58,6 +60,8 @@ def landing_asset(
         }
         if extraction.position is not None:
             metadata["position"] = dg.MetadataValue.json(extraction.position)
+        findings = _ahead(table, extraction.position or {}, now)
+        record_findings(run.platform.lakehouse, findings, table=table, run_id=run.run_id)
         if (newest := extraction.attributes.get("newest")) is not None:
             metadata["lag_seconds"] = (now - datetime.fromisoformat(newest)).total_seconds()
         if (backlog := extraction.attributes.get("backlog")) is not None:
@@ -69,7 +73,7 @@ def landing_asset(
             rows=extraction.rows,
             bytes=extraction.bytes,
         )
-        yield Written(dataset, metadata)
+        yield Written(dataset, metadata, _cursor_check(findings))
 
     declaration = Declaration(
         key=("landing", table.domain, table.table),
@@ -79,9 +83,37 @@ def landing_asset(
         description=f"{contract.purpose}\n\nWhat is new in the source since the last delivery. Grain: {contract.grain}",
         kinds=(source.kind,),
         deps=tuple(tuple(dep) for dep in deps),
+        check=Check("cursor", "No row of the source is dated in the future.", blocking=False),
         freshness=timedelta(seconds=contract.freshness_seconds),
     )
     return declare(declaration, work, automation=automation)
+
+
+def _ahead(table: TableId, position: Mapping[str, Any], now: datetime) -> list[Finding]:
+    """The finding that rows of a source are dated in the future, as its position says."""
+    if not (ahead := position.get("ahead")):
+        return []
+    newest = ahead["newest"] if isinstance(ahead, dict) else ahead[0]
+    return [
+        Finding(
+            subject=f"landing/{table.domain}/{table.table}",
+            code="cursor_ahead",
+            treatment="taken",
+            observed=f"rows dated in the future, up to {newest}; the platform's time is {now.isoformat()}",
+            expected="cursor values up to now; the position stays before such rows, so that later rows land",
+            next_step="correct the rows in the source; if its times are local ones, store them with their offset",
+        )
+    ]
+
+
+def _cursor_check(findings: Sequence[Finding]) -> dg.AssetCheckResult:
+    observed = "; ".join(f"{finding.observed}. Next: {finding.next_step}" for finding in findings)
+    return dg.AssetCheckResult(
+        check_name="cursor",
+        passed=not findings,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=observed or "no row is dated in the future",
+    )
 
 
 @dataclass(slots=True)
@@ -116,7 +148,7 @@ def extract(platform: Platform, table: TableId, source: Source, *, now: datetime
     """
     landing, settings = platform.landing, platform.settings
     address = settings.source(source.connection) if source.connection else str(settings.root)
-    lock = settings.root / "locks" / f"landing_{table.domain}_{table.table}.lock"
+    lock = settings.root / "locks" / f"landing_{table.source_name}.lock"
     with held(lock, purpose=f"an extraction of landing/{table.domain}/{table.table}"):
         extraction = Extraction(*(landing.position(table.domain, table.table) or (0, None)))
         for extracted in source.extract(extraction.position, connection=address, now=now):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
@@ -20,6 +23,7 @@ from pipelines.medallion.judging import (
     stage_rejected,
     table_written,
     unchanged,
+    warned,
     with_version,
 )
 from pipelines.medallion.silver_table import SilverTable
@@ -27,6 +31,9 @@ from pipelines.quarantine import dagster_metadata
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID
 from pipelines.verdict import keys, verdict
+
+if TYPE_CHECKING:
+    from pipelines.lakehouse.staging import Staged
 
 #: The most rows that are judged at once, unless one day has more; they have to fit into memory.
 SLICE_ROWS = 2_000_000
@@ -45,40 +52,88 @@ class ReplacingRun:
     def work(self) -> Iterator[Written]:
         """Derives the parts that changed, and publishes the table and its quarantine.
 
+        Days whose table rules fail are not published, the others are. The quarantine has the rejected rows of both.
+
         Raises:
-            VerdictError: if the new version may not be published; the version before stays.
+            VerdictError: if the new version, or a day of it, may not be published; what was there before stays.
         """
         run, house, contract = self.run, self.house, self.contract
         note = DerivedFrom.of(run.platform, contract.table)
         bronze_rows = house.snapshot(run.versions["bronze"]).partition_rows(PARTITION)
-        digests = self._digests(bronze_rows, note)
+        digests = self._digests(bronze_rows)
+        if self.table.layout == "days":
+            note.require_all_lost(digests, contract.table)
+        left_out = self._left_out(bronze_rows)
         changed = list(digests) if run.recomputes or note.version is None else note.changed(digests)
         if not changed and note.version is not None:
-            yield unchanged(run, contract)
+            yield warned(unchanged(run, contract), left_out)
             yield unchanged(run, contract, self.table.quarantine)
             return
         slices = [functools.partial(self._judge, parts) for parts in _slices(changed, bronze_rows)]
         judged, judged_slices = judge_slices(run, contract, slices)
-        written = table_written(run, contract, judged)
-        if not judged.verdict.passed:
+        result, written = judged.verdict, warned(table_written(run, contract, judged), left_out)
+        refused = set() if result.passed else {*changed}.difference(result.publishable_days)
+        if refused == {*changed} and not result.rows_quarantined:
             yield written
-            raise judged.verdict.refuse()
-        overwrite = Overwrite(tuple(changed) if self.table.layout == "days" else None)
-        clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN).select(
-            [*contract.published_columns, RECORD_ID, *self.table.partition_columns]
-        )
+            raise result.refuse()
         rejected = stage_rejected(
             house, self.table.quarantine, judged_slices, self.in_effect, self.table.partition_columns
         )
-        figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
-        quarantine_at = house.commit(self.table.quarantine, rejected, overwrite, metadata=commit_metadata(run))
-        at = house.commit(contract.table, clean, overwrite, metadata=commit_metadata(run))
-        note.note(digests, version=at.version)
-        written.dataset = with_version(written.dataset, at, clean)
+        figures = dagster_metadata.figures(result, rejected, self.in_effect)
+        metadata = commit_metadata(run)
+        quarantine_at = house.commit(self.table.quarantine, rejected, self._overwrite(changed), metadata=metadata)
+        if refused != {*changed}:
+            clean = self._clean(judged, refused)
+            published = [part for part in changed if part not in refused]
+            at = house.commit(contract.table, clean, self._overwrite(published), metadata=metadata)
+            derived = {part: value for part, value in digests.items() if part not in refused}
+            note.note(derived, version=at.version, quarantine=quarantine_at.version)
+            written.dataset = with_version(written.dataset, at, clean)
+            written.by_partition = self._rows_by_day(judged)
         yield written
+        if refused:
+            raise result.refuse()
         yield quarantine_written(contract, quarantine_at, rejected, figures)
 
-    def _digests(self, bronze_rows: Mapping[str, int], note: DerivedFrom) -> dict[str, str]:
+    def _rows_by_day(self, judged: Judged) -> dict[str, dict[str, int]]:
+        """The rows of each day of the run, as Dagster shows them on its partition; none if it did not change."""
+        rows: Counter[tuple[str | None, str | None]] = Counter()
+        for file in judged.staged.files:
+            rows[file.partition.get(PARTITION), file.partition[verdict.VERDICT]] += file.rows
+        return {
+            day: {
+                "partition_rows_clean": rows[day, verdict.CLEAN],
+                "partition_rows_quarantined": rows[day, verdict.QUARANTINE],
+            }
+            for day in self.run.partitions or ()
+        }
+
+    def _left_out(self, bronze_rows: Mapping[str, int]) -> str:
+        """What to say about rows of bronze whose interval is no part of this table; empty if there are none."""
+        days = self.run.all_partitions
+        outside = [
+            part for part in bronze_rows if (part not in days if days is not None else not interval.is_interval(part))
+        ]
+        if not outside:
+            return ""
+        names = ", ".join(f"dt={part or ''}" for part in sorted(outside, key=str))
+        rows = sum(bronze_rows[part] for part in outside)
+        return (
+            f"{rows:,} rows of bronze are not in this table, since it has no {names}: land them under one of its days"
+        )
+
+    def _overwrite(self, parts: Sequence[str]) -> Overwrite:
+        """The write that replaces these parts of the table or of its quarantine."""
+        return Overwrite(tuple(parts) if self.table.layout == "days" else None)
+
+    def _clean(self, judged: Judged, refused: Collection[str]) -> Staged:
+        """The clean rows of the days that are not refused, with the columns that are published."""
+        columns = [*self.contract.published_columns, RECORD_ID, *self.table.partition_columns]
+        clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN).select(columns)
+        files = [file for file in clean.files if file.partition.get(PARTITION) not in refused]
+        return dataclasses.replace(clean, files=tuple(files))
+
+    def _digests(self, bronze_rows: Mapping[str, int]) -> dict[str, str]:
         """For each part of the table that this run covers, a digest of everything that it is derived from.
 
         A part is a day, or the newest snapshot.
@@ -90,13 +145,10 @@ class ReplacingRun:
             committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
         )
         if self.table.layout == "days":
-            covered = run.partitions or ()
-            # If nothing arrived for any day of the run, the empty days are judged: a table rule may require rows.
-            parts = [day for day in covered if day in bronze_rows or day in note.digests] or list(covered)
+            parts = list(run.partitions or ())  # days without rows too: a table rule may require some
         else:
-            parts = [
-                max({*bronze_rows, *deliveries}, default="", key=interval.order)
-            ]  # a snapshot without rows counts as well
+            snapshots = filter(interval.is_interval, {*bronze_rows, *deliveries})  # also one without rows
+            parts = [max(snapshots, default="", key=interval.order)]
         return {
             part: digest(code, bronze_rows.get(part, 0), deliveries.get(part, []), self.in_effect.digest_of(part))
             for part in parts
@@ -106,7 +158,8 @@ class ReplacingRun:
         from pyspark.sql import functions as F
 
         raw = self.run.input("bronze").where(F.col(PARTITION).isin(*parts))
-        return self.table.judge(self.run, raw, self.in_effect, contract, self.table.partition_columns)
+        days = parts if self.table.layout == "days" else None
+        return self.table.judge(self.run, raw, self.in_effect, contract, self.table.partition_columns, days)
 
 
 def _slices(parts: Sequence[str], rows: Mapping[str, int]) -> list[list[str]]:

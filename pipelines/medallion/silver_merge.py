@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DefinitionError
 from pipelines.governed.declaration import GovernedRun, Written
+from pipelines.lakehouse import delta_commits
+from pipelines.lakehouse.catalog import text
 from pipelines.lakehouse.staging import Append, Merge, Overwrite
 from pipelines.landing.edge import BATCH_BYTES
 from pipelines.medallion.bronze import INGEST
@@ -27,11 +29,12 @@ from pipelines.medallion.judging import (
     stage_rejected,
     table_written,
     unchanged,
+    warned,
     with_version,
 )
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
-from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, quoted
+from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, STAYS, quoted
 from pipelines.verdict import keys, verdict, winner
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
 
 #: The first word of the app's name.
 MERGED = "merged"
-#: A column that is true for the row that stays, of the rows with one key.
-STAYS = "_stays"
+#: The first word of the app that adds the rejected rows of a refused run to the quarantine.
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,14 @@ class _MergedBatches:
     Attributes:
         judged: All of their rows.
         clean: The rows that were merged into the table.
+        respelled: How many keys were taken for one that is spelled differently: by case or surrounding space.
         rejected: The rows that were added to the quarantine.
         figures: What Dagster shows about the rejected rows.
     """
 
     judged: Judged
     clean: Staged
+    respelled: int
     rejected: Staged
     figures: dict[str, Any]
 
@@ -87,10 +92,14 @@ class MergingRun:
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"
         last = house.batch(contract.table, app)
+        if exists and house.batch(self.table.quarantine, app) < last:  # it is committed first, so it lost versions
+            app, last = f"{MERGED} {run.run_id}", -1
         if last >= newest and same and exists:
             yield unchanged(run, contract)
             yield unchanged(run, contract, self.table.quarantine)
             return
+        if last >= 0:
+            self._remove_refused(after=max(last, house.batch(self.table.quarantine, app)))
         merged: list[_MergedBatches] = []
         while not merged or last < newest:
             upto = newest if last < 0 else self._upto(app, last, newest)
@@ -108,17 +117,16 @@ class MergingRun:
         run, house, contract, newest = self.run, self.house, self.contract, merged[-1]
         verdicts = [batches.judged.verdict for batches in merged]
         combined = verdict.combine(verdicts, contract, newest.judged.verdict.table_rules)
-        written = table_written(run, contract, replace(newest.judged, verdict=combined))
         at, rows = house.current(contract.table), sum(batches.clean.rows for batches in merged)
-        written.dataset = replace(with_version(written.dataset, at, newest.clean), rows=rows)
         rows_in_table, superseded = house.snapshot(at).rows, combined.rows_clean - rows
+        words = [f"{superseded:,} superseded by a row with the same key"] if superseded else []
+        words.append(f"{rows_in_table:,} in the table")
+        written = table_written(run, contract, replace(newest.judged, verdict=combined), words)
+        written.dataset = replace(with_version(written.dataset, at, newest.clean), rows=rows)
         written.metadata |= {"rows_superseded_in_batch": superseded, "rows_in_table": rows_in_table}
-        if written.check is not None:
-            parts = [written.check.description]
-            parts += [f"{superseded:,} superseded by a row with the same key"] if superseded else []
-            parts += [f"{rows_in_table:,} in the table"]
-            written.check = written.check._replace(description="; ".join(filter(None, parts)))
-        yield written
+        respelled = sum(batches.respelled for batches in merged)
+        spelling = f"{respelled:,} keys were taken for one of other case or space (`keyMatch: exact` keeps them apart)"
+        yield warned(written, spelling if respelled else "")
         figures = dagster_metadata.total([batches.figures for batches in merged])
         quarantine_at = house.current(self.table.quarantine)
         quarantine = quarantine_written(contract, quarantine_at, newest.rejected, figures)
@@ -153,17 +161,34 @@ class MergingRun:
         """
         house, contract, metadata = self.house, self.contract, commit_metadata(self.run)
         judged = self._judge(last, upto)
-        clean = self._without_superseded(judged) if self.key else judged.staged.where(verdict.VERDICT, verdict.CLEAN)
+        clean, respelled = judged.staged.where(verdict.VERDICT, verdict.CLEAN), 0
+        if self.key:
+            clean, respelled = self._without_superseded(judged, clean)
         clean = clean.select([*contract.published_columns, RECORD_ID])
         rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
         figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
-        if judged.verdict.passed:
+        if not judged.verdict.passed:
+            # Under an app of its own: the rows are there to look at, and the next run judges the batches again.
+            if rejected.rows:
+                write = Overwrite() if last < 0 else Append(f"{REFUSED} {self.run.run_id}", upto)
+                house.commit(self.table.quarantine, rejected, write, metadata=metadata)
+        else:
             write = Overwrite(app=app, batch=upto) if last < 0 else Append(app, upto)
             house.commit(self.table.quarantine, rejected, write, metadata=metadata)
+            if self.key and last >= 0 and keys.is_normalized(contract, self.key):
+                respelled += self._respelled(clean)
             if self.key and last >= 0 and clean.rows:
                 write = Merge(keys.same(contract, self.key), winner.newcomer_wins(contract), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
-        return _MergedBatches(judged, clean, rejected, figures)
+        return _MergedBatches(judged, clean, respelled, rejected, figures)
+
+    def _remove_refused(self, *, after: int) -> None:
+        """Removes the rejected rows of later batches from the quarantine, which a run left there that was refused."""
+        quarantine = self.table.quarantine
+        later = text(INGEST_ID) > f"{after:08d}"
+        if self.house.snapshot(quarantine).arrow(columns=[RECORD_ID], where=later).num_rows:
+            metadata = commit_metadata(self.run)
+            delta_commits.delete_rows(self.house, quarantine, f"{INGEST_ID} > '{after:08d}'", metadata=metadata)
 
     def _judge(self, last: int, upto: int) -> Judged:
         """Judges the rows of these batches, without the rules about rows that share the table's key.
@@ -176,7 +201,10 @@ class MergingRun:
         if last >= 0:
             days = self.run.platform.ledger(self.table.bronze).intervals(after=last)
             in_batches = F.col(INGEST_ID).between(f"{last + 1:08d}", f"{upto:08d}")
-            raw = raw.where(F.col(PARTITION).isin(*days) & in_batches)
+            covered = (
+                F.coalesce(F.col(PARTITION), F.lit("")).isin(*days) if "" in days else F.col(PARTITION).isin(*days)
+            )
+            raw = raw.where(covered & in_batches)
         rules = tuple(
             rule
             for rule in self.contract.row_rules
@@ -204,18 +232,30 @@ class MergingRun:
             )
         return list(winner.ARRIVAL)
 
-    def _without_superseded(self, judged: Judged) -> Staged:
-        """The clean rows without those that another row of their key supersedes."""
+    def _respelled(self, clean: Staged) -> int:
+        """How many of these keys are in the table in another spelling."""
+        from pyspark.sql import functions as F
+
+        table = self.house.read(self.house.current(self.contract.table))
+        new, old = self.house.read_staged(clean).alias("new"), table.alias("old")
+        pairs = F.broadcast(new).join(old, F.expr(keys.same(self.contract, self.key)))
+        return pairs.where(" OR ".join(f"old.{quoted(name)} <> new.{quoted(name)}" for name in self.key)).count()
+
+    def _without_superseded(self, judged: Judged, clean: Staged) -> tuple[Staged, int]:
+        """The clean rows without those that another row of their key supersedes, and how many keys were respelled."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
-        clean = judged.staged.where(verdict.VERDICT, verdict.CLEAN)
         rows = self.house.read_staged(judged.staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
         key = [F.expr(value) for value in keys.values(self.contract, self.key)]
-        count, distinct = rows.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*key))).collect()[0]
+        spelled = F.count_distinct(F.xxhash64(*map(quoted, self.key)))
+        count, distinct, spellings = rows.agg(F.count(F.lit(1)), F.count_distinct(F.xxhash64(*key)), spelled).collect()[
+            0
+        ]
         if distinct == count:
-            return clean
+            return clean, 0
         names = map(quoted, [*self.contract.published_columns, RECORD_ID])
         order = Window.partitionBy(*key).orderBy(*winner.order(self.contract, {RECORD_ID, *winner.ARRIVAL}))
         stays = F.row_number().over(order) == 1
-        return self.house.stage(self.contract.table, rows.withColumn(STAYS, stays).where(STAYS).select(*names))
+        staying = rows.withColumn(STAYS, stays).where(STAYS).select(*names)
+        return self.house.stage(self.contract.table, staying), spellings - distinct

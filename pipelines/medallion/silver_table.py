@@ -65,6 +65,7 @@ class SilverTable:
         in_effect: EffectiveDecisions,
         contract: Contract,
         further_columns: Sequence[str],
+        days: Sequence[str] | None = None,
     ) -> Judged:
         """Types, transforms and judges bronze rows.
 
@@ -74,6 +75,7 @@ class SilverTable:
             in_effect: The decisions that count for them.
             contract: The table's contract, or one with a part of its rules.
             further_columns: Columns that are staged beside the published ones.
+            days: The days whose rows they are, of a table by days.
         """
         raw = in_effect.apply(raw)
         rows = self.transform(
@@ -88,5 +90,6 @@ class SilverTable:
             columns=[*contract.published_columns, RECORD_ID, *further_columns],
             partition_by=[verdict.VERDICT, *self.partition_columns],
             within=self.partition_columns,
+            days=days,
             arrived=verdict.fingerprint(raw),
         )

@@ -118,6 +118,6 @@ def _challenger_run(run: GovernedRun, asset: str) -> str:
             object=f"asset {asset}",
             observed="it was never materialized",
             expected="a trained challenger",
-            next_step=f"materialize it first: goldpath materialize {asset}",
+            next_step=f"goldpath materialize {asset}",
         )
     return challenger

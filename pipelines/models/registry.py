@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import hashlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ModelError, NotFoundError
-from pipelines.models import model_files
+from pipelines.models import artifact_roots, model_files
 from pipelines.models.run_record import RunRecord
 from pipelines.settings import Settings
 
@@ -65,6 +66,7 @@ class Registry:
             from mlflow import MlflowClient
 
             (self._settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
+            artifact_roots.rebase(self._settings)
             self._client = MlflowClient(self._settings.mlflow)
         return self._client
 
@@ -174,7 +176,7 @@ class Registry:
                 object=f"model {name}@{version}",
                 observed=str(error),
                 expected="a registered version",
-                next_step="materialize the model's asset first",
+                next_step=f"goldpath materialize models/{name.replace('.', '/')} registers a trained model",
             ) from None
 
     def download(self, model: RegisteredModel) -> Path:
@@ -188,12 +190,28 @@ class Registry:
         return RunRecord.read(self.download_run(model.run_id).parent / EVIDENCE_FOLDER)
 
     def download_run(self, run_id: str) -> Path:
-        """Copies a run's model and evidence below `<home>/models`; returns the model's folder, not verified."""
-        target = self._settings.root / "models" / run_id
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for folder in (MODEL_FOLDER, EVIDENCE_FOLDER):
-            self.client.download_artifacts(run_id, folder, str(target))
+        """Copies a run's model and evidence below `<home>/models`; returns the model's folder, not verified.
+
+        A copy is never changed, since others may read it: other content gets another folder, named by its digest.
+
+        Raises:
+            ModelError: if the run's files lie outside the home's root, or one of them is a link.
+        """
+        uri = str(self.client.get_run(run_id).info.artifact_uri)
+        artifact_roots.require_inside(self._settings, uri, run_id=run_id)
+        copies = self._settings.root / "models" / run_id
+        copies.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=copies, prefix=".") as folder:
+            copy = Path(folder, "copy")
+            copy.mkdir()
+            for part in (MODEL_FOLDER, EVIDENCE_FOLDER):
+                self.client.download_artifacts(run_id, part, str(copy))
+            target = copies / _digest(copy)
+            damaged = target.exists() and _digest(target) != target.name
+            if damaged:
+                target.rename(Path(folder, "damaged"))
+            with contextlib.suppress(OSError):  # another process has made the same copy
+                copy.rename(target)
         return target / MODEL_FOLDER
 
     def _experiment(self, name: str) -> str:
@@ -202,7 +220,7 @@ class Registry:
             return str(experiment.experiment_id)
         location = None
         if not self._settings.mlflow_uri:
-            location = (self._settings.root / "mlflow" / "artifacts" / name).as_uri()
+            location = (artifact_roots.root(self._settings) / name).as_uri()
         return str(self.client.create_experiment(name, artifact_location=location))
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
@@ -212,3 +230,12 @@ class Registry:
         digest = version.tags.get("digest", "")
         promoted_at = version.tags.get(PROMOTED_AT)
         return RegisteredModel(version.name, int(version.version), digest, run_id, metrics, promoted_at)
+
+
+def _digest(folder: Path) -> str:
+    """One sha256 over the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

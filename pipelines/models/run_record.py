@@ -6,6 +6,7 @@ The platform writes it, not the training program. A model without a run record c
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import subprocess
 import sys
@@ -19,7 +20,10 @@ from typing import Any
 from pipelines.errors import ModelError
 from pipelines.machine import files
 
+logger = logging.getLogger(__name__)
 RECORD_FILE = "run_record.json"
+#: How long git may take to tell the commit of the checkout, and then whether it was changed.
+GIT_SECONDS = 20.0
 LIBRARIES = ("goldpath", "torch", "ray", "feast", "deltalake", "pyspark", "pysail", "numpy")
 
 
@@ -75,12 +79,21 @@ class RunRecord:
 
 
 def code_version(root: Path) -> tuple[str, bool | None]:
-    """The commit of the checkout at `root` and whether it is dirty; else the distribution's version and None."""
+    """The commit of the checkout at `root` and whether it is dirty; else the distribution's version and None.
+
+    A checkout whose state git does not tell within a bounded time has the commit alone: a finished training does not
+    wait for a slow disk, nor fail.
+    """
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return commit, bool(_git(root, "status", "--porcelain"))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("git does not tell the commit of %s: %s", root, error)
         return f"goldpath {metadata.version('goldpath')}", None
+    try:
+        return commit, bool(_git(root, "status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("git does not tell whether %s was changed since its commit: %s", root, error)
+        return commit, None
 
 
 def environment() -> dict[str, str]:
@@ -101,4 +114,4 @@ def now() -> str:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=GIT_SECONDS).stdout.strip()

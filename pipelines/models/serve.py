@@ -33,7 +33,7 @@ def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, Registere
             object=f"model {model}",
             observed="it has no champion",
             expected="a version that passed the gate",
-            next_step="materialize the registered model; its gate check says what it lacks",
+            next_step=f"goldpath materialize models/{model.replace('.', '/')}; its check says what the model lacks",
         )
     url = deploy(settings, champion, registry.download(champion))
     run.record_input(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))

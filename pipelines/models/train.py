@@ -67,7 +67,7 @@ def train(
             object=f"model {model}",
             observed="it has no champion to fine-tune",
             expected="a registered champion",
-            next_step="train from scratch first: materialize with mode from_scratch",
+            next_step=f"train from scratch first: goldpath materialize {run.declaration.name}",
         )
     window = recipe.gate_window
     if champion is not None:

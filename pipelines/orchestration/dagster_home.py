@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 
+from pipelines.errors import SettingsError
 from pipelines.machine import files
 from pipelines.settings import Settings
 
@@ -17,8 +17,6 @@ telemetry:
 event_log_storage:
   module: pipelines.orchestration.event_log
   class: BatchedSqliteEventLogStorage
-  config:
-    base_dir: {history}
 nux:
   enabled: false
 run_monitoring:
@@ -29,22 +27,36 @@ concurrency:
 """
 #: The module of the event log storage as an earlier version of Goldpath wrote it into the instance file.
 _FORMER_MODULE = re.compile(rb"(?m)^([ \t]*module:[ \t]*)pipelines\.event_log(?![\w.])")
+#: The folder of the event log as an earlier version wrote it: absolute, so that a copied home wrote into the first one.
+_FORMER_FOLDER = re.compile(
+    rb'(?m)^[ \t]*config:[ \t]*\r?\n[ \t]*base_dir: "[^"\n]*/dagster/history/runs"[ \t]*(\r?\n|\Z)'
+)
 
 
 def prepare(settings: Settings) -> Path:
     """Creates `<home>/dagster` and sets DAGSTER_HOME of this process and its children to it.
 
-    The instance file is written if there is none. In an existing one only the former name of the event log storage's
-    module is replaced; the rest is the user's.
+    The instance file is written if there is none, and names no path, so that a home can be moved and copied. In an
+    existing one only what an earlier version wrote is replaced: the former name of the event log storage's module, and
+    the absolute path of its folder. The rest is the user's.
     """
     folder = settings.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = next(path for path in (folder, *folder.parents) if path.exists() and not path.is_dir())
+        raise SettingsError(
+            object=f"home folder {settings.root}",
+            observed=f"{above} is a file",
+            expected="a folder, or a name that is free",
+            next_step="set GOLDPATH_HOME to another folder, or move that file away",
+        ) from None
     instance = folder / "dagster.yaml"
     if not instance.exists():
-        files.replace(instance, INSTANCE.format(history=json.dumps(str(folder / "history" / "runs"))))
+        files.replace(instance, INSTANCE)
     else:
         content = instance.read_bytes()
-        updated = _FORMER_MODULE.sub(rb"\1pipelines.orchestration.event_log", content)
+        updated = _FORMER_FOLDER.sub(b"", _FORMER_MODULE.sub(rb"\1pipelines.orchestration.event_log", content))
         if updated != content:
             files.replace(instance, updated)
     os.environ["DAGSTER_HOME"] = str(folder)

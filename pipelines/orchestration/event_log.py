@@ -6,16 +6,19 @@ A run over 300 days has an event for each day of each table; stored one by one, 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster import Field, StringSource
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
+    from dagster._config import UserConfigSchema
     from dagster._serdes import ConfigurableClassData
     from sqlalchemy.engine import Connection
 
@@ -29,10 +32,16 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return {"base_dir": Field(StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> BatchedSqliteEventLogStorage:
-        return cls(inst_data=inst_data, **config_value)
+        """The storage in the folder that the instance file names; by default in Dagster's home of now."""
+        folder = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"], "history", "runs"))
+        return cls(folder, inst_data)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Stores all events of the batch, or none if one of them fails."""

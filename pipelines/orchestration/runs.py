@@ -10,6 +10,8 @@ import dagster as dg
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 #: Run configuration that prints only errors, for runs in this process.
 QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+#: Run configuration that prints nothing, for a caller that shows the failures itself.
+NO_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 #: The states of runs that have ended.
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 

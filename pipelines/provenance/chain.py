@@ -5,10 +5,11 @@ The answers come from what runs record: the prediction log, lineage events, the 
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import NotFoundError
+from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
 from pipelines.lineage.events import version_of
@@ -26,7 +27,8 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
 
     Returns:
         `prediction` (as it was logged), `model`, `training_data` (table to version), and `features`: one entry per
-        feature view, with the values, the table version that they came from, and the latest record behind them.
+        feature view, with the values, the table version that holds them, whether they came from it or from a pushed
+        event (`source`), and the latest record behind them.
 
     Raises:
         NotFoundError: if no such prediction was logged.
@@ -44,7 +46,7 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
     record = registry.record(model)
     domain = model.name.split(".")[0]
-    versions = _online_inputs(platform, domain, prediction["as_of"])
+    filled_from = _filled_from(platform, domain, prediction["answered_at"])
     views: dict[str, dict[str, Any]] = {}
     for name, feature in prediction["features"].items():
         view, _, column = name.partition("__")
@@ -62,50 +64,80 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
             "base_model": record.base_model,
         },
         "training_data": dict(record.dataset_versions),
-        "features": [_with_origin(platform, domain, entry, prediction, versions) for entry in views.values()],
+        "features": [_with_origin(platform, domain, entry, prediction, filled_from) for entry in views.values()],
     }
 
 
-def _online_inputs(platform: Platform, domain: str, as_of: str) -> dict[str, int]:
-    """The table versions that filled the online store last, when the platform's clock showed `as_of`."""
-    versions: dict[str, int] = {}
+def _filled_from(platform: Platform, domain: str, answered_at: str) -> list[dict[str, int]]:
+    """The table versions that runs moved the online store to before an instant of the wall clock, the newest run first.
+
+    A run counts from its start, whether or not it ended: it writes row by row.
+    """
+    versions: list[dict[str, int]] = []
     for event in platform.lineage.events():
-        if event["eventType"] == "COMPLETE":
-            for output in event.get("outputs", []):
-                filled_at = version_of(output)
-                if output["name"] == f"features/{domain}/online" and filled_at and _utc(filled_at) <= _utc(as_of):
-                    versions = {dataset["name"]: int(version_of(dataset) or 0) for dataset in event["inputs"]}
-    return versions
+        started = event["eventType"] == "START" and _utc(event["eventTime"]) <= _utc(answered_at)
+        if started and event["job"]["name"] == f"features/{domain}/online":
+            versions.append({dataset["name"]: int(version_of(dataset) or 0) for dataset in event["inputs"]})
+    return versions[::-1]
 
 
 def _with_origin(
-    platform: Platform, domain: str, entry: dict[str, Any], prediction: dict[str, Any], versions: dict[str, int]
+    platform: Platform,
+    domain: str,
+    entry: dict[str, Any],
+    prediction: dict[str, Any],
+    filled_from: list[dict[str, int]],
 ) -> dict[str, Any]:
-    """The entry of a feature view with its entity, its table and version, and the record behind its values.
+    """The entry of a feature view with its entity, the table version that holds its row, and the record behind it.
+
+    The row is searched by its values, not derived from the time: a store may be on its way between two states, and a
+    pushed event moves it before any table holds the event. `source` says which was the case: `table`, `pushed event`
+    (the row is in a version that no run had moved the store to by then), or `unknown`.
 
     Args:
         platform: Where the tables are.
         domain: The domain of the model.
         entry: The view's name, the timestamp of its values, and the values.
         prediction: The logged prediction.
-        versions: Table name to the version that filled the online store.
+        filled_from: Table name to version, for each run that moved the online store before, the newest first.
     """
-    import pyarrow.dataset as ds
-
     table = TableId("gold", domain, entry["view"])
     keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
     entity = {key: prediction["schedule"][key] for key in keys}
-    version = versions.get(str(table))
-    origin = {**entry, "entity": entity, "table": str(table), "version": version, "record": None}
-    if entry["timestamp"] is None or version is None:
+    origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
+    if entry["timestamp"] is None:
         return origin
+    moved_to = list(dict.fromkeys(versions[str(table)] for versions in filled_from if str(table) in versions))
+    current = platform.lakehouse.version(table)
+    later = [current] if current is not None and current not in moved_to else []
+    for version in [*moved_to, *later]:
+        try:
+            record_id = _row_of(platform, TableVersion(table, version), entity, entry)
+        except GoldpathError:
+            continue  # upkeep removed the files of this version
+        if record_id is not None:
+            source = "table" if version in moved_to else "pushed event"
+            return origin | {"version": version, "source": source, "record": trace(platform, domain, record_id)}
+    return origin
+
+
+def _row_of(platform: Platform, at: TableVersion, entity: dict[str, Any], entry: dict[str, Any]) -> str | None:
+    """The record id of the row with this entity, timestamp and values in a table version; None if it has none."""
+    import pyarrow.dataset as ds
+
     where = ds.field("event_timestamp") == ds.scalar(_utc(entry["timestamp"]))
     for key, value in entity.items():
         where = where & ((text(key) if isinstance(value, str) else ds.field(key)) == value)
-    rows = platform.lakehouse.snapshot(TableVersion(table, version)).arrow(columns=[RECORD_ID], where=where)
-    if rows.num_rows:
-        origin["record"] = trace(platform, domain, rows[RECORD_ID][0].as_py())
-    return origin
+    rows = platform.lakehouse.snapshot(at).arrow(columns=[RECORD_ID, *entry["values"]], where=where).to_pylist()
+    return next((r[RECORD_ID] for r in rows if all(_same(r[n], v) for n, v in entry["values"].items())), None)
+
+
+def _same(stored: Any, answered: Any) -> bool:
+    """Whether a value of a table is the one that the online store answered with, which may have single precision."""
+    if isinstance(stored, float) and isinstance(answered, int | float):
+        return math.isclose(stored, answered, rel_tol=1e-6)
+    missing = stored is None or (isinstance(stored, float) and math.isnan(stored))
+    return missing if answered is None else stored == answered
 
 
 def _utc(text: str) -> datetime:
@@ -128,7 +160,9 @@ def tree(chain: dict[str, Any]) -> Tree:
         entity = ", ".join(f"{key}={value}" for key, value in feature["entity"].items())
         leaf = root.add(f"{feature['view']} ({entity}) as known at {feature['timestamp']}")
         leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
-        origin = leaf.add(f"{feature['table']}@{feature['version']}")
+        version = "" if feature["version"] is None else f"@{feature['version']}"
+        source = {"pushed event": ", pushed before that version", "unknown": ": no version holds these values"}
+        origin = leaf.add(f"{feature['table']}{version}{source.get(feature['source'], '')}")
         if record := feature["record"]:
             place = f"{record['file']} row {record['row']} (batch {record['batch']})"
             latest = origin.add(f"latest contributing record: {place}")

@@ -24,4 +24,15 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
     A torn line is left out: its writer was killed or failed while it wrote the line, so nobody got that answer.
     """
     for path in sorted(folder.glob("*.jsonl")):
-        yield from json_lines.read(path)
+        yield from json_lines.read(path, is_prediction)
+
+
+def is_prediction(record: dict[str, Any]) -> bool:
+    """Whether a line of the log is a prediction with what its readers look at."""
+    return isinstance(record["prediction_id"], str)
+
+
+def damaged(folder: Path) -> dict[Path, list[int]]:
+    """The numbers of the lines that are no predictions, by file; files without such lines are left out."""
+    lines = {path: json_lines.damaged(path, is_prediction) for path in sorted(folder.glob("*.jsonl"))}
+    return {path: numbers for path, numbers in lines.items() if numbers}

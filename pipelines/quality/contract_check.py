@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,8 @@ from pipelines.tables import TableVersion
 from pipelines.verdict.verdict import Verdict
 
 CONTRACT_CHECK = "contract"
+#: The share of a run's rows that makes the check a warning, if so many are rejected or break a rule that is a warning.
+NOTABLE_SHARE = 0.1
 
 
 def contract_check(contract: Contract) -> Check:
@@ -21,22 +24,26 @@ def contract_check(contract: Contract) -> Check:
     return Check(CONTRACT_CHECK, description, blocking=True)
 
 
-def check_result(verdict: Verdict, *, folder: Path) -> dg.AssetCheckResult:
-    """The result of a contract's check; records the complete validation result in `folder` (`<home>/quality`)."""
+def check_result(verdict: Verdict, *, folder: Path, words: Sequence[str] = ()) -> dg.AssetCheckResult:
+    """The result of a contract's check; records the complete validation result in `folder` (`<home>/quality`).
+
+    The description has the number of rows, the further `words`, and why the check is a warning.
+    """
     validation = expectations.validation_result(verdict)
     path = recorded.record(validation, verdict.contract, folder=folder)
     rows_by_broken_rule = {result.rule.name: result.rows for result in verdict.rules if result.rows}
     # Only silver has a quarantine; in another zone a rejected row is a defect of the transform.
     has_quarantine = verdict.contract.table.zone == "silver"
-    passed = verdict.passed and (has_quarantine or not verdict.rows_quarantined)
+    is_error = not verdict.passed or (verdict.rows_quarantined > 0 and not has_quarantine)
+    warnings = _warnings(verdict)
     records = _records(verdict)
     statistics = validation["statistics"]
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
-        passed=passed,
-        severity=dg.AssetCheckSeverity.ERROR,
+        passed=not is_error and not warnings,
+        severity=dg.AssetCheckSeverity.ERROR if is_error or not warnings else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(verdict.contract.table.key),
-        description=_description(verdict),
+        description=_description(verdict, [*words, *warnings]),
         metadata={
             "rows_in": verdict.rows_in,
             "rows_clean": verdict.rows_clean,
@@ -87,8 +94,22 @@ def _records(verdict: Verdict) -> list[dg.TableRecord]:
     return [dg.TableRecord(record) for record in records]
 
 
-def _description(verdict: Verdict) -> str:
-    failed = [r for r in verdict.table_rules if not r.passed]
-    if failed:
-        return "; ".join(f"{r.rule.name} saw {r.observed}" for r in failed)
-    return f"{verdict.rows_clean:,} of {verdict.rows_in:,} rows clean, {verdict.rows_quarantined:,} in quarantine"
+def _warnings(verdict: Verdict) -> list[str]:
+    """What makes the check of a published version a warning: failed warnings, and rules that a large share breaks."""
+    failed = [str(r) for r in verdict.table_rules if not r.passed and r.rule.severity == "warning"]
+    share = verdict.rows_quarantined / max(verdict.rows_in, 1)
+    return (
+        failed
+        + [
+            f"{r.rule.name} broken by {r.rows:,} of them, a warning"
+            for r in verdict.rules
+            if r.rule.severity == "warning" and r.rows >= NOTABLE_SHARE * verdict.rows_in > 0
+        ]
+        + ([f"{share:.0%} were rejected"] if share >= NOTABLE_SHARE else [])
+    )
+
+
+def _description(verdict: Verdict, words: Sequence[str]) -> str:
+    failed = [str(r) for r in verdict.table_rules if not r.passed and r.rule.severity == "error"]
+    rows = f"{verdict.rows_clean:,} of {verdict.rows_in:,} rows clean, {verdict.rows_quarantined:,} in quarantine"
+    return "; ".join([*failed, rows, *words])

@@ -37,7 +37,7 @@ def data_docs(folder: Path, *, verdicts: int = VERDICTS_SHOWN) -> Path:
             object=str(folder),
             observed="no recorded verdict",
             expected="the verdict of at least one run",
-            next_step="materialize a silver or gold table, as `goldpath demo` does",
+            next_step="goldpath materialize a silver or gold table of `goldpath tables`, or goldpath demo",
         )
     import great_expectations as gx
     from great_expectations.core import ExpectationSuite, RunIdentifier

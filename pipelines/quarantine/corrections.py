@@ -12,18 +12,24 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.quarantine import decisions
 from pipelines.quarantine.table import Quarantine, first_names
+from pipelines.quarantine.taken_keys import taken_keys
 from pipelines.tables import RECORD_ID, RESCUED
 
 Values = Mapping[str, str | None]
 
 
 def correct(
-    quarantine: Quarantine, corrections: Mapping[str, Values], *, note: str, by: str | None = None
+    quarantine: Quarantine,
+    corrections: Mapping[str, Values],
+    *,
+    note: str,
+    by: str | None = None,
+    keys: Literal["free", "any"] = "free",
 ) -> list[dict[str, Any]]:
     """Records corrected source values.
 
@@ -34,6 +40,8 @@ def correct(
         corrections: Record id to source column to the text that should have arrived; None is no value.
         note: Why.
         by: Who decides; None is the user of this process.
+        keys: `free` refuses a correction that gives a row the key of another one; `any` lets the contract's winner
+            decide which of the two stays.
 
     Returns:
         For each record `record_id`, `partition`, `act`, `values`, and `place`: its place until it is judged again, as
@@ -41,7 +49,7 @@ def correct(
 
     Raises:
         NotFoundError: for a column that the source does not have, or a record that bronze does not hold.
-        SettingsError: without a note, or without a value.
+        SettingsError: without a note, without a value, or for a key that another row has.
     """
     source_columns = [*(column.name for column in quarantine.platform.contracts[quarantine.bronze].columns), RESCUED]
     if unknown := sorted({name for values in corrections.values() for name in values} - set(source_columns)):
@@ -60,7 +68,26 @@ def correct(
         )
     earlier = {name: d.values for name, d in quarantine.in_effect.by_record.items() if d.act == "correct"}
     values = {record_id: {**earlier.get(record_id, {}), **new} for record_id, new in corrections.items()}
+    if keys == "free":
+        _require_free_keys(quarantine, values)
     return _act(quarantine, "correct", list(values), note=note, by=by, values=values)
+
+
+def _require_free_keys(quarantine: Quarantine, values: Mapping[str, Values]) -> None:
+    """Raises SettingsError if a correction gives a row the key of another row."""
+    records = {
+        record_id: decisions.Decision.proposed(quarantine.silver, record_id, values[record_id]) for record_id in values
+    }
+    taken = taken_keys(quarantine, records)
+    if taken:
+        holder = next(iter(taken.values()))
+        raise SettingsError(
+            object=f"correction of record {first_names(list(taken))}",
+            observed=f"it has the key of record {holder} then, and one would take the place of the other",
+            expected="a key that no other row has",
+            next_step=f"`goldpath quarantine show {quarantine.name} {holder}` shows that row; correct the key, or give "
+            "--any-key if the contract's winner is to decide which of them stays",
+        )
 
 
 def discard(

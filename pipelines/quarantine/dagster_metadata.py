@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from pipelines.quality import plots
-from pipelines.tables import DECISION
-from pipelines.verdict.row_rules import DISCARDED, REASONS
+from pipelines.tables import DECISION, REASONS
+from pipelines.verdict.row_rules import DISCARDED
 from pipelines.verdict.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import SettingsError
 from pipelines.lakehouse.catalog import text
-from pipelines.tables import DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
-from pipelines.verdict.verdict import DECIDED_AT, DECIDED_BY
+from pipelines.tables import DECIDED_AT, DECIDED_BY, DECISION, MALFORMED, RECORD_ID, RESCUED, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +52,7 @@ class Decision:
         values: Source column to corrected text; None is no value.
         note: Why it was decided.
         run_id: The Dagster run of a replay; None for other acts.
+        sequence: The number of the act among all acts, from 1; 0 for one that was recorded without.
     """
 
     decision_id: str
@@ -65,6 +65,12 @@ class Decision:
     values: Mapping[str, str | None]
     note: str
     run_id: str | None = None
+    sequence: int = 0
+
+    @classmethod
+    def proposed(cls, table: TableId, record_id: str, values: Mapping[str, str | None]) -> Decision:
+        """A correction that is not recorded."""
+        return cls("", datetime.now(UTC), "", table, record_id, "", "correct", values, "")
 
     @property
     def state(self) -> State:
@@ -111,19 +117,40 @@ def record(
             next_step="give the reason with --note",
         )
     now, user, corrected = datetime.now(UTC), by or getpass.getuser(), values or {}
-    decisions = [
-        Decision(
-            uuid.uuid4().hex, now, user, table, record_id, partition, act, corrected.get(record_id, {}), note, run_id
-        )
-        for record_id, partition in records.items()
-    ]
-    if decisions:
+    if not records:
+        return []
+    with house.writing(DECISIONS):
+        number = _last_sequence(house) + 1
+        decisions = [
+            Decision(
+                decision_id=uuid.uuid4().hex,
+                decided_at=now,
+                decided_by=user,
+                table=table,
+                record_id=record_id,
+                partition=partition,
+                act=act,
+                values=corrected.get(record_id, {}),
+                note=note,
+                run_id=run_id,
+                sequence=number,
+            )
+            for record_id, partition in records.items()
+        ]
         house.record(DECISIONS, pa.Table.from_pylist([_to_row(decision) for decision in decisions], schema=_schema()))
     return decisions
 
 
+def _last_sequence(house: Lakehouse) -> int:
+    """The number of the last act that was recorded; 0 if there is none."""
+    if "sequence" not in house.columns(DECISIONS):
+        return 0
+    numbers = house.snapshot(DECISIONS).arrow(columns=["sequence"])["sequence"].to_pylist()
+    return max((number or 0 for number in numbers), default=0)
+
+
 def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None = None) -> list[Decision]:
-    """Every act about a silver table, or only about some of its records; oldest first."""
+    """Every act about a silver table, or only about some of its records; in the order in which they were recorded."""
     import pyarrow as pa
 
     version = house.version(DECISIONS)
@@ -133,7 +160,8 @@ def recorded(house: Lakehouse, table: TableId, records: Collection[str] | None =
     if records is not None:
         where = where & text("record_id").isin(pa.array(list(records), pa.string()))
     rows = house.snapshot(TableVersion(DECISIONS, version)).arrow(where=where).to_pylist()
-    return sorted((_from_row(row) for row in rows), key=lambda decision: (decision.decided_at, decision.decision_id))
+    # By the sequence first: a clock that was set back would put an act before an earlier one.
+    return sorted(map(_from_row, rows), key=lambda act: (act.sequence, act.decided_at, act.decision_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +298,8 @@ def _schema() -> pa.Schema:
 
     names = ("decision_id", "decided_by", "table", "record_id", "partition", "act", "values", "note", "run_id")
     texts = [pa.field(name, pa.string()) for name in names]
-    return pa.schema([texts[0], pa.field("decided_at", pa.timestamp("us", "UTC")), *texts[1:]])
+    decided_at, sequence = pa.field("decided_at", pa.timestamp("us", "UTC")), pa.field("sequence", pa.int64())
+    return pa.schema([texts[0], decided_at, *texts[1:], sequence])
 
 
 def _to_row(decision: Decision) -> dict[str, Any]:
@@ -285,9 +314,11 @@ def _to_row(decision: Decision) -> dict[str, Any]:
         "values": json.dumps(dict(decision.values), ensure_ascii=False) if decision.values else None,
         "note": decision.note,
         "run_id": decision.run_id,
+        "sequence": decision.sequence,
     }
 
 
 def _from_row(row: Mapping[str, Any]) -> Decision:
-    values: dict[str, Any] = {**row, "table": TableId.parse(row["table"]), "values": json.loads(row["values"] or "{}")}
+    table, corrected = TableId.parse(row["table"]), json.loads(row["values"] or "{}")
+    values: dict[str, Any] = {**row, "table": table, "values": corrected, "sequence": row.get("sequence") or 0}
     return Decision(**values)

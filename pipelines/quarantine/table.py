@@ -17,9 +17,18 @@ from pipelines.lakehouse.catalog import text
 from pipelines.quarantine import decisions
 from pipelines.quarantine.decisions import EffectiveDecisions, State
 from pipelines.quarantine.traces import trace
-from pipelines.tables import BRONZE_COLUMNS, PARTITION, RECORD_ID, SOURCE_ROW, SOURCE_URI, TableId, TableVersion
-from pipelines.verdict.row_rules import REASONS
-from pipelines.verdict.verdict import DECIDED_AT, ROW
+from pipelines.tables import (
+    BRONZE_COLUMNS,
+    DECIDED_AT,
+    PARTITION,
+    REASONS,
+    RECORD_ID,
+    ROW,
+    SOURCE_ROW,
+    SOURCE_URI,
+    TableId,
+    TableVersion,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa

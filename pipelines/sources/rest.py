@@ -13,7 +13,7 @@ from pipelines.errors import DefinitionError, GoldpathError, LandingError
 from pipelines.retrying import Backoff
 from pipelines.sources.base import Extracted, day, file_stem, newest
 from pipelines.sources.rest_api import Page, RestApi
-from pipelines.sources.watermark import Lateness, earlier
+from pipelines.sources.watermark import Lateness, earlier, is_ahead, latest
 
 PAGINATORS = ("single_page", "header_link", "json_link", "header_cursor", "cursor", "offset", "page_number")
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
@@ -42,7 +42,7 @@ class RestPages:
         cursor: The member of a record that holds its cursor value.
         lateness: How far behind the newest cursor value records may still appear, in the cursor's unit.
         pages_per_file: Most pages of one delivery.
-        timeout_seconds: How long the server may take to answer.
+        timeout_seconds: How long the server may take to begin an answer, and then to complete it.
         backoff: How often and how long to retry a request.
     """
 
@@ -78,7 +78,7 @@ class RestPages:
         state = _State(**(position or {}))
         resumed = state.next is not None
         if not resumed:
-            state.before, state.landed = state.landed, []
+            state.before, state.landed, state.ahead = state.landed, [], []
         api = RestApi.at(
             str(connection),
             source=f"connection {self.connection!r}",
@@ -112,7 +112,7 @@ class RestPages:
         """The first request of a pass."""
         since = {}
         if self.cursor_param and state.cursor is not None:
-            start = earlier(state.cursor, self.lateness, cursor=f"cursor {self.cursor!r} of {self.path}")
+            start = earlier(state.cursor, self.lateness, cursor=self._name)
             if start != state.cursor and isinstance(start, str) and (offset := _OFFSET.search(state.cursor)):
                 start += offset[0]
             since = {self.cursor_param: start}
@@ -129,22 +129,29 @@ class RestPages:
         if records:
             state.landed = [*state.landed, sha256]
         if self.cursor_param:
-            values = [value for value in (state.newest, *map(self._value, records)) if value is not None]
-            state.newest = max(values, default=None)
+            read = [self._value(record) for record in records]
+            ahead = [value for value in read if is_ahead(value, self.lateness, now=now)]
+            values = [value for value in (state.newest, *read) if value is not None and value not in ahead]
+            state.newest = latest(values, cursor=self._name)
+            state.ahead = [max([*state.ahead, *ahead])] if state.ahead or ahead else []
         state.next = pages[-1].next
         if state.next is None:
             values = [value for value in (state.cursor, state.newest) if value is not None]
-            state.cursor, state.newest = max(values, default=None), None
+            state.cursor, state.newest = latest(values, cursor=self._name), None
         lag = newest(state.newest if state.next else state.cursor)
         extracted = Extracted(day(now), f"{file_stem(self.path)}.jsonl", content, len(records), asdict(state), lag)
         return extracted, bool(records) and sha256 not in state.before
+
+    @property
+    def _name(self) -> str:
+        return f"cursor {self.cursor!r} of {self.path}"
 
     def _value(self, record: Any) -> Any:
         """The cursor value of a record; raises LandingError if it has none."""
         value = record.get(self.cursor) if isinstance(record, dict) else None
         if value is None:
             raise LandingError(
-                object=f"cursor {self.cursor!r} of {self.path}",
+                object=self._name,
                 observed=f"a record without it: {str(record)[:200]}",
                 expected="a value in each record, which each change of the record increases",
                 next_step="correct `cursor` in the source's declaration",
@@ -162,6 +169,7 @@ class _State:
         newest: The newest cursor value of this pass so far.
         landed: The SHA-256 of the files of this pass.
         before: The SHA-256 of the files of the pass before.
+        ahead: The cursor value of this pass that is furthest in the future, where there is one.
     """
 
     next: Mapping[str, Any] | None = None
@@ -169,3 +177,4 @@ class _State:
     newest: Any = None
     landed: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
+    ahead: list[Any] = field(default_factory=list)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from pipelines.errors import GoldpathError, LandingError, SettingsError, TransientError
 from pipelines.retrying import Backoff, is_transient, retry_after
@@ -105,7 +106,8 @@ class RestApi:
 
         session = requests.Session()
         session.params = dict(self._secret_params)
-        session.hooks["response"] = [_answered(jsonpath.compile_path(records), self.source)]
+        session.hooks["response"] = [self._refuse_other_servers, self._read_in_time]
+        session.hooks["response"].append(_answered(jsonpath.compile_path(records), self.source))
         once = session.send
 
         def send(request: PreparedRequest, **kwargs: Any) -> Response:
@@ -115,6 +117,44 @@ class RestApi:
 
         session.send = send
         return session
+
+    def _refuse_other_servers(self, response: Response, **_: Any) -> None:
+        """Raises LandingError for a redirect to another server, which would get the credentials."""
+        if response.is_redirect:
+            target = urlsplit(urljoin(response.url, response.headers["Location"]))
+            if (target.scheme, target.netloc) != (self.address.scheme, self.address.netloc.rpartition("@")[2]):
+                response.close()
+                raise LandingError(
+                    object=self.source,
+                    observed=f"a redirect to {target.scheme}://{target.hostname}",
+                    expected=f"answers from {self.address.scheme}://{self.address.hostname}, as the address says",
+                    next_step="correct the address in GOLDPATH_SOURCES to the server that gives the pages",
+                )
+
+    def _read_in_time(self, response: Response, **_: Any) -> None:
+        """Reads the answer's body, within `timeout_seconds` however slowly it comes; raises TransientError."""
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        deadline, parts = time.monotonic() + self.timeout_seconds, []
+        while True:
+            try:
+                part = response.raw.read1(2**16, decode_content=True)
+            except HTTPError as error:
+                response.close()
+                raise requests.exceptions.ChunkedEncodingError(error) from error
+            if not part:
+                break
+            parts.append(part)
+            if time.monotonic() > deadline:
+                response.close()
+                raise TransientError(
+                    object=self.source,
+                    observed=f"{sum(map(len, parts))} bytes of an answer in {self.timeout_seconds:g} s, and no end",
+                    expected="a complete answer in that time",
+                    next_step="run it again; declare smaller pages or a longer `timeout_seconds` if the server is slow",
+                )
+        response._content = b"".join(parts)
 
     def _auth(self) -> AuthBase | None:
         from dlt.sources.helpers.rest_client.auth import BearerTokenAuth

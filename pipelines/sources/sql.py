@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 from pipelines.errors import LandingError
 from pipelines.retrying import Backoff
 from pipelines.sources.base import Extracted, day, file_stem, instant, newest
+from pipelines.sources.cursor_texts import refuse_unordered
 from pipelines.sources.database import OpenTable, opened
-from pipelines.sources.watermark import Lateness, earlier
+from pipelines.sources.watermark import Lateness, earlier, is_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class SqlCursor:
 
     The position is the last (cursor, primary key) that was read, so rows may have equal cursor values. A transaction
     may commit a cursor value that is lower than the position. For these, the rows within `lateness` before the position
-    are read again, and land once more if they have changed. Deleted rows are not detected; `SqlSnapshot` shows them.
+    are read again, and land once more if they have changed. A row whose cursor is further in the future lands too, in a
+    delivery of its own and again whenever it has changed; the position stays before it. Deleted rows are not detected;
+    `SqlSnapshot` shows them.
 
     Args:
         connection: Name of the address in GOLDPATH_SOURCES.
@@ -90,14 +93,16 @@ class SqlCursor:
         ):
             path = Path(folder) / "increment"
             with path.open("wb") as file:
-                for rows, reached in self._increments(table, position or {}, file):
+                for rows, reached in self._increments(table, position or {}, file, now):
                     file.flush()
-                    yield Extracted(day(now), self._file_name(reached), path, rows, reached, newest(reached["cursor"]))
+                    yield Extracted(
+                        day(now), self._file_name(reached), path, rows, reached, newest(reached.get("cursor"))
+                    )
                     file.seek(0)
                     file.truncate()
 
     def _increments(
-        self, table: OpenTable, before: Mapping[str, Any], file: BinaryIO
+        self, table: OpenTable, before: Mapping[str, Any], file: BinaryIO, now: datetime
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Fills the file with one delivery after another; yields the number of its rows and the position behind them.
 
@@ -105,21 +110,38 @@ class SqlCursor:
         the position holds, says whether they have changed.
         """
         window: deque[tuple[Any, bytes]] = deque()
-        rows, again = 0, bool(before)  # `again` while rows are read that an earlier extraction has read
-        value, key = None, []
+        rows, again = 0, "cursor" in before  # `again` while rows are read that an earlier extraction has read
+        reached = dict(before)
+        ahead, digest, newest_ahead = 0, hashlib.sha256(), None
         for line, (value, *key, fresh) in self._stream(table, before):
+            if is_ahead(value, self.lateness, now=now):
+                if not ahead:  # they come last
+                    if again:
+                        again, rows = False, _unless_landed(rows, window, before, file)
+                    if rows:
+                        yield rows, reached
+                ahead, newest_ahead = ahead + 1, value
+                digest.update(line)
+                file.write(line)
+                continue
             if again and fresh:
                 again, rows = False, _unless_landed(rows, window, before, file)
             window.append((value, hashlib.sha256(line).digest()))
             file.write(line)
             rows += 1
+            reached = self._position(window, value, key) | {"ahead": before.get("ahead")}
             if rows >= self.rows_per_file and not again:
-                yield rows, self._position(window, value, key)
+                yield rows, reached
                 rows = 0
+        if ahead:
+            seen = {"rows": ahead, "newest": _encoded(newest_ahead), "sha256": digest.hexdigest()}
+            if seen != before.get("ahead"):
+                yield ahead, {**reached, "ahead": seen}
+            return
         if again:
             rows = _unless_landed(rows, window, before, file)
         if rows:
-            yield rows, self._position(window, value, key)
+            yield rows, {**reached, "ahead": None}
 
     def _stream(self, table: OpenTable, before: Mapping[str, Any]) -> Iterator[tuple[bytes, Any]]:
         """The rows from `lateness` before a position on, each with cursor value, key, and whether it is behind it."""
@@ -128,10 +150,11 @@ class SqlCursor:
         cursor = table.column(self.cursor)
         keys = [table.columns[name] for name in table.key]
         self._refuse_nulls(table, cursor)
+        refuse_unordered(table, cursor, name=self._name)
         typed = table.line is not None
         selected_keys = [sa.cast(column, sa.Text) for column in keys] if typed else keys
         where, fresh = None, sa.true()
-        if before:
+        if "cursor" in before:
             kind = table.types[self.cursor]
             value = _decoded(before["cursor"], kind.python_type) if typed else before["cursor"]
             bound = earlier(value, self.lateness, cursor=self._name)
@@ -162,7 +185,7 @@ class SqlCursor:
         return {"cursor": _encoded(value), "key": [_encoded(part) for part in key], "window": _digest(window)}
 
     def _file_name(self, position: Mapping[str, Any]) -> str:
-        return f"{file_stem(self.table)}_{file_stem(str(position['cursor']))}.jsonl"
+        return f"{file_stem(self.table)}_{file_stem(str(position.get('cursor', 'ahead')))}.jsonl"
 
     @property
     def _name(self) -> str:

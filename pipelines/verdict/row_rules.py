@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.contracts.patterns import portable
-from pipelines.tables import DECISION, RECORD_ID, RESCUED, quoted
+from pipelines.tables import (
+    BROKEN,
+    DECISION,
+    ERRORS,
+    RANK,
+    RECORD_ID,
+    RESCUED,
+    SAME_SPELLING,
+    quoted,
+)
 from pipelines.verdict import keys, winner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-REASONS = "_reasons"
-ERRORS = "_errors"
-BROKEN = "_broken"
-RANK = "_rank"
-SAME_SPELLING = "_same_spelling"
 REASON_TYPE = "array<struct<code:string,column:string,rule:string,value:string,severity:string>>"
 #: Bits of one `_broken` column; a contract with more rules has several such columns.
 BITS = 62

@@ -1,4 +1,7 @@
-"""Table rules as figures about a version's clean rows: all aggregates in one pass, each complete SELECT in its own."""
+"""Table rules as figures about a version's clean rows: all aggregates in one pass, each complete SELECT in its own.
+
+In a table by days each day is measured by itself, also a day without rows; freshness alone is that of the newest row.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import contextlib
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.model import Contract, Distribution, TableRule
 from pipelines.errors import ContractError
+from pipelines.tables import PARTITION
 from pipelines.verdict import row_rules
 
 if TYPE_CHECKING:
@@ -21,59 +25,126 @@ if TYPE_CHECKING:
 SMALLEST_SHARE = 1e-4
 #: What a distribution counts in addition to its numbered bins: values of no category, and all values.
 _OTHERS, _ALL = "others", "all"
+#: The name of the number of rows among the figures; no rule has it, since it is no reason code.
+_ROWS = "rows in all"
 _SHOWN_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class TableRuleResult:
-    """What a table rule observed; a distribution keeps its shares, which the next version is compared with."""
+    """What a table rule observed.
+
+    Attributes:
+        rule: The rule.
+        observed: The figure; None if there is none. In a table by days that of the first day that failed, else of the
+            last day.
+        shares: Of a distribution, which the next version is compared with.
+        day: The day that was observed; None for all rows together.
+        failed_days: The days on which the rule fails.
+    """
 
     rule: TableRule
     observed: float | None
     shares: tuple[float, ...] | None = None
+    day: str | None = None
+    failed_days: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether the figure keeps the rule's bounds; without a figure, as of no rows, the rule fails."""
         return self.observed is not None and not math.isnan(self.observed) and self.rule.bounds.hold(self.observed)
 
+    def __str__(self) -> str:
+        """The figure in words: `light saw 9000.0 on 2013-01-01 and 2 more`."""
+        more = len(self.failed_days) - 1
+        day = f" on {self.day}" if self.failed_days else ""
+        return f"{self.rule.name} saw {self.observed}{day}" + (f" and {more} more" if more > 0 else "")
+
 
 def measure(
-    clean: DataFrame, contract: Contract, *, rows: int, now: datetime, previous: Mapping[str, Sequence[float]]
+    clean: DataFrame,
+    contract: Contract,
+    *,
+    now: datetime,
+    previous: Mapping[str, Sequence[float]],
+    days: Sequence[str] | None = None,
 ) -> tuple[TableRuleResult, ...]:
     """What each table rule observes.
 
     Args:
         clean: The rows that are to be published.
         contract: Whose table rules are measured.
-        rows: The number of these rows.
         now: The platform's time, UTC, that freshness is measured against.
         previous: The shares of the version that was published before, by rule name.
+        days: The days that are measured by themselves, of a table by days; None measures all rows together.
 
     Raises:
         ContractError: naming the rule and its SQL, if the engine cannot compute it.
     """
-    columns = {name: column for rule in contract.table_rules for name, column in _columns(rule).items()}
-    figures: dict[str, Any] = {}
-    if columns:
-        with _sql_errors_named(clean, [(rule, _columns(rule)) for rule in contract.table_rules], contract):
-            figures = clean.agg(*[column.alias(name) for name, column in columns.items()]).collect()[0].asDict()
+    from pyspark.sql import functions as F
+
+    if not contract.table_rules:
+        return ()
+    measured = _Measured(contract, now, previous, _figures(clean, contract, days))
+    if days is None:
+        return tuple(measured.result(rule, clean, None) for rule in contract.table_rules)
     results = []
     for rule in contract.table_rules:
-        shares = None
+        if rule.kind == "freshness":
+            results.append(measured.freshness(rule))
+            continue
+        by_day = [measured.result(rule, clean.where(F.col(PARTITION) == day), day) for day in days]
+        failed = [result for result in by_day if not result.passed]
+        failed_days = tuple(str(result.day) for result in failed)
+        results.append(replace((failed or by_day[-1:])[0], failed_days=failed_days))
+    return tuple(results)
+
+
+def _figures(clean: DataFrame, contract: Contract, days: Sequence[str] | None) -> dict[str | None, dict[str, Any]]:
+    """The aggregates of all rules by name, for each day, or under None for all rows together."""
+    from pyspark.sql import functions as F
+
+    rules = [(rule, _columns(rule)) for rule in contract.table_rules]
+    columns = [column.alias(name) for _, named in rules for name, column in named.items()]
+    aggregates = [F.count(F.lit(1)).alias(_ROWS), *columns]
+    with _sql_errors_named(clean, rules, contract):
+        if days is None:
+            return {None: clean.agg(*aggregates).collect()[0].asDict()}
+        rows = clean.groupBy(PARTITION).agg(*aggregates).collect()
+        by_day: dict[str | None, dict[str, Any]] = {row[PARTITION]: row.asDict() for row in rows}
+        if without_rows := [day for day in days if day not in by_day]:
+            by_day |= dict.fromkeys(without_rows, clean.limit(0).agg(*aggregates).collect()[0].asDict())
+        return by_day
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The aggregates of a version, and what its table rules observe by them; `figures` as `_figures` returns them."""
+
+    contract: Contract
+    now: datetime
+    previous: Mapping[str, Sequence[float]]
+    figures: Mapping[str | None, Mapping[str, Any]]
+
+    def result(self, rule: TableRule, rows: DataFrame, day: str | None) -> TableRuleResult:
+        """What a rule observes of a day, whose rows these are, or of all rows."""
+        figures, shares = self.figures[day], None
         if rule.kind == "query":
-            observed = _first_value(clean, rule, contract)
+            observed = _first_value(rows, rule, self.contract)
         elif rule.kind == "distribution" and rule.argument:
             shares = _shares(rule.argument, rule, figures)
-            expected = rule.argument.shares or previous.get(rule.name)
+            expected = rule.argument.shares or self.previous.get(rule.name)
             observed = psi(shares, expected or shares) if shares else None
         elif rule.kind == "freshness":
-            latest = figures[rule.name]
-            observed = None if latest is None else now.timestamp() - latest
+            return self.freshness(rule)
         else:
-            observed = float(rows) if _counts_rows(rule) else figures[rule.name]
-        results.append(TableRuleResult(rule, observed, shares))
-    return tuple(results)
+            observed = float(figures[_ROWS]) if _counts_rows(rule) else figures[rule.name]
+        return TableRuleResult(rule, observed, shares, day)
+
+    def freshness(self, rule: TableRule) -> TableRuleResult:
+        """The age of the newest row of all days, in seconds."""
+        times = [figures[rule.name] for figures in self.figures.values() if figures[rule.name] is not None]
+        return TableRuleResult(rule, self.now.timestamp() - max(times) if times else None)
 
 
 def psi(observed: Sequence[float], expected: Sequence[float]) -> float:

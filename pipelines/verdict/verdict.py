@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pipelines.contracts.model import Contract, RowRule
 from pipelines.engine.session import Kind
 from pipelines.errors import VerdictError
-from pipelines.tables import BRONZE_COLUMNS, DECISION, MALFORMED, RECORD_ID, RESCUED, TableId
-from pipelines.verdict import row_rules, text_values
-from pipelines.verdict.row_rules import (
-    DISCARDED,
+from pipelines.tables import (
+    BRONZE_COLUMNS,
+    DECIDED_AT,
+    DECIDED_BY,
+    DECISION,
     ERRORS,
-    MALFORMED_ROW,
+    MALFORMED,
     RANK,
     REASONS,
+    RECORD_ID,
+    RESCUED,
+    ROW,
     SAME_SPELLING,
-    UNKNOWN_COLUMN,
-    RowTest,
-    broken_columns,
+    VERDICT,
+    TableId,
 )
+from pipelines.verdict import row_rules, text_values
+from pipelines.verdict.row_rules import DISCARDED, MALFORMED_ROW, UNKNOWN_COLUMN, RowTest, broken_columns
 from pipelines.verdict.table_rules import TableRuleResult, measure, sql_errors_named
 
 if TYPE_CHECKING:
@@ -39,12 +44,8 @@ __all__ = [
     "sql_errors_named", "summarize", "typed",
 ]  # fmt: skip
 
-ROW = "_row"
-VERDICT = "_verdict"
 CLEAN: Literal["clean"] = "clean"
 QUARANTINE: Literal["quarantine"] = "quarantine"
-DECIDED_AT = "_decided_at"
-DECIDED_BY = "_decided_by"
 
 #: What a rejected row keeps: where it came from, why it was rejected, and the row as it arrived, as JSON.
 JUDGED_COLUMNS = (*BRONZE_COLUMNS, REASONS, ROW)
@@ -83,7 +84,8 @@ def fingerprint(df: DataFrame) -> Fingerprint:
 class Verdict:
     """The verdict over one run's rows: `rows_clean + rows_quarantined = rows_in`.
 
-    `keys_repeat` says whether a complete key may stand in several rows, judged as duplicates or not.
+    `keys_repeat` says whether a complete key may stand in several rows, judged as duplicates or not; `days` are the
+    days that were judged, of a table by days.
     """
 
     contract: Contract
@@ -93,6 +95,7 @@ class Verdict:
     rules: tuple[RuleResult, ...]
     table_rules: tuple[TableRuleResult, ...]
     keys_repeat: bool = False
+    days: tuple[str, ...] = ()
 
     @property
     def broken_frozen_types(self) -> list[RuleResult]:
@@ -109,22 +112,35 @@ class Verdict:
         table_rules_hold = all(result.passed or result.rule.severity == "warning" for result in self.table_rules)
         return table_rules_hold and not self.broken_frozen_types
 
+    @property
+    def publishable_days(self) -> tuple[str, ...]:
+        """Of a refused version of a table by days, the days on which every `error` table rule holds."""
+        failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
+        if self.broken_frozen_types or not all(result.failed_days for result in failed):
+            return ()
+        return tuple(day for day in self.days if not any(day in result.failed_days for result in failed))
+
     def refuse(self) -> VerdictError:
         """The error to raise when the version must not be published."""
         failed = [result for result in self.table_rules if not result.passed and result.rule.severity == "error"]
         frozen = [f"{result.rows} rows break {result.rule.name}" for result in self.broken_frozen_types]
         broken = [result for result in self.rules if result.rows and result.rule.severity == "error"]
-        observed = [f"{result.rule.name} saw {result.observed}" for result in failed] + frozen
+        observed = [*map(str, failed), *frozen]
         expected = [f"{result.rule.name} {result.rule.bounds}" for result in failed]
         expected += ["only values of the contract's types, since its data_type is frozen"] if frozen else []
         if not observed:
             observed = [f"{result.rows} rows break {result.rule.name}" for result in broken]
             expected = ["no row that breaks a rule, since this table has no quarantine"]
+        table = self.contract.table
+        published = "the other days are published" if self.publishable_days else "the version before stays published"
+        looked_at = f"`goldpath quarantine list {table.domain}/{table.table}` shows the rejected rows; "
         return VerdictError(
-            object=f"table {self.contract.table}",
+            object=f"table {table}",
             observed="; ".join(observed),
             expected="; ".join(expected),
-            next_step="the version before stays published; correct the input or the contract, then materialize again",
+            next_step=f"{published}; {looked_at if self.rows_quarantined and table.zone == 'silver' else ''}"
+            "correct the input or the contract, then "
+            f"goldpath materialize {self.contract.table}",
         )
 
 
@@ -273,6 +289,7 @@ def summarize(
     now: datetime | None = None,
     previous: Mapping[str, Sequence[float]] | None = None,
     within: Sequence[str] = (),
+    days: Sequence[str] | None = None,
 ) -> Verdict:
     """The verdict over staged rows, by at most three aggregates and one pass for each rule that is a complete SELECT.
 
@@ -284,6 +301,7 @@ def summarize(
         now: The platform's time, UTC, for freshness; None is the wall clock.
         previous: The shares of the version that was published before, by rule name, for distributions.
         within: As in `judge`.
+        days: The days by which table rules are measured, of a table by days; None measures all rows together.
 
     Raises:
         VerdictError: if the clean and the quarantined rows are not the rows that were judged, each once.
@@ -309,10 +327,11 @@ def summarize(
     # The rules of every table, which no contract has, are listed only where they are broken.
     listed = [result for result in results if result.rows or result.rule in contract.row_rules]
     table_rules = measure(
-        staged.where(clean), contract, rows=counts["clean"], now=now or datetime.now(UTC), previous=previous or {}
+        staged.where(clean), contract, now=now or datetime.now(UTC), previous=previous or {}, days=days
     )
     keys_repeat = any(counts[f"values of key {n}"] < counts[f"rows of key {n}"] for n in range(len(keys)))
-    return Verdict(contract, rows_in, counts["clean"], counts["quarantined"], tuple(listed), table_rules, keys_repeat)
+    rows = (rows_in, counts["clean"], counts["quarantined"])
+    return Verdict(contract, *rows, tuple(listed), table_rules, keys_repeat, tuple(days or ()))
 
 
 def _require_all_rows(counts: Mapping[str, Any], contract: Contract, rows_in: int, record_hash: int | None) -> None:
@@ -358,4 +377,5 @@ def combine(parts: Sequence[Verdict], contract: Contract, table_rules: Sequence[
         tuple(RuleResult(rule, rows[name]) for name, rule in rules.items()),
         tuple(table_rules),
         any(part.keys_repeat for part in parts),
+        tuple(day for part in parts for day in part.days),
     )

@@ -155,7 +155,7 @@ def _open(table: DatasetVersion) -> ds.Dataset:
             object=f"table {table}",
             observed=f"{type(error).__name__}: {error}",
             expected="a committed version of a Delta table",
-            next_step="materialize the training set, or correct the version",
+            next_step=f"goldpath materialize {'/'.join(table.uri.split('/')[-3:])}, or correct the version",
         ) from None
     return delta.to_pyarrow_dataset()
 

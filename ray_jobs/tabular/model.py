@@ -6,6 +6,7 @@ file that was changed, or that belongs to another model, is refused. Loading a m
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -98,6 +99,7 @@ class TabularModel:
         self.encoder = encoder
         self.shape = shape
         self.network = network.eval()
+        self._exact = copy.deepcopy(self.network).double()
         self.calibration = calibration
         self.label = label
 
@@ -116,12 +118,17 @@ class TabularModel:
 
     @torch.inference_mode()
     def logits(self, encoded: Encoded) -> NDArray[np.float64]:
-        """Uncalibrated logits [rows]."""
+        """Uncalibrated logits [rows], with single precision.
+
+        The order in which a product of matrices adds up depends on the number of rows and a row's place among them.
+        Computed with double precision and rounded to single, equal rows get equal logits wherever they stand.
+        """
         parts: list[NDArray[np.float32]] = []
         for start in range(0, len(encoded), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            logits = self.network(torch.from_numpy(encoded.categories[part]), torch.from_numpy(encoded.numbers[part]))
-            parts.append(logits.numpy())
+            numbers = torch.from_numpy(encoded.numbers[part]).double()
+            logits = self._exact(torch.from_numpy(encoded.categories[part]), numbers)
+            parts.append(logits.float().numpy())
         return np.concatenate(parts or [np.empty(0, np.float32)]).astype(np.float64)
 
     def save(self, folder: Path) -> None:

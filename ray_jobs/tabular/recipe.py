@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from pipelines import clock
 from pipelines.models.program import RecipeError, Window
 
 
@@ -127,13 +128,15 @@ def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str
     With another end of the train window, the gate window begins there.
     """
     gate = recipe.gate_window
-    train = Window(_instant(train_start, recipe.train_window.start), _instant(train_end, recipe.train_window.end))
+    start = _instant("train_start", train_start, recipe.train_window.start)
+    train = Window(start, _instant("train_end", train_end, recipe.train_window.end))
     return dataclasses.replace(
         recipe,
         train_window=train,
-        gate_window=Window(train.end if train_end else gate.start, _instant(gate_end, gate.end)),
+        gate_window=Window(train.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end)),
     )
 
 
-def _instant(text: str, default: datetime) -> datetime:
-    return datetime.fromisoformat(text) if text else default
+def _instant(name: str, text: str, default: datetime) -> datetime:
+    """An instant of a window; raises SettingsError for a text that is none, or lacks its offset."""
+    return clock.instant(text, of=f"config {name}", next_step="write it with its offset") if text else default

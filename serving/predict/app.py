@@ -52,7 +52,7 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
     """The application with the settings of one home folder."""
     deployment = serve.deployment(
         name="ArrivalDelay",
-        num_replicas=config.replicas,
+        num_replicas=config.replicas or (2 if settings.profile == "cluster" else 1),
         ray_actor_options={"num_cpus": config.cpus_per_replica},
         max_ongoing_requests=config.max_ongoing_requests,
         max_queued_requests=config.max_queued_requests,
@@ -61,7 +61,7 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
         max_constructor_retry_count=2,
         # The prediction log holds more, and Serve prints each line of its access log in the process that deploys.
         logging_config=LoggingConfig(enable_access_log=False),
-        health_check_period_s=5,
+        health_check_period_s=1,  # a killed replica is noticed, and replaced, after this time
         health_check_timeout_s=30,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=10,

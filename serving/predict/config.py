@@ -26,9 +26,11 @@ class ServiceConfig(BaseModel):
         feature_service: The Feast feature service that the model reads.
         threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more
             likely late than not".
+        replicas: Processes that answer; None: two in the profile `cluster`, so that others answer while a killed one is
+            replaced, and one elsewhere.
         cpus_per_replica: CPU slots of the Ray cluster; not a limit. A fraction leaves slots for training.
-        max_ongoing_requests: Requests inside one replica. It computes one at a time, and the others wait in the queue
-            of its thread; a higher number would only hide a backlog from Serve's router.
+        max_ongoing_requests: Requests inside one replica. Those that wait there are answered together, whereas Serve's
+            router asks a full replica again only after a growing delay.
         max_queued_requests: Requests that wait for a replica; a further one is answered with 503 at once.
     """
 
@@ -37,7 +39,7 @@ class ServiceConfig(BaseModel):
     model: ServedModel
     feature_service: str = "arrival_delay_v1"
     threshold: float = Field(0.5, gt=0, lt=1)
-    replicas: int = Field(1, ge=1)
+    replicas: int | None = Field(None, ge=1)
     cpus_per_replica: float = Field(0.2, gt=0)
-    max_ongoing_requests: int = Field(16, ge=1)
+    max_ongoing_requests: int = Field(256, ge=1)
     max_queued_requests: int = Field(256, ge=1)

@@ -75,15 +75,21 @@ def redeploy(settings: Settings) -> Endpoint:
             object=f"deployment in {settings.root}",
             observed="nothing was deployed yet",
             expected="a model that was deployed before",
-            next_step="train and accept a model: materialize the model's assets",
+            next_step="goldpath materialize the training/…, models/… and serving/… assets of a model, or goldpath demo",
         )
     return deploy(settings, last.config)
 
 
 def current(settings: Settings) -> Endpoint | None:
-    """The last deployment that became ready, or None. Whether it answers now, `/readyz` tells."""
+    """The last deployment that became ready, or None. Whether it answers now, `/readyz` tells.
+
+    Its model is the one that this home folder holds, also if the home was moved or copied since.
+    """
     try:
-        return Endpoint.model_validate_json(_file(settings).read_text(encoding="utf-8"))
+        endpoint = Endpoint.model_validate_json(_file(settings).read_text(encoding="utf-8"))
+        model = endpoint.config.model
+        model = model.model_copy(update={"folder": models.folder(settings, model.digest)})
+        return endpoint.model_copy(update={"config": endpoint.config.model_copy(update={"model": model})})
     except FileNotFoundError:
         return None
     except ValidationError as error:

@@ -17,13 +17,13 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo.store import open_store, sqlite_file
+from feature_repo.store import REGISTRY_FILE, open_store, sqlite_file
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
 Scalar = str | int | float | bool | None
 
-_FILL = "materialize the asset features/flights/online"
+_FILL = "goldpath materialize features/flights/online"
 #: Feast raises these where its registry or a stored value is damaged or outdated.
 _UNREADABLE = (FeastError, DecodeError, ValueError)
 
@@ -131,7 +131,7 @@ class OnlineFeatures:
         return opened
 
     def _open(self) -> _OpenStore:
-        if not (self._settings.root / "features" / "registry.db").exists():
+        if not (self._settings.root / "features" / REGISTRY_FILE).exists():
             raise self._unavailable("it has no registry", _FILL)  # Feast would create an empty one
         store = open_store(self._settings)
         # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.

@@ -12,6 +12,11 @@ from ray_jobs.tabular.model import TabularModel
 from serving.predict.config import ServedModel
 
 
+def folder(settings: Settings, digest: str) -> Path:
+    """The folder of a served model, by its digest."""
+    return settings.root / "serving" / "models" / digest
+
+
 def install(settings: Settings, model: ServedModel) -> ServedModel:
     """Copies a model to `<home>/serving/models/<digest>`, so that it can be served again without its source.
 
@@ -21,7 +26,7 @@ def install(settings: Settings, model: ServedModel) -> ServedModel:
     Raises:
         ModelError: if the files are not those of the digest, or hold anything but safetensors and JSON.
     """
-    target = settings.root / "serving" / "models" / model.digest
+    target = folder(settings, model.digest)
     if model.folder != target:
         model_files.verify(model.folder, model.digest)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines import clock
+from pipelines.errors import GoldpathError, TerminalError
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.ids import uuid7
 from serving.door.tracing import Trace
-from serving.errors import RequestError
+from serving.errors import RequestError, WrongTime
 from serving.predict import models
 from serving.predict.config import ServiceConfig
 from serving.predict.features import FeatureReading, OnlineFeatures
@@ -22,9 +24,19 @@ from serving.predict.log import PredictionLog
 
 #: The columns of the schedule that are keys of features.
 ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
+#: Airlines publish their schedules about a year ahead; what is known now says nothing about a later flight.
+LONGEST_LEAD = timedelta(days=366)
 _PROBE = FlightQuestion.model_validate(
     {"flight": "0Z9999", "origin": "000", "destination": "001", "scheduled_departure": "2000-01-01T00:00:00+00:00"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: its questions, which are answered together or not at all, and its ids."""
+
+    questions: Sequence[FlightQuestion]
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +81,47 @@ class PredictionService:
         """
         self._predict([_PROBE])
 
-    def answer(self, questions: Sequence[FlightQuestion], trace: Trace) -> list[str]:
-        """The answers as JSON texts, in the order of the questions; all are in the prediction log when this returns.
+    def answer(self, requests: Sequence[Asked]) -> list[list[str] | GoldpathError]:
+        """The outcome of each request, all computed together: the answers to its questions as JSON texts, or its error.
+
+        All answers are in the prediction log when this returns. The error of one request does not touch the others.
 
         Raises:
-            RequestError: if no feature at all is known of one of the flights; then none is answered.
             FeatureStoreUnavailable: if the online store does not answer.
             PredictionNotRecorded: if the log cannot be written.
         """
+        try:
+            return self._answer_together(requests)
+        except TerminalError as error:
+            if len(requests) == 1:
+                return [error]
+            return [outcome for request in requests for outcome in self.answer([request])]
+
+    def _answer_together(self, requests: Sequence[Asked]) -> list[list[str] | GoldpathError]:
         as_of = clock.now(self._settings)
-        predictions = self._predict(questions)
-        for place, prediction in enumerate(predictions):
-            if not prediction.reading.features:
-                raise _unknown_flight(prediction, "flight" if len(questions) == 1 else f"flights.{place}.flight")
-        answers = [self._answer(prediction, as_of) for prediction in predictions]
-        context = {
-            "feature_service": self._config.feature_service,
-            "answered_at": datetime.now(UTC).isoformat(),
-            **asdict(trace),
-        }
-        records = [
-            answer | {"question": p.question.model_dump(mode="json"), "schedule": p.schedule} | context
-            for answer, p in zip(answers, predictions, strict=True)
-        ]
-        self._log.append(as_of.date(), records)
-        return [json.dumps(answer) for answer in answers]
+        predictions = iter(self._predict([question for request in requests for question in request.questions]))
+        outcomes: list[list[str] | GoldpathError] = []
+        records: list[dict[str, Any]] = []
+        for request in requests:
+            own = list(itertools.islice(predictions, len(request.questions)))
+            refusal = _refusal(own, as_of)
+            if refusal is not None:
+                outcomes.append(refusal)
+                continue
+            answers = [self._answer(prediction, as_of) for prediction in own]
+            context = {
+                "feature_service": self._config.feature_service,
+                "answered_at": datetime.now(UTC).isoformat(),
+                **asdict(request.trace),
+            }
+            records += [
+                answer | {"question": p.question.model_dump(mode="json"), "schedule": p.schedule} | context
+                for answer, p in zip(answers, own, strict=True)
+            ]
+            outcomes.append([json.dumps(answer) for answer in answers])
+        if records:
+            self._log.append(as_of.date(), records)
+        return outcomes
 
     def _predict(self, questions: Sequence[FlightQuestion]) -> list[_Prediction]:
         schedules = [question.columns() for question in questions]
@@ -123,6 +151,24 @@ class PredictionService:
             "missing": [asdict(missing) for missing in prediction.reading.missing],
             "as_of": as_of.isoformat(),
         }
+
+
+def _refusal(predictions: Sequence[_Prediction], as_of: datetime) -> RequestError | None:
+    """Why the questions of one request are not answered; None if they are."""
+    for place, prediction in enumerate(predictions):
+        prefix = "" if len(predictions) == 1 else f"flights.{place}."
+        departure = prediction.question.scheduled_departure
+        if not as_of < departure <= as_of + LONGEST_LEAD:
+            return WrongTime(
+                object=f"{prefix}scheduled_departure",
+                observed=f"{departure.isoformat()}, {'which is past' if departure <= as_of else 'too far ahead'}: the "
+                f"platform's time is {as_of.isoformat(timespec='seconds')}",
+                expected=f"a departure within {LONGEST_LEAD.days} days from the platform's time",
+                next_step="ask before the flight leaves; during a replay, `goldpath doctor` tells the platform's time",
+            )
+        if not prediction.reading.features:
+            return _unknown_flight(prediction, f"{prefix}flight")
+    return None
 
 
 def _unknown_flight(prediction: _Prediction, field: str) -> RequestError:

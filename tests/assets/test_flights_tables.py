@@ -243,8 +243,8 @@ def test_a_day_without_flights_is_not_published(listed: Platform, materialize: M
 def test_a_day_without_weather_is_published_with_a_warning(listed: Platform, materialize: Materialize) -> None:
     result = materialize(listed, [bronze.weather, silver.weather], "2013-12-31")
     check = contract_check(result)
-    assert check.passed
-    assert "has_observations" in str(check.description)
+    assert (result.success, check.passed, check.severity) == (True, False, dg.AssetCheckSeverity.WARN)
+    assert "has_observations saw 0.0 on 2013-12-31" in str(check.description)
     assert rows(listed, "silver/flights/weather") == []
 
 

@@ -125,3 +125,14 @@ def test_later_deliveries_update_rows_and_a_rejected_row_is_corrected(
     record = json.loads(goldpath("quarantine", "show", "shop/payments", record_id, "--json").stdout)
     assert (record["place"], record["state"]) == ("clean", "corrected")
     assert [decision["act"] for decision in record["decisions"]] == ["correct", "replay"]
+
+
+def test_a_refused_delivery_is_a_failure_of_the_command(materialized: str, project: Path, goldpath: Command) -> None:
+    land(project, "2026-11-22", [])
+    path = project / "home/landing/shop/payments/dt=2026-11-22/payments.jsonl"
+    path.write_bytes(b"\x1f\x8b\x08 no archive")
+    result = goldpath("materialize", "bronze/shop/payments", fails=True)
+    assert result.stdout.startswith("FAIL bronze/shop/payments: 0 files with 0 rows taken")
+    assert "unreadable: dt=2026-11-22/payments.jsonl" in result.stdout
+    path.unlink()
+    assert "FAIL" not in goldpath("materialize", "bronze/shop/payments").stdout

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from pipelines import clock
 from pipelines.machine import ports
+from pipelines.settings import Settings
 from tests.end_to_end.conftest import Demo
 from tests.end_to_end.programs import environment
 
@@ -132,11 +135,15 @@ def test_mlflow_shows_the_champion(dev: Dev, browser: webdriver.Chrome) -> None:
 
 
 def test_the_service_answers_only_requests_with_its_token(dev: Dev, demo: Demo) -> None:
-    url, request = f"{dev.serving}/v1/predict", demo.report["prediction"]["request"]
+    url, now = f"{dev.serving}/v1/predict", clock.now(Settings(home=dev.home))
+    departure = {"scheduled_departure": (now + timedelta(hours=2)).isoformat(), "scheduled_arrival": None}
+    request = demo.report["prediction"]["request"] | departure
     token = (dev.home / "serving" / "token").read_text(encoding="utf-8").strip()
     assert httpx.post(url, json=request, timeout=30).status_code == 401
     answer = httpx.post(url, json=request, headers={"Authorization": f"Bearer {token}"}, timeout=30)
-    assert answer.json()["flight_id"] == demo.report["prediction"]["flight_id"]
+    assert answer.json()["as_of"] == now.isoformat()
+    flight = demo.report["prediction"]["flight_id"]
+    assert answer.json()["flight_id"][len("2013-11-01") :] == flight[len("2013-11-01") :]
 
 
 def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> None:

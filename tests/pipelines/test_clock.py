@@ -52,3 +52,26 @@ def test_a_clock_file_that_is_not_an_instant_is_refused_with_its_path(tmp_path: 
     (tmp_path / "clock").write_text("soon", encoding="utf-8")
     with pytest.raises(SettingsError, match=f"{tmp_path}/clock: 'soon'"):
         clock.now(Settings(home=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text", ["2013-11-01T04:00:01+00:00", "9999-12-31T23:59:59Z", "2013-11-01", "2013-10-01T00:00:00", "yesterday", ""]
+)
+def test_what_is_known_at_an_instant_is_asked_with_offset_and_not_of_the_future(text: str) -> None:
+    with pytest.raises(SettingsError, match="--as-of"):
+        clock.known_at(text, now=REACHED, of="--as-of")
+
+
+def test_an_instant_up_to_now_may_be_asked_for() -> None:
+    assert clock.known_at("2013-11-01T00:00:00-04:00", now=REACHED, of="--as-of") == REACHED
+
+
+def test_a_replay_clock_is_said_with_the_way_back_to_the_wall_clock(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert clock.replay(settings) is None
+    clock.move(settings, REACHED)
+    assert clock.replay(settings) == (
+        f"the replay clock shows 2013-11-01T04:00:00+00:00 ({tmp_path / 'clock'}) for all domains; remove that file to "
+        "go by the wall clock"
+    )
+    assert "unset it" in str(clock.replay(Settings(home=tmp_path, clock="2013-01-01T00:00:00Z")))

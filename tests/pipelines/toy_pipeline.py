@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from pipelines.contracts.delivery_properties import DELIVERY_PROPERTIES
 from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
 from pipelines.governed.platform import Platform
@@ -101,7 +102,7 @@ def pipeline_builder(engine: Engine, folder: Path, materialize: Materialize) -> 
     """A function that makes pipelines on an engine.
 
     Its arguments are the bronze asset's `partitions`, the silver table's `columns`, `silver` for properties of the
-    silver contract, and any other properties, which both contracts get.
+    silver contract, and any other properties, which both contracts get, but for those of deliveries.
     """
 
     def build(
@@ -115,7 +116,8 @@ def pipeline_builder(engine: Engine, folder: Path, materialize: Materialize) -> 
         texts = [text(column["name"]) for column in columns]
         bronze = toy_contracts.contract(folder, f"bronze/toys/{name}", texts, **more)
         properties = {"quality": [NOT_EMPTY, LIGHT], "nullTokens": ["NA"], "winner": "_ingest_id desc"} | (silver or {})
-        contract = toy_contracts.contract(folder, f"silver/toys/{name}", columns, **properties, **more)
+        properties |= {key: value for key, value in more.items() if key not in DELIVERY_PROPERTIES}
+        contract = toy_contracts.contract(folder, f"silver/toys/{name}", columns, **properties)
         settings = Settings(home=folder / f"home_{name}", profile="test", engine=engine.kind)
         platform = Platform(settings, lambda: {bronze.table: bronze, contract.table: contract})
         platform.engine = engine

@@ -146,11 +146,12 @@ def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
 
 
 @pytest.fixture(scope="session")
-def served(make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]) -> Served:
+def served(make_settings: Callable[[], Settings], fill: Fill, models: tuple[Path, Path]) -> Iterator[Served]:
     """The first model in a service in this process."""
     settings, config = make_settings(), config_of(models[0])
     fill(settings, NOW)
-    return Served(settings, config, TabularModel.load(models[0]), client_of(settings, config))
+    with client_of(settings, config) as client:  # one event loop for all requests
+        yield Served(settings, config, TabularModel.load(models[0]), client)
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,8 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
         "schema[0].properties[5].logicalTypeOptions.pattern", "'('", "a pattern: missing )",
     ),
     "two columns with one name": (
-        lambda d: d["schema"][0]["properties"].append(text("code")), "schema[0].properties", "'code'", "each name once",
+        lambda d: d["schema"][0]["properties"].append(text("code")), "schema[0].properties[8].name", "'code'",
+        "each name once",
     ),
     "missing tag": (
         lambda d: custom_property(d, "tags")["value"].pop("project"), "customProperties.tags.project", "None", ", ".join(map(repr, COST_TAGS)),
@@ -140,7 +141,7 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
     ),
     "unknown custom property": (
         lambda d: d["customProperties"].append({"property": "winer", "value": "code"}), "customProperties[4].property",
-        "'winer'", "one of tags, drift, nullTokens, winner, delimiter",
+        "'winer'", "one of tags, drift, cluster, nullTokens, winner, keyMatch",
     ),
     "unknown custom property of a column": (
         lambda d: column(d, "part").update(customProperties=[{"property": "units", "value": "g"}]),
@@ -208,11 +209,84 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
     "no owner": (lambda d: d.pop("team"), "team.name", "None", "owning team"),
     "no freshness": (lambda d: d["slaProperties"].pop(0), "slaProperties", "None", "property: freshness"),
     "unknown unit of time": (
-        lambda d: d["slaProperties"][0].update(unit="week"), "slaProperties[0]", "(1, 'week')", "['m', 'h', 'd', 'y']",
+        lambda d: d["slaProperties"][0].update(unit="week"), "slaProperties[0].unit", "'week'", "one of m, h, d, y",
     ),
     "unknown format": (
         lambda d: d["servers"][0].update(format="xml"), "servers[0].format", "'xml'", "one of csv, jsonl",
     ),
+    "unknown status": (lambda d: d.update(status="drfat"), "status", "'drfat'", "one of proposed, draft, active"),
+    "unknown service level": (
+        lambda d: d["slaProperties"][0].update(property="freshnes"), "slaProperties[0].property", "'freshnes'",
+        "one of freshness, retention",
+    ),
+    "a service level twice": (
+        lambda d: d["slaProperties"].append(d["slaProperties"][1]), "slaProperties[2].property", "'retention'", "each once",
+    ),
+    "a custom property twice": (
+        lambda d: d["customProperties"].append(custom_property(d, "winner")), "customProperties[4].property", "'winner'",
+        "each property once",
+    ),
+    "text for null tokens": (
+        lambda d: custom_property(d, "nullTokens").update(value="NA"), "customProperties.nullTokens", "'NA'", "a list of texts",
+    ),
+    "number among null tokens": (
+        lambda d: custom_property(d, "nullTokens").update(value=["", -999]), "customProperties.nullTokens[1]", "-999",
+        "a text, in quotes",
+    ),
+    "partitioned": (
+        lambda d: column(d, "part").update(partitioned=True), "schema[0].properties[0].partitioned", "True",
+        "partitioned by their asset",
+    ),
+    "floating key": (
+        lambda d: column(d, "weight").update(primaryKey=True), "schema[0].properties[2].logicalType", "'double'",
+        "string, an integer or decimal",
+    ),
+    "two columns at one position of the key": (
+        lambda d: column(d, "part").update(primaryKeyPosition=1), "schema[0].properties[1].primaryKeyPosition", "1",
+        "another position than that of 'part'",
+    ),
+    "bounds in falling order": (
+        lambda d: d["schema"][0]["quality"][2].update(mustBeBetween=[9, 1]), "schema[0].quality[2].mustBeBetween", "[9, 1]",
+        "the smaller number first",
+    ),
+    "text for max_psi": (
+        lambda d: d["schema"][0]["quality"].append(
+            goldpath_rule("x", distribution={"column": "part", "shares": {"a": 0.9}, "max_psi": "low"})
+        ),
+        "schema[0].quality[3].implementation.distribution.max_psi", "'low'", "a number",
+    ),
+    "text for a share": (
+        lambda d: d["schema"][0]["quality"].append(
+            goldpath_rule("x", distribution={"column": "part", "shares": {"a": "x"}})
+        ),
+        "schema[0].quality[3].implementation.distribution.shares[0]", "'x'", "a number",
+    ),
+    "one number for edges": (
+        lambda d: d["schema"][0]["quality"].append(
+            goldpath_rule("x", distribution={"column": "holes", "edges": 5, "reference": "previous"})
+        ),
+        "schema[0].quality[3].implementation.distribution.edges", "5", "a list of numbers",
+    ),
+    "SQL over another table": (
+        lambda d: d["schema"][0]["quality"][2].update(query="SELECT count(*) FROM text.`/etc/passwd`"),
+        "schema[0].quality[2].query", "'SELECT", "a SELECT over {table} alone",
+    ),
+    "aggregate over an unknown column": (
+        lambda d: d["schema"][0]["quality"][2].update(query="avg(wieght)"), "schema[0].quality[2].query", "'avg(wieght)'",
+        "not 'wieght'",
+    ),
+    "upper limit below the lower": (
+        lambda d: column(d, "holes").update(logicalTypeOptions={"minimum": 9, "maximum": 8}),
+        "schema[0].properties[3].logicalTypeOptions", "'minimum': 9", "a lower limit that is not above the upper one",
+    ),
+    "number in the enum of a text": (
+        lambda d: column(d, "colour").update(enum=[{"value": 7}]), "schema[0].properties[4].enum[0].value", "7", "a text",
+    ),
+    "table that is a word of Python": (
+        lambda d: d["schema"][0].update(physicalName="silver/toys/class"), "schema[0].physicalName", "'silver/toys/class'",
+        "since they name Python modules",
+    ),
+    "another domain": (lambda d: d.update(domain="shop"), "domain", "'shop'", "the domain of silver/toys/blocks"),
     "unknown version of the standard": (lambda d: d.update(apiVersion="v9"), "apiVersion", "'v9'", "'v3.1.0'"),
 }  # fmt: skip
 

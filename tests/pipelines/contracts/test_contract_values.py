@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from pipelines.contracts import column_rules, reader
+from pipelines.contracts import columns, reader
 from pipelines.contracts.load import load, load_folder
 from pipelines.contracts.model import RuleKind, SortColumn, TableRuleKind
 from pipelines.definitions import all_contracts
@@ -101,5 +102,82 @@ def test_the_documented_example_loads_and_every_property_is_documented(tmp_path:
     contract = load(toy_contracts.write(tmp_path, document.partition("```yaml\n")[2].partition("```")[0]))
     kinds = {rule.kind for rule in contract.row_rules} | {rule.kind for rule in contract.table_rules}
     assert kinds == {*get_args(RuleKind), *get_args(TableRuleKind)}
-    known = (*reader.TABLE_PROPERTIES, *column_rules.COLUMN_PROPERTIES)
+    known = itertools.chain(*reader.TABLE_PROPERTIES.values(), *columns.COLUMN_PROPERTIES.values())
     assert [name for name in known if f"`{name}`" not in document] == []
+
+
+def test_a_contract_of_another_domain_than_its_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "shop" / "contracts"
+    folder.mkdir(parents=True)
+    toy_contracts.write(folder, blocks_document())
+    with pytest.raises(ContractError, match="'silver/toys/blocks'. Expected a table of the domain shop"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("silver.toys.makers.nam", "a column of silver/toys/makers: name, shop-no"),
+        ("silver.toys.maker.name", "a table that has a contract"),
+    ],
+)
+def test_a_reference_to_what_does_not_exist_is_refused(tmp_path: Path, to: str, expected: str) -> None:
+    makers = toy_contracts.document("silver/toys/makers", [text("name"), text("shop-no")])
+    toy_contracts.write(tmp_path, makers)
+    for target in ("silver.toys.makers.shop-no", to):
+        relation = [{"type": "foreignKey", "to": target}]
+        path = toy_contracts.write(
+            tmp_path,
+            toy_contracts.document("silver/toys/blocks", [text("part"), text("maker", relationships=relation)]),
+        )
+        if target == to:
+            with pytest.raises(ContractError, match=expected):
+                load_folder(tmp_path)
+        else:
+            assert len(load_folder(tmp_path)) == 2
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("", "'column'"),
+        ("a.b", "'a_b'"),
+        ("_row", "'row'"),
+        ("_Partition", "'Partition'"),
+        ("n__v_string", "'n_v_string'"),
+        ("*", "'column'"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["bronze", "silver"])
+def test_a_name_that_no_column_can_have_is_refused_with_what_to_write(
+    tmp_path: Path, zone: str, name: str, instead: str
+) -> None:
+    with pytest.raises(ContractError) as caught:
+        toy_contracts.contract(tmp_path, f"{zone}/toys/blocks", [text("part"), text(name)])
+    assert caught.value.object.endswith("schema[0].properties[1].name")
+    assert f"{instead}, and transformSourceObjects: [{name!r}]" in caught.value.expected
+
+
+def test_names_that_differ_by_case_alone_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="more than case from 'Zone': one as 'zone_2'"):
+        toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("Zone"), text("zone")])
+
+
+@pytest.mark.parametrize(("written", "read"), [("\\t", "\t"), ("\t", "\t"), (";", ";"), ("|", "|"), ("\x01", "\x01")])
+def test_a_delimiter_is_one_character_and_a_tab_may_be_spelled(tmp_path: Path, written: str, read: str) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("part")], delimiter=written)
+    assert contract.delimiter == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delimiter", ";;"), ("delimiter", "||"), ("delimiter", ""), ("delimiter", "§"), ("delimiter", '"'), ("delimiter", "a"),
+        ("settleSeconds", "soon"), ("settleSeconds", -1), ("encoding", "latin-99"), ("encoding", "rot13"), ("encoding", 8),
+        ("linePattern", "("), ("manifest", ""), ("winner", "part"), ("nullTokens", ["NA"]),
+    ],
+)  # fmt: skip
+def test_a_property_of_deliveries_that_is_not_valid_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ContractError, match=r"customProperties(\.|\[\d+\])"):
+        toy_contracts.contract(tmp_path, "bronze/toys/blocks", [text("part")], **{name: value})

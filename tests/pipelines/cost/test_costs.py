@@ -159,10 +159,12 @@ def test_the_price_sheet_of_the_repository_has_every_price() -> None:
     [
         (lambda text: text.replace("cpu_core_hour", "cpu_hour"), "cpu_core_hour"),
         (lambda text: text.replace("0.0316", "cheap"), "cheap"),
+        (lambda text: text.replace("0.0316", "-1"), "cpu_core_hour is -1"),
+        (lambda text: text.replace("0.0316", ".nan"), "cpu_core_hour is nan"),
         (lambda text: text[: text.index("gpu_hour")], "gpu_hour"),
         (lambda text: "currency: [", "ParserError"),
     ],
-    ids=["missing", "not a number", "no accelerators", "not YAML"],
+    ids=["missing", "not a number", "negative", "NaN", "no accelerators", "not YAML"],
 )
 def test_a_price_sheet_that_lacks_a_price_is_refused(tmp_path: Path, change: Any, observed: str) -> None:
     path = tmp_path / "prices.yaml"

@@ -21,7 +21,7 @@ from pipelines.errors import CommitConflict, FullDiskError, LandingError, ModelE
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import Check, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
-from pipelines.lineage.events import NAMESPACE, Dataset
+from pipelines.lineage.events import NAMESPACE, Dataset, LineageLog, RunIdentity
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 from tests.conftest import Materialize
@@ -134,6 +134,28 @@ def test_an_unfinished_last_line_of_the_event_log_is_skipped(
     assert [event["eventType"] for event in events(platform, name)] == ["START", "COMPLETE"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{}",
+        "[1]",
+        '{"eventType": "COMPLETE"}',
+        '{"eventType": 1, "job": {"name": "x"}, "inputs": [], "outputs": [], "run": {}}',
+        '{"eventType": "COMPLETE", "job": {"name": "x"}, "inputs": [], "outputs": [{"name": 3}], "run": {}}',
+        "\x00\x00",
+    ],
+)
+def test_lines_of_another_shape_are_skipped_and_named(tmp_path: Path, damage: str) -> None:
+    log = LineageLog(Settings(home=tmp_path))
+    run = RunIdentity("gold/toys/blocks", str(uuid.uuid4()), 0, {}, "team")
+    log.start(run, [])
+    with log.path.open("a", encoding="utf-8") as file:
+        file.write(f'{damage}\n{{"eventType": "COMP')
+    log.complete(run, [], [Dataset("gold/toys/blocks", "1")])
+    assert [event["eventType"] for event in log.events()] == ["START", "COMPLETE"]
+    assert log.damaged() == [2, 3]
+
+
 def test_a_materialization_shows_version_rows_inputs_and_cost(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
@@ -190,7 +212,7 @@ def test_an_input_that_was_never_published_fails_the_run_and_names_the_next_step
     result = materialize(platform, [asset], raise_on_error=False)
     [failed] = events(platform, name)
     assert failed["eventType"] == "FAIL"
-    assert "materialize the asset of that name first" in failed["run"]["facets"]["errorMessage"]["message"]
+    assert "goldpath materialize " in failed["run"]["facets"]["errorMessage"]["message"]
     assert not result.success
     assert costs(platform, name)
 

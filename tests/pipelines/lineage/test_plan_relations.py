@@ -55,6 +55,34 @@ def plan_cases() -> list[Any]:
     return [
         case("a read is the identity of its columns", lambda r: r(FLIGHTS), f_all),
         case(
+            "pivot: each value's column from the aggregate and the pivot column",
+            lambda r: r(FLIGHTS).groupBy("tail").pivot("carrier", ["UA", "DL"]).agg(F.max("miles")),
+            {"tail": {("f.tail", ID)}} | {name: {("f.miles", AG), ("f.carrier", TR)} for name in ("UA", "DL")},
+            {("f.tail", "group_by"), ("f.carrier", "group_by")},
+        ),
+        case(
+            "pivot with two aggregates: they alternate",
+            lambda r: (
+                r(FLIGHTS)
+                .groupBy("tail")
+                .pivot("carrier", ["UA", "DL"])
+                .agg(F.max("miles").alias("far"), F.sum("delay").alias("late"))
+            ),
+            {"tail": {("f.tail", ID)}}
+            | {f"{name}_far": {("f.miles", AG), ("f.carrier", TR)} for name in ("UA", "DL")}
+            | {f"{name}_late": {("f.delay", AG), ("f.carrier", TR)} for name in ("UA", "DL")},
+            {("f.tail", "group_by"), ("f.carrier", "group_by")},
+        ),
+        case(
+            "unpivot: names of columns have no source",
+            lambda r: (
+                r(FLIGHTS)
+                .select("tail", F.col("miles").cast("double").alias("miles"), "delay")
+                .unpivot(["tail"], ["miles", "delay"], "what", "figure")
+            ),
+            {"tail": {("f.tail", ID)}, "what": set(), "figure": {("f.miles", TR), ("f.delay", ID)}},
+        ),
+        case(
             "select: names, aliases, casts, functions, literals, CASE",
             lambda r: r(FLIGHTS).select(
                 "tail",

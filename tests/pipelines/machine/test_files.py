@@ -56,3 +56,23 @@ def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").touch()
     with pytest.raises(SettingsError, match="empty"):
         files.secret(tmp_path / "token", lambda: "secret")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "note"
+    path.write_text("old", encoding="utf-8")
+    path.chmod(mode)
+    files.replace(path, "new")
+    assert (path.read_text(encoding="utf-8"), stat.S_IMODE(path.stat().st_mode)) == ("new", mode)
+
+
+def test_of_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "note", tmp_path / "note"
+    target.write_text("old", encoding="utf-8")
+    link.symlink_to(target)
+    files.replace(link, "new")
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8") == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "note", "note"]

@@ -20,6 +20,13 @@ def test_the_record_after_a_line_that_is_not_an_object_is_read(tmp_path: Path, t
     assert [record["n"] for record in json_lines.read(log)] == [1, 4]
 
 
+def test_lines_that_are_no_records_are_named(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"n": 1}\n{"n": 2\n\n{}\n\xff\n{"n": 3}\n{"n": "4')
+    assert json_lines.damaged(log) == [2, 4, 5]
+    assert json_lines.damaged(log, lambda record: record["n"] > 1) == [1, 2, 4, 5]
+
+
 def test_a_reader_continues_after_the_last_complete_line(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"n": 1}\n{"n": 2')
@@ -34,7 +41,5 @@ def test_a_record_that_is_appended_after_a_torn_line_is_read(tmp_path: Path, con
     log = tmp_path / "log.jsonl"
     if content is not None:
         log.write_bytes(content)
-    json_lines.end_torn_line(log)
-    with log.open("ab") as end:
-        end.write(b'{"n": 3}\n')
+    json_lines.append(log, {"n": 3})
     assert list(json_lines.read(log))[-1] == {"n": 3}

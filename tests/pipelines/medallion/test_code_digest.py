@@ -223,6 +223,19 @@ def test_a_value_that_cannot_be_described_makes_all_code_of_the_project_count(
     assert transform_digest(load().above(carried)) != transform_digest(load().above())
 
 
+def test_where_a_contract_and_the_project_lie_is_no_part_of_the_digest(tmp_path: Path) -> None:
+    def of(contract: Any, folder: Path) -> Callable[..., Any]:
+        return lambda rows: (rows, contract.grain, folder)
+
+    contracts = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        contracts.append(toy_contracts.contract(tmp_path / folder, "gold/toys/moved", [toy_contracts.text("part")]))
+    here = transform_digest(of(contracts[0], PROJECT / "assets"))
+    assert transform_digest(of(contracts[1], PROJECT / "assets")) == here
+    assert transform_digest(of(contracts[1], PROJECT / "infra")) != here
+
+
 def test_a_method_carries_its_object(load: Callable[..., Any]) -> None:
     module = load()
     parts = Composition(Code())

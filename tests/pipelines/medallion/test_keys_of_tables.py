@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.medallion.decorators import silver_asset
 from tests.pipelines.toy_contracts import integer, number, text
-from tests.pipelines.toy_pipeline import DAY, DAYS, NEXT, MakePipeline, ToyPipeline, as_arrived
+from tests.pipelines.toy_pipeline import DAY, DAYS, NEXT, MakePipeline, ToyPipeline, as_arrived, contract_check
 
 Mode = Literal["increment", "snapshot", "days"]
 MODES: tuple[Mode, ...] = ("increment", "snapshot", "days")
@@ -64,6 +64,28 @@ def test_columns_of_any_name_are_keys_and_winners(make_pipeline: MakePipeline, m
 
 def test_columns_of_unusual_names_are_merged_on_each_engine(make_pipeline_each_engine: MakePipeline) -> None:
     assert_every_name_works(make_pipeline_each_engine, "increment", NAMES_ON_SPARK)
+
+
+def test_keys_that_are_taken_for_another_spelling_are_a_warning(make_pipeline_each_engine: MakePipeline) -> None:
+    pipeline, silver = build(make_pipeline_each_engine, "increment", silver={"quality": []})
+    descriptions = []
+    for n, parts in enumerate((["brick", "plate"], ["Brick ", "tile", "Tile"], ["plate"])):
+        pipeline.land(content(["part", "holes", "weight"], [(part, 1, n) for part in parts]), name=f"{n}.csv")
+        check = contract_check(pipeline.run(pipeline.bronze, silver))
+        descriptions.append((check.passed, "2 keys were taken for one of other case" in str(check.description)))
+    assert descriptions == [(True, False), (False, True), (True, False)]
+    assert sorted(pipeline.parts("silver")) == ["Brick ", "Tile", "plate"]
+
+
+def test_the_row_count_is_that_of_the_table_also_after_a_run_that_took_nothing(make_pipeline: MakePipeline) -> None:
+    pipeline, silver = build(make_pipeline, "increment", silver={"quality": []})
+    pipeline.land(content(["part", "holes", "weight"], [("brick", 1, 1), ("plate", 1, 1), ("bad", 0, 1)]))
+    for _ in range(2):
+        events = pipeline.run(pipeline.bronze, silver).get_asset_materialization_events()
+        counts = {
+            e.materialization.asset_key.path[0]: e.materialization.metadata["dagster/row_count"].value for e in events
+        }
+        assert counts == {"bronze": 3, "silver": 2, "quarantine": 1}
 
 
 Row = tuple[str | None, int | None, float | None]

@@ -200,7 +200,9 @@ extract(platform, TableId.parse(sys.argv[3]), SqlCursor("shop", "orders", rows_p
 def test_after_a_process_that_was_killed_while_it_landed_the_next_lands_the_rest(
     platform: Platform, contract: Contract, shop: Path
 ) -> None:
-    change(shop, *(f"INSERT INTO orders VALUES ({n}, '2013-11-02T00:00:{n:03d}Z')" for n in range(4, 400)))
+    change(
+        shop, *(f"INSERT INTO orders VALUES ({n}, '2013-11-02T00:{n // 60:02d}:{n % 60:02d}Z')" for n in range(4, 400))
+    )
     arguments = [str(platform.settings.root), f"sqlite:///{shop}", str(contract.table)]
     root = PROJECT
     with subprocess.Popen([sys.executable, "-c", KILLED, *arguments], cwd=root) as process:

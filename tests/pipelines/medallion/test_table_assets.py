@@ -50,7 +50,8 @@ def test_clean_rows_are_published_and_rejected_rows_are_quarantined_with_their_r
     }
     assert reasons == {3: ["holes_range"], 4: ["part_required"], 6: ["malformed_row"]}
     check = contract_check(result)
-    assert check.passed
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.description == "2 of 5 rows clean, 3 in quarantine; 2 in the table; 60% were rejected"
     assert {name: check.metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")} == {
         "rows_in": 5, "rows_clean": 2, "rows_quarantined": 3,
     }  # fmt: skip
@@ -61,14 +62,15 @@ def test_a_broken_table_rule_leaves_the_previous_version_published(make_pipeline
     silver = silver_asset(pipeline.contract)(as_arrived)
     pipeline.land("part,holes,weight\nbrick,4,2.5\n")
     assert pipeline.run(pipeline.bronze, silver).success
-    before = pipeline.version("silver"), pipeline.version("quarantine"), pipeline.rows("silver")
+    before = pipeline.version("silver"), pipeline.rows("silver")
     pipeline.land("part,holes,weight\nanvil,1,9000\nbad,0,1\n", day=NEXT)
     result = pipeline.run(pipeline.bronze, silver)
     assert not result.success
     check = contract_check(result)
-    assert (check.passed, check.description) == (False, "light saw 9000.0")
+    described = "light saw 9000.0; 1 of 2 rows clean, 1 in quarantine; 50% were rejected"
+    assert (check.passed, check.severity, check.description) == (False, dg.AssetCheckSeverity.ERROR, described)
     assert "light saw 9000.0" in failure_message(result)
-    assert (pipeline.version("silver"), pipeline.version("quarantine"), pipeline.rows("silver")) == before
+    assert (pipeline.version("silver"), pipeline.rows("silver")) == before
     assert pipeline.events("silver") == ["START", "COMPLETE", "START", "FAIL"]
     assert len(pipeline.rows("bronze")) == 3
 
@@ -277,7 +279,7 @@ def test_a_snapshot_without_rows_empties_the_table(make_pipeline: MakePipeline) 
 
 
 def test_a_run_without_new_deliveries_publishes_no_version(make_pipeline: MakePipeline) -> None:
-    pipeline = make_pipeline(partitions=DAYS)
+    pipeline = make_pipeline(partitions=DAYS, silver={"quality": []})
     silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
     pipeline.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n")
     assert pipeline.run(pipeline.bronze, silver, start=DAY, end=NEXT).success
@@ -338,13 +340,30 @@ def test_many_days_are_judged_in_slices_and_published_in_one_version(
     metadata = contract_check(result).metadata
     assert [metadata[name].value for name in ("rows_in", "rows_clean", "rows_quarantined")] == [15, 5, 10]
     assert sorted(pipeline.parts("silver")) == [f"a{n}" for n in range(5)]
-    before = pipeline.version("silver"), pipeline.version("quarantine")
+    before = pipeline.version("silver") or 0, pipeline.version("quarantine") or 0
     assert len(pipeline.rows("quarantine")) == 10
     pipeline.land("part,holes,weight\nanvil,1,9000\n", day=days[-1], name="b.csv")
     pipeline.land("part,holes,weight\nplate,1,1\n", day=days[0], name="b.csv")
     refused = pipeline.run(pipeline.bronze, redeclared_silver(pipeline, DAYS)(as_arrived), start=days[0], end=days[-1])
     assert "light saw 9000.0" in failure_message(refused)
-    assert (pipeline.version("silver"), pipeline.version("quarantine")) == before
+    assert "light saw 9000.0 on 2013-01-05" in str(contract_check(refused).description)
+    assert (pipeline.version("silver"), pipeline.version("quarantine")) == (before[0] + 1, before[1] + 1)
+    assert sorted(pipeline.parts("silver")) == [*(f"a{n}" for n in range(5)), "plate"]
+
+
+def test_each_partition_of_a_run_shows_its_own_rows(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline(partitions=DAYS)
+    pipeline.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n", day=DAY)
+    pipeline.land("part,holes,weight\nplate,2,1\ntile,2,1\n", day=NEXT)
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
+    result = pipeline.run(pipeline.bronze, silver, start=DAY, end=NEXT)
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    rows = {
+        event.partition: [event.metadata[f"partition_rows_{name}"].value for name in ("clean", "quarantined")]
+        for event in events
+        if event.asset_key.path[0] == "silver"
+    }
+    assert rows == {DAY: [1, 1], NEXT: [2, 0]}
 
 
 def test_lineage_names_the_source_column_of_each_published_column(make_pipeline: MakePipeline) -> None:

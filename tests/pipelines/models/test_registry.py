@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -192,3 +195,57 @@ def test_a_registry_that_does_not_answer_raises_an_error(
 
 def test_the_text_of_a_model_has_name_version_and_digest() -> None:
     assert str(RegisteredModel("toys.model", 3, "0123456789abcdef", "run", {})) == "toys.model@3 (0123456789ab)"
+
+
+def test_a_download_does_not_touch_the_copy_that_another_reads(registry: Registry, track: Track, name: str) -> None:
+    model = registry.register(name, run_id=track(b"weights"), tags={})
+    folder = registry.download(model)
+    with (folder / "model.safetensors").open("rb") as weights:
+        inode = (folder / "model.safetensors").stat().st_ino
+        assert registry.download(model) == folder
+        assert (folder / "model.safetensors").stat().st_ino == inode
+        assert weights.read() == b"weights"
+
+
+def test_a_copy_that_is_damaged_is_replaced(registry: Registry, track: Track, name: str) -> None:
+    model = registry.register(name, run_id=track(b"weights"), tags={})
+    (registry.download(model) / "model.safetensors").write_bytes(b"other")
+    assert (registry.download(model) / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_copied_home_reads_and_writes_its_own_files(
+    registry: Registry, track: Track, name: str, tmp_path: Path
+) -> None:
+    registered = registry.register(name, run_id=track(b"weights"), tags={})
+    first = registry._settings.root
+    copy = Path(shutil.copytree(first, tmp_path / "copied home"))
+    moved = Registry(Settings(home=copy, profile="test"))
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    model = moved.version(name, registered.version)
+    assert moved.download(model).is_relative_to(copy)
+    uri = str(moved.client.get_run(model.run_id).info.artifact_uri)
+    assert uri.startswith((copy / "mlflow" / "artifacts").as_uri())
+    folder = moved.download(model).parent
+    run_id = moved.log_run(
+        experiment=name, model=folder / MODEL_FOLDER, record=moved.record(model), metrics={}, history={},
+        evidence=folder / EVIDENCE_FOLDER, tags={},
+    )  # fmt: skip
+    assert (copy / "mlflow" / "artifacts" / name / run_id).is_dir()
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+
+
+def test_files_outside_the_home_are_refused(registry: Registry, track: Track, name: str, tmp_path: Path) -> None:
+    run_id = track(b"weights")
+    uri = str(registry.client.get_run(run_id).info.artifact_uri)
+    database = registry._settings.root / "mlflow" / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", [tmp_path.as_uri(), run_id])
+    with pytest.raises(ModelError, match="plain files below"):
+        registry.download_run(run_id)
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", [uri, run_id])
+    weights = Path(uri.removeprefix("file://")) / MODEL_FOLDER / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="is a link"):
+        registry.download_run(run_id)

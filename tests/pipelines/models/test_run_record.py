@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -90,3 +91,17 @@ def test_the_code_version_outside_a_checkout_is_the_distributions(
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: goldpath\nVersion: 9.8.7\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(installed.parent))
     assert run_record.code_version(tmp_path) == ("goldpath 9.8.7", None)
+
+
+@pytest.mark.parametrize(("slow", "commit"), [("rev-parse", None), ("status", "0123abcd")])
+def test_a_git_that_does_not_answer_in_time_loses_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str, commit: str | None
+) -> None:
+    git = tmp_path / "git"
+    git.write_text(f'#!/bin/sh\n[ "$3" = {slow} ] && exec sleep 60\necho 0123abcd\n', encoding="utf-8")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(run_record, "GIT_SECONDS", 1.0)
+    version, dirty = run_record.code_version(tmp_path)
+    assert dirty is None
+    assert version == commit or (commit is None and version.startswith("goldpath "))

@@ -1,4 +1,4 @@
-"""The instance file is written once; of an existing one only a module's former name is replaced."""
+"""The instance file is written once; of an existing one only what an earlier version wrote is replaced."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipelines.errors import SettingsError
 from pipelines.orchestration import dagster_home
 from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
 from pipelines.settings import Settings
@@ -69,3 +70,29 @@ def test_an_instance_file_without_the_former_module_is_not_written(
     dagster_home.prepare(Settings(home=tmp_path))
     assert instance_file.read_text(encoding="utf-8") == content
     assert (instance_file.stat().st_ino, instance_file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_home_that_was_copied_keeps_its_events_in_its_own_folder(
+    tmp_path: Path, instance_file: Path, end: str
+) -> None:
+    lines = FORMER.replace("\r", "").replace("/some/home/history", "/the first/home/dagster/history/runs")
+    instance_file.write_bytes(lines.replace("\n", end).encode())
+    folder = dagster_home.prepare(Settings(home=tmp_path))
+    assert b"/the first" not in instance_file.read_bytes()
+    assert b"max_concurrent_runs: 7" in instance_file.read_bytes()
+    assert not Path("/the first").exists()
+    instance_file.write_text(dagster_home.INSTANCE, encoding="utf-8")
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        assert isinstance(storage, BatchedSqliteEventLogStorage)
+        assert Path(storage.path_for_shard("index")).parent == folder / "history" / "runs"
+
+
+@pytest.mark.parametrize("file", ["home", "home/dagster"])
+def test_a_home_that_is_a_file_is_refused_with_its_name(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"{path} is a file.* set GOLDPATH_HOME"):
+        dagster_home.prepare(Settings(home=tmp_path / "home"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ from tests.pipelines.toy_pipeline import COLUMNS, DAY, DAYS, NEXT
 from tests.pipelines.toy_quarantine import LATER, ToyQuarantine
 
 _names = itertools.count()
+
+
+class Past(datetime):
+    """The clock, an hour back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Past:
+        return super().now(tz) - timedelta(hours=1)
+
+
 Make = Callable[..., ToyQuarantine]
 
 
@@ -108,6 +119,38 @@ def test_a_row_that_is_still_wrong_after_its_correction_stays_with_new_reasons_a
     assert toy.quarantine.states() == {"open": 3, "corrected": 1, "discarded": 0}
     assert not toy.quarantine.pending()
     assert toy.every_row_is_in_one_table()
+
+
+def test_a_correction_to_the_key_of_another_row_is_refused_unless_the_winner_may_decide(
+    toy_each_engine: ToyQuarantine,
+) -> None:
+    toy = toy_each_engine
+    nameless, ragged, brick = toy.record_id(4), toy.record_id(6), toy.record_id(2)
+    with pytest.raises(SettingsError, match=f"key of record {brick}"):
+        corrections.correct(toy.quarantine, {nameless: {"part": " Brick"}}, note="guessed")
+    with pytest.raises(SettingsError, match="2 more|and one would take the place"):
+        corrections.correct(toy.quarantine, {nameless: {"part": "axle"}, ragged: {"part": "AXLE"}}, note="guessed")
+    assert toy.acts() == []
+    corrections.correct(toy.quarantine, {nameless: {"part": "axle"}}, note="seen")
+    corrections.correct(toy.quarantine, {toy.record_id(3): {"holes": "4"}}, note="its own key stays")
+    corrections.correct(toy.quarantine, {ragged: {"part": "brick", "holes": "9"}}, note="it is newer", keys="any")
+    toy.run()
+    assert (toy.parts(), toy.rows("silver")[ragged]["holes"]) == (["axle", "brick", "plate"], 9)
+
+
+def test_the_later_of_two_corrections_counts_although_the_clock_was_set_back(
+    toy: ToyQuarantine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate = toy.record_id(3)
+    corrections.correct(toy.quarantine, {plate: {"holes": "3"}}, note="first")
+    with monkeypatch.context() as set_back:
+        set_back.setattr(decisions, "datetime", Past)
+        corrections.correct(toy.quarantine, {plate: {"holes": "5"}}, note="second")
+    toy.run()
+    assert toy.rows("silver")[plate]["holes"] == 5
+    history = toy.quarantine.record(plate)["decisions"]
+    assert [(act["note"], act["sequence"]) for act in history] == [("first", 1), ("second", 2)]
+    assert history[1]["decided_at"] < history[0]["decided_at"]
 
 
 def test_a_later_correction_replaces_the_values_that_it_names_and_keeps_the_others(toy: ToyQuarantine) -> None:

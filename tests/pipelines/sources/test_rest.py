@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -233,3 +235,52 @@ def test_an_extraction_writes_nothing_to_the_users_home(
     monkeypatch.setenv("HOME", str(tmp_path))
     landed.take(SOURCE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_of_the_future_hides_no_later_record(api: RestServer, landed: Landed) -> None:
+    source = replace(SOURCE, pages_per_file=9)
+    api.add((9, "2099-01-01T00:00:00Z"))
+    assert ids(landed.take(source)) == [[1, 2, 3, 4, 5, 9]]
+    assert landed.position is not None
+    assert (landed.position["cursor"], landed.position["ahead"]) == ("2013-11-01T00:05:00Z", ["2099-01-01T00:00:00Z"])
+    api.add((6, "2013-11-01T00:06:00Z"))
+    assert ids(landed.take(source)) == [[5, 6, 9]]
+
+
+def test_timestamps_of_several_forms_are_compared_as_instants(api: RestServer, landed: Landed) -> None:
+    api.add((8, "2013-11-01T01:00:00+02:00"), (7, "2013-11-01 00:01:30"))
+    landed.take(replace(SOURCE, pages_per_file=9))
+    assert landed.position is not None
+    assert landed.position["cursor"] == "2013-11-01T00:05:00Z"
+
+
+def test_a_redirect_to_another_server_is_refused_and_gets_no_credentials(api: RestServer) -> None:
+    api.token = "Bearer s3cret"
+    with serving() as other:
+        api.fail(0, lambda handler: redirect(handler, f"{other.address}/orders"))
+        with pytest.raises(LandingError, match="a redirect to http://") as refused:
+            Landed(api.address.replace("//", "//:s3cret@")).take(SOURCE)
+        assert other.requests == []
+    assert "s3cret" not in str(refused.value)
+
+
+def redirect(handler: Any, location: str) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", location)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def test_a_body_that_comes_too_slowly_is_cut_off(api: RestServer, landed: Landed) -> None:
+    def drip(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                handler.wfile.write(b" ")
+                time.sleep(0.02)
+
+    api.fail(0, drip, drip, drip)
+    with pytest.raises(TransientError, match="bytes of an answer in 0.3 s, and no end"):
+        landed.take(replace(SOURCE, timeout_seconds=0.3))

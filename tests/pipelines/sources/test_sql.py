@@ -165,6 +165,75 @@ def test_a_numeric_cursor_has_a_numeric_lateness(database: Database, landed: Lan
         landed.take(replace(source, lateness=timedelta(minutes=5)))
 
 
+def test_a_row_of_the_future_hides_no_later_row(database: Database, landed: Landed) -> None:
+    database.add((1, "1", "2013-11-01 00:00:00"), (9, "9", "2099-01-01 00:00:00"))
+    assert ids(landed.take(CURSOR)) == [[1], [9]]
+    assert landed.position is not None
+    assert (landed.position["ahead"]["rows"], landed.position["ahead"]["newest"][:4]) == (1, "2099")
+    assert landed.take(CURSOR) == []
+    database.add((2, "2", "2013-11-01 00:10:00"))
+    assert ids(landed.take(CURSOR)) == [[2]]
+    database.execute("UPDATE orders SET amount = 8 WHERE id = 9")
+    assert ids(landed.take(CURSOR)) == [[9]]
+    database.execute("UPDATE orders SET updated_at = '2013-11-01 00:20:00' WHERE id = 9")
+    assert ids(landed.take(CURSOR)) == [[9]]
+    assert landed.position["ahead"] is None
+    assert landed.take(CURSOR) == []
+
+
+def test_rows_of_the_future_alone_land_once(database: Database, landed: Landed) -> None:
+    database.add((8, "8", "2098-01-01 00:00:00"), (9, "9", "9999-12-31 23:59:59"))
+    assert ids(landed.take(CURSOR)) == [[8, 9]]
+    assert landed.take(CURSOR) == []
+    database.add((1, "1", "2013-11-01 00:00:00"))
+    assert ids(landed.take(CURSOR)) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        (["2013-11-01 00:00:00", "2013-11-01T00:00:00"], True),
+        (["2013-11-01T00:00:00Z", "2013-11-01T00:00:00.5Z"], True),
+        (["2013-11-01T00:00:00+01:00", "2013-11-01T00:00:00+02:00"], True),
+        (["2013-11-01T00:00:00-0100", "2013-11-01T00:00:07-0200"], True),
+        (["2013-11-01T00:00:00Z", "2013-11-01T00:00:00+00:00"], True),
+        (["2013-11-01 00:00:00", "1383264000"], True),
+        (["01/11/2013", "02/11/2013"], True),
+        (["9", "10"], True),
+        (["2013-11-01 00:00:00", "2013-11-01 00:00:00.25", "2013-11-02"], False),
+        (["2013-11-01T00:00:00+0100", "2013-11-01T00:00:07+0100"], False),
+        (["2013-11-01T00:00:00Z", "2013-12-01T00:00:00Z"], False),
+        (["01ARZ3", "01BX5Z"], False),
+        (["07", "10"], False),
+    ],
+)
+@pytest.mark.parametrize("database", ["postgresql", "sqlite"], indirect=True)
+def test_texts_are_a_cursor_only_if_their_order_is_that_of_time(
+    database: Database, landed: Landed, values: list[str], refused: bool
+) -> None:
+    database.execute("DROP TABLE IF EXISTS texts", "CREATE TABLE texts (id integer PRIMARY KEY, at text NOT NULL)")
+    rows = ", ".join(f"({place}, '{value}')" for place, value in enumerate(values))
+    database.execute(f"INSERT INTO texts VALUES {rows}")
+    source = SqlCursor("shop", "texts", cursor="at", lateness=timedelta(0), backoff=QUICK)
+    if refused:
+        with pytest.raises(LandingError, match="order is not that of time or size"):
+            landed.take(source)
+    else:
+        [taken] = ids(landed.take(source))
+        assert taken == list(range(len(values)))
+
+
+def test_numbers_and_texts_in_one_column_are_no_cursor(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    run(
+        path,
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, at)",
+        "INSERT INTO orders VALUES (1, 1383264000), (2, '2013')",
+    )
+    with pytest.raises(LandingError, match="order is not that of time or size"):
+        Landed(f"sqlite:///{path}").take(replace(CURSOR, cursor="at", lateness=0))
+
+
 def test_a_null_in_the_cursor_is_refused(database: Database, landed: Landed) -> None:
     source = replace(CURSOR, cursor="amount", lateness=0)
     database.add((1, "1", "2013-11-01 00:00:00"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipelines.engine.session import Engine
 from tests.pipelines.contracts.blocks import goldpath_rule
 from tests.pipelines.verdict.judged_blocks import VALID, Row, blocks, distinct, summary
@@ -63,10 +65,42 @@ def test_shares_are_compared_with_those_of_the_version_before(engine: Engine, tm
     assert moved.refuse().expected == "mixed <= 0.2"
 
 
-def test_without_rows_freshness_and_distribution_fail(engine: Engine, tmp_path: Path) -> None:
+def test_without_rows_freshness_distributions_and_percentages_fail(each_engine: Engine, tmp_path: Path) -> None:
     rules = [
         goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"}),
         goldpath_rule("mixed", distribution={"column": "maker", "shares": {"Ole": 1}}),
+        metric("nullValues", 100, "code", unit="percent") | {"name": "percentage"},
     ]
-    result = summary(engine, blocks(tmp_path, quality=rules), distinct([{"holes": "9"}]))
-    assert [(r.observed, r.passed) for r in result.table_rules] == [(None, False)] * 2
+    result = summary(each_engine, blocks(tmp_path, quality=rules), distinct([{"holes": "9"}]))
+    assert [(r.observed, r.passed) for r in result.table_rules] == [(None, False)] * 3
+
+
+def test_each_day_is_measured_by_itself_and_freshness_by_the_newest_row(each_engine: Engine, tmp_path: Path) -> None:
+    rules = [
+        {"name": "some", "type": "library", "metric": "rowCount", "mustBeGreaterThan": 0},
+        metric("nullValues", 50, "code", unit="percent") | {"name": "codes"},
+        {"name": "holes", "type": "sql", "query": "max(holes)", "mustBeLessThan": 8},
+        {"name": "red", "type": "sql", "query": "SELECT count(*) FROM {table} WHERE colour = 'red'", "mustBe": 2},
+        goldpath_rule("makers", distribution={"column": "maker", "shares": {"Ole": 0.5, "Kit": 0.5}}),
+        goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"}),
+    ]
+    old = {"sold": "2013-01-01T00:00:00Z"}
+    by_day = {"1": [{}, {"maker": "Kit", "holes": "8"}], "3": [old, old | {"maker": "Kit", "code": None}]}
+    rows = [
+        VALID | {"part": f"{day}{n}", "_partition": day} | change
+        for day, changes in by_day.items()
+        for n, change in enumerate(changes)
+    ]
+    result = summary(each_engine, blocks(tmp_path, quality=rules), rows, days=["1", "2", "3"])
+    assert [(str(r), r.failed_days) for r in result.table_rules] == [
+        ("some saw 0.0 on 2", ("2",)), ("codes saw None on 2", ("2",)), ("holes saw 8.0 on 1 and 1 more", ("1", "2")),
+        ("red saw 0.0 on 2", ("2",)), ("makers saw None on 2", ("2",)), ("fresh saw 147111.0", ()),
+    ]  # fmt: skip
+    assert (result.passed, result.publishable_days) == (False, ("3",))
+
+
+@pytest.mark.parametrize(("sold", "fresh"), [("2099-01-01T00:00:00Z", False), ("2013-05-08T00:04:00Z", True)])
+def test_a_row_of_the_future_is_not_fresh(engine: Engine, tmp_path: Path, sold: str, fresh: bool) -> None:
+    contract = blocks(tmp_path, quality=[goldpath_rule("fresh", freshness={"column": "sold", "max_age": "2d"})])
+    result = summary(engine, contract, distinct([{}, {"sold": sold}]))
+    assert result.table_rules[0].passed is fresh

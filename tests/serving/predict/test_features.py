@@ -84,17 +84,40 @@ def test_a_store_is_unavailable_while_its_file_is_away(make_settings: Callable[[
     assert features.read([ENTITIES]) == before
 
 
-def test_features_are_read_while_the_store_is_filled_further(make_settings: Callable[[], Settings], fill: Fill) -> None:
+@pytest.mark.parametrize("days", [(1, 2, 3), (-1, -2, -3)], ids=["further", "anew"])
+def test_features_are_read_while_the_store_is_filled(
+    make_settings: Callable[[], Settings], fill: Fill, days: tuple[int, ...]
+) -> None:
     settings = make_settings()
     fill(settings, NOW)
     features = OnlineFeatures(settings, SERVICE)
     with ThreadPoolExecutor(1) as filler:
-        filling = filler.submit(lambda: [fill(settings, NOW + timedelta(days=day)) for day in (1, 2, 3)])
+        filling = filler.submit(lambda: [fill(settings, NOW + timedelta(days=day)).rebuilt for day in days])
         while not filling.done():
             assert features.read([ENTITIES])[0].missing == ()
-        filling.result()
+        assert set(filling.result()) == {days[0] < 0}
     known_at = {value.timestamp for value in features.read([ENTITIES])[0].features.values()}
-    assert known_at == {(NOW + timedelta(days=3)).replace(hour=0, minute=0).isoformat()}
+    assert known_at == {(NOW + timedelta(days=days[-1])).replace(hour=0, minute=0).isoformat()}
+
+
+def test_a_store_that_is_filled_anew_stays_as_it_was_if_that_is_killed(
+    make_settings: Callable[[], Settings], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    fill(settings, NOW)
+    before = OnlineFeatures(settings, SERVICE).read([ENTITIES])
+    earlier = NOW - timedelta(days=2)
+    with monkeypatch.context() as killed:
+
+        def kill(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        killed.setattr("feast.FeatureStore.materialize", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fill(settings, earlier)
+    assert OnlineFeatures(settings, SERVICE).read([ENTITIES]) == before
+    assert fill(settings, earlier).rebuilt
+    assert OnlineFeatures(settings, SERVICE).read([ENTITIES]) != before
 
 
 def test_features_are_read_after_a_filling_was_killed(make_settings: Callable[[], Settings], fill: Fill) -> None:

@@ -119,8 +119,20 @@ def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Serve
     answers = response.json()["predictions"]
     assert [a["flight_id"] for a in answers] == [_ask(served, **change)["flight_id"] for change in changes]
     singles = [_ask(served, **change)["probability"] for change in changes]
-    assert [a["probability"] for a in answers] == pytest.approx(singles, abs=1e-6)
+    assert [a["probability"] for a in answers] == singles
     assert [a["prediction_id"] for a in answers] == sorted(a["prediction_id"] for a in answers)
+
+
+@pytest.mark.parametrize(
+    "departure", ["1999-12-31T23:59:59Z", "2013-10-31T05:15:00-04:00", NOW.isoformat(), "2014-11-03T00:00:00Z", "2099-01-01T00:00:00Z"]
+)  # fmt: skip
+def test_a_flight_that_left_or_is_years_ahead_is_refused(served: Served, departure: str) -> None:
+    changes = {"scheduled_departure": departure, "scheduled_arrival": None}
+    response = served.client.post("/v1/predict", json=QUESTION | changes)
+    assert response.status_code == 422
+    assert response.json()["field"] == "scheduled_departure"
+    batch = served.client.post("/v1/predict:batch", json={"flights": [QUESTION, QUESTION | changes]})
+    assert (batch.status_code, batch.json()["field"]) == (422, "flights.1.scheduled_departure")
 
 
 def test_a_batch_is_answered_all_or_none(served: Served) -> None:
@@ -314,9 +326,16 @@ def test_a_wrong_setting_of_the_service_is_refused_with_a_problem_document(
     assert (*_refused(response), response.json()["field"]) == (500, "failed", "GOLDPATH_CLOCK")
 
 
+def test_a_wrong_question_among_simultaneous_ones_is_refused_alone(served: Served) -> None:
+    questions = [NOBODY if number % 3 == 0 else QUESTION | {"flight": f"UA{number}"} for number in range(1, 31)]
+    with ThreadPoolExecutor(16) as callers:
+        responses = list(callers.map(lambda body: served.client.post("/v1/predict", json=body), questions))
+    assert [response.status_code for response in responses] == [422 if q is NOBODY else 200 for q in questions]
+
+
 def test_each_of_several_simultaneous_questions_gets_its_own_answer(served: Served) -> None:
     changes = [{"flight": f"UA{number}"} for number in range(1, 41)]
-    with ThreadPoolExecutor(8) as callers:
+    with ThreadPoolExecutor(32) as callers:
         answers = list(callers.map(lambda change: _ask(served, **change), changes))
     assert [a["flight_id"] for a in answers] == [f"2013-11-01-UA-{number}-EWR" for number in range(1, 41)]
     assert all(a["probability"] == _expected(served, a, **change) for a, change in zip(answers, changes, strict=True))

@@ -1,0 +1,18 @@
+"""The damaged lines of what runs and services log: readers skip them, and people are told where they are."""
+
+from __future__ import annotations
+
+from pipelines.lineage.events import LineageLog
+from pipelines.provenance import prediction_log
+from pipelines.settings import Settings
+
+
+def skipped_lines(settings: Settings) -> list[str]:
+    """The lines of the lineage and prediction logs that are no records: one text for each file of the home folder."""
+    lineage = LineageLog(settings)
+    by_file = {lineage.path: lineage.damaged(), **prediction_log.damaged(prediction_log.folder(settings))}
+    return [
+        f"{path.relative_to(settings.root)} line {', '.join(map(str, numbers[:5]))}{' …' if len(numbers) > 5 else ''}"
+        for path, numbers in by_file.items()
+        if numbers
+    ]

@@ -1,0 +1,99 @@
+"""`goldpath materialize`: what it refuses, how it shows a failure, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import typer
+
+from pipelines.commands import invocation
+from pipelines.commands.materialize import _known_keys, _range
+from pipelines.errors import UsageError
+from tests.goldpath_process import goldpath
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-08")
+
+
+@dg.asset(key=["silver", "toys", "blocks"], partitions_def=DAYS)
+def blocks() -> None: ...
+
+
+@dg.asset(key=["training", "toys", "towers"])
+def towers() -> None: ...
+
+
+DAILY, WHOLE = {"silver/toys/blocks": blocks}, {"training/toys/towers": towers}
+
+
+@pytest.mark.parametrize("name", ["blocks", "silver/toys/block", "", "silver/toys/blocks/x", "../silver", "silver"])
+def test_an_unknown_asset_is_refused_with_names_that_exist(name: str) -> None:
+    with pytest.raises(UsageError, match="an asset key such as silver/toys/blocks") as refused:
+        _known_keys([name], [*blocks.keys, *towers.keys])
+    assert refused.value.object == f"asset {name}"
+
+
+def test_any_asset_can_be_named() -> None:
+    assert _known_keys(["training/toys/towers"], [*blocks.keys, *towers.keys]) == [towers.key]
+
+
+@pytest.mark.parametrize(
+    ("assets", "first", "last", "words"),
+    [
+        (DAILY, None, None, "add --from 2013-01-01 --to 2013-01-07"),
+        (DAILY, None, "2013-01-02", "add --from 2013-01-01"),
+        (DAILY, "2013-01-08", None, "days from 2013-01-01 to 2013-01-07"),
+        (DAILY, "2012-12-31", "2013-01-02", "days from 2013-01-01 to 2013-01-07"),
+        (DAILY, "2013-13-01", None, "days from 2013-01-01 to 2013-01-07"),
+        (DAILY, "2013-1-1", None, "days from 2013-01-01 to 2013-01-07"),
+        (DAILY, "2013-01-05", "2013-01-02", "before --from 2013-01-05"),
+        (WHOLE, "2013-01-05", None, "none of these assets is by day"),
+    ],
+)
+def test_days_that_do_not_fit_the_assets_are_refused(
+    assets: dict[str, dg.AssetsDefinition], first: str | None, last: str | None, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        _range(assets, first, last)
+
+
+def test_a_run_covers_the_days_from_the_first_to_the_last() -> None:
+    tags = _range(DAILY | WHOLE, "2013-01-02", None)
+    assert set(tags.values()) == {"2013-01-02"}
+    assert sorted(_range(DAILY, "2013-01-02", "2013-01-04").values()) == ["2013-01-02", "2013-01-04"]
+    assert _range(WHOLE, None, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "test_materialize.py, line"),
+        (UsageError(object="--from", observed="it is missing", expected="a day", next_step="add it"), 2, "add it"),
+    ],
+    ids=["Ctrl-C", "another error", "usage"],
+)
+def test_an_error_ends_a_command_with_words_and_its_code(
+    error: BaseException, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, invocation.errors_shown():
+        raise error
+    shown = capsys.readouterr()
+    assert ended.value.exit_code == code
+    assert words in " ".join(shown.err.replace("│", " ").split())
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+
+
+def test_a_failed_rule_is_shown_on_one_screen_without_a_stack(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert goldpath(home, "materialize", "bronze/flights/airports").returncode == 0
+    failed = goldpath(home, "materialize", "silver/flights/airports", "gold/flights/origin_delays")
+    assert failed.returncode == 1
+    assert "FAIL silver/flights/airports: has_airports saw 0.0" in failed.stdout
+    assert "VerdictError: table silver/flights/airports" in failed.stderr
+    assert "goldpath materialize silver/flights/airports" in failed.stderr
+    assert len((failed.stdout + failed.stderr).splitlines()) <= 40
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert "Stack Trace" not in failed.stdout + failed.stderr
