@@ -10,6 +10,7 @@ GoldpathError                 object, observed, expected, next step
 │   ├── VerdictError          a table rule failed: the version was not published
 │   ├── EngineError           an engine or one of its parts is missing or wrong
 │   ├── FullDiskError         no space left on the disk: a retry would fail too
+│   ├── DamagedError          a file of the home folder is damaged or gone: `goldpath repair`
 │   ├── ModelError            a model that may not be registered, promoted or loaded
 │   └── NotFoundError         nothing has the given name
 └── TransientError            the same input may pass later: retry with backoff
@@ -105,6 +106,10 @@ class EngineError(TerminalError):
 
 class FullDiskError(TerminalError):
     """No space is left on the disk that a file is written to."""
+
+
+class DamagedError(TerminalError):
+    """A file of the home folder is damaged or gone."""
 
 
 class ModelError(TerminalError):

@@ -15,6 +15,7 @@ from pipelines.commands.jars import jars
 from pipelines.commands.materialize import materialize
 from pipelines.commands.push import push
 from pipelines.commands.rebuild import rebuild
+from pipelines.commands.repair import repair
 
 app = typer.Typer(
     name="goldpath",
@@ -36,7 +37,7 @@ for name, group in {
     "tables": tables.app,
 }.items():
     app.add_typer(group, name=name)
-for command in (demo, dev, doctor, materialize, rebuild, push, jars):
+for command in (demo, dev, doctor, repair, materialize, rebuild, push, jars):
     app.command()(command)
 
 

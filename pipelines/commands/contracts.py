@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, print_json, say
 
 app = typer.Typer(help="Contracts from others, and for others (Open Data Contract Standard).", no_args_is_help=True)
 Output = Annotated[Path | None, typer.Option(help="The file to write; without it, the contract is printed.")]
@@ -34,7 +34,7 @@ def import_(
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.contracts import foreign
-        from pipelines.landing import proposal
+        from pipelines.landing.proposal.documents import render
         from pipelines.machine import files
 
         like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
@@ -43,17 +43,17 @@ def import_(
             f"{zone}_{table.name}.yaml": getattr(table, zone) for table in tables for zone in ("bronze", "silver")
         }
         if folder is not None and documents:
-            texts = {folder / name: text for name, text in proposal.render(documents).items()}
+            texts = {folder / name: text for name, text in render(documents).items()}
             files.create(texts)
             for path in texts:
-                typer.echo(f"wrote {path}", err=as_json)
+                say(f"wrote {path}", err=as_json)
         if as_json:
             print_json([{n: getattr(t, n) for n in ("name", "kept", "unsaid", "unused")} for t in tables])
             return
         if not tables:
-            typer.echo(f"{file} describes no table: there is nothing to make a contract of.")
+            say(f"{file} describes no table: there is nothing to make a contract of.")
         for table in tables:
-            typer.echo(f"{domain}/{table.name}: {'; '.join(table.kept)}")
+            say(f"{domain}/{table.name}: {'; '.join(table.kept)}")
         _print_remarks("To complete (`unknown`) or to confirm:", {t.name: t.unsaid for t in tables})
         _print_remarks("Not acted on here:", {t.name: t.unused for t in tables})
 
@@ -65,9 +65,9 @@ def _print_remarks(title: str, remarks: dict[str, list[str]]) -> None:
         for text in dict.fromkeys(texts):
             tables.setdefault(text, []).append(table)
     if tables:
-        typer.echo(f"\n{title}")
+        say(f"\n{title}")
     for text, about in tables.items():
-        typer.echo(f"- {text}" if len(about) == len(remarks) else f"- {', '.join(about)}: {text}")
+        say(f"- {text}" if len(about) == len(remarks) else f"- {', '.join(about)}: {text}")
 
 
 @app.command()
@@ -82,7 +82,7 @@ def export(
     with errors_shown(), opened_platform() as platform:
         from pipelines.contracts import exported
         from pipelines.errors import NotFoundError
-        from pipelines.landing import proposal
+        from pipelines.landing.proposal.documents import render
         from pipelines.machine import files
         from pipelines.tables import TableId
 
@@ -95,11 +95,11 @@ def export(
                 next_step="choose one of these, or write its contract first",
             )
         document, left_out = exported.document(contract)
-        text = next(iter(proposal.render({"": document}).values()))
+        text = next(iter(render({"": document}).values()))
         if output is None:
-            typer.echo(text, nl=False)
+            say(text.removesuffix("\n"))
         else:
             files.create({output: text})
-            typer.echo(f"wrote {output}")
+            say(f"wrote {output}")
         for remark in left_out:
-            typer.echo(f"left out: {remark}", err=True)
+            say(f"left out: {remark}", err=True)

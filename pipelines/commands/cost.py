@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
 
 app = typer.Typer(help="The cost of asset runs.", no_args_is_help=True)
 
@@ -28,7 +28,10 @@ def cost_report(
     with errors_shown(), opened_platform() as platform:
         from pipelines.cost import focus, report
 
-        rows = report.report(platform.lakehouse.snapshot(focus.COSTS).arrow(), by=by)
+        charges = platform.lakehouse.snapshot(focus.COSTS).arrow()
+        rows = report.report(charges, by=by)
+        for parts, runs in report.unmetered(charges).items():
+            say(f"note: the costs of {runs} asset runs do not include {parts}, whose cost is unknown", err=True)
         if as_json:
             print_json(rows)
         else:

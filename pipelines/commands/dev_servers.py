@@ -1,25 +1,31 @@
 """The servers of `goldpath dev`: started on this machine, watched until Ctrl-C, then stopped with their processes.
 
 Ray, Dagster (web pages, daemon and one code server) and MLflow each run in a session of their own, of which every
-process is stopped. The model that was deployed last is served again.
+process is stopped. One door (`dev_door`) shows their pages. The model that was deployed last is served again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from pipelines import clock
-from pipelines.errors import EngineError
+from pipelines.commands.dev_door import Door, Pages
+from pipelines.errors import EngineError, GoldpathError
 from pipelines.lineage.events import LineageLog
-from pipelines.machine import ports, ray_environment, ray_head
+from pipelines.machine import files, ports, ray_environment, ray_head
 from pipelines.machine.child_process import ChildProcess
 from pipelines.models import artifact_roots
 from pipelines.orchestration import dagster_home
@@ -54,12 +60,14 @@ class Server:
         address: Its URL, or host and port.
         note: What a user finds there, or how to get access.
         child: Its process; None for a server that ran before.
+        pages: What it shows in a browser, through the door; None if that is nothing.
     """
 
     name: str
     address: str
     note: str = ""
     child: ChildProcess | None = None
+    pages: Pages | None = None
 
 
 def run(
@@ -159,35 +167,55 @@ class _ServerStarter:
     stack: contextlib.ExitStack
 
     def start(self, server_ports: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
-        """Starts Dagster, MLflow and Ray, and waits until they answer and Dagster has loaded the assets."""
+        """Starts Dagster, MLflow, Ray and the door, and waits until they answer and Dagster has loaded the assets."""
         settings = self.settings
         remote_mlflow = settings.mlflow.startswith(("http://", "https://"))
         running = settings.ray_address or ray_head.running(settings)
         ports.require_free(server_ports.dagster, what="Dagster", option="--port")
         if not remote_mlflow:
             ports.require_free(server_ports.mlflow, what="MLflow", option="--mlflow-port")
+        if ray_dashboard == "on" and not running:
+            ports.require_free(server_ports.ray_dashboard, what="the Ray dashboard", option="--ray-dashboard-port")
         if not running:
             ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
         os.environ["GOLDPATH_HOME"] = str(settings.root)
         dagster_home.prepare(settings)
         ray_environment.prepare_environment(settings)
-        servers = [self._launch(lambda: _dagster(settings, server_ports.dagster))]
+        # For this account alone; not in the home folder, since the path of a socket can be at most 107 bytes long.
+        folder = Path(tempfile.mkdtemp(prefix="goldpath-dev-", dir="/tmp"))
+        self.stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        servers = [self._launch(lambda: _dagster(settings, server_ports.dagster, folder / "dagster"))]
         if remote_mlflow:
-            servers.append(Server("MLflow", settings.mlflow))
+            servers.append(Server("MLflow", _without_login(settings.mlflow)))
         else:
-            servers.append(self._launch(lambda: _mlflow(settings, server_ports.mlflow)))
+            servers.append(self._launch(lambda: _mlflow(settings, server_ports.mlflow, folder / "mlflow")))
         if running:
             servers.append(Server("Ray", running, "was running before; keeps running when this ends"))
         else:
             servers += self._ray(server_ports, ray_dashboard)
+        self._open_door(servers)
         for server in servers:
-            if server.child and server.address.startswith("http://"):
+            if server.child and server.pages:
                 self.console.print(f"Waiting for {server.name} …")
-                _await_answer(server)
-        load_error = _load_error(servers[0].address)
+                _await_answer(server, server.pages)
+        assert servers[0].pages is not None
+        load_error = _load_error(servers[0].pages)
         if load_error:
             self.console.print(f"The assets do not load: {load_error}", style="red", highlight=False)
         return servers
+
+    def _open_door(self, servers: list[Server]) -> None:
+        """Opens the door to the servers' pages, for whoever has a token that is new with each start."""
+        path = token_file(self.settings)
+        path.unlink(missing_ok=True)
+        token = files.secret(path, lambda: secrets.token_urlsafe(32))
+        self.stack.callback(path.unlink, missing_ok=True)
+        door = Door([server.pages for server in servers if server.pages], token)
+        self.stack.callback(door.close)
+        door.open()
+        for server in servers:
+            if server.pages:
+                server.address = f"http://{ports.LOOPBACK}:{server.pages.port}/?token={token}"
 
     def _launch(self, start: Callable[[], Server]) -> Server:
         """Starts a server and registers its stop, without an interrupt in between."""
@@ -201,49 +229,65 @@ class _ServerStarter:
     def _ray(self, server_ports: DevPorts, dashboard: Literal["off", "on"]) -> list[Server]:
         """Starts a Ray cluster and registers its stop; returns it, and its dashboard if that is on."""
         self.console.print("Starting Ray …")
-        head = ray_head.start_head(
-            self.settings, dashboard=dashboard, port=server_ports.ray, dashboard_port=server_ports.ray_dashboard
-        )
+        head = ray_head.start_head(self.settings, dashboard=dashboard, port=server_ports.ray)
         self.stack.callback(head.stop)
-        servers = [Server("Ray", head.address, f"token in {ray_environment.token_file(self.settings)}", head.server)]
+        token = ray_environment.token_file(self.settings)
+        servers = [Server("Ray", head.address, f"token in {token}", head.server)]
         if head.dashboard_port:
-            pages = f"http://{ports.LOOPBACK}:{head.dashboard_port}"
-            servers.append(Server("Ray dashboard", pages, "requires that token"))
+            login = {"authorization": f"Bearer {token.read_text(encoding='utf-8').strip()}"}
+            pages = Pages("Ray", server_ports.ray_dashboard, server_port=head.dashboard_port, headers=login)
+            servers.append(Server("Ray dashboard", "", "actors, jobs, logs", pages=pages))
         return servers
 
 
-def _dagster(settings: Settings, port: int) -> Server:
-    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")]
-    command += ["--host", ports.LOOPBACK, "--port", str(port)]
+def token_file(settings: Settings) -> Path:
+    """The file with the token of the door, while `goldpath dev` runs; readable only by its owner."""
+    return settings.root / "dev" / "token"
+
+
+def _dagster(settings: Settings, port: int, unix_socket: Path) -> Server:
+    command = [sys.executable, "-m", "pipelines.orchestration.dagster_servers", "dev", str(unix_socket)]
+    command += ["--workspace", str(PROJECT / "workspace.yaml"), "--host", ports.LOOPBACK, "--port", str(port)]
     child = ChildProcess.start("Dagster", command, log=settings.root / "logs" / "dagster.log", cwd=PROJECT)
-    return Server("Dagster", f"http://{ports.LOOPBACK}:{port}", "assets, runs, checks, lineage", child)
+    return Server("Dagster", "", "assets, runs, checks, lineage", child, Pages("Dagster", port, unix_socket))
 
 
-def _mlflow(settings: Settings, port: int) -> Server:
+def _mlflow(settings: Settings, port: int, unix_socket: Path) -> Server:
     (settings.root / "mlflow").mkdir(parents=True, exist_ok=True)
     artifact_roots.rebase(settings)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow, "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--uvicorn-opts", f"--uds {unix_socket}"]
     command += ["--host", ports.LOOPBACK, "--port", str(port)]
     command += ["--artifacts-destination", artifact_roots.root(settings).as_uri()]
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Not on the command line, which every account can read: the address of a database may hold a password.
+    env = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": settings.mlflow,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     child = ChildProcess.start("MLflow", command, log=settings.root / "logs" / "mlflow.log", cwd=PROJECT, env=env)
-    return Server("MLflow", f"http://{ports.LOOPBACK}:{port}", "experiments, models, registry", child)
+    return Server("MLflow", "", "experiments, models, registry", child, Pages("MLflow", port, unix_socket))
 
 
-def _await_answer(server: Server) -> None:
+def _without_login(address: str) -> str:
+    """An address without the user and the password that it may hold."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _await_answer(server: Server, pages: Pages) -> None:
     """Waits until a started server answers; raises EngineError if it ends, or does not answer in time."""
     import httpx
 
     assert server.child is not None
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(server.address, timeout=5).is_success:
+        with contextlib.suppress(httpx.HTTPError), pages.client() as client:
+            if client.get("/", timeout=5).is_success:
                 return
         _require_alive(server)
         if time.monotonic() > deadline:
             raise EngineError(
-                object=f"{server.name} at {server.address}",
+                object=server.name,
                 observed=f"no answer in {START_SECONDS:.0f} s",
                 expected="HTTP 200",
                 next_step=f"read {server.child.log}, which ends with:\n{server.child.log_tail()}",
@@ -251,15 +295,14 @@ def _await_answer(server: Server) -> None:
         time.sleep(0.2)
 
 
-def _load_error(dagster: str) -> str | None:
+def _load_error(dagster: Pages) -> str | None:
     """Waits until Dagster has loaded the code location; returns the error that it met, None if there is none."""
-    import httpx
-
     query = """{ workspaceOrError { ... on Workspace { locationEntries {
         loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        answer = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=START_SECONDS).json()
+        with dagster.client() as client:
+            answer = client.post("/graphql", json={"query": query}, timeout=START_SECONDS).json()
         entries = answer["data"]["workspaceOrError"]["locationEntries"]
         if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
             return next(filter(None, (entry["locationOrLoadError"].get("message") for entry in entries)), None)
@@ -271,7 +314,7 @@ def _require_alive(server: Server) -> None:
     """Raises EngineError if the server was started here and has ended."""
     if server.child and server.child.exit_code is not None:
         raise EngineError(
-            object=f"{server.name} at {server.address}",
+            object=server.name,
             observed=f"it ended with code {server.child.exit_code}",
             expected="a server that runs until it is stopped",
             next_step=f"read {server.child.log}, which ends with:\n{server.child.log_tail()}",
@@ -281,7 +324,13 @@ def _require_alive(server: Server) -> None:
 def _serve(settings: Settings, redeploy: Callable[[Settings], str | None], console: Console) -> Server:
     """Serves the model that was deployed last, if there is one."""
     console.print("Starting the prediction service …")
-    url = redeploy(settings)
+    try:
+        url = redeploy(settings)
+    except GoldpathError as error:  # the rest of the platform is of use without it
+        console.print(
+            "[red]The model that was deployed last does not serve:[/]", str(error), highlight=False, markup=False
+        )
+        return Server("Predictions", "-", "not running; see above")
     if url is None:
         return Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")
     token_file = settings.root / "serving" / "token"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pipelines.commands.invocation import AsJson, errors_shown, print_json
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Checks this machine and prints what to do about each problem. Exit code 1 if the demo cannot run.
+def doctor(
+    as_json: AsJson = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every value of the tables, too.")] = False,
+) -> None:
+    """Checks this machine and the home folder, and prints what to do about each problem. Exit code 1 if one is serious.
 
     Example: `goldpath doctor --json`
     """
@@ -16,9 +21,10 @@ def doctor(as_json: AsJson = False) -> None:
         from dataclasses import asdict
 
         from pipelines import settings
-        from pipelines.commands import doctor_checks
+        from pipelines.commands import doctor_checks, home_checks
 
         results = doctor_checks.check(settings.get())
+        results += home_checks.check(settings.get(), "contents" if deep else "ends")
         if as_json:
             print_json([asdict(result) for result in results])
         else:

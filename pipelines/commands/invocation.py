@@ -38,6 +38,8 @@ invocation = Invocation()
 def errors_shown() -> Iterator[None]:
     """Prints an error as a short panel and ends the command; with `--debug`, lets it pass.
 
+    Of an error that a full disk, a read-only home folder or a damaged database caused, it names that cause.
+
     The exit code is 1, for a UsageError 2, and for Ctrl-C 130, as the shell has it.
     """
     from pipelines.errors import GoldpathError, UsageError
@@ -61,6 +63,12 @@ def errors_shown() -> Iterator[None]:
             raise
         from traceback import extract_tb
 
+        from pipelines import settings
+        from pipelines.commands import storage_errors
+
+        if named := storage_errors.named(error, settings.get()):
+            show_error(type(named).__name__, named.facts())
+            raise typer.Exit(1) from None
         frames = [(frame.filename, frame.lineno or 0) for frame in extract_tb(error.__traceback__)]
         show_error(type(error).__name__, unexpected(str(error), frames))
         raise typer.Exit(1) from None

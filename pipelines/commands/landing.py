@@ -137,56 +137,88 @@ def propose(
     source: SourceFolder,
     folder: Annotated[
         Path | None,
-        typer.Option(help="The domain's contracts folder, to write to; Python files are written beside it if missing."),
+        typer.Option(help="The domain's contracts folder, to write to; Python files are written beside it."),
     ] = None,
 ) -> None:
-    """Proposes contracts for bronze and silver from the newest delivery of a source, and the code to declare them.
+    """Proposes contracts for bronze and silver from what has landed of a source, and the code to declare them.
 
     What cannot be known from a file is `unknown` there; replace it, since such a contract does not load.
 
     Example: `goldpath landing propose shop/payments --folder assets/shop/contracts`
     """
-    with errors_shown(), opened_platform() as platform:
-        from pipelines.landing import proposal
+    with errors_shown():
+        from pipelines import settings
+        from pipelines.landing.proposal import code, documents
+        from pipelines.landing.proposal.look import look
+        from pipelines.landing.stores import open_store
+        from pipelines.landing.zone import Landing
 
-        domain, _, name = source.partition("/")
-        sample = proposal.newest_sample(platform.landing, domain, name)
-        like = next((c for t, c in sorted(platform.contracts.items()) if t.domain == domain), None)
-        texts = proposal.render(proposal.documents(domain, name, sample, like))
-        columns = list(sample.columns)
-        lines = {"bronze.py": proposal.bronze_lines(name), "silver.py": proposal.silver_lines(name, columns)}
+        domain, name = _domain_and_source(source)
+        seen = look(Landing(open_store(settings.get())), domain, name)
+        proposed = documents.documents(seen, *documents.owner_and_tags(folder))
+        documents.require_loading(seen, proposed)
+        texts = documents.render(proposed)
         if folder is None:
-            for file, text in (texts | lines).items():
+            for file, text in (texts | code.lines(name)).items():
                 say(f"# {file}\n{text}")
-            return
-        _new(folder, texts)
-        modules = proposal.modules(domain, name, columns)
-        existing = {file for file in modules if (folder.parent / file).exists()}
-        _new(folder.parent, {file: text for file, text in modules.items() if file not in existing})
-        for file in sorted(existing & lines.keys()):
-            say(f"\nadd to {folder.parent / file}:\n\n{lines[file]}")
-        unknown = sorted(file for file, text in texts.items() if "unknown" in text)
-        if unknown:
+        else:
+            _write(folder, name, texts)
+        for note in seen.summary():
+            say(f"# {note}" if folder is None else note)
+        unknown = [file for file, document in proposed.items() if documents.has_unknown(document)]
+        if folder and unknown:
             say(f"replace each `unknown` in {', '.join(unknown)}; then run `make lint`")
 
 
-def _new(folder: Path, texts: dict[str, str]) -> None:
-    """Writes new files: all of them, or none if one of them exists already.
+def _domain_and_source(text: str) -> tuple[str, str]:
+    """The two parts of `DOMAIN/SOURCE`.
 
     Raises:
-        SettingsError: if one of them exists.
+        NotFoundError: if there are not two, or one cannot name a table.
     """
-    from pipelines.errors import SettingsError
+    from pipelines.errors import NotFoundError
+    from pipelines.tables import TableId
 
-    for file in texts:
-        if (folder / file).exists():
-            raise SettingsError(
-                object=f"{folder / file}",
-                observed="it exists",
-                expected="no file of that name: an existing file is never overwritten",
-                next_step="propose into another folder, or move the file away",
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
-        say(f"wrote {folder / file}")
+    parts = text.rstrip("/").split("/")
+    if len(parts) != 2:
+        raise NotFoundError(
+            object=f"source {text!r}",
+            observed=f"{len(parts)} part(s)",
+            expected="DOMAIN/SOURCE, the folder below the landing root, such as shop/payments",
+            next_step="`goldpath landing list` lists the sources without a contract",
+        )
+    table = TableId.parse("/".join(["bronze", *parts]))
+    return table.domain, table.table
+
+
+def _write(folder: Path, source: str, texts: dict[str, str]) -> None:
+    """Writes the contracts, and the modules beside their folder: new ones, or more lines in those that are there.
+
+    Raises:
+        SettingsError: if a contract exists already, or the domain's folder is no name of a Python package.
+    """
+    from pipelines.landing.proposal import code
+    from pipelines.machine import files
+
+    folder = folder.absolute()
+    files.require_new(folder / file for file in texts)
+    package = folder.parent
+    code.require_package(package)
+    written = {folder / file: text for file, text in texts.items()}
+    by_hand = []
+    for file, text in code.modules(package.name, source).items():
+        path = package / file
+        now = path.read_text(encoding="utf-8") if path.exists() else None
+        if now is None:
+            written[path] = text
+        elif file in code.lines(source):
+            more = code.extended(file, now, source)
+            if more is None:
+                by_hand.append(f"\nadd to {path}:\n\n{code.lines(source)[file]}")
+            elif more != now:
+                written[path] = more
+    files.replace_all(written)
+    for path in written:
+        say(f"wrote {path}")
+    for text in by_hand:
+        say(text)

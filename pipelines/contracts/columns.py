@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.contracts.column_names import require_names
 from pipelines.contracts.model import Column, NonFinite
-from pipelines.contracts.nodes import Place, custom_properties, one_of, refuse, text
+from pipelines.contracts.nodes import Place, custom_properties, one_of, refuse, text, texts
 from pipelines.tables import Zone
 
 #: ODCS logical type -> SQL type on both engines; `physicalType` narrows it.
@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"decimal\( *(\d+) *, *(\d+) *\)")
 #: The custom properties of a column, by zone.
 COLUMN_PROPERTIES: dict[Zone, tuple[str, ...]] = {
     "bronze": ("unit",),
-    "silver": ("unit", "severity", "timezone", "nonFinite"),
+    "silver": ("unit", "severity", "timezone", "nonFinite", "nullTokens"),
     "gold": ("unit", "severity"),
 }
 #: What bronze does not act on: it keeps every value as the text that arrived, and silver judges it.
@@ -74,6 +74,7 @@ def _column(path: Path, node: dict[str, Any], zone: Zone, at: Place) -> Column:
         unit=None if unit is None else text(path, unit, [*custom_at, "unit"], "a unit of measure, as text"),
         timezone=_timezone(path, custom.get("timezone"), type, [*custom_at, "timezone"]),
         non_finite=non_finite,
+        null_tokens=texts(path, custom.get("nullTokens"), [*custom_at, "nullTokens"]),
     )
 
 

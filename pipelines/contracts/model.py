@@ -50,6 +50,7 @@ class Column:
         unit: Unit of measure.
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
+        null_tokens: Texts that stand for null in this column, in addition to those of the table.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     unit: str | None = None
     timezone: str | None = None
     non_finite: NonFinite = "refused"
+    null_tokens: tuple[str, ...] = ()
 
     @property
     def delivered_name(self) -> str:

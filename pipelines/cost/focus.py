@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COSTS = TableId("ops", "platform", "costs")
+#: In a charge's description, what stands before the parts of the run whose use and cost are unknown.
+WITHOUT = "; unknown and not included: "
 #: The workload classes whose FOCUS service category is "AI and Machine Learning".
 _MODEL_WORK = ("features", "training", "serving")
 
@@ -63,6 +65,7 @@ def focus_rows(
 
     month = usage.started_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     next_month = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    unmetered = f"{WITHOUT}{', '.join(sorted(usage.unmetered))}" if usage.unmetered else ""
     rows: list[dict[str, Any]] = [
         {
             "BilledCost": charge.cost,
@@ -79,7 +82,7 @@ def focus_rows(
             "ChargeCategory": "Usage",
             "ChargeClass": None,
             "ChargeFrequency": "Usage-Based",
-            "ChargeDescription": f"{charge.resource} of a run of {asset}",
+            "ChargeDescription": f"{charge.resource} of a run of {asset}{unmetered}",
             "ConsumedQuantity": charge.quantity,
             "ConsumedUnit": charge.unit,
             "PricingQuantity": charge.quantity,

@@ -31,6 +31,8 @@ class Usage:
         peak_memory_bytes: Highest sum of the unshared resident memory of these processes.
         bytes_read: Bytes of the inputs that the run reports.
         bytes_written: Bytes of the outputs that the run reports.
+        unmetered: What else worked for the run and cannot be measured from here, such as a remote cluster's machines;
+            its cost is unknown, and is said to be.
         watched: Ids of processes that work for the run but are not its children, such as a Ray head on this machine.
     """
 
@@ -43,6 +45,7 @@ class Usage:
     peak_memory_bytes: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    unmetered: set[str] = field(default_factory=set)
     watched: set[int] = field(default_factory=set)
 
 

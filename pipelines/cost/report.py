@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipelines.cost.focus import WITHOUT
 from pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -44,3 +45,13 @@ def report(rows: pa.Table, *, by: str) -> list[dict[str, Any]]:
         group["runs"].add((row["x_run_id"], row["ResourceId"]))
     ranked = sorted(groups.values(), key=lambda group: -group["cost"])
     return [group | {"runs": len(group["runs"])} for group in ranked]
+
+
+def unmetered(rows: pa.Table) -> dict[str, int]:
+    """What the costs of runs do not include, since it could not be measured, with the number of asset runs."""
+    runs: dict[str, set[tuple[str, str]]] = {}
+    for row in rows.select(["ChargeDescription", "x_run_id", "ResourceId"]).to_pylist():
+        _, _, parts = row["ChargeDescription"].partition(WITHOUT)
+        if parts:
+            runs.setdefault(parts, set()).add((row["x_run_id"], row["ResourceId"]))
+    return {parts: len(found) for parts, found in sorted(runs.items())}

@@ -12,13 +12,13 @@ import dagster as dg
 
 from pipelines import clock
 from pipelines.cost import focus, metering
-from pipelines.errors import NotFoundError
+from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.declaration import Declaration, GovernedRun, Work, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset, RunIdentity
-from pipelines.machine import full_disk
+from pipelines.machine import full_disk, read_only
 from pipelines.policy import rules
-from pipelines.tables import TableVersion
+from pipelines.tables import ZONES, TableId, TableVersion
 
 
 @dataclass(slots=True)
@@ -60,9 +60,15 @@ def execute(
         try:
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
+            for table in _tables(declaration):
+                platform.lakehouse.require_whole(table)
             versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
             if replay := clock.replay(platform.settings):
                 context.log.warning(replay)
+            if platform.settings.engine == "spark" and (
+                platform.settings.spark_remote or platform.settings.spark_master
+            ):
+                usage.unmetered.add("the machines of the Spark cluster")
             run = GovernedRun(declaration, platform, context, usage, versions, inputs_read)
             for version in dict.fromkeys(versions.values()):
                 run.record_input(platform.dataset(version))
@@ -71,16 +77,30 @@ def execute(
                 outcome.written.append(written)
                 usage.bytes_written += written.dataset.bytes or 0
         except BaseException as error:  # noqa: BLE001 - raised by the caller, after cost rows and FAIL event are written
-            outcome.error = full_disk.named(error, platform.folders) or error
+            outcome.error = _storage_error(error, platform) or error
     try:
         _record_outcome(declaration, platform, identity, usage, inputs_read, outcome)
     except Exception as error:  # noqa: BLE001 - raised by the caller, as itself or as a note of the first error
-        record_error = full_disk.named(error, platform.folders) or error
+        record_error = _storage_error(error, platform) or error
         if outcome.error is None:
             outcome.error = record_error
         else:
             outcome.error.add_note(f"The cost or the FAIL event of this run could not be written: {record_error}")
     return outcome
+
+
+def _storage_error(error: BaseException, platform: Platform) -> GoldpathError | None:
+    """The error in words if a full disk or a folder that cannot be written caused it; None for any other."""
+    return full_disk.named(error, platform.folders) or read_only.named(error, platform.settings.root)
+
+
+def _tables(declaration: Declaration) -> set[TableId]:
+    """The tables that a run reads, and those that it writes: its own, and the quarantine of a silver table."""
+    tables = set(declaration.inputs.values())
+    if declaration.key[0] in ZONES:
+        own = TableId.parse("/".join(declaration.key))
+        tables |= {own, TableId("quarantine", own.domain, own.table)} if own.zone == "silver" else {own}
+    return tables
 
 
 def _record_outcome(
@@ -132,6 +152,7 @@ def _run_metadata(dataset: Dataset, inputs_read: list[Dataset], rows: int | None
 def _cost_metadata(usage: metering.Usage, cost: float) -> dict[str, Any]:
     return {
         "cost": cost,
+        "cost_does_not_include": ", ".join(sorted(usage.unmetered)) or "nothing: all was metered",
         "seconds": round(usage.seconds, 3),
         "cpu_seconds": round(usage.cpu_seconds, 3),
         "gpu_seconds": round(usage.gpu_seconds, 3),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import shutil
 import socket
 import time
@@ -19,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.lakehouse import delta_commits
+from pipelines.errors import DamagedError
+from pipelines.lakehouse import delta_commits, table_repair
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.catalog import Catalog
 from pipelines.lakehouse.staging import Staged, StagedFile, Write, staged
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from pipelines.engine.session import Engine
 
+log = logging.getLogger(__name__)
 #: Staged files of another machine that are older than this are taken for those of a process that has ended.
 ABANDONED_SECONDS = 7 * 24 * 3600
 
@@ -159,6 +162,15 @@ class Lakehouse(Catalog, ABC):
         """
 
     def record(self, table: TableId, rows: pa.Table) -> TableVersion:
-        """Appends a few rows from memory, for the platform's own records; creates the table and new columns."""
+        """Appends a few rows from memory, for the platform's own records; creates the table and new columns.
+
+        A damaged table of records is mended first, with a warning: it must not stop the runs of all other tables.
+        """
+        try:
+            self.require_whole(table)
+        except DamagedError as error:
+            with self.writing(table):
+                report = table_repair.repair(self, table, mode="mend", depth="ends")
+            log.warning("%s It was mended: %s.", error, "; ".join(report.steps + report.unmended))
         delta_commits.append_rows(self, table, rows)
         return self.current(table)

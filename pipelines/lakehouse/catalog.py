@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import NotFoundError
+from pipelines.errors import DamagedError, NotFoundError
+from pipelines.lakehouse.table_log import Damage, TableLog
 from pipelines.tables import ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
     from deltalake import DeltaTable
+
+
+log = logging.getLogger(__name__)
 
 
 def text(name: str) -> ds.Expression:
@@ -72,25 +78,39 @@ class Snapshot:
             where: A pyarrow.dataset filter; wrap its text columns in `text`.
 
         Raises:
-            NotFoundError: if files of the version were vacuumed.
+            NotFoundError: if files of an older version were vacuumed.
+            DamagedError: if a data file is damaged, or one of the newest version is gone.
         """
-        try:
+        with self._damage_named():
             return self._dataset().to_table(columns=list(columns) if columns else None, filter=where)
-        except FileNotFoundError:
-            self.require_readable()
-            raise
 
     def sample(self, rows: int) -> pa.Table:
-        """The first rows in the order of the version's files."""
-        return self._dataset().head(rows)
+        """The first rows in the order of the version's files; errors as in `arrow`."""
+        with self._damage_named():
+            return self._dataset().head(rows)
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Names the damaged or lost data file where reading fails because of one."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, pa.ArrowException):
+            self.require_readable()
+            if damages := TableLog(self.folder).data_damages(self.at.version, "contents"):
+                raise damaged(self.at.table, damages) from None
+            raise
 
     def missing_files(self) -> list[str]:
         """The URIs of the version's data files that do not exist any more."""
         return [uri for uri in self.files if not Path(uri.removeprefix("file://")).exists()]
 
     def require_readable(self) -> None:
-        """Raises NotFoundError if a data file of the version does not exist any more."""
+        """Raises NotFoundError if a data file of an older version is gone, DamagedError if one of the newest is."""
         missing = self.missing_files()
+        if missing and self.at.version == TableLog(self.folder).newest:
+            raise damaged(self.at.table, [Damage(Path(uri.removeprefix("file://")), "it is gone") for uri in missing])
         if missing:
             raise NotFoundError(
                 object=f"table version {self.at}",
@@ -105,6 +125,17 @@ class Snapshot:
         # With delta-rs's own file system Arrow's threads call Python, which aborts a process that is ending.
         files = SubTreeFileSystem(str(self.folder), LocalFileSystem())
         return self.delta.to_pyarrow_dataset(filesystem=files)
+
+
+def damaged(table: TableId, damages: Sequence[Damage]) -> DamagedError:
+    """The error that names a table's damaged files."""
+    more = f", and {len(damages) - 1} more" if len(damages) > 1 else ""
+    return DamagedError(
+        object=f"table {table}",
+        observed=f"{damages[0].path}: {damages[0].observed}{more}",
+        expected="the files of its newest version as they were written",
+        next_step=f"goldpath repair {table} (with --dry-run it only says what it would do)",
+    )
 
 
 class Catalog:
@@ -122,16 +153,35 @@ class Catalog:
         logs = ((zone, log) for zone in ZONES for log in (self.root / zone).glob("*/*/_delta_log"))
         return sorted(TableId(zone, log.parts[-3], log.parts[-2]) for zone, log in logs)
 
+    def whole_tables(self) -> list[TableId]:
+        """The tables that are not damaged; the others are warned of, and left as they are."""
+        whole = []
+        for table in self.tables():
+            try:
+                self.require_whole(table)
+                whole.append(table)
+            except DamagedError as error:
+                log.warning("%s", error)
+        return whole
+
     def snapshot(self, of: TableId | TableVersion) -> Snapshot:
         """The snapshot of a table version; of the newest version, if `of` is a table.
 
         Raises:
             NotFoundError: if there is no such table, or its log does not hold the version.
+            DamagedError: if the log is damaged: a reader would fail, or take the version before it for this one.
         """
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         table, version = (of, None) if isinstance(of, TableId) else (of.table, of.version)
+        entries = TableLog(self.path(table))
+        if entries.newest < 0:
+            self.require_whole(table)
+        # A version before the log's beginning, or after its end, is not damaged but unknown.
+        begins, wanted = min(entries.checkpoints, default=0), entries.newest if version is None else version
+        if begins <= wanted <= entries.newest and (damages := entries.damages(version)):
+            raise damaged(table, damages)
         try:
             delta = DeltaTable(str(self.path(table)), version=version)
         except DeltaError as error:
@@ -169,6 +219,21 @@ class Catalog:
             return [field.name for field in self.snapshot(table).delta.schema().fields]
         except NotFoundError:
             return []
+
+    def require_whole(self, table: TableId) -> None:
+        """Raises DamagedError unless the log and all data files of the newest version are whole; no data is read.
+
+        Data files without a log are those of a writer that was killed before its first commit; among the platform's
+        records, which a writer does not write again, they are damage.
+        """
+        entries = TableLog(self.path(table))
+        if entries.newest < 0 and table.zone != "ops":
+            return
+        damages = entries.damages()
+        if entries.newest >= 0 and not damages:
+            damages = entries.data_damages(entries.newest)
+        if damages:
+            raise damaged(table, damages)
 
     def batch(self, table: TableId, app: str) -> int:
         """The last batch that the app committed to the table; -1 if there is none, or no such table."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.lakehouse import delta_commits
@@ -24,9 +25,17 @@ class EmbeddedLakehouse(Lakehouse):
         # names. Without the hint it lists the log.
         hint = self.path(at.table) / "_delta_log" / "_last_checkpoint"
         with contextlib.suppress(FileNotFoundError):
-            if json.loads(hint.read_text(encoding="utf-8"))["version"] > at.version:
+            if not self._names_checkpoint_up_to(hint, at.version):
                 hint.unlink()
         return super().read(at)
+
+    @staticmethod
+    def _names_checkpoint_up_to(hint: Path, version: int) -> bool:
+        """Whether the hint, which may be damaged, names a checkpoint of this version or an earlier one."""
+        try:
+            return json.loads(hint.read_bytes())["version"] <= version
+        except (ValueError, KeyError, TypeError):
+            return False
 
     def commit(self, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]) -> TableVersion:
         delta_commits.commit_staged(self, table, staged, write, metadata=metadata)

@@ -19,6 +19,7 @@ from typing import Literal
 
 from pipelines.errors import CommitConflict, LandingError
 from pipelines.landing.delivery import Delivery
+from pipelines.machine import databases
 
 Fate = Literal["batch", "duplicate", "refused"]
 
@@ -104,7 +105,7 @@ class Ledger:
     @functools.cached_property
     def _connection(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection = databases.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.executescript(_TABLES)
         return connection
 

@@ -9,7 +9,8 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from pipelines.errors import SettingsError
 Durability = Literal["process", "power"]
 #: The rights of a group and of others, which no file and folder of a home has.
 PRIVATE = 0o077
+#: The folder of damaged files, below the folder that they were in.
+DAMAGED = "damaged"
 
 
 @contextlib.contextmanager
@@ -64,13 +67,28 @@ def write_privately() -> None:
     os.umask(PRIVATE)
 
 
+def set_aside(path: Path, *, root: Path) -> Path:
+    """Moves a file or a folder to `damaged/` below `root`, under its path and the time; returns the new path."""
+    target = root / DAMAGED / path.relative_to(root)
+    target = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    return target
+
+
 def create(texts: Mapping[Path, str]) -> None:
-    """Creates new files for people to edit, with the usual mode: all of them, or none if one of them exists.
+    """Creates new files for people to edit: all of them, or none if one of them exists or cannot be written.
 
     Raises:
         SettingsError: if one of them exists.
     """
-    for path in texts:
+    require_new(texts)
+    replace_all(texts)
+
+
+def require_new(paths: Iterable[Path]) -> None:
+    """Raises SettingsError if one of these files exists."""
+    for path in paths:
         if path.exists():
             raise SettingsError(
                 object=f"file {path}",
@@ -78,9 +96,17 @@ def create(texts: Mapping[Path, str]) -> None:
                 expected="no file of that name: an existing file is never overwritten",
                 next_step="write to another folder, or move the file away",
             )
-    for path, text in texts.items():
-        replace(path, text)
-        path.chmod(0o644)
+
+
+def replace_all(texts: Mapping[Path, str]) -> None:
+    """Creates or replaces files for people to edit, new ones with the usual mode: all of them, or none if one cannot be
+    written.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, text in texts.items():
+            temporary = stack.enter_context(replacing(path))
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:

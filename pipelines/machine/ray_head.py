@@ -26,7 +26,7 @@ class RayHead:
 
     Attributes:
         address: Host and port of the cluster.
-        dashboard_port: The port of Ray's dashboard; None where it is off.
+        dashboard_port: The loopback port of Ray's dashboard, which asks for the token; None where it is off.
         server: The process of the head, with its session.
         address_file: The file that tells other processes the address.
     """
@@ -80,16 +80,13 @@ def _living_head(settings: Settings) -> dict[str, Any] | None:
     return record if alive else None
 
 
-def start_head(
-    settings: Settings, *, dashboard: Literal["off", "on"] = "off", port: int | None = None, dashboard_port: int = 8265
-) -> RayHead:
+def start_head(settings: Settings, *, dashboard: Literal["off", "on"] = "off", port: int | None = None) -> RayHead:
     """Starts a cluster in separate processes and writes its address for `connect`; the caller ends it with `stop`.
 
     Args:
         settings: Their home folder holds the token, the address file and the log.
         dashboard: Whether to start Ray's dashboard, which takes about 700 MB of memory.
         port: The cluster's loopback port; None takes a free one.
-        dashboard_port: The dashboard's loopback port.
 
     Raises:
         SettingsError: if a port is taken.
@@ -97,10 +94,8 @@ def start_head(
     """
     if port is not None:
         ports.require_free(port, what="Ray", option="--ray-port")
-    if dashboard == "on":
-        ports.require_free(dashboard_port, what="the Ray dashboard", option="--ray-dashboard-port")
     prepare_environment(settings)
-    address = f"{ports.LOOPBACK}:{port or ports.free_port()}"
+    address, dashboard_port = f"{ports.LOOPBACK}:{port or ports.free_port()}", ports.free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     options: Mapping[str, object] = {
         "node-ip-address": ports.LOOPBACK,

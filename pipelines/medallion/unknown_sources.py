@@ -15,8 +15,10 @@ import dagster as dg
 
 from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract, Drift
+from pipelines.errors import ContractError, LandingError
 from pipelines.governed.declaration import Check, GovernedRun
-from pipelines.landing import proposal
+from pipelines.landing.proposal import documents
+from pipelines.landing.proposal.look import look
 from pipelines.landing.zone import Landing
 from pipelines.machine.files import replace
 from pipelines.medallion.bronze import bronze_work
@@ -35,6 +37,7 @@ class Unknown:
         mode: What the domain's contracts say about new tables.
         deliveries: How many files have landed.
         rows: How many rows this run took into a bronze table of the source's name; 0 unless tables evolve.
+        fault: Why none could be taken, although tables evolve; None if they were.
     """
 
     domain: str
@@ -42,6 +45,7 @@ class Unknown:
     mode: Drift
     deliveries: int
     rows: int = 0
+    fault: str | None = None
 
 
 def unknown_sources(landing: Landing, domain: str, contracts: Mapping[TableId, Contract]) -> list[str]:
@@ -63,8 +67,13 @@ def treat(run: GovernedRun) -> list[Unknown]:
         mode = table_drift(domain, platform.contracts)
         for source in unknown_sources(platform.landing, domain, platform.contracts):
             deliveries = len(platform.landing.deliveries(domain, source))
-            rows = _take(run, domain, source) if mode == "evolve" else 0
-            unknown.append(Unknown(domain, source, mode, deliveries, rows))
+            rows, fault = 0, None
+            if mode == "evolve":
+                try:
+                    rows = _take(run, domain, source)
+                except (LandingError, ContractError) as error:  # of this source; the others are taken
+                    fault = str(error)
+            unknown.append(Unknown(domain, source, mode, deliveries, rows, fault))
     return unknown
 
 
@@ -76,18 +85,21 @@ def _take(run: GovernedRun, domain: str, source: str) -> int:
 
 
 def _proposed(run: GovernedRun, domain: str, source: str) -> Path:
-    """The file of a source's derived contract; it is derived from the newest delivery once, then kept."""
+    """The file of a source's derived contract; it is derived from what has landed once, then kept.
+
+    Raises:
+        LandingError: if no delivery can be read.
+    """
     platform = run.platform
     path = platform.settings.root / "proposed" / domain / f"bronze_{source}.yaml"
     if not path.exists():
         like = next(c for t, c in sorted(platform.contracts.items()) if (t.zone, t.domain) == ("bronze", domain))
-        sample = proposal.newest_sample(platform.landing, domain, source)
-        documents = proposal.documents(domain, source, sample, like)
-        document = documents[f"bronze_{source}.yaml"]
+        proposed = documents.documents(look(platform.landing, domain, source), like.owner, like.tags)
+        document = proposed[path.name]
         for entry in document["customProperties"]:
             if entry["property"] == "drift":
                 entry["value"] = dict.fromkeys(entry["value"], "evolve")
-        replace(path, proposal.render({path.name: document})[path.name])
+        replace(path, documents.render({path.name: document})[path.name])
     return path
 
 
@@ -95,12 +107,13 @@ def check_result(unknown: list[Unknown], key: list[str]) -> dg.AssetCheckResult:
     """The check's result for an asset: passed if every source has a contract, an error where tables are frozen."""
     frozen = [source for source in unknown if source.mode == "freeze"]
     names = ", ".join(f"{source.domain}/{source.source}" for source in unknown)
+    faults = "".join(f"; {source.fault}" for source in unknown if source.fault)
     return dg.AssetCheckResult(
         check_name=CHECK.name,
         passed=not unknown,
         severity=dg.AssetCheckSeverity.ERROR if frozen else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(key),
-        description=f"no contract describes {names}: goldpath landing propose"
+        description=f"no contract describes {names}: goldpath landing propose{faults}"
         if unknown
         else "every source has a contract",
     )

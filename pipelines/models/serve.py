@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.errors import ModelError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
+from pipelines.models import admission
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.settings import Settings
 
@@ -23,19 +23,11 @@ def serve(run: GovernedRun, model: str, *, deploy: Callable[[Settings, Registere
         deploy: Deploys the champion from the folder with its verified files, and returns the service's URL.
 
     Raises:
-        ModelError: if no version ever passed the gate.
+        ModelError: if there is no champion, or it lacks what a model needs to serve (`admission`).
     """
     settings = run.platform.settings
-    registry = Registry(settings)
-    champion = registry.champion(model)
-    if champion is None:
-        raise ModelError(
-            object=f"model {model}",
-            observed="it has no champion",
-            expected="a version that passed the gate",
-            next_step=f"goldpath materialize models/{model.replace('.', '/')}; its check says what the model lacks",
-        )
-    url = deploy(settings, champion, registry.download(champion))
+    champion, folder = admission.champion(Registry(settings), model)
+    url = deploy(settings, champion, folder)
     run.record_input(Dataset(f"models/{'/'.join(model.split('.'))}", str(champion.version)))
     metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
     return Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)

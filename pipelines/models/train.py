@@ -143,7 +143,8 @@ def _challenge(
     settings = run.platform.settings
     training_set = run.versions[TRAINING_SET]
     with ray_connection.connect(settings):
-        run.usage.watched |= {pid for pid in [ray_head.head_pid(settings)] if pid}
+        head = ray_head.head_pid(settings)
+        run.usage.watched |= {head} if head else set()
         challenge = program(
             recipe,
             table_uri=str(run.platform.lakehouse.path(training_set.table)),
@@ -157,6 +158,11 @@ def _challenge(
             on_epoch=lambda epoch: run.context.log.info("%s", epoch),
         )
     trained = challenge.run
+    if (
+        settings.ray_address and head is None
+    ):  # elsewhere: each worker reserves a core there, the rest is not measurable
+        run.usage.cpu_seconds += trained.seconds * trained.workers
+        run.usage.unmetered.add("memory and evaluation on the Ray cluster")
     if trained.accelerator != "cpu":
         run.usage.gpu_seconds += trained.seconds * trained.workers
         run.usage.accelerator = trained.accelerator

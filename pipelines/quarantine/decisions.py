@@ -120,6 +120,7 @@ def record(
     if not records:
         return []
     with house.writing(DECISIONS):
+        house.require_whole(DECISIONS)  # what people decided is not mended without them
         number = _last_sequence(house) + 1
         decisions = [
             Decision(

@@ -64,7 +64,7 @@ def compact(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[U
         commit_metadata: What each commit records about its run.
     """
     results = []
-    for table in platform.lakehouse.tables():
+    for table in platform.lakehouse.whole_tables():
         with platform.lakehouse.writing(table):
             before = platform.lakehouse.current(table)
             if _spared_files(platform.lakehouse, before) < SPARED_FILES:
@@ -114,7 +114,7 @@ def retain(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[Up
         One result for each table that lost rows.
     """
     house, results = platform.lakehouse, []
-    for table in house.tables():
+    for table in house.whole_tables():
         contract = _retention_contract(platform.contracts, table)
         if contract is None:
             continue
@@ -174,7 +174,7 @@ def vacuum(
     Returns:
         One result for each table that lost files.
     """
-    tables = platform.lakehouse.tables()
+    tables = platform.lakehouse.whole_tables()
     results = [_vacuum(platform.lakehouse, table, pinned, commit_metadata, keep) for table in tables]
     return [result for result in results if result is not None]
 

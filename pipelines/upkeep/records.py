@@ -43,7 +43,7 @@ def checkpoint_and_clean(platform: Platform, pinned: Pins, *, keep: timedelta = 
         One result for each log that lost entries.
     """
     house, results = platform.lakehouse, []
-    for table in house.tables():
+    for table in house.whole_tables():
         with house.writing(table):
             newest = delta_commits.newest_version(house, table)
             log = house.path(table) / "_delta_log"

@@ -79,7 +79,7 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
         if column.source is None:
             continue
         sent = event.get(column.source)
-        sent = None if sent in contract.null_tokens else sent
+        sent = None if sent in (*contract.null_tokens, *column.null_tokens) else sent
         value = None if sent is None else _typed(sent, column.type)
         values[column.name] = value
         if sent is not None and value is None:

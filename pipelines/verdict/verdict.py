@@ -161,12 +161,13 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
     """
     from pyspark.sql import functions as F
 
-    def arrived_text(name: str) -> Column:
-        return F.when(~F.col(name).isin(*contract.null_tokens), F.col(name)) if contract.null_tokens else F.col(name)
+    def arrived_text(name: str, more_tokens: Sequence[str] = ()) -> Column:
+        tokens = (*contract.null_tokens, *more_tokens)
+        return F.when(~F.col(name).isin(*tokens), F.col(name)) if tokens else F.col(name)
 
     names = raw.columns  # a request to the engine, so only once
     arrived = [name for name in names if name not in (*BRONZE_COLUMNS, RESCUED, DECISION)]
-    texts = {column.name: arrived_text(column.source) for column in contract.columns if column.source in arrived}
+    texts = {c.name: arrived_text(c.source, c.null_tokens) for c in contract.columns if c.source in arrived}
     readings = {name: text_values.read(text, contract.column(name), engine) for name, text in texts.items()}
     tests = _reading_tests(contract, texts, readings, decided=DECISION in names)
     variants = {

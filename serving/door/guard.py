@@ -1,4 +1,4 @@
-"""What every request passes before anything else: a request id, the token, and a limit on the size of its body.
+"""What every request passes before anything else: a request id, the token, and limits on its body's size and time.
 
 Plain ASGI, so that a request is refused before its body is read; Starlette's middleware base class would copy each body
 through a queue.
@@ -6,6 +6,7 @@ through a queue.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from starlette.datastructures import MutableHeaders
@@ -20,6 +21,8 @@ from serving.door.tracing import Trace
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 #: A batch of 1,000 flights takes 250 kB.
 MAX_BODY_BYTES = 2**20
+#: A body of that size takes a second at 10 Mbit/s; one that trickles in would hold its connection and memory for ever.
+MAX_BODY_SECONDS = 20.0
 logger = logging.getLogger(__name__)
 
 
@@ -28,6 +31,13 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self) -> None:
         super().__init__(413)
+
+
+class BodyTooSlow(HTTPException):
+    """A request body that has not arrived within `MAX_BODY_SECONDS`; its connection is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(408, headers={"Connection": "close"})
 
 
 class Guard:
@@ -86,15 +96,23 @@ def _traced(send: Send, trace: Trace, *, echo: bool) -> Send:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Receives the same body, and raises BodyTooLarge where it goes beyond the limit."""
-    size = 0
+    """Receives the same body; raises BodyTooLarge or BodyTooSlow where it goes beyond a limit."""
+    size, complete = 0, False
+    deadline = asyncio.get_running_loop().time() + MAX_BODY_SECONDS
 
     async def receive_limited() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, complete
+        if complete:  # what is awaited now is the end of the connection
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
         size += len(message.get("body", b""))
         if size > MAX_BODY_BYTES:
             raise BodyTooLarge
+        complete = not message.get("more_body", False)
         return message
 
     return receive_limited

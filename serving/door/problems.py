@@ -42,6 +42,7 @@ class ProblemType:
 
 UNAUTHORIZED = ProblemType("unauthorized", 401, "The bearer token is absent or wrong")
 BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The body of the request is too large")
+BODY_TOO_SLOW = ProblemType("body_too_slow", 408, "The body of the request did not arrive in time")
 UNAVAILABLE = ProblemType("unavailable", 503, "The service cannot answer now; the same request may be answered later")
 
 

@@ -1,4 +1,4 @@
-"""The refusals that every tier answers alike: a body that is too large, and an operation that does not exist."""
+"""The refusals that every tier answers alike: a body too large or too slow, and an operation that does not exist."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from serving.door import tracing
-from serving.door.guard import MAX_BODY_BYTES, BodyTooLarge
-from serving.door.problems import BODY_TOO_LARGE, ProblemType, problem
+from serving.door.guard import MAX_BODY_BYTES, MAX_BODY_SECONDS, BodyTooLarge, BodyTooSlow
+from serving.door.problems import BODY_TOO_LARGE, BODY_TOO_SLOW, ProblemType, problem
 
 
 def handle(app: FastAPI) -> None:
-    """Makes an application answer both with problem documents."""
+    """Makes an application answer each with a problem document."""
     app.add_exception_handler(BodyTooLarge, _too_large)
+    app.add_exception_handler(BodyTooSlow, _too_slow)
     app.add_exception_handler(HTTPException, _not_served)
 
 
@@ -27,6 +28,19 @@ def _too_large(request: Request, error: Exception) -> JSONResponse:
         observed=f"more than {MAX_BODY_BYTES} bytes",
         expected=f"at most {MAX_BODY_BYTES} bytes",
         next_step="send it in several smaller requests",
+    )
+
+
+def _too_slow(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BodyTooSlow)
+    return problem(
+        BODY_TOO_SLOW,
+        tracing.of(request),
+        field="body",
+        observed=f"it was not complete after {MAX_BODY_SECONDS:g} s",
+        expected=f"a body that arrives within {MAX_BODY_SECONDS:g} s",
+        next_step="send it at once, or in several smaller requests",
+        headers=error.headers,
     )
 
 

@@ -24,6 +24,8 @@ class ArrivalDelay:
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
         torch.set_num_threads(1)  # one row is too little work for several threads
+        if settings.profile != "cluster":
+            _listen_nowhere()
         self._service = PredictionService(config, settings)
         self._service.check()  # a replica that cannot predict must not replace one that can
         self._token = access.TokenCheck(access.token(settings))
@@ -38,6 +40,18 @@ class ArrivalDelay:
         A feature store that does not answer is no reason to replace the replica; `/readyz` reports it.
         """
         await self._worker.run(lambda: None)
+
+
+def _listen_nowhere() -> None:
+    """Lets this replica start without the port on which Serve takes calls of other deployments.
+
+    There are none, and the port is open on every network interface to whoever sends a pickle, which runs code. Proxies
+    call replicas through Ray itself.
+    """
+    from ray.serve._private import replica
+
+    assert callable(replica.add_port_to_grpc_server)
+    replica.add_port_to_grpc_server = lambda server, address: 0  # ty: ignore[invalid-assignment]
 
 
 def build(args: ServiceConfig | Mapping[str, Any]) -> serve.Application:

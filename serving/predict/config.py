@@ -15,7 +15,7 @@ class ServedModel(BaseModel):
     name: str = Field(min_length=1)
     version: int = Field(ge=1)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="pipelines.models.model_files.digest of the folder")
-    folder: Path = Field(description="the model's files; checked against the digest before they are loaded")
+    folder: Path = Field(description="the model's files, with `evidence` beside it; admitted before they are loaded")
     metrics: dict[str, float] = Field(default_factory=dict, description="measured before it was registered")
 
 

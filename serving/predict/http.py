@@ -19,6 +19,7 @@ from serving.door.grouped import Grouped
 from serving.door.guard import Guard
 from serving.door.problems import (
     BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
     UNAUTHORIZED,
     UNAVAILABLE,
     ProblemType,
@@ -41,7 +42,15 @@ NOT_READY = ProblemType("not_ready", 503, "The service is not ready to predict")
 FAILED = ProblemType("failed", 500, "The service failed with an error that its operator has to correct")
 INTERNAL_ERROR = ProblemType("internal_error", 500, "The service has a defect")
 _PREDICTION_REFUSALS = responses(
-    UNAUTHORIZED, BODY_TOO_LARGE, INVALID_REQUEST, UNKNOWN_FLIGHT, WRONG_TIME, FAILED, INTERNAL_ERROR, UNAVAILABLE
+    UNAUTHORIZED,
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    INVALID_REQUEST,
+    UNKNOWN_FLIGHT,
+    WRONG_TIME,
+    FAILED,
+    INTERNAL_ERROR,
+    UNAVAILABLE,
 )
 
 

@@ -1,4 +1,4 @@
-"""The served models: stored by digest, verified each time before they are loaded, never a pickle."""
+"""The served models: stored by digest with their evidence, admitted before each load, never a pickle."""
 
 from __future__ import annotations
 
@@ -6,41 +6,60 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines.models import model_files
+from pipelines.errors import ModelError
+from pipelines.models import admission
+from pipelines.models.registry import EVIDENCE_FOLDER, MODEL_FOLDER
 from pipelines.settings import Settings
 from ray_jobs.tabular.model import TabularModel
 from serving.predict.config import ServedModel
 
 
 def folder(settings: Settings, digest: str) -> Path:
-    """The folder of a served model, by its digest."""
-    return settings.root / "serving" / "models" / digest
+    """The folder of a served model's files, by its digest; its evidence lies beside it."""
+    return settings.root / "serving" / "models" / digest / MODEL_FOLDER
 
 
 def install(settings: Settings, model: ServedModel) -> ServedModel:
-    """Copies a model to `<home>/serving/models/<digest>`, so that it can be served again without its source.
+    """Copies a model and its evidence to `<home>/serving/models/<digest>`, so that it can be served without its source.
 
     Returns:
         The same model in that folder.
 
     Raises:
-        ModelError: if the files are not those of the digest, or hold anything but safetensors and JSON.
+        ModelError: if the files are not those of the digest, hold anything but safetensors and JSON, or lack what a
+            model needs to serve (`admission`).
     """
     target = folder(settings, model.digest)
+    installed = model.model_copy(update={"folder": target})
     if model.folder != target:
-        model_files.verify(model.folder, model.digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            copy = Path(shutil.copytree(model.folder, Path(work) / "model"))
-            if target.exists() and model_files.digest(target) != model.digest:
-                target.rename(Path(work) / "damaged")
-            if not target.exists():
-                copy.rename(target)
-    model_files.verify(target, model.digest)
-    return model.model_copy(update={"folder": target})
+        _require(model)
+        root = target.parent
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent) as work:
+            copy = Path(work) / "copy"
+            shutil.copytree(model.folder, copy / MODEL_FOLDER)
+            shutil.copytree(model.folder.parent / EVIDENCE_FOLDER, copy / EVIDENCE_FOLDER)
+            if root.exists() and not _admitted(installed):
+                root.rename(Path(work) / "damaged")
+            if not root.exists():
+                copy.rename(root)
+    _require(installed)
+    return installed
 
 
 def load(model: ServedModel) -> TabularModel:
-    """Loads the model if its files are those of its digest; raises ModelError otherwise."""
-    model_files.verify(model.folder, model.digest)
+    """Loads the model if it may serve; raises ModelError otherwise."""
+    _require(model)
     return TabularModel.load(model.folder)
+
+
+def _require(model: ServedModel) -> None:
+    admission.require(model.folder, name=model.name, digest=model.digest)
+
+
+def _admitted(model: ServedModel) -> bool:
+    try:
+        _require(model)
+    except ModelError:
+        return False
+    return True

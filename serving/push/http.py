@@ -17,6 +17,7 @@ from serving.door.access import TokenCheck
 from serving.door.guard import Guard
 from serving.door.problems import (
     BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
     UNAUTHORIZED,
     UNAVAILABLE,
     ProblemType,
@@ -38,7 +39,7 @@ TOO_MANY_EVENTS = ProblemType("too_many_events", 413, "The request has too many 
 _SOURCE_REFUSALS = responses(UNAUTHORIZED, UNKNOWN_SOURCE)
 _DELIVERY_REFUSALS = responses(UNAUTHORIZED, UNKNOWN_SOURCE, UNAVAILABLE)
 _PUSH_REFUSALS = responses(
-    UNAUTHORIZED, UNKNOWN_SOURCE, BAD_EVENT, ID_TAKEN, BODY_TOO_LARGE, TOO_MANY_EVENTS, UNAVAILABLE
+    UNAUTHORIZED, UNKNOWN_SOURCE, BAD_EVENT, ID_TAKEN, BODY_TOO_LARGE, BODY_TOO_SLOW, TOO_MANY_EVENTS, UNAVAILABLE
 )
 
 

@@ -19,7 +19,6 @@ FIRST = [
     {"payment_id": f"p{n:03d}", "amount": f"{n}.50", "currency": "GBP", "paid_at": f"2026-11-19T08:{n:02d}:00Z"}
     for n in range(10, 20)
 ]
-FIRST[3]["amount"] = "a lot"
 SAME_KEY = FIRST[0] | {"amount": "99.00"}
 SECOND = [FIRST[1] | {"amount": "0.01"}, {"payment_id": "p900", "amount": "1.00", "currency": "EUR", "paid_at": "soon"}]
 REJECTED = [{"payment_id": "p901", "amount": "-", "currency": "EUR", "paid_at": "2026-11-21T08:00:00Z"}]
@@ -49,6 +48,9 @@ def goldpath(project: Path) -> Command:
     return run
 
 
+REFUNDS = "\nrefund_id,payment_id,amount,NOTE,note,\n007,p010,1.50,NA,a,\n7,p011,NA,b,NA,\n"
+
+
 def land(project: Path, day: str, rows: list[dict[str, str]]) -> None:
     folder = project / f"home/landing/shop/payments/dt={day}"
     folder.mkdir(parents=True)
@@ -57,11 +59,19 @@ def land(project: Path, day: str, rows: list[dict[str, str]]) -> None:
 
 @pytest.fixture(scope="module")
 def proposed(project: Path, goldpath: Command) -> str:
-    """The output of the proposal from the first delivery."""
+    """The output of the proposal from the first delivery; a second source of the domain is proposed after it."""
     land(project, "2026-11-19", [*FIRST, SAME_KEY])
     (project / "home/landing/shop/payments/[/notes].txt").parent.mkdir()
     (project / "home/landing/shop/payments/[/notes].txt").write_text("not a delivery\n", encoding="utf-8")
-    return goldpath("landing", "propose", "shop/payments", "--folder", "assets/shop/contracts").stdout
+    printed = goldpath("landing", "propose", "shop/payments", "--folder", "assets/shop/contracts").stdout
+    refunds = project / "home/landing/shop/refunds/dt=2026-11-19/refunds.csv"
+    refunds.parent.mkdir(parents=True)
+    refunds.write_text(REFUNDS, encoding="utf-8")
+    more = goldpath("landing", "propose", "shop/refunds", "--folder", "assets/shop/contracts").stdout
+    assert "wrote " + str(project / "assets/shop/silver.py") in more
+    again = goldpath("landing", "propose", "shop/refunds", "--folder", "assets/shop/contracts", fails=True)
+    assert "an existing file is never overwritten" in again.stderr
+    return printed
 
 
 def test_a_source_without_a_contract_and_a_misplaced_file_are_listed(
@@ -71,7 +81,9 @@ def test_a_source_without_a_contract_and_a_misplaced_file_are_listed(
     states = {row["delivery"]: row["state"] for row in json.loads(goldpath("landing", "list", "--json").stdout)}
     table = goldpath("landing", "list").stdout
     (project / "shop").rename(project / "assets/shop")
-    assert states == {"shop/payments/": "unknown source", "shop/payments/[": "misplaced"}
+    assert states == {
+        "shop/payments/": "unknown source", "shop/refunds/": "unknown source", "shop/payments/[": "misplaced"
+    }  # fmt: skip
     assert "shop/payments/[ " in table
 
 
@@ -94,16 +106,25 @@ def materialized(proposed: str, project: Path, goldpath: Command) -> str:
     """The output of the first materialization, after the contracts were completed."""
     for path in (project / "assets/shop/contracts").glob("*.yaml"):
         path.write_text(path.read_text(encoding="utf-8").replace("unknown", "shop"), encoding="utf-8")
-    return goldpath("materialize", "bronze/shop/payments", "silver/shop/payments").stdout
+    tables = [f"{zone}/shop/{source}" for source in ("payments", "refunds") for zone in ("bronze", "silver")]
+    return goldpath("materialize", *tables).stdout
 
 
 def test_the_completed_proposal_is_materialized_to_bronze_and_silver(materialized: str, goldpath: Command) -> None:
     misplaced = "misplaced: [: a folder whose name is no interval"
     assert f"warn bronze/shop/payments: 1 file with 11 rows taken; {misplaced}" in materialized
-    words = "10 of 11 rows clean, 1 in quarantine; 1 superseded by a row with the same key; 9 in the table"
+    words = "11 of 11 rows clean, 0 in quarantine; 1 superseded by a row with the same key; 10 in the table"
     assert f"ok   silver/shop/payments: {words}" in materialized
     rows = json.loads(goldpath("tables", "show", "silver/shop/payments", "--json").stdout)["rows"]
-    assert {row["payment_id"]: row["amount"] for row in rows}["p010"] == 99.0
+    assert {row["payment_id"]: row["amount"] for row in rows}["p010"] == "99.00"
+
+
+def test_a_second_source_of_the_domain_is_materialized_with_every_value(materialized: str, goldpath: Command) -> None:
+    rows = json.loads(goldpath("tables", "show", "silver/shop/refunds", "--json").stdout)["rows"]
+    names = ("refund_id", "amount", "NOTE", "note_2", "column")
+    assert sorted(tuple(row[name] for name in names) for row in rows) == [
+        ("007", "1.50", "NA", "a", None), ("7", None, "b", "NA", None)
+    ]  # fmt: skip
 
 
 def test_later_deliveries_update_rows_and_a_rejected_row_is_corrected(
@@ -111,15 +132,15 @@ def test_later_deliveries_update_rows_and_a_rejected_row_is_corrected(
 ) -> None:
     land(project, "2026-11-20", SECOND)
     materialize = ("materialize", "bronze/shop/payments", "silver/shop/payments")
-    assert "1 of 2 rows clean, 1 in quarantine; 9 in the table" in goldpath(*materialize).stdout
+    assert "1 of 2 rows clean, 1 in quarantine; 10 in the table" in goldpath(*materialize).stdout
     land(project, "2026-11-21", REJECTED)
-    assert "0 of 1 rows clean, 1 in quarantine; 9 in the table" in goldpath(*materialize).stdout
+    assert "0 of 1 rows clean, 1 in quarantine; 10 in the table" in goldpath(*materialize).stdout
     assert "nothing new" in goldpath(*materialize).stdout
     waiting = json.loads(goldpath("quarantine", "list", "shop/payments", "--json").stdout)
     assert [[reason["code"] for reason in row["reasons"]] for row in waiting["rows"]] == [
-        ["amount_type"], ["paid_at_type"], ["amount_type"],
+        ["paid_at_type"], ["amount_type"],
     ]  # fmt: skip
-    record_id = waiting["rows"][2]["record_id"]
+    record_id = waiting["rows"][1]["record_id"]
     options = ("--record", record_id, "--set", "amount=7", "--note", "asked the shop", "--replay")
     goldpath("quarantine", "correct", "shop/payments", *options)
     record = json.loads(goldpath("quarantine", "show", "shop/payments", record_id, "--json").stdout)

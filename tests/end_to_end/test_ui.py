@@ -48,8 +48,15 @@ class Dev:
     serving: str
     home: Path
 
+    @property
+    def token(self) -> str:
+        """The token of the door; empty until it is open."""
+        path = self.home / "dev" / "token"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     def graphql(self, query: str) -> dict[str, Any]:
-        answer = httpx.post(f"{self.dagster}/graphql", json={"query": query}, timeout=60).json()
+        login = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.post(f"{self.dagster}/graphql", json={"query": query}, headers=login, timeout=60).json()
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
@@ -64,16 +71,20 @@ def dev(demo: Demo) -> Iterator[Dev]:
     dev = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=demo.home)
     try:
         for url in (f"{dev.dagster}/server_info", f"{dev.mlflow}/health", f"{dev.serving}/readyz"):
-            wait(lambda url=url: answers(url), START_SECONDS, lambda: (demo.home / "dev.log").read_text()[-3_000:])
+            wait(
+                lambda url=url: answers(url, dev.token),
+                START_SECONDS,
+                lambda: (demo.home / "dev.log").read_text()[-3_000:],
+            )
         yield dev
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) == 0
 
 
-def answers(url: str) -> bool:
+def answers(url: str, token: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -87,7 +98,8 @@ def wait(condition: Callable[[], object], seconds: float, message: Callable[[], 
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def browser(dev: Dev, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A browser in which the printed link was opened."""
     options = webdriver.ChromeOptions()
     for flag in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -96,6 +108,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     ):  # fmt: skip
         options.add_argument(flag)
     with webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver")) as driver:
+        driver.get(f"{dev.dagster}/?token={dev.token}")
         yield driver
 
 
@@ -113,6 +126,16 @@ def open_page(browser: webdriver.Chrome, url: str, *texts: str) -> str:
 def test_the_asset_graph_shows_the_zones(dev: Dev, browser: webdriver.Chrome) -> None:
     zones = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
     open_page(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *zones)
+
+
+def test_the_pages_are_updated_through_a_websocket(dev: Dev, browser: webdriver.Chrome) -> None:
+    open_page(browser, f"{dev.dagster}/runs", "Runs")
+    acknowledged = browser.execute_async_script("""
+        const done = arguments[0], socket = new WebSocket(`ws://${location.host}/graphql`, "graphql-ws");
+        socket.onopen = () => socket.send(JSON.stringify({type: "connection_init", payload: {}}));
+        socket.onmessage = message => done(JSON.parse(message.data).type);
+        socket.onclose = () => done("closed");""")
+    assert acknowledged == "connection_ack"
 
 
 def test_a_materialization_shows_rows_cost_and_version(dev: Dev, browser: webdriver.Chrome) -> None:

@@ -29,6 +29,7 @@ from serving.door import access
 from serving.predict import http
 from serving.predict.config import ServedModel, ServiceConfig
 from serving.predict.service import PredictionService
+from tests.pipelines.models.trained import write_evidence
 
 if TYPE_CHECKING:
     from serving.predict.deploy import Endpoint
@@ -114,7 +115,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     def save(seed: int) -> Path:
         torch.manual_seed(seed)
-        network, folder = WideAndDeep(shape), tmp_path_factory.mktemp("model")
+        network, folder = WideAndDeep(shape), tmp_path_factory.mktemp("trained") / "model"
         model = TabularModel(
             encoder=encoder, shape=shape, network=network, calibration=Calibration(1.0, -0.2), label="arrived_late"
         )
@@ -125,7 +126,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def config_of(folder: Path, version: int = 1) -> ServiceConfig:
-    """The configuration that deploys a saved model."""
+    """The configuration that deploys a saved model, for which evidence that it may serve is written beside it."""
+    write_evidence(folder, "arrival_delay")
     digest = model_files.digest(folder)
     served = ServedModel(name="arrival_delay", version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
     return ServiceConfig(model=served)

@@ -1,9 +1,8 @@
-"""What a file format is: a module of this package that recognizes files of its format and reads their rows as text."""
+"""What a file format is: a module of this package that reads the rows of a file as text."""
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 #: The most memory that a piece, a row or a line of a file may need.
 BLOCK_BYTES = 8 * 1024 * 1024
-#: Rows in which a sample looks for types. A later value that does not fit the type gets its verdict in silver.
-SAMPLE_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +51,6 @@ class Piece:
     malformed: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The beginning of a file: its format, its delimiter, and the texts of each column, `""` for null."""
-
-    format: Format
-    delimiter: str
-    columns: dict[str, list[str]]
-
-
 class FileFormat(Protocol):
     """What a module of this package provides."""
 
@@ -76,10 +64,6 @@ class FileFormat(Protocol):
             LandingError: if the file cannot be read as its contract says.
             OSError, ValueError, EOFError: from a library, if the file is damaged.
         """
-        ...
-
-    def sniff(self, landing: Landing, delivery: Delivery) -> Sample | None:
-        """The beginning of a delivery, if it has this format; None if it has not, or if that cannot be told."""
         ...
 
 
@@ -128,10 +112,3 @@ def whole_rows(columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], se
         is_whole = pa.array([position not in malformed for position in range(len(next(iter(texts.values()))))])
         texts = {name: pc.if_else(is_whole, text, None) for name, text in texts.items()}
     return texts, malformed
-
-
-def sample_text(value: Any) -> str:
-    """A value of a sample as text: null as `""`, what is not text as JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)

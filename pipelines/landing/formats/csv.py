@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, Sample, malformed_lines, shown, whole_rows
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, malformed_lines, shown, whole_rows
 from pipelines.landing.formats.csv_records import Records
-from pipelines.landing.formats.opening import refuse_repeated, sampled_lines, text_stream
-from pipelines.landing.zone import Landing
+from pipelines.landing.formats.opening import refuse_repeated, text_stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,15 +82,6 @@ def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
     )
     return {name: values.combine_chunks() for name, values in zip(names, table.columns, strict=True)}, ragged
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample:
-    """The first rows of any text, with the delimiter that its first line has most of; without the ragged ones."""
-    texts = list(sampled_lines(landing, delivery))
-    delimiter = max(_DELIMITERS, key=lambda d: texts[0].count(d)) if texts else ","
-    rows = list(csv.reader(io.StringIO("\n".join(texts)), delimiter=delimiter))
-    names, body = (rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]) if rows else ([], [])
-    return Sample("csv", delimiter, {name: [row[n] for row in body] for n, name in enumerate(names)})
 
 
 def _header(records: Records, contract: Contract, delivery: Delivery) -> list[str]:

@@ -7,9 +7,7 @@ import mimetypes
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import DeliveredFile, Piece, Sample
-from pipelines.landing.zone import Landing
+from pipelines.landing.formats.base import DeliveredFile, Piece
 
 NAMES_EVERY_COLUMN = False
 #: What is known of every document; the attributes of its manifest are further columns.
@@ -31,11 +29,6 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
     file.header([key for key in values if key in declared or key in attributes])
     columns = {key: pa.array([value], pa.string()) for key, value in values.items()}
     yield Piece(pa.array([1], pa.int64()), columns)
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
-    """None: any file could be a document."""
-    return None
 
 
 def _text(value: object) -> str | None:

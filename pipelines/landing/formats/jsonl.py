@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, Sample, sample_text, shown
-from pipelines.landing.formats.opening import lines, sampled_lines, text_stream
-from pipelines.landing.zone import Landing
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, shown
+from pipelines.landing.formats.opening import lines, text_stream
 
 #: A line may leave out a column that has no value.
 NAMES_EVERY_COLUMN = False
@@ -48,20 +46,6 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
                 rows, records, malformed, size = [], [], {}, 0
     if rows:
         yield _piece(rows, records, malformed)
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
-    """The first objects of a text whose first line begins one.
-
-    Raises:
-        ValueError: if a line is not JSON although it ends as an object does.
-    """
-    texts = list(sampled_lines(landing, delivery))
-    if not texts or not texts[0].startswith("{"):
-        return None
-    records = [json.loads(text, parse_float=str, parse_int=str) for text in texts if text.endswith("}")]
-    names = dict.fromkeys(name for record in records for name in record)
-    return Sample("jsonl", ",", {name: [sample_text(record.get(name)) for record in records] for name in names})
 
 
 def _piece(rows: list[int], records: list[dict[str, str | None]], malformed: dict[int, str]) -> Piece:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, Sample, shown
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile, Piece, shown
 from pipelines.landing.formats.opening import lines, text_stream
-from pipelines.landing.zone import Landing
 
 NAMES_EVERY_COLUMN = True
 LINES_PER_PIECE = 20_000
@@ -38,11 +36,6 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
                 rows, records, malformed, size = [], [], {}, 0
     if rows:
         yield _piece(pattern, rows, records, malformed)
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
-    """None: without a pattern a log cannot be told from another text."""
-    return None
 
 
 def _piece(

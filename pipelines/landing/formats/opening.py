@@ -6,13 +6,12 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.formats.base import BLOCK_BYTES, SAMPLE_ROWS, DeliveredFile, shown
+from pipelines.landing.formats.base import BLOCK_BYTES, DeliveredFile
 from pipelines.landing.zone import Landing
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -21,7 +20,15 @@ _NOT_TEXT = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"%PDF": "a PDF document",
     b"SQLite format 3": "a SQLite database",
-}
+    b"\xfd7zXZ\0": "a file packed with xz",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x04\x22\x4d\x18": "a file packed with lz4",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"Obj\x01": "an Avro file",
+    b"ARROW1\0\0": "an Arrow file",
+    b"{\\rtf": "an RTF document",
+} | {b"BZh%d1AY&SY" % level: "a file packed with bzip2" for level in range(1, 10)}
 #: Of a line that is too long, this many bytes are kept.
 _KEPT_BYTES = 1_000
 
@@ -36,10 +43,9 @@ def text_stream(file: DeliveredFile) -> Any:
 
     contract = file.contract
     with file.landing.open(file.delivery) as stream:
-        head = stream.read(16)
-    for magic, kind in _NOT_TEXT.items():
-        if head.startswith(magic):
-            raise wrong_format(file.delivery, contract, kind)
+        kind = other_kind(stream.read(16))
+    if kind:
+        raise wrong_format(file.delivery, contract, kind)
     raw = unpacked(file.landing, file.delivery)
     if contract.encoding == "utf-8":
         return raw
@@ -48,6 +54,11 @@ def text_stream(file: DeliveredFile) -> Any:
         stream = pa.transcoding_input_stream(raw, contract.encoding, "utf-8")
         opened.pop_all()
     return stream
+
+
+def other_kind(head: bytes) -> str | None:
+    """What a file is whose first bytes are those of a format that is not text; None if they are of none."""
+    return next((kind for magic, kind in _NOT_TEXT.items() if head.startswith(magic)), None)
 
 
 def unpacked(landing: Landing, delivery: Delivery) -> Any:
@@ -60,14 +71,6 @@ def unpacked(landing: Landing, delivery: Delivery) -> Any:
     raw: Any = stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
     codec = next((codec for magic, codec in _COMPRESSED.items() if head.startswith(magic)), None)
     return pa.CompressedInputStream(raw, codec) if codec else raw
-
-
-def sampled_lines(landing: Landing, delivery: Delivery) -> Iterator[str]:
-    """The first lines of a delivery as text, as many as a sample looks at with a header; without blank lines."""
-    with unpacked(landing, delivery) as stream:
-        for _, line in islice(lines(stream), SAMPLE_ROWS + 1):
-            if line.strip():
-                yield shown(line)
 
 
 def refuse_repeated(names: Sequence[str], delivery: Delivery) -> None:

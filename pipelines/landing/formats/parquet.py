@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipelines.landing.delivery import Delivery
 from pipelines.landing.formats.arrow_text import beyond_calendar, texts, with_nanoseconds
-from pipelines.landing.formats.base import SAMPLE_ROWS, DeliveredFile, Piece, Sample, sample_text, shown, whole_rows
+from pipelines.landing.formats.base import DeliveredFile, Piece, shown, whole_rows
 from pipelines.landing.formats.opening import refuse_repeated, wrong_format
-from pipelines.landing.zone import Landing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,16 +68,3 @@ def _piece(rows: pa.Array, columns: dict[str, pa.Array], batch: pa.RecordBatch) 
 
 def _shown(value: bytes | None) -> str | None:
     return None if value is None else shown(value)
-
-
-def sniff(landing: Landing, delivery: Delivery) -> Sample | None:
-    """The first rows of a file that begins as Parquet does."""
-    import pyarrow.parquet as pq
-
-    with landing.open(delivery) as stream:
-        if stream.read(len(_MAGIC)) != _MAGIC:
-            return None
-        stream.seek(0)
-        rows = next(pq.ParquetFile(stream).iter_batches(SAMPLE_ROWS)).to_pylist()
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Sample("parquet", ",", {name: [sample_text(row[name]) for row in rows] for name in names})

@@ -63,6 +63,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "quarantine replay",
         "quarantine show",
         "rebuild",
+        "repair",
         "tables history",
         "tables show",
     ]

@@ -12,14 +12,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from pipelines.commands.dev_servers import token_file
 from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.settings import Settings
 from tests.goldpath_process import environment
+
+#: As processes name it, those that listen with a socket of IPv6 too.
+LOOPBACK = ("127.0.0.1", "::ffff:127.0.0.1", "::1")
 
 
 class Dev:
@@ -74,6 +79,10 @@ def _living_pids(processes: list[psutil.Process]) -> list[int]:
     return living
 
 
+def _listening(process: psutil.Process) -> list[Any]:
+    return [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+
+
 @pytest.fixture
 def dagster_port() -> int:
     return ports.free_port()
@@ -101,19 +110,34 @@ def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
     dev.read_until("Ctrl-C stops everything")
     settings = Settings(home=tmp_path / "home")
     dagster, mlflow = (f"http://{ports.LOOPBACK}:{port}" for port in (dagster_port, mlflow_port))
-    assert httpx.get(f"{dagster}/server_info").status_code == 200
-    assert httpx.get(f"{mlflow}/health").text == "OK"
+    token = token_file(settings).read_text(encoding="utf-8")
+    login = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{dagster}/server_info", headers=login).status_code == 200
+    assert httpx.get(f"{mlflow}/health", headers=login).text == "OK"
+    assert [httpx.get(url).status_code for url in (dagster, mlflow)] == [401, 401]
     address = ray_head.running(settings)
     assert address is not None
-    for text in (dagster, mlflow, address, str(ray_environment.token_file(settings))):
+    for text in (
+        f"{dagster}/?token={token}",
+        f"{mlflow}/?token={token}",
+        address,
+        str(ray_environment.token_file(settings)),
+    ):
         assert text in dev.output
     assert ray_environment.token_file(settings).read_text(encoding="utf-8") not in dev.output
     assert "do not load" not in dev.output
     query = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
-    data = httpx.post(f"{dagster}/graphql", json={"query": query}, timeout=60).json()["data"]
+    data = httpx.post(f"{dagster}/graphql", json={"query": query}, headers=login, timeout=60).json()["data"]
     assert [node["location"]["name"] for node in data["repositoriesOrError"]["nodes"]] == ["goldpath"]
     processes = dev.descendants()
     assert len(processes) > 8
+    # The address of MLflow's database may hold a password, and every account can read a command line.
+    secrets = (token, ray_environment.token_file(settings).read_text(encoding="utf-8"), settings.mlflow)
+    assert [process for process in processes if any(secret in " ".join(process.cmdline()) for secret in secrets)] == []
+    open_to_all = {(p.name(), c.laddr) for p in processes for c in _listening(p) if c.laddr.ip not in LOOPBACK}
+    assert open_to_all == set()
+    by_name = {c.laddr.port for p in processes for c in _listening(p) if {"mlflow", "uvicorn"} & set(p.cmdline())}
+    assert by_name == set()  # MLflow's pages are on a Unix socket alone
     dev.process.send_signal(signal.SIGINT)
     assert dev.wait() == 0
     assert "nothing is left running" in dev.output

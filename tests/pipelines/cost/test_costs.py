@@ -143,6 +143,16 @@ def test_a_report_by_a_tag_that_some_rows_lack_has_a_group_of_the_others() -> No
     }
 
 
+def test_what_cannot_be_metered_is_unknown_and_not_zero() -> None:
+    cluster = rows(usage(unmetered={"the machines of the Spark cluster"}))
+    descriptions = set(cluster["ChargeDescription"].to_pylist())
+    assert (
+        "CPU of a run of gold/toys/blocks; unknown and not included: the machines of the Spark cluster" in descriptions
+    )
+    both = pa.concat_tables([cluster, rows(usage(), run="run-2")])
+    assert report.unmetered(both) == {"the machines of the Spark cluster": 1}
+
+
 def test_a_report_without_rows_is_empty() -> None:
     assert report.report(rows(usage()).slice(0, 0), by="workload_class") == []
 

@@ -76,3 +76,13 @@ def test_of_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Path) -> None
     assert link.is_symlink()
     assert target.read_text(encoding="utf-8") == "new"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "note", "note"]
+
+
+def test_several_files_are_replaced_or_none(tmp_path: Path) -> None:
+    old, new, folder = tmp_path / "old", tmp_path / "new", tmp_path / "folder"
+    old.write_text("before", encoding="utf-8")
+    with pytest.raises(UnicodeEncodeError):
+        files.replace_all({old: "after", new: "\ud800"})
+    assert (old.read_text(encoding="utf-8"), list(tmp_path.iterdir())) == ("before", [old])
+    files.replace_all({old: "after", folder / "more": "é"})
+    assert (old.read_text(encoding="utf-8"), (folder / "more").read_text(encoding="utf-8")) == ("after", "é")

@@ -13,17 +13,18 @@ from pipelines.commands import landing
 from pipelines.contracts.load import load
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
-from pipelines.landing import proposal
+from pipelines.landing.proposal import documents
+from pipelines.landing.proposal.look import look
 from pipelines.lineage.events import Dataset
 from pipelines.medallion import unknown_sources
 from pipelines.tables import TableId
 from tests.pipelines.toy_contracts import TAGS
 from tests.pipelines.toy_pipeline import DAY, ToyPipeline
 
-CSV = b"id;holes;weight;made_on;made_at;ok;note\n1;4;2.5;2013-01-01;2013-01-01T05:00:00Z;true;a\n2;;1;2013-01-02;2013-01-01 05:00;false;NA\n"
+CSV = b"id;holes;weight;made_on;made_at;ok;note\n1;4;2.5;2013-01-01;2013-01-01T05:00:00Z;true;a\n2;;1;2013-01-02;2013-01-01 05:00Z;false;NA\n"
 
 
-def look(toy: ToyPipeline) -> dg.AssetCheckEvaluation:
+def look_for_unknown(toy: ToyPipeline) -> dg.AssetCheckEvaluation:
     key = ("ops", "toys", f"sources_{toy.name}")
 
     def work(run: GovernedRun) -> Iterator[Written]:
@@ -53,7 +54,7 @@ def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
 ) -> None:
     toy = make_pipeline(drift={"tables": mode})
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
-    check = look(toy)
+    check = look_for_unknown(toy)
     assert (check.passed, check.severity) == (False, severity)
     assert "toys/strange" in str(check.description)
     table = TableId("bronze", "toys", "strange")
@@ -64,19 +65,27 @@ def test_a_source_without_a_contract_is_treated_as_its_domain_declares(
         assert sorted((row["id"], row["note"], row["_source_row"]) for row in bronze) == [("1", "a", 2), ("2", "NA", 3)]
 
 
+def test_a_source_that_cannot_be_read_is_named_and_stops_no_other(make_pipeline: Callable[..., ToyPipeline]) -> None:
+    toy = make_pipeline(drift={"tables": "evolve"})
+    toy.platform.landing.deliver(domain="toys", source="broken", interval=DAY, name="a.json", content=b'[{"id": 1}]')
+    toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
+    assert "toys/broken/dt=2013-01-01/a.json: it is one JSON array" in str(look_for_unknown(toy).description)
+    assert toy.platform.lakehouse.snapshot(TableId("bronze", "toys", "strange")).rows == 2
+
+
 def test_a_source_with_a_contract_is_not_reported(make_pipeline: Callable[..., ToyPipeline]) -> None:
     toy = make_pipeline()
     toy.land("part,holes,weight\n")
     assert unknown_sources.unknown_sources(toy.platform.landing, "toys", toy.platform.contracts) == []
 
 
-def test_a_proposed_contract_loads_and_has_the_types_of_the_sample(
+def test_a_proposed_contract_loads_and_has_the_types_of_the_texts(
     make_pipeline: Callable[..., ToyPipeline], tmp_path: Path
 ) -> None:
     toy = make_pipeline()
     toy.platform.landing.deliver(domain="toys", source="strange", interval=DAY, name="a.csv", content=CSV)
-    sample = proposal.newest_sample(toy.platform.landing, "toys", "strange")
-    texts = proposal.render(proposal.documents("toys", "strange", sample, toy.contract))
+    shown = look(toy.platform.landing, "toys", "strange")
+    texts = documents.render(documents.documents(shown, toy.contract.owner, toy.contract.tags))
     assert set(texts) == {"bronze_strange.yaml", "silver_strange.yaml"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")

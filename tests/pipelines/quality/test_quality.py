@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,54 @@ def test_the_data_docs_show_every_rule_of_a_verdict(judged: verdict.Verdict, tmp
         passed, failed = html.count("fa-check-circle"), html.count("fa-times")
         assert (passed, failed) == (successes, len(rules) - successes + 1)  # one more for the validation itself
     assert data_docs(tmp_path) == index
+
+
+class Tags(HTMLParser):
+    """The elements of a page that have the attribute `data-outside`, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if any(name == "data-outside" for name, _ in attrs):
+            self.outside.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_no_text_of_a_verdict_becomes_an_element_of_the_data_docs(judged: verdict.Verdict, tmp_path: Path) -> None:
+    def hostile(value: Any, key: str = "") -> Any:
+        """The value with elements of HTML in each text that a source or a contract may have written."""
+        if isinstance(value, dict):
+            return {name: hostile(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [hostile(item, key) for item in value]
+        fixed = key in ("type", "suite_name", "severity", "id", "great_expectations_version") or not isinstance(
+            value, str
+        )
+        return value if fixed else value + """<b data-outside>&amp;'"><i data-outside>"""
+
+    contract_check.check_result(judged, folder=tmp_path)
+    [path] = tmp_path.rglob("*.json")
+    recorded_verdict = hostile(json.loads(path.read_text(encoding="utf-8")))
+    path.write_text(json.dumps(recorded_verdict), encoding="utf-8")
+    index = data_docs(tmp_path)
+    text = ""
+    for page in index.parent.rglob("*.html"):
+        tags = Tags()
+        tags.feed(page.read_text(encoding="utf-8"))
+        assert tags.outside == []
+        text += tags.text
+    for shown in ("pieces", "not_thirteen"):
+        assert f"""{shown}<b data-outside>&amp;'"><i data-outside>""" in text
+    [stored] = (tmp_path / "gx" / "uncommitted" / "validations").rglob("*.json")
+    columns = {
+        result["expectation_config"]["kwargs"].get("column") for result in json.loads(stored.read_text())["results"]
+    }
+    assert """pieces<b data-outside>&amp;'"><i data-outside>""" in columns
 
 
 def test_the_command_prints_the_path_of_the_index_page(judged: verdict.Verdict, tmp_path: Path) -> None:

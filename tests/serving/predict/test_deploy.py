@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -88,6 +89,19 @@ def test_the_service_listens_on_loopback_alone(deployed: Deployed) -> None:
     assert endpoint.url == f"http://127.0.0.1:{settings.serving_port}"
     here = [c for c in psutil.net_connections("tcp") if c.laddr.port == settings.serving_port]
     assert {c.laddr.ip for c in here if not c.raddr} == {"127.0.0.1"}
+
+
+def test_every_process_of_the_cluster_listens_on_loopback_alone(deployed: Deployed) -> None:
+    cluster = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    replicas = {process.pid for process in _replicas()}
+    listening = []
+    for process in cluster:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+            listening += [(process.pid, process.name(), c.laddr) for c in sockets]
+    assert replicas <= {process.pid for process in cluster}
+    loopback = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    assert [entry for entry in listening if entry[2].ip not in loopback] == []
 
 
 def test_requests_without_the_token_are_refused(deployed: Deployed) -> None:

@@ -272,7 +272,7 @@ def test_a_refusal_names_its_request(served: Served) -> None:
 def test_the_openapi_document_declares_problem_documents(served: Served) -> None:
     paths = served.client.get("/openapi.json").json()["paths"]
     declared = paths["/v1/predict"]["post"]["responses"]
-    assert declared.keys() == {"200", "401", "413", "422", "500", "503"}
+    assert declared.keys() == {"200", "401", "408", "413", "422", "500", "503"}
     assert all("application/problem+json" in declared[status]["content"] for status in declared if status != "200")
 
 

@@ -25,8 +25,8 @@ def test_an_installed_model_loads_after_its_source_is_gone(
     model: ServedModel, make_settings: Callable[[], Settings]
 ) -> None:
     installed = install(make_settings(), model)
-    shutil.rmtree(model.folder)
-    assert installed.folder.name == model.digest
+    shutil.rmtree(model.folder.parent)
+    assert installed.folder.parent.name == model.digest
     assert load(installed).inputs
 
 

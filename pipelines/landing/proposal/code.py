@@ -1,0 +1,119 @@
+"""The Python modules that declare the tables of a source: new ones, or lines for those that a domain has."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+from pathlib import Path
+
+from pipelines.errors import SettingsError
+
+#: What the modules import, so that no table has these names.
+_TAKEN = ("annotations", "contract", "bronze_asset", "silver_asset", "DataFrame", "TYPE_CHECKING")
+
+
+def require_package(folder: Path) -> None:
+    """Checks that a domain's folder has a name that Python can import.
+
+    Raises:
+        SettingsError: if it has not.
+    """
+    name = folder.name
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise SettingsError(
+            object=f"folder {folder}",
+            observed=f"{name!r} is no name of a Python package",
+            expected="letters, digits and underscores, no word of Python, since its modules are imported",
+            next_step=f"choose another folder for the domain, such as assets/{name.replace('-', '_')}_/contracts",
+        )
+
+
+def modules(package: str, source: str) -> dict[str, str]:
+    """The Python files, by name, of a domain that has this source and no other yet.
+
+    Args:
+        package: The name of the domain's folder below `assets`.
+        source: The source.
+    """
+    return {
+        "__init__.py": f'"""The {package} domain."""\n',
+        "tables.py": (
+            '"""The contracts of this domain, by table."""\n\n'
+            "from __future__ import annotations\n\n"
+            "from pathlib import Path\n\n"
+            "from pipelines.contracts.load import load_folder\n\n"
+            'CONTRACTS = load_folder(Path(__file__).parent / "contracts")\n'
+            "contract = CONTRACTS.named\n"
+        ),
+        "bronze.py": (
+            '"""Bronze: what has landed, as it arrived."""\n\n'
+            "from __future__ import annotations\n\n"
+            f"from assets.{package}.tables import contract\n"
+            "from pipelines.medallion.decorators import bronze_asset\n\n"
+            f"{bronze_lines(source)}"
+        ),
+        "silver.py": (
+            '"""Silver: typed, checked, each key once."""\n\n'
+            "from __future__ import annotations\n\n"
+            "from typing import TYPE_CHECKING\n\n"
+            f"from assets.{package}.tables import contract\n"
+            "from pipelines.medallion.decorators import silver_asset\n\n"
+            "if TYPE_CHECKING:\n"
+            "    from pyspark.sql import DataFrame\n\n\n"
+            f"{silver_lines(source)}"
+        ),
+    }
+
+
+def lines(source: str) -> dict[str, str]:
+    """The lines that declare the tables of a source, by the module that they belong to."""
+    return {"bronze.py": bronze_lines(source), "silver.py": silver_lines(source)}
+
+
+def bronze_lines(source: str) -> str:
+    """The Python line that declares the bronze table of a source."""
+    return f'{_variable(source)} = bronze_asset(contract("bronze/{source}"))\n'
+
+
+def silver_lines(source: str) -> str:
+    """The Python lines that declare the silver table of a source."""
+    name = _variable(source)
+    return (
+        f'@silver_asset(contract("silver/{source}"))\n'
+        f"def {name}({name}: DataFrame) -> DataFrame:\n"
+        f'    """{source.replace("_", " ").capitalize()}: say here what one row is."""\n'
+        f"    return {name}\n"
+    )
+
+
+def extended(module: str, text: str, source: str) -> str | None:
+    """A module of a domain with the lines for one more source; None if they do not fit into it as it is.
+
+    They fit if the module imports what they use, and gives the name of the table to nothing else. A module that has the
+    lines stays as it is.
+    """
+    added = lines(source)[module]
+    if added in text:
+        return text
+    needed = {"contract", f"{module.removesuffix('.py')}_asset"} | ({"DataFrame"} if module == "silver.py" else set())
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    defined = {name for node in ast.walk(tree) for name in _names(node)}
+    if not needed <= defined or _variable(source) in defined:
+        return None
+    return text.rstrip("\n") + ("\n" if module == "bronze.py" else "\n\n\n") + added
+
+
+def _names(node: ast.AST) -> list[str]:
+    """The names that a statement gives."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    return [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
+
+
+def _variable(source: str) -> str:
+    return f"{source}_" if source in _TAKEN else source

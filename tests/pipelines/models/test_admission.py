@@ -1,0 +1,117 @@
+"""A model serves by its evidence: digest, run record, gate and card; the alias of the registry alone admits nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import ModelError
+from pipelines.models import admission, model_files
+from pipelines.models.evidence import CARD_FILE, GATE_FILE
+from pipelines.models.registry import CHAMPION, EVIDENCE_FOLDER, MODEL_FOLDER, Registry
+from pipelines.models.run_record import RECORD_FILE
+from pipelines.settings import Settings
+from tests.pipelines.models.trained import write_evidence
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.json").write_text("{}", encoding="utf-8")
+    write_evidence(folder, "toys.model")
+    return folder
+
+
+def admit(model: Path) -> None:
+    admission.require(model, name="toys.model", digest=model_files.digest(model))
+
+
+def edit(file: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    """A change of a JSON file of the evidence."""
+
+    def run(evidence: Path) -> None:
+        content = json.loads((evidence / file).read_text(encoding="utf-8"))
+        change(content)
+        (evidence / file).write_text(json.dumps(content), encoding="utf-8")
+
+    return run
+
+
+def linked(evidence: Path) -> None:
+    (evidence / CARD_FILE).rename(evidence.parent / CARD_FILE)
+    (evidence / CARD_FILE).symlink_to(evidence.parent / CARD_FILE)
+
+
+def test_a_model_with_its_record_a_passed_gate_and_its_card_is_admitted(model: Path) -> None:
+    admit(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "observed"),
+    [
+        (lambda evidence: (evidence / RECORD_FILE).unlink(), "no complete run record"),
+        (lambda evidence: (evidence / GATE_FILE).unlink(), "no complete gate.json"),
+        (lambda evidence: (evidence / GATE_FILE).write_text("[]"), "no complete gate.json"),
+        (lambda evidence: (evidence / CARD_FILE).unlink(), "no card.md"),
+        (lambda evidence: (evidence / CARD_FILE).write_text("# toys.other\n"), "no card.md of this model"),
+        (
+            edit(RECORD_FILE, lambda record: record["artifacts"].update({"model.json": "0" * 64})),
+            "not those of its run record",
+        ),
+        (edit(GATE_FILE, lambda gate: gate.update(passed=False)), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate.update(passed="true")), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate.update(comparisons=[])), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate["comparisons"].pop()), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate["comparisons"][0].update(metric="luck")), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate["comparisons"][0].pop("opponent")), "no complete gate.json"),
+        (edit(GATE_FILE, lambda gate: gate["comparisons"][0].update(opponent_value=0.9)), "did not pass the gate"),
+        (linked, "is a link"),
+    ],
+)
+def test_a_model_that_lacks_a_part_of_it_is_refused(
+    model: Path, change: Callable[[Path], object], observed: str
+) -> None:
+    change(model.parent / "evidence")
+    with pytest.raises(ModelError, match=observed):
+        admit(model)
+
+
+def test_a_model_that_lost_against_the_baseline_is_refused(model: Path) -> None:
+    write_evidence(model, "toys.model", auc=0.6)
+    with pytest.raises(ModelError, match="did not pass the gate"):
+        admit(model)
+
+
+def test_files_that_are_others_than_the_registered_ones_are_refused(model: Path) -> None:
+    digest = model_files.digest(model)
+    (model / "model.json").write_text("{ }", encoding="utf-8")
+    with pytest.raises(ModelError, match="digest"):
+        admission.require(model, name="toys.model", digest=digest)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
+@pytest.mark.parametrize(
+    ("evidence", "observed"), [("none", "lacks its files or its evidence"), ("lost", "did not pass the gate")]
+)
+def test_a_version_that_was_planted_by_its_alias_alone_is_refused(
+    model: Path, tmp_path: Path, evidence: str, observed: str
+) -> None:
+    registry = Registry(Settings(home=tmp_path / "home", profile="test"))
+    experiment = registry.client.create_experiment("planted", (tmp_path / "home" / "mlflow" / "artifacts").as_uri())
+    run_id = registry.client.create_run(experiment).info.run_id
+    registry.client.log_artifacts(run_id, str(model), MODEL_FOLDER)
+    if evidence == "lost":
+        registry.client.log_artifacts(run_id, str(write_evidence(model, "toys.model", auc=0.6)), EVIDENCE_FOLDER)
+    registry.client.create_registered_model("toys.model")
+    source = f"{registry.client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+    tags = {"digest": model_files.digest(model), "gate": "passed"}
+    planted = registry.client.create_model_version("toys.model", source, run_id, tags=tags)
+    registry.client.set_registered_model_alias("toys.model", CHAMPION, planted.version)
+    with pytest.raises(ModelError, match=observed):
+        admission.champion(registry, "toys.model")
