@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as MalformedValue
 
 from pipelines.errors import SettingsError
-from pipelines.machine.plain_path import plain, require_plain
+from pipelines.plain_path import plain, require_plain
 
 PREFIX = "GOLDPATH_"
 #: The repository's root folder, which holds `pipelines/`, `assets/`, `infra/`, `workspace.yaml` and the lock file.

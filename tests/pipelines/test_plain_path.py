@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from pipelines import plain_path
 from pipelines.errors import SettingsError
 from pipelines.lakehouse.catalog import Catalog
-from pipelines.machine import plain_path
-from pipelines.machine.plain_path import plain, private_folder
+from pipelines.plain_path import plain, private_folder
 from pipelines.settings import Settings
 from pipelines.tables import TableId
 

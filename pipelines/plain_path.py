@@ -16,7 +16,6 @@ import stat
 from pathlib import Path
 
 from pipelines.errors import SettingsError
-from pipelines.machine.files import PRIVATE
 
 #: Where the folder of a user's links lies: not where TMPDIR points, since it differs between the processes of a user.
 TEMPORARY = Path("/tmp")
@@ -84,7 +83,7 @@ def private_folder(folder: Path) -> Path:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & PRIVATE:
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise SettingsError(
             object=f"folder {folder}",
             observed="it is no folder of this user's alone: another one owns it, has rights on it, or it is a link",
