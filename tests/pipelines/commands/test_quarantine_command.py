@@ -65,8 +65,9 @@ def parsed(process: subprocess.CompletedProcess[str]) -> Any:
 
 
 def test_rows_are_listed_corrected_discarded_reopened_and_judged_again(
-    goldpath: Command, platform: Platform, records: dict[int, str], tmp_path: Path
+    goldpath: Command, platform: Platform, records: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(platform.settings.root / "dagster"))
     too_old, without_engines, without_tailnum = records[2], records[3], records[4]
     [entry] = parsed(goldpath("list", "--json"))
     assert entry == {"table": "flights/planes", "open": 3, "corrected": 0, "discarded": 0, "pending": 0}
