@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as MalformedValue
 
 from pipelines.errors import SettingsError
+from pipelines.plain_path import plain, require_plain
 
 PREFIX = "GOLDPATH_"
 #: The repository's root folder, which holds `pipelines/`, `assets/`, `infra/`, `workspace.yaml` and the lock file.
@@ -107,15 +108,20 @@ class Settings(BaseSettings):
 
     @property
     def root(self) -> Path:
-        """The home folder as an absolute path."""
-        return self.home.resolve()
+        """The home folder as a plain absolute path: that of a link to it where its own has odd characters.
+
+        Raises:
+            SettingsError: if no table can be written in a folder with its path.
+        """
+        return plain(self.home.resolve())
 
     @property
     def lakehouse(self) -> str:
         """The root folder of all tables, without a trailing slash.
 
         Raises:
-            SettingsError: if GOLDPATH_LAKEHOUSE_URI is an address of an object store.
+            SettingsError: if GOLDPATH_LAKEHOUSE_URI is an address of an object store, or a folder that other machines
+                reach has no plain path.
         """
         if "://" in (self.lakehouse_uri or ""):
             raise SettingsError(
@@ -124,7 +130,11 @@ class Settings(BaseSettings):
                 expected="a folder, on a volume that every process and executor mounts at the same path",
                 next_step="set it to such a folder, or unset it; only landed files may be on S3 (GOLDPATH_LANDING_URI)",
             )
-        return (self.lakehouse_uri or str(self.root / "lakehouse")).rstrip("/")
+        if self.lakehouse_uri:
+            return str(require_plain(Path(self.lakehouse_uri), variable="GOLDPATH_LAKEHOUSE_URI"))
+        if self.spark_master or self.spark_remote:
+            require_plain(self.home.resolve(), variable="GOLDPATH_HOME")
+        return str(self.root / "lakehouse")
 
     @property
     def landing(self) -> Path:

@@ -123,7 +123,7 @@ def _files(days: list[date], database: Path) -> Iterator[_File]:
     first = days[0].isoformat() if days else ""
     for table in OPERATIONS if days else ():
         source = SqlSnapshot("operations", table)
-        for extracted in source.extract(None, connection=f"sqlite:///{database.resolve()}", now=datetime.now(UTC)):
+        for extracted in source.extract(None, connection=f"sqlite:///{database.absolute()}", now=datetime.now(UTC)):
             yield _File(table, first, "jsonl", extracted.read(), extracted.rows)
     if days:
         content = source_file("airlines.csv")

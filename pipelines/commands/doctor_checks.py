@@ -237,7 +237,8 @@ def _name(distribution: metadata.Distribution) -> str:
 
 
 def _home(settings: Settings) -> Iterator[CheckResult]:
-    root = settings.root
+    root = settings.home.resolve()
+    reached = "" if settings.root == root else f", reached as {settings.root}"
     folder = _existing_folder(root)
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -245,7 +246,7 @@ def _home(settings: Settings) -> Iterator[CheckResult]:
     except OSError as error:
         yield CheckResult("home", "fail", f"{root}: {error.strerror}", "make it writable, or set GOLDPATH_HOME")
     else:
-        yield CheckResult("home", "ok", f"{root}" if folder == root else f"{root}, created on first use")
+        yield CheckResult("home", "ok", f"{root}{reached}" if folder == root else f"{root}, created on first use")
 
 
 def _clock(settings: Settings) -> Iterator[CheckResult]:

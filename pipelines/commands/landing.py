@@ -94,6 +94,45 @@ def retry(source: SourceFolder) -> None:
 
 
 @app.command()
+def retake(
+    source: SourceFolder,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Files, as their path ends. [default: all]")
+    ] = None,
+) -> None:
+    """Lets the next run read what it took from a source again: after the contract's format options were corrected.
+
+    The rows of these files are replaced in one commit, in bronze and in all that is derived from it; the order in which
+    files arrived stays. A file that cannot be read keeps the rows that it has.
+
+    Example: `goldpath landing retake shop/payments dt=2026-11-19/payments.csv`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.definitions import daily_tables
+        from pipelines.errors import NotFoundError
+        from pipelines.landing import interval
+        from pipelines.tables import TableId
+
+        table = TableId.parse(f"bronze/{source}")
+        ledger = platform.ledger(table)
+        taken = {record.delivery.uri for record in ledger.records(fate="batch")}
+        uris = {uri for uri in taken if not files or any(f"/{uri}".endswith(f"/{file.lstrip('/')}") for file in files)}
+        missing = [file for file in files or () if not any(f"/{uri}".endswith(f"/{file.lstrip('/')}") for uri in uris)]
+        if missing or not uris:
+            raise NotFoundError(
+                object=f"source {source}",
+                observed=f"no run has taken {', '.join(missing) or 'a file of it'}",
+                expected="files that were taken: DOMAIN/SOURCE/dt=INTERVAL/NAME, or the end of that",
+                next_step="correct the names; files that were refused are judged again after `goldpath landing retry`",
+            )
+        deliveries = ledger.ask_retake(uris=uris)
+        days = sorted({delivery.interval for delivery in deliveries}, key=interval.order)
+        span = f" --from {days[0]} --to {days[-1]}" if table in daily_tables() else ""
+        typer.echo(f"{len(deliveries)} deliveries of {source} will be read again, by the next run:")
+        typer.echo(f"goldpath materialize {table} silver/{source}{span}")
+
+
+@app.command()
 def propose(
     source: SourceFolder,
     folder: Annotated[

@@ -7,6 +7,7 @@ the standard's and the custom ones that extend it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -227,6 +228,12 @@ class Contract:
     settle_seconds: int = 0
     delivery: DeliveryContent = "increment"
     digest: str = ""
+
+    @property
+    def reading(self) -> str:
+        """The options by which landed files are read, as one text."""
+        options = (self.format, self.delimiter, self.encoding, self.line_pattern)
+        return f"reading {json.dumps(options)}"
 
     @property
     def key_columns(self) -> list[str]:

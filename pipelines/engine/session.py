@@ -112,7 +112,7 @@ class Engine:
                 expected="the engine spark, and either a cluster for a server to start or the address of a server",
                 next_step="set GOLDPATH_ENGINE=spark and one of GOLDPATH_SPARK_MASTER and GOLDPATH_SPARK_REMOTE",
             )
-        home = home.resolve()
+        home = home.absolute()
         if remote is not None:
             return cls._connect(kind, remote, server=None, threads=threads, open_port=open_port)
         server: Server

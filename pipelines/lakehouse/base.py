@@ -24,7 +24,7 @@ from pipelines.errors import DamagedError
 from pipelines.lakehouse import delta_commits, table_repair
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.catalog import Catalog
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged, StagedFile, staged
+from pipelines.lakehouse.staging import Staged, StagedFile, Write, staged
 from pipelines.machine import locks
 from pipelines.tables import PARTITION, TableId, TableVersion
 
@@ -145,9 +145,7 @@ class Lakehouse(Catalog, ABC):
         return df.select(*[F.col(field.name).cast(field.dataType.simpleString()).alias(field.name) for field in schema])
 
     @abstractmethod
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
+    def commit(self, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]) -> TableVersion:
         """Publishes the staged files as the table's next version.
 
         Args:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pipelines.errors import DamagedError, NotFoundError
 from pipelines.lakehouse.table_log import Damage, TableLog
@@ -41,9 +42,12 @@ class Snapshot:
     delta: DeltaTable
 
     @property
-    def files(self) -> list[str]:
-        """The URIs of the version's data files."""
-        return self.delta.file_uris()
+    def files(self) -> list[Path]:
+        """The version's data files."""
+        import pyarrow as pa
+
+        paths = pa.table(self.delta.get_add_actions())["path"].to_pylist()
+        return [self.folder / unquote(path) for path in paths]
 
     @property
     def bytes(self) -> int:
@@ -102,19 +106,19 @@ class Snapshot:
                 raise damaged(self.at.table, damages) from None
             raise
 
-    def missing_files(self) -> list[str]:
-        """The URIs of the version's data files that do not exist any more."""
-        return [uri for uri in self.files if not Path(uri.removeprefix("file://")).exists()]
+    def missing_files(self) -> list[Path]:
+        """The version's data files that do not exist any more."""
+        return [path for path in self.files if not path.exists()]
 
     def require_readable(self) -> None:
         """Raises NotFoundError if a data file of an older version is gone, DamagedError if one of the newest is."""
         missing = self.missing_files()
         if missing and self.at.version == TableLog(self.folder).newest:
-            raise damaged(self.at.table, [Damage(Path(uri.removeprefix("file://")), "it is gone") for uri in missing])
+            raise damaged(self.at.table, [Damage(path, "it is gone") for path in missing])
         if missing:
             raise NotFoundError(
                 object=f"table version {self.at}",
-                observed=f"{len(missing)} of its files are gone, such as {Path(missing[0]).name}: it was vacuumed",
+                observed=f"{len(missing)} of its files are gone, such as {missing[0].name}: it was vacuumed",
                 expected="a version that was current in the last 30 days, or that a model's record names",
                 next_step=f"choose a newer version from `goldpath tables history {self.at.table}`",
             )

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from pipelines.errors import CommitConflict
 from pipelines.lakehouse.catalog import Catalog
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged, StagedFile
+from pipelines.lakehouse.staging import Append, Merge, Overwrite, Replace, Staged, StagedFile, Write
 from pipelines.retrying import Backoff
 from pipelines.tables import TableId, TableVersion
 
@@ -97,7 +97,7 @@ def append_rows(catalog: Catalog, table: TableId, rows: pa.Table) -> None:
 
 
 def commit_staged(
-    catalog: Catalog, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
+    catalog: Catalog, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]
 ) -> None:
     """Publishes staged files as the table's next version; does nothing if the app has committed this batch before.
 
@@ -112,7 +112,7 @@ def commit_staged(
     create(catalog, table, staged.schema, partition_by=staged.partition_by)
     current = DeltaTable(str(path))
     transactions = [Transaction(COMMIT_APP, current.version() + 1)]
-    if isinstance(write, Append | Merge) and catalog.batch(table, write.app) >= write.batch:
+    if not isinstance(write, Overwrite) and catalog.batch(table, write.app) >= write.batch:
         return
     if write.app:
         transactions.append(Transaction(write.app, write.batch))
@@ -122,6 +122,9 @@ def commit_staged(
             current = _with_columns(current, staged.schema)
         if isinstance(write, Merge) and current.get_add_actions().num_rows:
             _merge(current, staged, write, properties)
+            return
+        if isinstance(write, Replace):
+            _replace(current, staged, write, properties)
             return
         actions: list[AddAction | RemoveAction] = [_adopt(file, path) for file in staged.files]
         mode = "append" if isinstance(write, Append | Merge) else "overwrite"
@@ -155,6 +158,30 @@ def _merge(current: DeltaTable, staged: Staged, write: Merge, properties: Commit
         .when_matched_update_all(write.newcomer_wins)
         .when_not_matched_insert_all()
         .execute()
+    )
+
+
+def _replace(current: DeltaTable, staged: Staged, write: Replace, properties: CommitProperties) -> None:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from deltalake import write_deltalake
+
+    partitions = pa.schema([staged.schema.field(name) for name in staged.partition_by])
+    rows = ds.dataset(
+        [str(file.path) for file in staged.files],
+        schema=staged.schema,
+        format="parquet",
+        partitioning=ds.partitioning(partitions, flavor="hive"),
+        partition_base_dir=str(staged.folder),
+    )
+    values = ", ".join("'" + value.replace("'", "''") + "'" for value in write.values)
+    write_deltalake(
+        current,
+        rows.scanner().to_reader(),
+        mode="overwrite",
+        predicate=f"{write.column} IN ({values})",
+        schema_mode="merge",
+        commit_properties=properties,
     )
 
 

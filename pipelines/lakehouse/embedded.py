@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.base import Lakehouse
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.lakehouse.staging import Staged, Write
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ class EmbeddedLakehouse(Lakehouse):
         except (ValueError, KeyError, TypeError):
             return False
 
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
+    def commit(self, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]) -> TableVersion:
         delta_commits.commit_staged(self, table, staged, write, metadata=metadata)
         return self.current(table)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.lakehouse.base import Lakehouse
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.lakehouse.staging import Append, Merge, Overwrite, Replace, Staged, Write
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 class SparkLakehouse(Lakehouse):
     """Spark computes and writes Parquet; delta-spark reads the staged files and commits their rows."""
 
-    def commit(
-        self, table: TableId, staged: Staged, write: Append | Merge | Overwrite, *, metadata: Mapping[str, str]
-    ) -> TableVersion:
-        if isinstance(write, Append | Merge) and self.batch(table, write.app) >= write.batch:
+    def commit(self, table: TableId, staged: Staged, write: Write, *, metadata: Mapping[str, str]) -> TableVersion:
+        if not isinstance(write, Overwrite) and self.batch(table, write.app) >= write.batch:
             return self.current(table)
         df = self._frame(staged, *[str(file.path) for file in staged.files])
         if isinstance(write, Merge):
@@ -32,12 +30,16 @@ class SparkLakehouse(Lakehouse):
             writer = writer.option("txnAppId", write.app).option("txnVersion", write.batch)
         if isinstance(write, Append):
             writer = writer.mode("append").option("mergeSchema", True)
-        elif write.partitions is None or self.version(table) is None:
+        elif isinstance(write, Overwrite) and (write.partitions is None or self.version(table) is None):
             writer = writer.mode("overwrite").option("overwriteSchema", True)
         else:
-            values = ", ".join(map(_literal, write.partitions))
-            writer = writer.mode("overwrite").option("replaceWhere", f"{staged.partition_by[0]} IN ({values})")
-            writer = writer.option("mergeSchema", True)
+            column, values = (
+                (write.column, write.values)
+                if isinstance(write, Replace)
+                else (staged.partition_by[0], write.partitions or ())
+            )
+            where = f"{column} IN ({', '.join(map(_literal, values))})"
+            writer = writer.mode("overwrite").option("replaceWhere", where).option("mergeSchema", True)
         writer.save(str(self.path(table)))
         return self.current(table)
 

@@ -95,6 +95,19 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Removes the rows that have one of the values in a text column, and adds the staged rows, which have one too.
+
+    The table exists. `app` and `batch` are as in `Append`.
+    """
+
+    column: str
+    values: tuple[str, ...]
+    app: str
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overwrite:
     """Replaces all rows of the table, or only those in the given values of its first partition column.
 
@@ -104,6 +117,10 @@ class Overwrite:
     partitions: tuple[str, ...] | None = None
     app: str | None = None
     batch: int = -1
+
+
+#: How the rows of a commit enter its table.
+Write = Append | Merge | Replace | Overwrite
 
 
 def gathered(parts: Sequence[Staged]) -> Staged:

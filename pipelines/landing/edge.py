@@ -25,6 +25,8 @@ from pipelines.landing.zone import Landing
 #: The most that one batch takes, and so the most that is done again after a crash.
 BATCH_BYTES = 1 << 30
 BATCH_FILES = 10_000
+#: The most files that are read again in one batch: the commit names each of them.
+RETAKE_FILES = 1_000
 #: How far a store's clock may be ahead of this machine's before it is reported.
 CLOCK_SKEW_SECONDS = 300
 
@@ -84,8 +86,13 @@ class Edge:
             committed: The number of the last batch that the bronze table has; -1 before the first.
         """
         pending = self.ledger.pending(committed=committed)
-        if pending is not None:
+        if pending is not None and not pending.retake:
             return pending
+        if pending is not None:
+            self.ledger.ask_again(pending)
+        retake = self._next_retake(intervals, committed)
+        if retake is not None:
+            return retake
         taken: dict[str, Delivery] = {}  # by prefix
         duplicates: list[Delivery] = []
         size = 0
@@ -109,7 +116,26 @@ class Edge:
             self.ledger.duplicates(duplicates, judged_by=self.contract.digest)
         if not taken:
             return None
-        return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.digest)
+        return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.reading)
+
+    def _next_retake(self, intervals: Collection[str] | None, committed: int) -> Batch | None:
+        """The next deliveries to read again, of those that a person asked for; None if nothing is left."""
+        deliveries: list[Delivery] = []
+        for record in self.ledger.asked_retakes():
+            before = record.delivery
+            if intervals is not None and before.interval not in intervals:
+                continue
+            size = sum(delivery.bytes for delivery in deliveries)
+            if len(deliveries) == RETAKE_FILES or (deliveries and size + before.bytes > BATCH_BYTES):
+                break
+            now = self.identified(before)
+            if now is None or now.sha256 != before.sha256:
+                self.leave_out_retake(before, _gone_or_changed(before, now))
+            else:
+                deliveries.append(replace(now, prefix=before.prefix))
+        if not deliveries:
+            return None
+        return self.ledger.plan_retake(deliveries, committed=committed, judged_by=self.contract.reading)
 
     def _fresh(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
         """The fresh deliveries, interval by interval, so that memory holds the files of one interval."""
@@ -223,6 +249,12 @@ class Edge:
         else:
             self._refuse(delivery, error)
 
+    def leave_out_retake(self, delivery: Delivery, error: LandingError) -> None:
+        """Leaves the rows of a delivery that could not be read again as they are, and reports it."""
+        self.ledger.forget_retake(delivery)
+        step = f"its rows stay as they were read before; {error.next_step}"
+        self.findings.append(Finding(delivery.uri, error.code, "refused", error.observed, error.expected, step))
+
     def drifted(self, delivery: Delivery, drift: ColumnDrift) -> None:
         """Reports that a delivery's columns differ from the contract's; each difference once in a run."""
         words = drift.words()
@@ -294,6 +326,16 @@ def _changed(delivery: Delivery, before: Delivery) -> LandingError:
         expected=f"sha256 {str(before.sha256)[:12]}: what has landed is never changed",
         next_step="deliver the correction under another name and restore the first file",
         code="changed",
+    )
+
+
+def _gone_or_changed(delivery: Delivery, now: Delivery | None) -> LandingError:
+    return LandingError(
+        object=f"delivery {delivery.uri}",
+        observed=f"it was to be read again, and {'cannot be read' if now is None else 'has other content now'}",
+        expected=f"the file that was taken, sha256 {str(delivery.sha256)[:12]}",
+        next_step=f"put that file back, then: goldpath landing retake {'/'.join(delivery.uri.split('/')[:2])}",
+        code="retake",
     )
 
 

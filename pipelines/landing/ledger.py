@@ -35,6 +35,9 @@ CREATE INDEX IF NOT EXISTS by_content ON deliveries (sha256);
 CREATE INDEX IF NOT EXISTS by_prefix ON deliveries (prefix);
 CREATE INDEX IF NOT EXISTS by_batch ON deliveries (batch);
 CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
+CREATE TABLE IF NOT EXISTS retakes (
+    uri TEXT NOT NULL, sha256 TEXT NOT NULL, asked INTEGER NOT NULL, number INTEGER, PRIMARY KEY (uri, sha256)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS touched (
     uri TEXT PRIMARY KEY, interval TEXT NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -46,11 +49,15 @@ CREATE TABLE IF NOT EXISTS settling (
 
 @dataclass(frozen=True)
 class Batch:
-    """Files that are committed together, once; `planned_at` is an ISO 8601 instant, UTC."""
+    """Files that are committed together, once; `planned_at` is an ISO 8601 instant, UTC.
+
+    The files of a retake were taken by earlier batches: their rows are replaced, and keep the marks of these batches.
+    """
 
     number: int
     planned_at: str
     deliveries: tuple[Delivery, ...]
+    retake: bool = False
 
     @property
     def ingest_id(self) -> str:
@@ -87,7 +94,10 @@ class Record:
 
 
 class Ledger:
-    """The fates of one bronze table's deliveries. `judged_by` is the digest of the contract that decided a fate."""
+    """The fates of one bronze table's deliveries.
+
+    `judged_by` is the digest of the contract that decided a fate; for a delivery in a batch, how the contract read it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -139,13 +149,23 @@ class Ledger:
         records = self._records("WHERE prefix = ? AND fate = 'batch'", [prefix])
         return records[0] if records else None
 
-    def contents(self) -> dict[str, list[str]]:
-        """The prefixes of the deliveries in batches, sorted, by interval."""
-        prefixes: dict[str, list[str]] = {}
-        rows = self._connection.execute("SELECT interval, prefix FROM deliveries WHERE fate = 'batch' ORDER BY prefix")
-        for interval, prefix in rows:
-            prefixes.setdefault(interval, []).append(prefix)
-        return prefixes
+    def contents(self, *, committed: int) -> dict[str, list[str]]:
+        """What the deliveries in batches gave to the table up to a batch, by interval: sorted prefixes, each with the
+        number of the batch that read it again, if there is one."""
+        contents: dict[str, list[str]] = {}
+        query = (
+            "SELECT interval, prefix, number FROM deliveries LEFT JOIN retakes USING (uri, sha256) "
+            "WHERE fate = 'batch' ORDER BY prefix"
+        )
+        for interval, prefix, number in self._connection.execute(query):
+            again = f" {number}" if number is not None and number <= committed else ""
+            contents.setdefault(interval, []).append(prefix + again)
+        return contents
+
+    def last_retake(self, *, committed: int) -> int:
+        """The number of the last retake up to a batch; -1 if there is none."""
+        query = "SELECT coalesce(max(number), -1) FROM retakes WHERE number <= ?"
+        return int(self._connection.execute(query, [committed]).fetchone()[0])
 
     def intervals(self, *, after: int) -> list[str]:
         """The intervals of the deliveries in the batches after that number, sorted."""
@@ -166,14 +186,30 @@ class Ledger:
             by_number.setdefault(record.batch or 0, []).append(record.delivery)
         return [Batch(number, self._planned_at(number), tuple(deliveries)) for number, deliveries in by_number.items()]
 
+    def batch_of(self, uri: str) -> Batch:
+        """The batch that took a delivery first; raises StopIteration if none has."""
+        return self.batch(next(r.batch or 0 for r in self._records("WHERE uri = ? AND fate = 'batch'", [uri])))
+
+    def batch(self, number: int) -> Batch:
+        """The batch of that number, which is not a retake."""
+        records = self._records("WHERE fate = 'batch' AND batch = ? ORDER BY interval, uri", [number])
+        return Batch(number, self._planned_at(number), tuple(record.delivery for record in records))
+
     def pending(self, *, committed: int) -> Batch | None:
         """The first batch after the last committed one, which a killed run had planned; None if there is none."""
-        records = self._records("WHERE fate = 'batch' AND batch > ? ORDER BY batch, interval, uri", [committed])
-        if not records:
+        query = (
+            "SELECT min(number) FROM (SELECT batch AS number FROM deliveries WHERE fate = 'batch' "
+            "UNION SELECT number FROM retakes) WHERE number > ?"
+        )
+        number = self._connection.execute(query, [committed]).fetchone()[0]
+        if number is None:
             return None
-        number = records[0].batch or 0
-        deliveries = tuple(record.delivery for record in records if record.batch == number)
-        return Batch(number, self._planned_at(number), deliveries)
+        retaken = self._records(
+            "WHERE (uri, sha256) IN (SELECT uri, sha256 FROM retakes WHERE number = ?) ORDER BY interval, uri", [number]
+        )
+        if not retaken:
+            return self.batch(number)
+        return Batch(number, self._planned_at(number), tuple(record.delivery for record in retaken), retake=True)
 
     def _planned_at(self, number: int) -> str:
         return str(self._connection.execute("SELECT planned_at FROM batches WHERE number = ?", [number]).fetchone()[0])
@@ -196,9 +232,17 @@ class Ledger:
         Raises:
             CommitConflict: if another writer has planned that batch since.
         """
-        batch = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(deliveries))
+        with self._planning(Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(deliveries))) as batch:
+            self._note(
+                self._connection, [Record(d, "batch", batch.number, judged_by, batch.planned_at) for d in deliveries]
+            )
+        return batch
+
+    @contextlib.contextmanager
+    def _planning(self, batch: Batch) -> Iterator[Batch]:
+        """Adds a batch, and what the block writes about its deliveries, unless another batch is pending."""
         with self._writing() as connection:
-            other = self.pending(committed=committed)
+            other = self.pending(committed=batch.number - 1)
             if other is not None:
                 raise CommitConflict(
                     object=f"ledger {self.path}",
@@ -207,8 +251,62 @@ class Ledger:
                     next_step="nothing is lost: the run is tried again, and takes that batch if the other has not",
                 )
             connection.execute("INSERT OR REPLACE INTO batches VALUES (?, ?)", [batch.number, batch.planned_at])
-            self._note(connection, [Record(d, "batch", batch.number, judged_by, batch.planned_at) for d in deliveries])
+            yield batch
+
+    def ask_retake(
+        self, *, uris: Collection[str] | None = None, intervals: Collection[str] | None = None
+    ) -> list[Delivery]:
+        """Lets the next run read deliveries of batches again, and replace their rows; returns them.
+
+        Args:
+            uris: Only these deliveries; None for all.
+            intervals: Only deliveries of these intervals; None for all.
+        """
+        records = self.records(intervals=intervals, fate="batch")
+        deliveries = [r.delivery for r in records if uris is None or r.delivery.uri in uris]
+        with self._writing() as connection:
+            connection.executemany(
+                "INSERT INTO retakes VALUES (?, ?, 1, NULL) ON CONFLICT DO UPDATE SET asked = 1",
+                [(d.uri, d.sha256) for d in deliveries],
+            )
+        return deliveries
+
+    def asked_retakes(self) -> list[Record]:
+        """The deliveries that are to be read again, sorted by interval and uri."""
+        which = "WHERE fate = 'batch' AND (uri, sha256) IN (SELECT uri, sha256 FROM retakes WHERE asked)"
+        return self._records(f"{which} ORDER BY interval, uri", [])
+
+    def plan_retake(self, deliveries: Sequence[Delivery], *, committed: int, judged_by: str) -> Batch:
+        """Adds the next batch: a retake of these deliveries. Raises CommitConflict as `plan` does."""
+        planned = Batch(committed + 1, datetime.now(UTC).isoformat(), tuple(deliveries), retake=True)
+        with self._planning(planned) as batch:
+            keys = [(d.uri, d.sha256) for d in deliveries]
+            self._connection.executemany(
+                "UPDATE retakes SET asked = 0, number = ? WHERE uri = ? AND sha256 = ?",
+                [(batch.number, *key) for key in keys],
+            )
+            self._connection.executemany(
+                "UPDATE deliveries SET judged_by = ? WHERE uri = ? AND sha256 = ?", [(judged_by, *key) for key in keys]
+            )
         return batch
+
+    def ask_again(self, retake: Batch) -> None:
+        """Turns a retake that a killed run had planned into a wish again."""
+        with self._writing() as connection:
+            connection.execute("UPDATE retakes SET asked = 1, number = NULL WHERE number = ?", [retake.number])
+
+    def forget_retake(self, delivery: Delivery) -> None:
+        """Leaves the rows of a delivery as they are, although it was to be read again."""
+        with self._writing() as connection:
+            key = (delivery.uri, delivery.sha256)
+            connection.execute("DELETE FROM retakes WHERE uri = ? AND sha256 = ?", key)
+            connection.execute("UPDATE deliveries SET judged_by = 'reading' WHERE uri = ? AND sha256 = ?", key)
+
+    def read_otherwise(self, reading: str) -> list[Delivery]:
+        """The deliveries in batches that were read by other options of the contract, and are not asked again yet."""
+        which = "WHERE fate = 'batch' AND judged_by LIKE 'reading%' AND judged_by <> ?"
+        asked = {(r.delivery.uri, r.delivery.sha256) for r in self.asked_retakes()}
+        return [r.delivery for r in self._records(which, [reading]) if (r.delivery.uri, r.delivery.sha256) not in asked]
 
     def duplicates(self, deliveries: Sequence[Delivery], *, judged_by: str) -> None:
         """Adds files whose content was taken before under another name."""

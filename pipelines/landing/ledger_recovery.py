@@ -38,4 +38,4 @@ def _record(edge: Edge, row: dict[str, Any]) -> Record:
     now = edge.identified(delivery)
     if now is not None and now.prefix == delivery.prefix:
         delivery = now
-    return Record(delivery, "batch", int(row[INGEST_ID]), edge.contract.digest, row[INGESTED_AT].isoformat())
+    return Record(delivery, "batch", int(row[INGEST_ID]), edge.contract.reading, row[INGESTED_AT].isoformat())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.arrow_stage import Part
-from pipelines.lakehouse.staging import Append
+from pipelines.lakehouse.staging import Append, Replace
 from pipelines.landing import findings, ledger_recovery, reading
 from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge
@@ -16,7 +17,7 @@ from pipelines.landing.ledger import Batch
 from pipelines.lineage.events import Dataset, Field
 from pipelines.medallion import deliveries_check
 from pipelines.medallion.judging import commit_metadata
-from pipelines.tables import PARTITION
+from pipelines.tables import PARTITION, SOURCE_URI
 
 #: The app transaction under which a bronze table carries the number of its last batch.
 INGEST = "ingest"
@@ -59,17 +60,22 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNam
     table = contract.table
     size = sum(delivery.bytes for delivery in batch.deliveries)
     run.record_input(Dataset(f"landing/{table.domain}/{table.table}", batch.ingest_id, contract.owner, bytes=size))
-    left_out: list[Delivery] = []
+    taken: list[Delivery] = []
+    first_batch = functools.cache(edge.ledger.batch_of)
 
     def part(delivery: Delivery) -> Part:
         def leave_out(error: LandingError) -> None:
-            left_out.append(delivery)
-            edge.leave_out(delivery, error)
+            taken.remove(delivery)
+            (edge.leave_out_retake if batch.retake else edge.leave_out)(delivery, error)
 
-        rows = reading.read(edge.landing, contract, batch, delivery, edge.drifted, columns)
+        taken.append(delivery)
+        marks = first_batch(delivery.uri) if batch.retake else batch
+        rows = reading.read(edge.landing, contract, marks, delivery, edge.drifted, columns)
         return Part(delivery.interval, rows, leave_out)
 
     staged = house.stage_arrow(table, map(part, batch.deliveries), schema=reading.schema(contract))
-    if len(left_out) < len(batch.deliveries):
-        house.commit(table, staged, Append(INGEST, batch.number), metadata=commit_metadata(run))
-    return staged.rows, len(batch.deliveries) - len(left_out)
+    if taken:
+        uris = tuple(delivery.uri for delivery in taken)
+        write = Replace(SOURCE_URI, uris, INGEST, batch.number) if batch.retake else Append(INGEST, batch.number)
+        house.commit(table, staged, write, metadata=commit_metadata(run))
+    return staged.rows, len(taken)

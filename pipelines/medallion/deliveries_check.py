@@ -20,7 +20,8 @@ SHOWN_CHARACTERS = 200
 
 
 def check_result(edge: Edge, *, files: int, rows: int) -> dg.AssetCheckResult:
-    """The result for one run: an error if a delivery was refused, a warning for any finding besides duplicates.
+    """The result for one run: an error if a delivery was refused, a warning for any finding besides duplicates,
+    and for files that were taken under other options of the contract.
 
     Args:
         edge: The edge of the run, with its findings; its ledger also holds what earlier runs refused.
@@ -37,10 +38,16 @@ def check_result(edge: Edge, *, files: int, rows: int) -> dg.AssetCheckResult:
         observed = [f"{f.subject.removeprefix(folder)}: {f.observed}" for f in findings if f.code == code]
         first = textwrap.shorten(observed[0], SHOWN_CHARACTERS, placeholder=" …")
         parts.append(f"{code}: {first}" + (f", and {len(observed) - 1:,} more" if observed[1:] else ""))
+    outdated = edge.ledger.read_otherwise(edge.contract.reading)
+    if outdated:
+        parts.append(
+            f"{counted(len(outdated), 'file')} taken before the contract said how to read them now: "
+            f"goldpath landing retake {folder.rstrip('/')}"
+        )
     parts += [f"{len(refused_before)} refused and still there"] if refused_before else []
     return dg.AssetCheckResult(
         check_name=CHECK.name,
-        passed=not refused and not notable,
+        passed=not refused and not notable and not outdated,
         severity=dg.AssetCheckSeverity.ERROR if refused else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(edge.contract.table.key),
         description="; ".join(parts),

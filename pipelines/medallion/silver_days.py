@@ -12,6 +12,7 @@ from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import Overwrite
 from pipelines.landing import interval
+from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.code_digest import code_digest
 from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
@@ -141,7 +142,9 @@ class ReplacingRun:
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
         names = self.table.delivered_names(run)
         code = digest(code_digest(contract, self.table.transform), versions, keys.RULES, names)
-        deliveries = run.platform.ledger(self.table.bronze).contents()
+        deliveries = run.platform.ledger(self.table.bronze).contents(
+            committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
+        )
         if self.table.layout == "days":
             parts = list(run.partitions or ())  # days without rows too: a table rule may require some
         else:

@@ -1,9 +1,10 @@
 """Silver from increments: each batch of bronze is judged once, and merged into the table by its key.
 
 The number of the last merged batch is an app transaction of the table. The name of the app changes when the contract,
-the code or a decision about a row changes; the table then has no merged batch under the new name, and all batches are
-merged again, in one commit that replaces the table. Of several rows with one key the contract's `winner` stays,
-whatever the order in which they arrived. The other rows are superseded: they are in bronze only.
+the code or a decision about a row changes, or when landed files were read again; the table then has no merged batch
+under the new name, and all batches are merged again, in one commit that replaces the table. Of several rows with one
+key the contract's `winner` stays, whatever the order in which they arrived. The other rows are superseded: they are in
+bronze only.
 """
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ class MergingRun:
         self.house = run.platform.lakehouse
         self.key = tuple(self.contract.key_columns)
         self.note = DerivedFrom.read(run.platform.note_path(self.contract.table))
+        self.newest = self.house.snapshot(run.versions["bronze"]).batch(INGEST)
+        retake = run.platform.ledger(table.bronze).last_retake(committed=self.newest)
         code = code_digest(self.contract, table.transform)
-        self.derivation = digest(code, in_effect.digest, keys.RULES, table.delivered_names(run))
+        self.derivation = digest(code, in_effect.digest, keys.RULES, table.delivered_names(run), retake)
 
     def work(self) -> Iterator[Written]:
         """Merges batch after batch, and publishes the table and its quarantine.
@@ -85,8 +88,7 @@ class MergingRun:
         Raises:
             VerdictError: if a batch may not be published; the batches before it stay merged.
         """
-        run, house, contract = self.run, self.house, self.contract
-        newest = house.snapshot(run.versions["bronze"]).batch(INGEST)
+        run, house, contract, newest = self.run, self.house, self.contract, self.newest
         same = self.note.digests.get("derivation") == self.derivation and not run.recomputes
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"

@@ -59,7 +59,7 @@ def require_inside(settings: Settings, uri: str, *, run_id: str) -> None:
     if settings.mlflow_uri:
         return
     folder = Path(unquote(urlsplit(uri).path))
-    inside = urlsplit(uri).scheme in ("", "file") and folder.resolve().is_relative_to(root(settings))
+    inside = urlsplit(uri).scheme in ("", "file") and folder.resolve().is_relative_to(root(settings).resolve())
     link = next((path for path in folder.rglob("*") if path.is_symlink()), None) if inside else None
     if not inside or link is not None:
         raise ModelError(

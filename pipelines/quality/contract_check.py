@@ -52,7 +52,7 @@ def check_result(verdict: Verdict, *, folder: Path, words: Sequence[str] = ()) -
             "expectations_met": statistics["successful_expectations"],
             "rules": dg.MetadataValue.table(records, schema=_RECORD_SCHEMA) if records else "none",
             "rows_by_broken_rule": dg.MetadataValue.json(rows_by_broken_rule),
-            "validation_result": dg.MetadataValue.path(str(path)),
+            "validation_result": dg.MetadataValue.path(str(path.resolve())),
         },
     )
 

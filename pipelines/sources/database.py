@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from pipelines.errors import GoldpathError, LandingError, NotFoundError, SettingsError, TransientError
 from pipelines.retrying import Backoff, is_transient
@@ -147,7 +148,10 @@ def _engine(address: str, source: str) -> sa.Engine:
                 expected="a SQLite database",
                 next_step="create it, or correct the address in GOLDPATH_SOURCES: sqlite:////absolute/path",
             )
-        return sa.create_engine(f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true", poolclass=sa.NullPool)
+        # SQLAlchemy undoes the quoting of an address's path: with `#` or `?` in it another, empty database is opened.
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        connect = partial(sqlite3.connect, uri, uri=True, check_same_thread=False)
+        return sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
     if backend not in ("postgresql", "postgres"):
         raise SettingsError(
             object=source,

@@ -31,8 +31,8 @@ KNOW_EVERYTHING = ("pipelines.demo", "pipelines.commands")
 #: The parts of a room in the order in which they may import: each imports only itself and what stands before it.
 ORDERS: Mapping[str, Sequence[str]] = {
     "pipelines": (
-        "errors settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost policy "
-        "verdict governed quality quarantine models medallion features provenance upkeep orchestration definitions demo "
+        "errors plain_path settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost "
+        "policy verdict governed quality quarantine models medallion features provenance upkeep orchestration definitions demo "
         "commands __main__"
     ).split(),
     "ray_jobs": ["core", "tabular"],

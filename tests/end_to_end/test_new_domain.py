@@ -15,6 +15,8 @@ from pipelines.settings import PROJECT
 from tests.goldpath_process import environment
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+#: A path with what libraries read wrongly where they make an address of it.
+HOME = "a höme #1 at 100%, or? a+b"
 FIRST = [
     {"payment_id": f"p{n:03d}", "amount": f"{n}.50", "currency": "GBP", "paid_at": f"2026-11-19T08:{n:02d}:00Z"}
     for n in range(10, 20)
@@ -36,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def goldpath(project: Path) -> Command:
     """Runs a command of the copied project; it must succeed, or fail where `fails` is given."""
-    env = environment(project / "home", PYTHONPATH=str(project))
+    env = environment(project / HOME, PYTHONPATH=str(project))
     env.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(*arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
@@ -52,7 +54,7 @@ REFUNDS = "\nrefund_id,payment_id,amount,NOTE,note,\n007,p010,1.50,NA,a,\n7,p011
 
 
 def land(project: Path, day: str, rows: list[dict[str, str]]) -> None:
-    folder = project / f"home/landing/shop/payments/dt={day}"
+    folder = project / HOME / f"landing/shop/payments/dt={day}"
     folder.mkdir(parents=True)
     (folder / "payments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -61,10 +63,10 @@ def land(project: Path, day: str, rows: list[dict[str, str]]) -> None:
 def proposed(project: Path, goldpath: Command) -> str:
     """The output of the proposal from the first delivery; a second source of the domain is proposed after it."""
     land(project, "2026-11-19", [*FIRST, SAME_KEY])
-    (project / "home/landing/shop/payments/[/notes].txt").parent.mkdir()
-    (project / "home/landing/shop/payments/[/notes].txt").write_text("not a delivery\n", encoding="utf-8")
+    (project / HOME / "landing/shop/payments/[/notes].txt").parent.mkdir()
+    (project / HOME / "landing/shop/payments/[/notes].txt").write_text("not a delivery\n", encoding="utf-8")
     printed = goldpath("landing", "propose", "shop/payments", "--folder", "assets/shop/contracts").stdout
-    refunds = project / "home/landing/shop/refunds/dt=2026-11-19/refunds.csv"
+    refunds = project / HOME / "landing/shop/refunds/dt=2026-11-19/refunds.csv"
     refunds.parent.mkdir(parents=True)
     refunds.write_text(REFUNDS, encoding="utf-8")
     more = goldpath("landing", "propose", "shop/refunds", "--folder", "assets/shop/contracts").stdout
@@ -150,7 +152,7 @@ def test_later_deliveries_update_rows_and_a_rejected_row_is_corrected(
 
 def test_a_refused_delivery_is_a_failure_of_the_command(materialized: str, project: Path, goldpath: Command) -> None:
     land(project, "2026-11-22", [])
-    path = project / "home/landing/shop/payments/dt=2026-11-22/payments.jsonl"
+    path = project / HOME / "landing/shop/payments/dt=2026-11-22/payments.jsonl"
     path.write_bytes(b"\x1f\x8b\x08 no archive")
     result = goldpath("materialize", "bronze/shop/payments", fails=True)
     assert result.stdout.startswith("FAIL bronze/shop/payments: 0 files with 0 rows taken")

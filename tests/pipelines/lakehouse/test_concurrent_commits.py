@@ -14,7 +14,7 @@ from pipelines.engine.session import Engine
 from pipelines.errors import CommitConflict
 from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Staged
+from pipelines.lakehouse.staging import Append, Merge, Overwrite, Replace, Staged
 from pipelines.tables import PARTITION, TableId
 
 TABLE = TableId("silver", "toys", "blocks")
@@ -104,4 +104,19 @@ def test_a_batch_that_several_writers_merge_is_in_the_table_once(houses: list[Em
 
         conflicts += work_at_once(houses, merge)
     assert rows_of(houses[0]) == sorted([("brick", 5), *((f"part {batch}", batch) for batch in range(6))])
+    assert conflicts > 0
+
+
+def test_a_batch_with_which_several_writers_replace_rows_is_in_the_table_once(houses: list[EmbeddedLakehouse]) -> None:
+    rows = [("brick", -1), ("plate", -1)]
+    houses[0].commit(TABLE, staged(houses[0], rows), Append("ingest", 0), metadata={})
+    conflicts = 0
+    for batch in range(1, 7):
+
+        def replace(number: int, house: EmbeddedLakehouse, batch: int = batch) -> None:
+            write = Replace("part", ("brick",), "ingest", batch)
+            house.commit(TABLE, staged(house, [("brick", batch)]), write, metadata={})
+
+        conflicts += work_at_once(houses, replace)
+    assert rows_of(houses[0]) == [("brick", 6), ("plate", -1)]
     assert conflicts > 0

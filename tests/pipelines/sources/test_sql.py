@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -285,14 +286,14 @@ def test_postgresql_values_keep_their_exact_text(server: Postgres) -> None:
 
 
 def test_sqlite_values_keep_their_type(tmp_path: Path) -> None:
-    path = tmp_path / "stands.db"
+    path = tmp_path / "stands #1 é?%20.db"
     run(
         path,
         'CREATE TABLE stands ("gate no" TEXT, pier INTEGER, length REAL, seal BLOB, PRIMARY KEY (pier, "gate no"))',
     )
     run(path, "INSERT INTO stands VALUES ('B', 2, 0.1, x'ff00'), ('A', 2, NULL, NULL), ('Zürich', 1, 28.0, NULL)")
     source = SqlSnapshot("operations", "stands")
-    [content] = Landed(f"sqlite:///{path}").take(source)
+    [content] = Landed(f"sqlite:///{quote(str(path))}").take(source)
     assert content.decode().splitlines() == [
         '{"gate no": "Zürich", "pier": 1, "length": 28.0, "seal": null}',
         '{"gate no": "A", "pier": 2, "length": null, "seal": null}',
