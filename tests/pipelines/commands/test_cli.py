@@ -51,6 +51,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "jars",
         "landing list",
         "landing propose",
+        "landing retake",
         "landing retry",
         "lineage prediction",
         "materialize",
