@@ -128,8 +128,8 @@ def retake(
         deliveries = ledger.ask_retake(uris=uris)
         days = sorted({delivery.interval for delivery in deliveries}, key=interval.order)
         span = f" --from {days[0]} --to {days[-1]}" if table in daily_tables() else ""
-        typer.echo(f"{len(deliveries)} deliveries of {source} will be read again, by the next run:")
-        typer.echo(f"goldpath materialize {table} silver/{source}{span}")
+        say(f"{len(deliveries)} deliveries of {source} will be read again, by the next run:")
+        say(f"goldpath materialize {table} silver/{source}{span}")
 
 
 @app.command()

@@ -218,8 +218,8 @@ def test_a_copied_home_reads_and_writes_its_own_files(
 ) -> None:
     registered = registry.register(name, run_id=track(b"weights"), tags={})
     first = registry._settings.root
-    copy = Path(shutil.copytree(first, tmp_path / "copied home"))
-    moved = Registry(Settings(home=copy, profile="test"))
+    moved = Registry(Settings(home=Path(shutil.copytree(first, tmp_path / "copied home")), profile="test"))
+    copy = moved._settings.root  # a plain path to it
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     model = moved.version(name, registered.version)
     assert moved.download(model).is_relative_to(copy)
