@@ -13,6 +13,7 @@ import dagster as dg
 
 import assets
 from pipelines import settings
+from pipelines.contracts.domain import Domain
 from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
@@ -89,6 +90,9 @@ def all_contracts() -> dict[TableId, Contract]:
     contracts: dict[TableId, Contract] = {}
     for module in asset_modules():
         contracts |= getattr(module, "CONTRACTS", {})
+        for value in vars(module).values():
+            if isinstance(value, Domain):
+                contracts |= value.contracts
     require_references(contracts, domains={table.domain for table in contracts})
     return contracts
 

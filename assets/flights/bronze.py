@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from assets.flights.partitions import DAILY
-from assets.flights.tables import contract
+from assets.flights.domain import DAILY, contract
 from pipelines.medallion.decorators import bronze_asset
 
 flights = bronze_asset(contract("bronze/flights"), partitions=DAILY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets.flights.tables import contract
+from assets.flights.domain import contract
 from pipelines.features.rolling import TICK, all_so_far, clipped, last_hours, mean, tick_end, ticks
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.flights.tables import OWNER, contract
+from assets.flights.domain import contract, flights
 
 _DELIVERY = {
     "flights": "one CSV a day, after the day's last flight",
@@ -19,7 +19,7 @@ SOURCES = [
         ["landing", "flights", source],
         description=f"{contract(f'bronze/{source}').purpose}\n\nArrives as {delivery}.",
         group_name="landing",
-        owners=[f"team:{OWNER}"],
+        owners=[f"team:{flights.owner}"],
         kinds={contract(f"bronze/{source}").format or "file"},
     )
     for source, delivery in _DELIVERY.items()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.flights.features import ONLINE, SERVICE
+from assets.flights.domain import flights
+from assets.flights.features import ARRIVAL_DELAY_V1, ONLINE
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
-from assets.flights.tables import OWNER, cost_tags
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import Check, GovernedRun, Written
 from pipelines.models.gate import METRICS
@@ -66,8 +66,8 @@ def recipe(config: TrainConfig) -> Recipe:
 @governed_asset(
     key=TRAINING,
     kind="training",
-    owner=OWNER,
-    tags=cost_tags("training"),
+    owner=flights.owner,
+    tags=flights.cost.of("training"),
     kinds=("pytorch", "ray"),
     inputs={"training_set": "gold/flights/training_set"},
     config=TrainConfig,
@@ -87,7 +87,7 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
         model=MODEL,
         question=QUESTION,
         limits=LIMITS,
-        service=SERVICE,
+        service=ARRIVAL_DELAY_V1.name,
         fine_tune=config.mode is Mode.FINE_TUNE,
     )
 
@@ -95,8 +95,8 @@ def training(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
 @governed_asset(
     key=REGISTERED,
     kind="model",
-    owner=OWNER,
-    tags=cost_tags("training"),
+    owner=flights.owner,
+    tags=flights.cost.of("training"),
     kinds=("mlflow",),
     deps=[TRAINING],
     check=Check(
@@ -111,8 +111,8 @@ def registered(run: GovernedRun) -> Iterator[Written]:
 @governed_asset(
     key=SERVED,
     kind="serving",
-    owner=OWNER,
-    tags=cost_tags("serving"),
+    owner=flights.owner,
+    tags=flights.cost.of("serving"),
     kinds=("ray", "fastapi"),
     deps=[REGISTERED, ONLINE],
     freshness=timedelta(days=30),
@@ -133,4 +133,4 @@ def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:
         folder=folder,
         metrics=dict(champion.metrics),
     )
-    return deploy(settings, ServiceConfig(model=model, feature_service=SERVICE)).url
+    return deploy(settings, ServiceConfig(model=model, feature_service=ARRIVAL_DELAY_V1.name)).url

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assets.flights.domain import contract
 from assets.flights.gold import ARRIVAL_CLIP, DEPARTURE_CLIP, TURNAROUND_MINUTES, UNKNOWN_DURATION_MINUTES
-from assets.flights.tables import contract
 from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.medallion.push_source import OnlineMove, Values, push_source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.flights.tables import contract
+from assets.flights.domain import contract
 from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
 from pipelines.medallion.landing_assets import landing_asset
 from pipelines.sources.logs import LogFiles

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets.flights.partitions import DAILY
-from assets.flights.tables import contract
+from assets.flights.domain import DAILY, contract
 from pipelines.medallion.decorators import silver_asset
 
 if TYPE_CHECKING:

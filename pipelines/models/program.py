@@ -6,6 +6,7 @@ library.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass
 from datetime import datetime
@@ -120,6 +121,24 @@ class Recipe(Protocol):
 
     @property
     def gate_window(self) -> Window: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A training program by its place, so that naming it loads nothing.
+
+    Attributes:
+        place: `module:function` of a `TrainingProgram`, such as `ray_jobs.tabular.challenge:challenge`.
+        tasks: The tasks that it can be trained for.
+    """
+
+    place: str
+    tasks: tuple[str, ...]
+
+    def load(self) -> TrainingProgram[Any]:
+        """The function; importing it loads the libraries that it needs."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)
 
 
 R_contra = TypeVar("R_contra", bound=Recipe, contravariant=True)

@@ -17,7 +17,7 @@ ASSET_LINES = 25
 
 #: Room to what it may import from other rooms: anywhere, and inside functions only.
 ANYWHERE = {
-    "assets": ("pipelines", "feature_repo"),
+    "assets": ("pipelines", "feature_repo", "ray_jobs.programs", "ray_jobs.tabular.recipe", "serving.declaration"),
     "pipelines": (),
     "feature_repo": ("pipelines",),
     "ray_jobs": ("pipelines",),
@@ -32,10 +32,10 @@ KNOW_EVERYTHING = ("pipelines.demo", "pipelines.commands")
 ORDERS: Mapping[str, Sequence[str]] = {
     "pipelines": (
         "errors plain_path settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost "
-        "policy verdict governed quality quarantine models medallion features provenance upkeep orchestration definitions demo "
+        "policy verdict governed quality quarantine features models medallion provenance upkeep orchestration definitions demo "
         "commands __main__"
     ).split(),
-    "ray_jobs": ["core", "tabular"],
+    "ray_jobs": ["programs", "core", "tabular"],
     "serving": ["errors", "door", "predict", "push"],
 }
 #: Parts of one room that know nothing of each other.

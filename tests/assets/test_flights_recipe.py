@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from assets.flights.domain import contract
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
-from assets.flights.tables import contract
 
 
 def test_each_recipe_trains_before_its_gate_window() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.flights.domain import contract
 from assets.flights.silver import flights_with_instants
-from assets.flights.tables import contract
 from pipelines.engine.session import Engine
 from pipelines.tables import RESCUED, TableId
 from pipelines.verdict import verdict

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from assets.flights.domain import contract
 from assets.flights.movements import movements
-from assets.flights.tables import contract
 from pipelines.errors import DefinitionError
 from pipelines.medallion.push_source import push_source
 

@@ -1,0 +1,75 @@
+"""A data domain: what the assets of one folder below `assets/` have in common.
+
+    shop = Domain.at(__file__, owner="shop-data", cost=CostTags("cc-7", "retail", "returns", "shop"), partitions=DAILY)
+
+The code location collects the domains; jobs, schedules and sensors of each follow from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.contracts.load import CONTRACTS_FOLDER, Contracts, load_folder
+from pipelines.contracts.model import Contract
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+@dataclass(frozen=True, slots=True)
+class CostTags:
+    """Who pays for a domain's assets, and how sensitive they are. A table's own tags stand in its contract."""
+
+    cost_centre: str
+    business_unit: str
+    project: str
+    application: str
+    data_class: str = "internal"
+
+    def of(self, workload_class: str) -> dict[str, str]:
+        """The complete cost tags of an asset of this class of work, such as `training`."""
+        return {
+            "cost_centre": self.cost_centre,
+            "business_unit": self.business_unit,
+            "project": self.project,
+            "application": self.application,
+            "workload_class": workload_class,
+            "data_class": self.data_class,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One data domain.
+
+    Attributes:
+        name: The name of its folder, the second part of each of its asset keys.
+        owner: The team that answers for its assets that are no tables; a table's owner stands in its contract.
+        cost: The cost tags of its assets that are no tables.
+        contracts: The contracts of its folder `contracts`, by table.
+        partitions: The days of its tables by day; None for a domain without such tables.
+    """
+
+    name: str
+    owner: str
+    cost: CostTags
+    contracts: Contracts
+    partitions: dg.PartitionsDefinition[str] | None = None
+
+    @classmethod
+    def at(
+        cls, file: str, *, owner: str, cost: CostTags, partitions: dg.PartitionsDefinition[str] | None = None
+    ) -> Domain:
+        """The domain of the folder in which `file` lies, a module's `__file__`, with the contracts there.
+
+        Raises:
+            ContractError: if a contract is not valid.
+        """
+        folder = Path(file).parent
+        return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions)
+
+    def contract(self, name: str) -> Contract:
+        """The contract of `zone/table`; raises NotFoundError if the domain has none."""
+        return self.contracts.named(name)

@@ -1,0 +1,62 @@
+"""What a domain declares of a model: what is asked, on what it is trained, by which program, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.contracts.domain import Domain
+from pipelines.contracts.model import Contract
+from pipelines.features.declaration import FeatureService
+
+if TYPE_CHECKING:
+    from pipelines.models.program import Program, Recipe
+
+#: What kind of answer a model gives. Metrics, plots, card and gate follow from it.
+Task = Literal["binary", "regression", "multiclass", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a challenger must win against every opponent; no metrics stands for the usual ones of the model's task."""
+
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of a domain.
+
+    Attributes:
+        domain: The domain that declares it.
+        name: Its name in the domain, such as `arrival_delay`; the registry has it as `flights.arrival_delay`.
+        question: What is asked, and when, in one or two sentences.
+        task: The kind of answer.
+        program: The training program.
+        recipes: The recipe of each mode; `from_scratch` is required, `fine_tune` begins with the champion's weights.
+        training_set: The contract of the gold table that it is trained on.
+        features: What it reads when it is asked.
+        limits: What it must not be used for, one sentence each.
+        gate: What a challenger must win.
+    """
+
+    domain: Domain
+    name: str
+    question: str
+    task: Task
+    program: Program
+    recipes: Mapping[str, Callable[[], Recipe]]
+    training_set: Contract
+    features: FeatureService
+    limits: tuple[str, ...]
+    gate: Gate = field(default_factory=Gate)
+
+    @property
+    def registered_name(self) -> str:
+        """The model's name in the registry: `domain.name`."""
+        return f"{self.domain.name}.{self.name}"
+
+    def key(self, kind: Literal["training", "models", "serving"]) -> tuple[str, str, str]:
+        """The key of the asset that trains, registers or serves it."""
+        return (kind, self.domain.name, self.name)
