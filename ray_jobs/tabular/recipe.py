@@ -9,10 +9,8 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
-from pipelines import clock
 from pipelines.models.program import RecipeError, Window
 
 
@@ -120,23 +118,3 @@ class Recipe:
     def fingerprint(self) -> str:
         """sha256 over every field: runs with the same fingerprint and table version do the same."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), default=str).encode()).hexdigest()
-
-
-def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
-    """The recipe with other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
-
-    With another end of the train window, the gate window begins there.
-    """
-    gate = recipe.gate_window
-    start = _instant("train_start", train_start, recipe.train_window.start)
-    train = Window(start, _instant("train_end", train_end, recipe.train_window.end))
-    return dataclasses.replace(
-        recipe,
-        train_window=train,
-        gate_window=Window(train.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end)),
-    )
-
-
-def _instant(name: str, text: str, default: datetime) -> datetime:
-    """An instant of a window; raises SettingsError for a text that is none, or lacks its offset."""
-    return clock.instant(text, of=f"config {name}", next_step="write it with its offset") if text else default

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.models.assets import with_windows
 from pipelines.models.program import RecipeError, Window
-from ray_jobs.tabular.recipe import Recipe, with_windows
+from ray_jobs.tabular.recipe import Recipe
 
 
 def _changed(recipe: Recipe, field: str, value: object) -> Recipe:
