@@ -1,16 +1,16 @@
 """Training a model with evidence: a challenger is trained, compared, and tracked with all that the registry asks for.
 
-The caller passes in the training program and its recipe.
+The model's declaration names the training program; the caller passes in its recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 
@@ -21,44 +21,30 @@ from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record
 from pipelines.models.evidence import Evidence
-from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, TrainingProgram, Window
+from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
 from pipelines.models.registry import RegisteredModel, Registry
+from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
 from pipelines.settings import PROJECT
 
 AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's, nulls taken as they are"
 TRAINING_SET = "training_set"
 
-R = TypeVar("R", bound=Recipe)
 
-
-def train(
-    run: GovernedRun,
-    program: TrainingProgram[R],
-    recipe: R,
-    *,
-    model: str,
-    question: str,
-    limits: Sequence[str],
-    service: str,
-    fine_tune: bool,
-) -> Written:
+def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool) -> Written:
     """Trains a challenger and tracks it with everything that the gate and the registry will ask for.
 
     Args:
         run: The run of the training asset; its input `training_set` is the table to train on.
-        program: Trains and compares.
-        recipe: The program's configuration.
-        model: The model's name in the registry.
-        question: What a prediction answers, for the model card.
-        limits: What the model can't be used for, for the model card.
-        service: The feature service that the training set was built with.
+        spec: The model.
+        recipe: The configuration of its program.
         fine_tune: Whether training begins with the champion's weights.
 
     Raises:
         ModelError: if there is no champion to fine-tune, or no part of the gate window that the champion was not
             trained on.
     """
+    model, service = spec.registered_name, spec.features.name
     registry = Registry(run.platform.settings)
     champion = registry.champion(model)
     champion_dir = registry.download(champion) if champion else None
@@ -74,14 +60,14 @@ def train(
         window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
     folder = run.platform.settings.root / "training" / name
-    challenge = _challenge(run, program, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
+    challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
     trained, evaluations = challenge.run, challenge.evaluations
     decision = _decide(evaluations, window)
     base = champion if fine_tune else None
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": str(recipe.train_window), "compared on": str(window)}
     compared_with = champion.digest if champion else None
-    evidence = Evidence(model, question, limits, windows, evaluations, decision, compared_with)
+    evidence = Evidence(model, spec.question, spec.limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(
@@ -131,8 +117,8 @@ def _trained_until(registry: Registry, champion: RegisteredModel) -> datetime:
 
 def _challenge(
     run: GovernedRun,
-    program: TrainingProgram[R],
-    recipe: R,
+    spec: ModelSpec,
+    recipe: Recipe,
     folder: Path,
     window: Window,
     *,
@@ -142,6 +128,7 @@ def _challenge(
     """Runs the program on a Ray cluster, and meters the cluster and the run's GPUs."""
     settings = run.platform.settings
     training_set = run.versions[TRAINING_SET]
+    program = spec.program.load()
     with ray_connection.connect(settings):
         head = ray_head.head_pid(settings)
         run.usage.watched |= {head} if head else set()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
-from pipelines import clock
-from pipelines.models.program import RecipeError, Window
+from pipelines.models.answers import Task
+from pipelines.models.program import Holds, RecipeError, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Recipe:
 
     Attributes:
         model_name: Names the model in errors.
-        feature_service: The Feast feature service that the training set was built with.
+        task: The kind of answer.
         label: Column of 0 and 1; rows where it is null are not used.
         row_key: Orders the rows that have the same time.
         time_column: When a prediction is asked for, UTC; both windows select by it.
@@ -62,7 +62,7 @@ class Recipe:
     """
 
     model_name: str
-    feature_service: str
+    task: Task
     label: str
     row_key: str
     time_column: str
@@ -117,26 +117,13 @@ class Recipe:
         return tuple(dict.fromkeys((*self.categorical, *self.numeric, *of_differences)))
 
     @property
+    def columns(self) -> Mapping[str, Holds]:
+        """The columns that training and comparison read, and what each holds."""
+        holds: dict[str, Holds] = {name: "text" if name in self.categorical else "number" for name in self.inputs}
+        holds |= {self.time_column: "instant", self.known_at_column: "instant", self.label: "number"}
+        return {self.row_key: "any"} | holds
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over every field: runs with the same fingerprint and table version do the same."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), default=str).encode()).hexdigest()
-
-
-def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
-    """The recipe with other windows, ISO 8601 with offset; an empty text keeps the recipe's own instant.
-
-    With another end of the train window, the gate window begins there.
-    """
-    gate = recipe.gate_window
-    start = _instant("train_start", train_start, recipe.train_window.start)
-    train = Window(start, _instant("train_end", train_end, recipe.train_window.end))
-    return dataclasses.replace(
-        recipe,
-        train_window=train,
-        gate_window=Window(train.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end)),
-    )
-
-
-def _instant(name: str, text: str, default: datetime) -> datetime:
-    """An instant of a window; raises SettingsError for a text that is none, or lacks its offset."""
-    return clock.instant(text, of=f"config {name}", next_step="write it with its offset") if text else default
