@@ -8,4 +8,9 @@ from __future__ import annotations
 from pipelines.models.program import Program
 
 #: Trains on the rows of a table: a wide and deep network over numbers and categories.
-TABULAR = Program("ray_jobs.tabular.challenge:challenge", tasks=("binary",))
+TABULAR = Program(
+    "ray_jobs.tabular.challenge:challenge",
+    loads="ray_jobs.tabular.model:load",
+    tasks=("binary",),
+    kinds=("pytorch", "ray"),
+)

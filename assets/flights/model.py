@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from assets.flights.domain import contract, flights
 from assets.flights.features import ARRIVAL_DELAY_V1, ONLINE
-from assets.flights.recipe import arrival_delay as from_scratch
-from assets.flights.recipe import arrival_delay_fine_tune as fine_tune
+from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.models.assets import model_assets
@@ -23,37 +22,40 @@ if TYPE_CHECKING:
     from pipelines.models.registry import RegisteredModel
     from pipelines.settings import Settings
 
-arrival_delay = ModelSpec(
+LIMITS = (
+    "Trained on departures from New York in 2013; says nothing about other airports or years.",
+    "Cancelled and diverted flights are not predicted: they have no arrival delay.",
+    "The tail number is that of the aircraft that flew; a swap after the question was asked is already in the record.",
+    "A cancellation is taken to be known at scheduled departure.",
+)
+
+
+ARRIVAL_DELAY = ModelSpec(
     domain=flights,
     name="arrival_delay",
     question="Will this flight arrive 15 or more minutes late? Asked two hours before scheduled departure.",
     task="binary",
     program=TABULAR,
-    recipes={"from_scratch": from_scratch, "fine_tune": fine_tune},
+    recipes={"from_scratch": arrival_delay, "fine_tune": arrival_delay_fine_tune},
     training_set=contract("gold/training_set"),
     features=ARRIVAL_DELAY_V1,
-    limits=(
-        "Trained on departures from New York in 2013; says nothing about other airports or years.",
-        "Cancelled and diverted flights are not predicted: they have no arrival delay.",
-        "The tail number is that of the aircraft that flew: a swap after the question was asked is in the record.",
-        "A cancellation is taken to be known at scheduled departure.",
-    ),
+    limits=LIMITS,
 )
-training, registered = model_assets(arrival_delay)
+training, registered = model_assets(ARRIVAL_DELAY)
 
 
 @governed_asset(
-    key=arrival_delay.key("serving"),
+    key=ARRIVAL_DELAY.key("serving"),
     kind="serving",
     owner=flights.owner,
     tags=flights.cost.of("serving"),
     kinds=("ray", "fastapi"),
-    deps=[arrival_delay.key("models"), ONLINE],
+    deps=[ARRIVAL_DELAY.key("models"), ONLINE],
     freshness=timedelta(days=30),
 )
 def served(run: GovernedRun) -> Iterator[Written]:
     """The champion behind the prediction service on Ray Serve, named by version and digest. Grain: one deployment."""
-    yield serve(run, arrival_delay.registered_name, deploy=_deploy)
+    yield serve(run, ARRIVAL_DELAY.registered_name, deploy=_deploy)
 
 
 def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:

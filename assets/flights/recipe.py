@@ -6,7 +6,6 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from assets.flights.features import ARRIVAL_DELAY_V1
 from pipelines.models.program import Window
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def arrival_delay() -> Recipe:
 
     slack = Difference("turnaround_slack", "departure_minute", "aircraft_history__ready_at_minute", -600.0, 1500.0)
     return Recipe(
-        model_name="arrival_delay", feature_service=ARRIVAL_DELAY_V1.name,
+        model_name="arrival_delay", task="binary",
         label="arrived_late", row_key="flight_id", time_column="event_timestamp", known_at_column="outcome_known_at",
         numeric=tuple(_column(view, name) for view, names in NUMERIC.items() for name in names.split()),
         categorical=("carrier", "origin", "dest"),

@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from pipelines.errors import TerminalError
+from pipelines.models.answers import Predictor, Task
 
 #: The names of the contenders in `Challenge.evaluations`.
 CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
+
+
+#: What a column of a training set holds: numbers (or booleans), texts, instants, or values that are only compared.
+Holds = Literal["number", "text", "instant", "any"]
 
 
 class RecipeError(TerminalError):
@@ -117,6 +122,16 @@ class Recipe(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
+    def task(self) -> Task:
+        """The kind of answer that the model is trained to give."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Holds]:
+        """The columns of the training set that training and comparison read, and what each holds."""
+        ...
+
+    @property
     def train_window(self) -> Window: ...
 
     @property
@@ -125,20 +140,32 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A training program by its place, so that naming it loads nothing.
+    """A training program by its places, so that naming it loads nothing.
 
     Attributes:
         place: `module:function` of a `TrainingProgram`, such as `ray_jobs.tabular.challenge:challenge`.
-        tasks: The tasks that it can be trained for.
+        loads: `module:function` that loads what it saved, `(folder) -> Predictor`; the caller has verified the digest.
+        tasks: The tasks that it trains for.
+        kinds: The technologies that Dagster shows as icons.
     """
 
     place: str
-    tasks: tuple[str, ...]
+    loads: str
+    tasks: tuple[Task, ...]
+    kinds: tuple[str, ...]
 
     def load(self) -> TrainingProgram[Any]:
-        """The function; importing it loads the libraries that it needs."""
-        module, _, name = self.place.partition(":")
-        return getattr(importlib.import_module(module), name)
+        """The training function; importing it loads the libraries that it needs."""
+        return _imported(self.place)
+
+    def predictor(self, folder: Path) -> Predictor:
+        """The model that the program saved in a folder; raises ModelError for one that it did not."""
+        return _imported(self.loads)(folder)
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 R_contra = TypeVar("R_contra", bound=Recipe, contravariant=True)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.features.declaration import FeatureService
+from pipelines.models.answers import Task
 
 if TYPE_CHECKING:
     from pipelines.models.program import Program, Recipe
 
-#: What kind of answer a model gives. Metrics, plots, card and gate follow from it.
-Task = Literal["binary", "regression", "multiclass", "text"]
+
+#: The first weights of a training run: random ones, or the champion's.
+Mode = Literal["from_scratch", "fine_tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class ModelSpec:
         task: The kind of answer.
         program: The training program.
         recipes: The recipe of each mode; `from_scratch` is required, `fine_tune` begins with the champion's weights.
+            The code location calls them when it loads, so they import no heavy library.
         training_set: The contract of the gold table that it is trained on.
         features: What it reads when it is asked.
         limits: What it must not be used for, one sentence each.
@@ -46,7 +49,7 @@ class ModelSpec:
     question: str
     task: Task
     program: Program
-    recipes: Mapping[str, Callable[[], Recipe]]
+    recipes: Mapping[Mode, Callable[[], Recipe]]
     training_set: Contract
     features: FeatureService
     limits: tuple[str, ...]

@@ -21,7 +21,7 @@ from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record
 from pipelines.models.evidence import Evidence
-from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, TrainingProgram, Window
+from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
@@ -36,7 +36,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
 
     Args:
         run: The run of the training asset; its input `training_set` is the table to train on.
-        spec: The model's declaration.
+        spec: The model.
         recipe: The configuration of its program.
         fine_tune: Whether training begins with the champion's weights.
 
@@ -60,9 +60,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
         window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
     folder = run.platform.settings.root / "training" / name
-    challenge = _challenge(
-        run, spec.program.load(), recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune
-    )
+    challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
     trained, evaluations = challenge.run, challenge.evaluations
     decision = _decide(evaluations, window)
     base = champion if fine_tune else None
@@ -119,7 +117,7 @@ def _trained_until(registry: Registry, champion: RegisteredModel) -> datetime:
 
 def _challenge(
     run: GovernedRun,
-    program: TrainingProgram[Any],
+    spec: ModelSpec,
     recipe: Recipe,
     folder: Path,
     window: Window,
@@ -130,6 +128,7 @@ def _challenge(
     """Runs the program on a Ray cluster, and meters the cluster and the run's GPUs."""
     settings = run.platform.settings
     training_set = run.versions[TRAINING_SET]
+    program = spec.program.load()
     with ray_connection.connect(settings):
         head = ray_head.head_pid(settings)
         run.usage.watched |= {head} if head else set()

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipelines.errors import ModelError
+from pipelines.models.answers import Predictor, Probability, Task
 from ray_jobs.core.dataset import Columns
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoded, Encoder
@@ -104,9 +105,18 @@ class TabularModel:
         self.label = label
 
     @property
+    def task(self) -> Task:
+        """The kind of its answers."""
+        return "binary"
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The raw columns that a prediction needs."""
         return self.encoder.inputs
+
+    def answer(self, rows: Columns) -> list[Probability]:
+        """One answer for each row; raises ModelError as `predict_proba` does."""
+        return [Probability(probability) for probability in self.predict_proba(rows).tolist()]
 
     def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
         """The probability that the label is 1, [rows].
@@ -180,6 +190,11 @@ class TabularModel:
             raise _refused(
                 folder, f"{type(error).__name__}: {error}", f"a model in format {FORMAT}", "train or download it again"
             ) from None
+
+
+def load(folder: Path) -> Predictor:
+    """The model that was saved in a folder; raises ModelError as `TabularModel.load` does."""
+    return TabularModel.load(folder)
 
 
 def _require_unchanged(folder: Path, document: Mapping[str, Any], metadata: Mapping[str, str]) -> None:

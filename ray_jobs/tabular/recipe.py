@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.models.program import RecipeError, Window
+from pipelines.models.answers import Task
+from pipelines.models.program import Holds, RecipeError, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Recipe:
 
     Attributes:
         model_name: Names the model in errors.
-        feature_service: The Feast feature service that the training set was built with.
+        task: The kind of answer.
         label: Column of 0 and 1; rows where it is null are not used.
         row_key: Orders the rows that have the same time.
         time_column: When a prediction is asked for, UTC; both windows select by it.
@@ -60,7 +62,7 @@ class Recipe:
     """
 
     model_name: str
-    feature_service: str
+    task: Task
     label: str
     row_key: str
     time_column: str
@@ -113,6 +115,13 @@ class Recipe:
         """The table's columns that the model reads, each once and in a fixed order."""
         of_differences = (c for d in self.differences for c in (d.minuend, d.subtrahend))
         return tuple(dict.fromkeys((*self.categorical, *self.numeric, *of_differences)))
+
+    @property
+    def columns(self) -> Mapping[str, Holds]:
+        """The columns that training and comparison read, and what each holds."""
+        holds: dict[str, Holds] = {name: "text" if name in self.categorical else "number" for name in self.inputs}
+        holds |= {self.time_column: "instant", self.known_at_column: "instant", self.label: "number"}
+        return {self.row_key: "any"} | holds
 
     @property
     def fingerprint(self) -> str:

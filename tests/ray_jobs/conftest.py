@@ -79,7 +79,7 @@ def recipe() -> Recipe:
     """Trains on two weeks; the gate window is the week after."""
     return Recipe(
         model_name="late",
-        feature_service="late_v1",
+        task="binary",
         label="arrived_late",
         row_key="flight_id",
         time_column="event_timestamp",

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines.models.assets import with_windows
 from pipelines.models.program import RecipeError, Window
 from ray_jobs.tabular.recipe import Recipe
 
@@ -44,18 +43,6 @@ def test_a_gate_window_that_overlaps_the_train_window_raises_an_error(recipe: Re
 def test_the_fingerprint_changes_with_a_field_alone(recipe: Recipe) -> None:
     assert replace(recipe).fingerprint == recipe.fingerprint
     assert replace(recipe, dropout=0.21).fingerprint != recipe.fingerprint
-
-
-def test_another_end_of_the_train_window_moves_the_start_of_the_gate_window(recipe: Recipe) -> None:
-    end, gate_end = (recipe.train_window.end - timedelta(days=days) for days in (7, 3))
-    changed = with_windows(recipe, "", end.isoformat(), gate_end.isoformat())
-    assert changed == replace(
-        recipe, train_window=Window(recipe.train_window.start, end), gate_window=Window(end, gate_end)
-    )
-
-
-def test_empty_texts_keep_the_windows(recipe: Recipe) -> None:
-    assert with_windows(recipe, "", "", "") == recipe
 
 
 def test_the_error_can_be_pickled(recipe: Recipe) -> None:
