@@ -64,7 +64,7 @@ def measure(settings: Settings) -> list[Row]:
         home = Path(folder)
         declared: list[Any] = list(OBJECTS)
         open_store(Settings(home=home)).apply(declared)
-        token = access.token(Settings(home=home)).get_secret_value()
+        token = access.token(Settings(home=home), access.PUSH).get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         bare = [sys.executable, "-c", BARE, str(home / "bare.log")]
         ours = [sys.executable, "-m", "pipelines", "push", "--port"]

@@ -251,7 +251,7 @@ def _replay(platform: Platform, console: Console, results: DemoResults, week: li
 
     flights = scheduled_flights(week)
     instants = [_local(day, hour) for day in week for hour in REPLAY_HOURS]
-    with client.connection(platform.settings) as service:
+    with client.connection(platform.settings, "flights.arrival_delay") as service:
         for number, instant in enumerate(instants, start=1):
             clock.move(platform.settings, instant)
             _execute(platform, console, results, "online_features", quiet=True)
@@ -259,7 +259,7 @@ def _replay(platform: Platform, console: Console, results: DemoResults, week: li
             next_flights = [flight for flight in flights if start <= flight.scheduled_departure_at < end]
             if not next_flights:
                 continue
-            body = {"flights": [_request_body(flight) for flight in next_flights]}
+            body = {"questions": [_request_body(flight) for flight in next_flights]}
             answers = client.answered(service.post(BATCH_PATH, json=body))["predictions"]
             results.answers += answers
             late = sum(answer["decision"] == "late" for answer in answers)
@@ -309,7 +309,7 @@ def _wait(console: Console, settings: Settings) -> None:
     """Prints the address of the service and waits for Ctrl-C."""
     from serving.predict import client
 
-    console.print(f"\nServing at {client.url(settings)} until Ctrl-C.")
+    console.print(f"\nServing at {client.url(settings, 'flights.arrival_delay')} until Ctrl-C.")
     try:
         while True:
             time.sleep(3600)

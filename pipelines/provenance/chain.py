@@ -33,14 +33,15 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     Raises:
         NotFoundError: if no such prediction was logged.
     """
-    log = prediction_log.folder(platform.settings)
-    prediction = next((p for p in prediction_log.read(log) if p["prediction_id"] == prediction_id), None)
+    logs = prediction_log.folders(platform.settings)
+    answers = (answer for log in logs for answer in prediction_log.read(log))
+    prediction = next((answer for answer in answers if answer["prediction_id"] == prediction_id), None)
     if prediction is None:
         raise NotFoundError(
             object=f"prediction {prediction_id!r}",
             observed="the prediction log does not hold it",
             expected="an id that the service answered with",
-            next_step=f"look in {log}, or ask the service first",
+            next_step="look in <home>/serving/predictions, or ask the service first",
         )
     registry = Registry(platform.settings)
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
@@ -103,7 +104,7 @@ def _with_origin(
     """
     table = TableId("gold", domain, entry["view"])
     keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
-    entity = {key: prediction["schedule"][key] for key in keys}
+    entity = {key: prediction["columns"][key] for key in keys}
     origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
     if entry["timestamp"] is None:
         return origin

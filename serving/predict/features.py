@@ -18,12 +18,12 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from feature_repo.store import REGISTRY_FILE, open_store, sqlite_file
+from pipelines.features.declaration import FeatureService as Declared
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
 Scalar = str | int | float | bool | None
 
-_FILL = "goldpath materialize features/flights/online"
 #: Feast raises these where its registry or a stored value is damaged or outdated.
 _UNREADABLE = (FeastError, DecodeError, ValueError)
 
@@ -74,9 +74,10 @@ class _OpenStore:
 class OnlineFeatures:
     """One feature service of one home folder. For one thread at a time, since Feast uses one SQLite connection."""
 
-    def __init__(self, settings: Settings, service: str) -> None:
+    def __init__(self, settings: Settings, service: Declared) -> None:
         self._settings = settings
         self._service = service
+        self._fill = f"goldpath materialize features/{service.domain}/online"
         self._cached: _OpenStore | None = None
 
     def read(self, entities: Sequence[Mapping[str, Scalar]]) -> list[FeatureReading]:
@@ -121,7 +122,7 @@ class OnlineFeatures:
             return self._ask(rows)
         except _UNREADABLE as error:
             self._cached = None
-            raise self._unavailable(str(error), _FILL) from error
+            raise self._unavailable(str(error), self._fill) from error
 
     def _current(self) -> _OpenStore:
         """The open store. It is opened again when its file was replaced, since its connection reads the old file."""
@@ -132,15 +133,15 @@ class OnlineFeatures:
 
     def _open(self) -> _OpenStore:
         if not (self._settings.root / "features" / REGISTRY_FILE).exists():
-            raise self._unavailable("it has no registry", _FILL)  # Feast would create an empty one
+            raise self._unavailable("it has no registry", self._fill)  # Feast would create an empty one
         store = open_store(self._settings)
         # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.
         store.registry.serve_features_while_materializing = True
-        service = store.get_feature_service(self._service)
+        service = store.get_feature_service(self._service.name)
         views = [store.get_feature_view(projection.name) for projection in service.feature_view_projections]
         empty = [view.name for view in views if view.most_recent_end_time is None]
         if empty:
-            raise self._unavailable(f"not filled yet: {', '.join(empty)}", f"{_FILL}, or wait for it")
+            raise self._unavailable(f"not filled yet: {', '.join(empty)}", f"{self._fill}, or wait for it")
         join_keys = {
             f"{view.projection.name_to_use()}__{feature.name}": tuple(view.join_keys)
             for view in views
@@ -150,7 +151,7 @@ class OnlineFeatures:
 
     def _unavailable(self, observed: str, next_step: str) -> FeatureStoreUnavailable:
         return FeatureStoreUnavailable(
-            object=f"online store of {self._service}",
+            object=f"online store of {self._service.name}",
             observed=observed,
             expected="a filled online store that answers",
             next_step=next_step,

@@ -30,7 +30,7 @@ def serve(
     limits = limits or PushLimits()
     online = OnlinePath(settings, limits.online_seconds)
     receivers = {name: _open(settings, source, online, limits) for name, source in sources.items()}
-    app = http.create(receivers, online, access.TokenCheck(access.token(settings)))
+    app = http.create(receivers, online, access.TokenCheck(access.token(settings, access.PUSH)))
     uvicorn.run(app, host=ports.LOOPBACK, port=port, log_level="warning", access_log=False)
 
 
