@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models import gate, run_record
+from pipelines.models import gate, run_record, tasks
 from pipelines.models.evidence import CARD_FILE, Evidence, read_gate
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
 
 CURVE = ((0.0, 0.0), (0.25, 0.75), (1.0, 1.0))
 EVALUATIONS = {
-    "challenger": Evaluation({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, CURVE, CURVE),
-    "baseline": Evaluation({"auc": 0.68, "log_loss": 0.49, "n": 10.0}, CURVE, CURVE[:2]),
+    "challenger": Evaluation({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, {"roc": CURVE, "calibration": CURVE}),
+    "baseline": Evaluation({"auc": 0.68, "log_loss": 0.49, "n": 10.0}, {"roc": CURVE, "calibration": CURVE[:2]}),
 }
 RECORD = RunRecord(
     created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
@@ -27,10 +27,20 @@ RECORD = RunRecord(
 def evidence() -> Evidence:
     metrics = {name: evaluation.metrics for name, evaluation in EVALUATIONS.items()}
     decision = gate.decide(
-        challenger=metrics["challenger"], opponents={"baseline": metrics["baseline"]}, window="November"
+        metrics=tasks.gate_metrics("binary", ()),
+        challenger=metrics["challenger"],
+        opponents={"baseline": metrics["baseline"]},
+        window="November",
     )
     return Evidence(
-        "toys.model", "Is it late?", ["Only toys."], {"compared on": "November"}, EVALUATIONS, decision, "ab12"
+        "toys.model",
+        "binary",
+        "Is it late?",
+        ["Only toys."],
+        {"compared on": "November"},
+        EVALUATIONS,
+        decision,
+        "ab12",
     )
 
 
@@ -40,12 +50,12 @@ def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: E
     assert (content["passed"], content["reason"], content["window"]) == (True, "beats every opponent", "November")
     assert content["champion"] == "ab12"
     assert content["standings"]["challenger"] == {"auc": 0.71, "log_loss": 0.48, "n": 10.0}
-    assert content["curves"]["baseline"] == {
+    assert content["figures"]["baseline"] == {
         "roc": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
         "calibration": [[0.0, 0.0], [0.25, 0.75]],
     }
     assert content["comparisons"][0] == {
-        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "won": True,
+        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "better": "greater", "won": True,
     }  # fmt: skip
 
 
