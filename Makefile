@@ -45,6 +45,7 @@ lint: $(READY) ## Check format, lint rules, types, definitions and infrastructur
 	ty check --quiet
 	python -m pipelines.commands.env_example --check
 	python infra/validate.py
+	python -c 'from pipelines.definitions import require_all_domains; require_all_domains()'
 	@export DAGSTER_DISABLE_TELEMETRY=yes DAGSTER_HOME="$$(mktemp -d)"; trap 'rm -r "$$DAGSTER_HOME"' EXIT; \
 	echo 'telemetry: {enabled: false}' > "$$DAGSTER_HOME/dagster.yaml"; \
 	echo 'dagster definitions validate -w workspace.yaml'; \

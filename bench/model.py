@@ -47,7 +47,7 @@ def _training_set(settings: Settings) -> tuple[str, int]:
     tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        for job in ("ingest", "features"):
+        for job in ("flights_ingest", "flights_features"):
             resources = {"platform": platform}
             defs.resolve_job_def(job).execute_in_process(
                 instance=instance, tags=tags if job == "ingest" else None, run_config=quiet, resources=resources

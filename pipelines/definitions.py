@@ -1,11 +1,16 @@
-"""The code location that Dagster loads: all assets, jobs, schedules, sensors and resources."""
+"""The code location that Dagster loads: the assets, jobs, schedules and sensors of every domain, and the resources.
+
+Each folder below `assets/` is a domain and is loaded on its own: one that does not load is left out, and shown with its
+error as the asset `broken/<domain>` and by every command.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,104 +18,126 @@ import dagster as dg
 
 import assets
 from pipelines import settings
-from pipelines.contracts.domain import Domain
 from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
-from pipelines.errors import DefinitionError
-from pipelines.governed.asset import is_governed
+from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.machine import files
 from pipelines.medallion.push_source import PushSource
-from pipelines.orchestration.jobs import JOBS
-from pipelines.orchestration.new_deliveries import new_deliveries_sensor
+from pipelines.orchestration.jobs import domain_jobs
+from pipelines.orchestration.members import Members, members
+from pipelines.orchestration.new_deliveries import domain_sensors
 from pipelines.orchestration.replay_job import replay_job
-from pipelines.orchestration.schedules import SCHEDULES
+from pipelines.orchestration.schedules import domain_schedules
 from pipelines.tables import TableId
 
+#: The first part of the keys of the assets that stand for domains that do not load.
+BROKEN = "broken"
 
-def asset_modules() -> Iterator[ModuleType]:
-    """Imports and yields every module below `assets/`.
+
+def _folders() -> Iterator[Path]:
+    """The folders of the domains."""
+    for root in map(Path, assets.__path__):
+        yield from sorted(path for path in root.iterdir() if any(path.glob("*.py")) or (path / "contracts").is_dir())
+
+
+def _modules(folder: Path) -> Iterator[ModuleType]:
+    """Imports and yields the modules of a domain.
 
     Raises:
-        DefinitionError: for a folder with modules but no `__init__.py`, which Python would skip.
+        DefinitionError: for a folder without `__init__.py`, or with a name that Python cannot import.
     """
-    for root in map(Path, assets.__path__):
-        for path in sorted(root.glob("*/*.py")):
-            if not path.with_name("__init__.py").exists():
-                raise DefinitionError(
-                    object=f"folder {path.parent}",
-                    observed=f"{path.name}, and no __init__.py beside it",
-                    expected="a package, since Python skips a folder without __init__.py",
-                    next_step=f"add an empty {path.parent.name}/__init__.py",
-                )
-    for module in pkgutil.walk_packages(assets.__path__, "assets."):
+    if not folder.name.isidentifier():
+        raise DefinitionError(
+            object=f"folder {folder}",
+            observed=f"{folder.name!r} is no name of a Python package",
+            expected="letters, digits and underscores",
+            next_step=f"rename it, such as to {folder.name.replace('-', '_')}",
+        )
+    if not (folder / "__init__.py").exists():
+        raise DefinitionError(
+            object=f"folder {folder}",
+            observed="no __init__.py in it",
+            expected="a package, since Python skips a folder without __init__.py",
+            next_step=f"add an empty {folder.name}/__init__.py",
+        )
+    name = f"{assets.__name__}.{folder.name}"
+    yield importlib.import_module(name)
+    for module in pkgutil.walk_packages([str(folder)], f"{name}."):
         yield importlib.import_module(module.name)
 
 
-def governed_assets(modules: Iterable[ModuleType]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """The assets that the modules define, and the specs of external assets that they list.
+@functools.cache
+def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
+    """The members of each domain that loads, and the error of each that does not, by the name of the folder."""
+    healthy: dict[str, Members] = {}
+    broken: dict[str, GoldpathError] = {}
+    for folder in _folders():
+        try:
+            healthy[folder.name] = members(folder.name, _modules(folder))
+        except Exception as error:  # noqa: BLE001 whatever a domain's code raises stops that domain alone
+            broken[folder.name] = _explained(folder, error)
+    contracts = _contracts(healthy)
+    for name, found in list(healthy.items()):
+        try:
+            require_references(found.domain.contracts, domains=set(healthy), among=contracts)
+        except GoldpathError as error:
+            broken[name] = error
+            del healthy[name]
+    return healthy, broken
 
-    Raises:
-        DefinitionError: for an asset that was not made by one of Goldpath's decorators, or two assets with one key.
-    """
-    by_id: dict[int, dg.AssetsDefinition | dg.AssetSpec] = {}
-    declared: dict[dg.AssetKey, dg.AssetsDefinition] = {}
-    for module in modules:
-        for name, value in vars(module).items():
-            if isinstance(value, dg.AssetsDefinition):
-                if not is_governed(value):
-                    keys = ", ".join(key.to_user_string() for key in value.keys)
-                    raise DefinitionError(
-                        object=f"asset {keys} ({module.__name__}.{name})",
-                        observed="it was not made by one of Goldpath's decorators",
-                        expected="bronze_asset, silver_asset, gold_asset or governed_asset",
-                        next_step="replace @dg.asset with the decorator that fits",
-                    )
-                for key in value.keys:
-                    if declared.setdefault(key, value) is not value:
-                        raise DefinitionError(
-                            object=f"asset {key.to_user_string()} ({module.__name__}.{name})",
-                            observed="it is declared twice",
-                            expected="one declaration for each key",
-                            next_step="rename one of them",
-                        )
-                by_id[id(value)] = value
-            elif isinstance(value, list) and value and isinstance(value[0], dg.AssetSpec):
-                by_id |= {id(spec): spec for spec in value}  # external assets: they have no run to govern
-    return list(by_id.values())
+
+def _explained(folder: Path, error: Exception) -> GoldpathError:
+    """The error itself where it says what, where and what to do; else one with the place in the folder."""
+    if isinstance(error, GoldpathError):
+        return error
+    frames = [
+        f"{f.filename}, line {f.lineno}" for f in traceback.extract_tb(error.__traceback__) if str(folder) in f.filename
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append(f"{error.filename}, line {error.lineno}")
+    return DefinitionError(
+        object=f"domain {folder.name}: {frames[-1] if frames else folder}",
+        observed=f"{type(error).__name__}: {error}",
+        expected="modules that can be imported",
+        next_step="correct it there; the other domains go on without this one",
+    )
+
+
+def domains() -> Mapping[str, Members]:
+    """The domains that load, by name."""
+    return _loaded()[0]
+
+
+def broken_domains() -> Mapping[str, GoldpathError]:
+    """The domains that do not load, each with the reason, the place and the next step."""
+    return _loaded()[1]
+
+
+def require_all_domains() -> None:
+    """Raises the error of the first domain that does not load."""
+    for error in broken_domains().values():
+        raise error
+
+
+def _contracts(found: Mapping[str, Members]) -> dict[TableId, Contract]:
+    return {table: contract for each in found.values() for table, contract in each.domain.contracts.items()}
 
 
 def all_contracts() -> dict[TableId, Contract]:
-    """Every contract of every domain, by table.
-
-    Raises:
-        ContractError: if a column refers to one of another domain that does not exist.
-    """
-    contracts: dict[TableId, Contract] = {}
-    for module in asset_modules():
-        contracts |= getattr(module, "CONTRACTS", {})
-        for value in vars(module).values():
-            if isinstance(value, Domain):
-                contracts |= value.contracts
-    require_references(contracts, domains={table.domain for table in contracts})
-    return contracts
+    """Every contract of every domain that loads, by table."""
+    return _contracts(domains())
 
 
 def push_sources() -> dict[tuple[str, str], PushSource]:
     """Every pushed source, by domain and name."""
-    values = [value for module in asset_modules() for value in vars(module).values()]
-    return {value.name: value for value in values if isinstance(value, PushSource)}
+    return {source.name: source for found in domains().values() for source in found.pushed}
 
 
 def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:
     """The partitions of the tables that are partitioned by day."""
-    return {
-        TableId.parse("/".join(key.path)): asset.partitions_def
-        for asset in governed_assets(asset_modules())
-        if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
-        for key in asset.keys
-    }
+    return {table: days for found in domains().values() for table, days in found.daily.items()}
 
 
 @functools.cache
@@ -120,20 +147,33 @@ def shared_platform() -> Platform:
     return Platform(settings.get(), all_contracts)
 
 
-def _pushed_tables() -> list[TableId]:
-    """The bronze tables of pushed sources."""
-    return [source.bronze.table for source in push_sources().values()]
+def _stands_for_broken(name: str, error: GoldpathError) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        [BROKEN, name],
+        group_name=f"{name}_{BROKEN}",
+        description=f"The domain {name} does not load, and its assets are left out.\n\n{error}",
+        kinds={"error"},
+    )
 
 
-platform_resource = dg.ResourceDefinition(
-    lambda _: shared_platform(), description="Engine, lakehouse, landing, lineage, cost"
-)
-new_deliveries = new_deliveries_sensor(daily_tables, _pushed_tables)
-defs = dg.Definitions(
-    assets=governed_assets(asset_modules()),
-    jobs=[*JOBS, replay_job(lambda: defs)],
-    schedules=SCHEDULES,
-    sensors=[new_deliveries],
-    resources={PLATFORM: platform_resource},
-    executor=dg.in_process_executor,
-)
+def _definitions() -> dg.Definitions:
+    found = domains().values()
+    jobs = {each.domain.name: domain_jobs(each) for each in found}
+    return dg.Definitions(
+        assets=[
+            *(asset for each in found for asset in (*each.assets, *each.external)),
+            *(_stands_for_broken(name, error) for name, error in broken_domains().items()),
+        ],
+        jobs=[*(job for of_domain in jobs.values() for job in of_domain), replay_job(lambda: defs)],
+        schedules=[schedule for each in found for schedule in domain_schedules(each, jobs[each.domain.name])],
+        sensors=[sensor for each in found for sensor in domain_sensors(each, jobs[each.domain.name])],
+        resources={
+            PLATFORM: dg.ResourceDefinition(
+                lambda _: shared_platform(), description="Engine, lakehouse, landing, lineage, cost"
+            )
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+defs = _definitions()

@@ -12,5 +12,6 @@ flights = Domain.at(
     owner="flight-data",
     cost=CostTags("cc-1200", "operations", "on-time-performance", "arrival-delay", data_class="public"),
     partitions=DAILY,
+    timezone="America/New_York",
 )
 contract = flights.contract

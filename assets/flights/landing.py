@@ -18,7 +18,7 @@ SOURCES = [
     dg.AssetSpec(
         ["landing", "flights", source],
         description=f"{contract(f'bronze/{source}').purpose}\n\nArrives as {delivery}.",
-        group_name="landing",
+        group_name="flights_landing",
         owners=[f"team:{flights.owner}"],
         kinds={contract(f"bronze/{source}").format or "file"},
     )

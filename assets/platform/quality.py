@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.platform.upkeep import TAGS
+from assets.platform.domain import platform
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
@@ -14,7 +14,11 @@ from pipelines.quality.data_docs import data_docs as build
 
 
 @governed_asset(
-    key=("ops", "platform", "data_docs"), kind="ops", owner="platform", tags=TAGS, kinds=("greatexpectations",)
+    key=("ops", "platform", "data_docs"),
+    kind="ops",
+    owner=platform.owner,
+    tags=platform.cost.of("upkeep"),
+    kinds=("greatexpectations",),
 )
 def data_docs(run: GovernedRun) -> Iterator[Written]:
     """Great Expectations' Data Docs: the rules of each table, and how well its newest versions kept them.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.platform.upkeep import TAGS
+from assets.platform.domain import platform
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset
@@ -15,7 +15,14 @@ from pipelines.medallion import unknown_sources
 KEY = ("ops", "platform", "sources")
 
 
-@governed_asset(key=KEY, kind="ops", owner="platform", tags=TAGS, kinds=("json",), check=unknown_sources.CHECK)
+@governed_asset(
+    key=KEY,
+    kind="ops",
+    owner=platform.owner,
+    tags=platform.cost.of("upkeep"),
+    kinds=("json",),
+    check=unknown_sources.CHECK,
+)
 def sources(run: GovernedRun) -> Iterator[Written]:
     """The sources that land without a contract, each treated by its domain's drift mode for tables.
 

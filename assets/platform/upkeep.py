@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import dagster as dg
 
+from assets.platform.domain import platform
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Work, Written
 from pipelines.orchestration import event_pruning
@@ -13,20 +14,13 @@ from pipelines.provenance import pins
 from pipelines.upkeep import maintenance, records
 from pipelines.upkeep.asset import commit_metadata, written
 
-TAGS = {
-    "cost_centre": "cc-1000",
-    "business_unit": "platform",
-    "project": "goldpath",
-    "application": "upkeep",
-    "workload_class": "upkeep",
-    "data_class": "internal",
-}
-
 
 def _step(name: str, *, after: str | None = None) -> Callable[[Work], dg.AssetsDefinition]:
     deps = [("ops", "platform", after)] if after else []
     key = ("ops", "platform", name)
-    return governed_asset(key=key, kind="ops", owner="platform", tags=TAGS, kinds=("deltalake",), deps=deps)
+    return governed_asset(
+        key=key, kind="ops", owner=platform.owner, tags=platform.cost.of("upkeep"), kinds=("deltalake",), deps=deps
+    )
 
 
 @_step("retention")
@@ -69,3 +63,17 @@ def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
     pruned = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
     pruned += filter(None, (records.quality_results(run.platform), event_pruning.run_events(run.context.instance)))
     yield written(run, pruned)
+
+
+upkeep = dg.define_asset_job(
+    "upkeep",
+    selection=[retention, compaction, vacuum, pruning_of_records],
+    description="Removes old rows, unneeded files and old records, and merges small files; keeps what models name.",
+)
+upkeep_every_week = dg.ScheduleDefinition(
+    name="upkeep_every_week",
+    job=upkeep,
+    cron_schedule="0 3 * * 0",
+    execution_timezone="UTC",
+    description="Compacts tables and removes what is no longer needed, at the quietest hour of the week.",
+)

@@ -136,9 +136,11 @@ def opened_platform() -> Iterator[Platform]:
     """The platform of this process, closed at the end; calls `prepared_settings` first."""
     prepared_settings()
     from pipelines import clock
-    from pipelines.definitions import shared_platform
+    from pipelines.definitions import broken_domains, shared_platform
 
     platform = shared_platform()
+    for name, error in broken_domains().items():
+        say(f"warning: the domain {name} does not load, and its assets are left out: {error}", err=True)
     if replay := clock.replay(platform.settings):
         say(f"note: {replay}", err=True)
     try:

@@ -79,17 +79,25 @@ def materialize(
 
 
 def _known_keys(names: Sequence[str], known: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
-    """The asset keys of these names; raises UsageError for one that no asset has."""
+    """The asset keys of these names.
+
+    Raises:
+        UsageError: for one that no asset has.
+        GoldpathError: the error of the domain of one, if that does not load.
+    """
     import difflib
 
     import dagster as dg
 
+    from pipelines.definitions import broken_domains
     from pipelines.errors import UsageError
 
     keys = [dg.AssetKey(name.strip("/").split("/")) for name in names]
     known = set(known)
     texts = {key.to_user_string() for key in known}
     for name, key in zip(names, keys, strict=True):
+        if key not in known and len(key.path) > 1 and key.path[1] in broken_domains():
+            raise broken_domains()[key.path[1]]
         if key not in known:
             alike = difflib.get_close_matches(name, texts, n=3) or sorted(text for text in texts if name in text)[:3]
             raise UsageError(

@@ -50,6 +50,7 @@ class Domain:
         cost: The cost tags of its assets that are no tables.
         contracts: The contracts of its folder `contracts`, by table.
         partitions: The days of its tables by day; None for a domain without such tables.
+        timezone: The IANA time zone by which its schedules run.
     """
 
     name: str
@@ -57,10 +58,17 @@ class Domain:
     cost: CostTags
     contracts: Contracts
     partitions: dg.PartitionsDefinition[str] | None = None
+    timezone: str = "UTC"
 
     @classmethod
     def at(
-        cls, file: str, *, owner: str, cost: CostTags, partitions: dg.PartitionsDefinition[str] | None = None
+        cls,
+        file: str,
+        *,
+        owner: str,
+        cost: CostTags,
+        partitions: dg.PartitionsDefinition[str] | None = None,
+        timezone: str = "UTC",
     ) -> Domain:
         """The domain of the folder in which `file` lies, a module's `__file__`, with the contracts there.
 
@@ -68,7 +76,7 @@ class Domain:
             ContractError: if a contract is not valid.
         """
         folder = Path(file).parent
-        return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions)
+        return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions, timezone)
 
     def contract(self, name: str) -> Contract:
         """The contract of `zone/table`; raises NotFoundError if the domain has none."""

@@ -70,19 +70,26 @@ def load_folder(folder: Path) -> Contracts:
     return contracts
 
 
-def require_references(contracts: Mapping[TableId, Contract], *, domains: Collection[str]) -> None:
+def require_references(
+    contracts: Mapping[TableId, Contract],
+    *,
+    domains: Collection[str],
+    among: Mapping[TableId, Contract] | None = None,
+) -> None:
     """Raises ContractError for a reference to a column that does not exist.
 
     Args:
-        contracts: The contracts whose references are looked at, and those of the tables that they may point to.
+        contracts: The contracts whose references are looked at.
         domains: The domains all of whose contracts are given; references to tables of others are not looked at.
+        among: The contracts of the tables that they may point to; None: the same contracts.
     """
+    among = contracts if among is None else among
     for contract in contracts.values():
         for rule in contract.row_rules:
             if rule.kind != "reference" or rule.argument[0].domain not in domains:
                 continue
             table, column = rule.argument
-            target = contracts.get(table)
+            target = among.get(table)
             if target is None or column not in target.published_columns:
                 known = ", ".join(target.published_columns) if target else "a table that has a contract"
                 at = ["schema", 0, "properties", contract.published_columns.index(rule.column), "relationships"]

@@ -22,7 +22,6 @@ from pipelines.cost import metering
 from pipelines.demo.results import DemoResults
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import Platform
-from pipelines.orchestration.jobs import FINE_TUNE
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.settings import Settings
 
@@ -112,8 +111,15 @@ def _run_stages(platform: Platform, console: Console, results: DemoResults, star
         results.arrivals.append(deliveries.land(platform.landing, start=week[0], end=week[-1], database=database))
         clock.move(settings, _local(week[0], REPLAY_HOURS[0]))
         for request in _sensor_requests(platform):
-            config = _fine_tune_windows(start, through, midnight) if request.job_name == "refresh" else None
-            _execute(platform, console, results, str(request.job_name), tags=dict(request.tags), config=config)
+            config = _fine_tune_windows(start, through, midnight) if request.job_name == "flights_refresh" else None
+            _execute(
+                platform,
+                console,
+                results,
+                str(request.job_name).removeprefix("flights_"),
+                tags=dict(request.tags),
+                config=config,
+            )
     with _stage(results, console, "replay", "the service predicts each flight of that week before it leaves"):
         _replay(platform, console, results, week)
     with _stage(results, console, "outcomes", "the flights have arrived: predictions are compared with outcomes"):
@@ -134,10 +140,13 @@ def _windows(start: date, through: date, end: datetime) -> dict[str, Any] | None
 def _fine_tune_windows(start: date, through: date, end: datetime) -> dict[str, Any]:
     """The run configuration with the windows of fine-tuning: the two halves of the last tenth of the days.
 
-    FINE_TUNE for the default days, which are those of the recipe's own windows.
+    That of the job for the default days, which are those of the recipe's own windows.
     """
     if start == FIRST_DAY and through == date(2013, 10, 31):
-        return FINE_TUNE
+        from pipelines.definitions import domains
+        from pipelines.orchestration.jobs import fine_tuning
+
+        return fine_tuning(domains()["flights"])
     begin = through - timedelta(days=_gate_days(start, through) - 1)
     return _train_config(begin, _local(begin, 0) + (end - _local(begin, 0)) / 2, end, mode="FINE_TUNE")
 
@@ -158,14 +167,14 @@ def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = 
 
 
 def _sensor_requests(platform: Platform) -> list[dg.RunRequest]:
-    """The runs that the sensor `new_deliveries` requests now."""
+    """The runs that the domain's sensor for new deliveries requests now."""
     import dagster as dg
 
-    from pipelines.definitions import new_deliveries
+    from pipelines.definitions import defs
 
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-        results: Any = new_deliveries(context)
+        results: Any = defs.resolve_sensor_def("flights_new_deliveries")(context)
         return [result for result in results if isinstance(result, dg.RunRequest)]
 
 
@@ -184,7 +193,7 @@ def _execute(
 
     from pipelines.definitions import defs
 
-    definition = defs.resolve_job_def(job)
+    definition = defs.resolve_job_def(f"flights_{job}")
     run_id = str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance, _progress(console, len(definition.graph.nodes), quiet=quiet) as listener:
         instance.add_event_listener(run_id, listener)

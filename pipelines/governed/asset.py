@@ -179,15 +179,15 @@ def _spec(
 ) -> dg.AssetSpec:
     deps = {dg.AssetKey(table.key) for table in declaration.inputs.values()}
     deps |= {dg.AssetKey(list(dep)) for dep in declaration.deps}
-    zone = key.path[0]
+    zone, domain = key.path[0], key.path[1]
     is_main = zone == declaration.key[0]
     return dg.AssetSpec(
         key=key,
         deps=sorted(deps),
         description=declaration.description if is_main else _quarantine_description(declaration),
-        # A landing asset that depends on our own service is in that service's group: in the group `landing` it would
+        # A landing asset that depends on our own service is in that service's group: in the group of landing it would
         # close a circle in Dagster's graph of groups.
-        group_name=declaration.deps[0][0] if zone == "landing" and declaration.deps else zone,
+        group_name=f"{domain}_{declaration.deps[0][0] if zone == 'landing' and declaration.deps else zone}",
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
         kinds=set(declaration.kinds) if is_main else {"deltalake"},

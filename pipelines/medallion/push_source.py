@@ -79,7 +79,7 @@ class PushSource:
         return dg.AssetSpec(
             ["landing", domain, source],
             description=f"{bronze.purpose}\n\n{arrival}\n\nGrain: one line per event.",
-            group_name="landing",
+            group_name=f"{domain}_landing",
             owners=[f"team:{bronze.owner}"],
             tags=dict(bronze.tags),
             kinds={"jsonl", "http"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -15,14 +16,18 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from pipelines.contracts.domain import CostTags, Domain
+from pipelines.contracts.load import Contracts
 from pipelines.contracts.model import COST_TAGS
 from pipelines.cost.focus import COSTS
-from pipelines.definitions import all_contracts, asset_modules, daily_tables, defs, governed_assets
+from pipelines.definitions import all_contracts, broken_domains, daily_tables, defs, domains
 from pipelines.errors import DefinitionError
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
+from pipelines.medallion.decorators import bronze_asset
+from pipelines.orchestration.members import members
 from pipelines.policy.rules import DATA_CLASSES
 from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
@@ -31,10 +36,17 @@ from tests.pipelines import toy_contracts
 from tests.pipelines.toy_contracts import TAGS, text
 
 LOAD_CPU_SECONDS = 3.0
-EXECUTABLE = [asset for asset in governed_assets(asset_modules()) if isinstance(asset, dg.AssetsDefinition)]
+EXECUTABLE = [asset for found in domains().values() for asset in found.assets]
 SPECS = {spec.key.to_user_string(): spec for asset in EXECUTABLE for spec in asset.specs}
 GROUPS = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving", "ops")
 _names = itertools.count()
+DECLARED = Domain(
+    "declared",
+    "toy-data",
+    CostTags("cc-1", "toys", "toys", "toys"),
+    Contracts(),
+    dg.DailyPartitionsDefinition("2013-01-01"),
+)
 
 
 def fresh_key() -> tuple[str, ...]:
@@ -76,9 +88,10 @@ def test_an_asset_without_a_description_does_not_load(description: str | None) -
 def test_an_asset_that_is_declared_twice_does_not_load() -> None:
     key = fresh_key()
     with pytest.raises(
-        DefinitionError, match=rf"asset {'/'.join(key)} \(assets\.toys\.made_by_hand\.thing_1\): it is declared twice"
+        DefinitionError,
+        match=rf"asset {'/'.join(key)} \(assets\.declared\.made_by_hand\.thing_1\): it is declared twice",
     ):
-        governed_assets([module_with(declare(key), declare(key))])
+        members("declared", [module_with(declare(key), declare(key))])
 
 
 def test_a_governed_asset_that_was_given_another_key_does_not_load() -> None:
@@ -86,12 +99,12 @@ def test_a_governed_asset_that_was_given_another_key_does_not_load() -> None:
     asset = declare(first)
     renamed = asset.with_attributes(asset_key_replacements={dg.AssetKey(list(first)): dg.AssetKey(list(second))})
     with pytest.raises(DefinitionError, match=f"asset {'/'.join(second)}"):
-        governed_assets([module_with(renamed)])
+        members("declared", [module_with(renamed)])
 
 
 def module_with(*assets: object) -> ModuleType:
     """A module whose variables `thing_0`, `thing_1`, … are these objects."""
-    module = ModuleType("assets.toys.made_by_hand")
+    module = ModuleType("assets.declared.made_by_hand")
     for number, asset in enumerate(assets):
         setattr(module, f"thing_{number}", asset)
     return module
@@ -110,13 +123,41 @@ def plain_multi() -> None:
 @pytest.mark.parametrize("asset", [plain, plain_multi])
 def test_an_asset_that_was_not_made_by_a_decorator_of_goldpath_does_not_load(asset: dg.AssetsDefinition) -> None:
     name = asset.key.to_user_string()
-    with pytest.raises(DefinitionError, match=rf"asset {name} \(assets\.toys\.made_by_hand\.thing_1\).*governed_asset"):
-        governed_assets([module_with(declare(), asset)])
+    with pytest.raises(
+        DefinitionError, match=rf"asset {name} \(assets\.declared\.made_by_hand\.thing_1\).*governed_asset"
+    ):
+        members("declared", [module_with(declare(), asset)])
 
 
 def test_governed_assets_and_specs_of_external_assets_load() -> None:
-    asset, external = declare(), [dg.AssetSpec(["landing", "toys", "parts"])]
-    assert governed_assets([module_with(asset, asset, external, "text", [])]) == [asset, *external]
+    asset, external = declare(), [dg.AssetSpec(["landing", "declared", "parts"])]
+    found = members("declared", [module_with(DECLARED, asset, asset, external, "text", [])])
+    assert (found.domain, found.assets, found.external) == (DECLARED, (asset,), tuple(external))
+
+
+def test_a_folder_that_declares_no_domain_does_not_load() -> None:
+    with pytest.raises(DefinitionError, match=r"domain declared: no module of its folder declares it.*Domain\.at"):
+        members("declared", [module_with(declare())])
+
+
+def test_an_asset_of_another_domain_does_not_load() -> None:
+    asset = declare(("ops", "others", "asset"))
+    with pytest.raises(DefinitionError, match="ops/others/asset .*does not name the domain declared"):
+        members("declared", [module_with(DECLARED, asset)])
+
+
+def test_tables_by_day_of_one_domain_have_the_same_days(tmp_path: Path) -> None:
+    def table(name: str, start: str) -> dg.AssetsDefinition:
+        contract = toy_contracts.contract(tmp_path, f"bronze/toys/{name}", [text("name")])
+        return bronze_asset(contract, partitions=dg.DailyPartitionsDefinition(start))
+
+    days = [table("boxes", "2013-01-01"), table("parts", "2014-01-01")]
+    with pytest.raises(DefinitionError, match=r"bronze/toys/parts.*2014.*bronze/toys/boxes"):
+        members("toys", [module_with(dataclasses.replace(DECLARED, name="toys"), *days)])
+
+
+def test_every_domain_of_the_project_loads() -> None:
+    assert broken_domains() == {}
 
 
 def test_the_external_assets_are_the_five_sources_and_the_pushed_source() -> None:
@@ -133,7 +174,7 @@ def test_every_asset_has_owner_description_grain_group_kinds_and_tags(key: str) 
     assert [owner.startswith("team:") and len(owner) > 5 for owner in spec.owners] == [True]
     assert "Grain: " in (spec.description or "")
     assert (spec.description or "").split("Grain: ")[1].strip()
-    assert spec.group_name in GROUPS
+    assert spec.group_name in {f"{spec.key.path[1]}_{zone}" for zone in GROUPS}
     assert spec.kinds
     assert {tag: bool(spec.tags.get(tag)) for tag in COST_TAGS} == dict.fromkeys(COST_TAGS, True)
     assert spec.tags["data_class"] in DATA_CLASSES
@@ -166,14 +207,20 @@ def test_every_dependency_is_an_asset_or_an_external_asset() -> None:
 
 def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None:
     repository = defs.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} >= {
+    stages = (
         "ingest",
+        "reference",
+        "events",
         "features",
+        "online_features",
         "train",
         "deploy",
         "whole",
         "refresh",
-    }
+        "outcomes",
+    )
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert jobs >= {*(f"flights_{stage}" for stage in stages), "upkeep", "replay_quarantine"}
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in repository.sensor_defs)
     assert all(schedule.default_status == dg.DefaultScheduleStatus.STOPPED for schedule in repository.schedule_defs)
 

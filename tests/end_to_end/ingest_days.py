@@ -26,7 +26,7 @@ def main(days: int) -> None:
     deliveries.land(platform.landing, start=start, end=end, database=platform.settings.root / "operations.db")
     tags = range_tags([start.isoformat(), end.isoformat()])
     with dg.DagsterInstance.get() as instance:
-        job = defs.resolve_job_def("ingest")
+        job = defs.resolve_job_def("flights_ingest")
         job.execute_in_process(instance=instance, tags=tags, run_config=QUIET_LOG, resources={"platform": platform})
     platform.close()
 

@@ -32,7 +32,7 @@ START_SECONDS = 240
 SENSOR_RUN_SECONDS = 300
 START_SENSOR = """
 mutation { startSensor(
-  sensorSelector: {repositoryLocationName: "%s", repositoryName: "%s", sensorName: "new_deliveries"}
+  sensorSelector: {repositoryLocationName: "%s", repositoryName: "%s", sensorName: "flights_new_deliveries"}
 ) { __typename ... on PythonError { message } } }
 """
 REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.definitions import new_deliveries
+from pipelines.definitions import defs
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.landing.edge import Edge
-from pipelines.orchestration.new_deliveries import fresh_deliveries, requests
+from pipelines.orchestration.new_deliveries import Watched, fresh_deliveries, new_deliveries_sensor, requests
 from pipelines.orchestration.runs import RANGE_END, RANGE_START
 from pipelines.settings import Settings
 from pipelines.tables import TableId
@@ -23,7 +24,13 @@ from tests.pipelines.toy_contracts import text
 BLOCKS, SHOPS, SILVER = (TableId.parse(f"{zone}/toys/{name}") for zone, name in (
     ("bronze", "blocks"), ("bronze", "shops"), ("silver", "blocks"),
 ))  # fmt: skip
-DAILY = dict.fromkeys((BLOCKS, SILVER), dg.DailyPartitionsDefinition("2013-01-01"))
+JOBS = {"days": "toys_refresh", "reference": "toys_reference", "events": "toys_events"}
+DAILY = Watched(
+    frozenset({BLOCKS, SHOPS}),
+    dict.fromkeys((BLOCKS, SILVER), dg.DailyPartitionsDefinition("2013-01-01")),
+    frozenset(),
+    JOBS,
+)
 
 Deliver = Callable[[str, str, str], None]
 
@@ -49,7 +56,7 @@ def deliver(platform: Platform) -> Deliver:
 
 def take_all(platform: Platform) -> None:
     """Plans a batch of all new deliveries, as a run does before it reads."""
-    for table in fresh_deliveries(platform):
+    for table in fresh_deliveries(platform, DAILY.tables):
         edge = Edge(platform.landing, platform.ledger(table), platform.contracts[table])
         edge.next_batch(None, committed=len(edge.ledger.batches()) - 1)
 
@@ -58,7 +65,7 @@ def test_new_files_of_several_days_request_one_run_over_these_days(platform: Pla
     for day in ("2013-01-04", "2013-01-02", "2013-01-03"):
         deliver("blocks", day, "a.csv")
     [request] = requests(platform, DAILY)
-    assert request.job_name == "refresh"
+    assert request.job_name == "toys_refresh"
     assert {RANGE_START: "2013-01-02", RANGE_END: "2013-01-04"}.items() <= request.tags.items()
 
 
@@ -66,7 +73,7 @@ def test_the_day_of_a_reference_file_does_not_extend_the_range(platform: Platfor
     deliver("shops", "2012-01-01", "a.csv")
     deliver("blocks", "2013-01-02", "a.csv")
     [request] = requests(platform, DAILY)
-    assert request.job_name == "refresh"
+    assert request.job_name == "toys_refresh"
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("2013-01-02", "2013-01-02")
 
 
@@ -84,7 +91,7 @@ def test_a_new_reference_file_alone_requests_a_run_of_the_reference_tables_witho
 ) -> None:
     deliver("shops", "2013-01-02", "a.csv")
     [request] = requests(platform, DAILY)
-    assert (request.job_name, RANGE_START in request.tags) == ("reference", False)
+    assert (request.job_name, RANGE_START in request.tags) == ("toys_reference", False)
 
 
 def test_the_run_key_is_equal_for_the_same_files_and_differs_for_others(platform: Platform, deliver: Deliver) -> None:
@@ -111,7 +118,7 @@ def test_a_request_covers_only_files_that_landed_after_the_last_batch(platform: 
     deliver("blocks", "2013-01-05", "a.csv")
     [request] = requests(platform, DAILY)
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("2013-01-05", "2013-01-05")
-    assert {table: [d.uri for d in fresh] for table, fresh in fresh_deliveries(platform).items()} == {
+    assert {table: [d.uri for d in fresh] for table, fresh in fresh_deliveries(platform, DAILY.tables).items()} == {
         BLOCKS: ["toys/blocks/dt=2013-01-05/a.csv"]
     }
 
@@ -132,8 +139,10 @@ def test_after_a_batch_has_seen_a_repeated_delivery_no_run_is_requested(
 
 
 def test_the_sensor_yields_run_requests_or_a_skip_reason(platform: Platform, deliver: Deliver) -> None:
+    sensor = new_deliveries_sensor("toys", DAILY, [dg.define_asset_job(name) for name in JOBS.values()])
+
     def tick() -> list[Any]:
-        results: Any = new_deliveries(dg.build_sensor_context(resources={PLATFORM: platform}))
+        results: Any = sensor(dg.build_sensor_context(resources={PLATFORM: platform}))
         return list(results)
 
     [skipped] = tick()
@@ -144,14 +153,16 @@ def test_the_sensor_yields_run_requests_or_a_skip_reason(platform: Platform, del
     assert isinstance(request, dg.RunRequest)
 
 
-def test_the_sensor_is_off_by_default() -> None:
-    assert new_deliveries.default_status == dg.DefaultSensorStatus.STOPPED
+def test_each_domain_with_bronze_tables_has_a_sensor_that_is_off_by_default() -> None:
+    sensors = {s.name: s.default_status for s in defs.get_repository_def().sensor_defs if "new_deliveries" in s.name}
+    assert sensors == {"flights_new_deliveries": dg.DefaultSensorStatus.STOPPED}
 
 
 def test_new_pushed_events_request_a_run_of_their_own(platform: Platform, deliver: Deliver) -> None:
+    events_of = dataclasses.replace(DAILY, pushed=frozenset({SHOPS}))
     deliver("shops", "2013-01-01", "a")
-    [only_pushed] = requests(platform, DAILY, [SHOPS])
+    [only_pushed] = requests(platform, events_of)
     deliver("blocks", "2013-01-02", "b")
-    pushed, daily = requests(platform, DAILY, [SHOPS])
-    assert (pushed.job_name, pushed.run_key) == ("events", only_pushed.run_key)
-    assert (daily.job_name, daily.tags[RANGE_START]) == ("refresh", "2013-01-02")
+    pushed, daily = requests(platform, events_of)
+    assert (pushed.job_name, pushed.run_key) == ("toys_events", only_pushed.run_key)
+    assert (daily.job_name, daily.tags[RANGE_START]) == ("toys_refresh", "2013-01-02")
