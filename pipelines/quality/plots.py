@@ -55,7 +55,7 @@ def residuals(histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
     figure, axes = _figure()
     for (name, histogram), color in zip(histograms.items(), (ACCENT, INK, QUIET), strict=False):
         edges, shares = histogram["edges"], histogram["shares"]
-        density = [share / (end - start) for share, start, end in zip(shares, edges, edges[1:], strict=True)]
+        density = [share / (end - start) for share, start, end in zip(shares, edges[:-1], edges[1:], strict=True)]
         axes.stairs(density, edges, label=name, color=color, linewidth=1.6)
     axes.axvline(0, color=QUIET, linewidth=1, linestyle=":")
     axes.set(xlabel="predicted minus true value", ylabel="density of rows", title="Residuals, gate window")

@@ -40,7 +40,7 @@ def evaluate(labels: NDArray[np.floating], estimates: Estimates) -> Evaluation:
     predicted = estimates.values
     residuals = predicted - actual
     covered = np.abs(residuals) <= estimates.half_width
-    counts, edges = np.histogram(residuals, bins=HISTOGRAM_BINS)
+    counts, edges = np.histogram(residuals, bins=HISTOGRAM_BINS, range=_range(residuals))
     order = np.argsort(actual, kind="stable")
     kept = order[np.unique(np.linspace(0, len(order) - 1, min(SCATTER_POINTS, len(order))).astype(int))]
     return Evaluation(
@@ -58,6 +58,13 @@ def evaluate(labels: NDArray[np.floating], estimates: Estimates) -> Evaluation:
             "interval_coverage": {"level": estimates.level, "points": _coverage(predicted, covered)},
         },
     )
+
+
+def _range(residuals: Values) -> tuple[float, float]:
+    """The lowest and the highest residual; a little more where they are equal but for rounding."""
+    low, high = float(residuals.min()), float(residuals.max())
+    least = 1e-6 * max(1.0, abs(low), abs(high))
+    return (low, high) if high - low > least else (low - least, high + least)
 
 
 def _coverage(predicted: Values, covered: NDArray[np.bool_]) -> list[tuple[float, float]]:

@@ -40,7 +40,12 @@ class Objective(Protocol):
         ...
 
     def require(self, labels: NDArray[Any], recipe: Recipe) -> None:
-        """Raises DatasetError unless weights can be fitted to these labels [rows]."""
+        """Checks that weights can be fitted to these labels [rows], by this recipe.
+
+        Raises:
+            DatasetError: for labels that do not fit the task, or that a base model's objective does not know.
+            RecipeError: for a recipe that does not fit a base model's objective.
+        """
         ...
 
     def targets(self, labels: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
 from pipelines.models.answers import Estimate, Task
-from pipelines.models.program import Evaluation
+from pipelines.models.program import Evaluation, RecipeError
 from ray_jobs.core.errors import DatasetError, MetricError
 from ray_jobs.tabular import metrics_regression
 from ray_jobs.tabular.metrics_regression import Estimates
@@ -47,6 +47,13 @@ class Regression:
 
     def require(self, labels: NDArray[Any], recipe: Recipe) -> None:
         _require_numbers(labels, recipe)
+        if recipe.calibration == "keep" and recipe.interval_level != self.level:
+            raise RecipeError(
+                object=f"recipe of {recipe.model_name}: interval_level",
+                observed=f"{recipe.interval_level}, and the interval of the base model has {self.level}",
+                expected="the level of the base model, since its calibration is kept",
+                next_step='take its level, or set calibration to "fit"',
+            )
 
     def targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         return ((labels - self.mean) / self.deviation).astype(np.float32)
