@@ -36,21 +36,23 @@ def measure(settings: Settings) -> list[Row]:
 def _training_set(settings: Settings) -> tuple[str, int]:
     """Ingests the whole year and builds its training set."""
     from assets.flights import deliveries
+    from assets.weather.deliveries import land as land_weather
     from pipelines.definitions import all_contracts, defs
     from pipelines.governed.platform import Platform
     from pipelines.tables import TableId
 
     platform = Platform(settings, all_contracts)
-    deliveries.land(
-        platform.landing, start=date(2013, 1, 1), end=date(2013, 12, 31), database=settings.root / "operations.db"
-    )
+    first, last = date(2013, 1, 1), date(2013, 12, 31)
+    land_weather(platform.landing, start=first, end=last)
+    deliveries.land(platform.landing, start=first, end=last, database=settings.root / "operations.db")
     tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        for job in ("flights_ingest", "flights_features"):
+        for job in ("weather_ingest", "flights_ingest", "flights_features"):
             resources = {"platform": platform}
+            days = tags if job.endswith("_ingest") else None
             defs.resolve_job_def(job).execute_in_process(
-                instance=instance, tags=tags if job == "ingest" else None, run_config=quiet, resources=resources
+                instance=instance, tags=days, run_config=quiet, resources=resources
             )
     table = TableId("gold", "flights", "training_set")
     at = platform.lakehouse.current(table)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Deliveries that landed and were not taken; contracts for new sources.", no_args_is_help=True)
 SourceFolder = Annotated[
-    str, typer.Argument(metavar="DOMAIN/SOURCE", help="Folder below the landing root: flights/weather.")
+    str, typer.Argument(metavar="DOMAIN/SOURCE", help="Folder below the landing root: shop/orders.")
 ]
 
 
@@ -83,7 +83,7 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
 def retry(source: SourceFolder) -> None:
     """Lets the next run of a source judge its refused deliveries again. What was taken stays taken.
 
-    Example: `goldpath landing retry flights/weather`
+    Example: `goldpath landing retry shop/orders`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.tables import TableId
@@ -162,12 +162,12 @@ def propose(
             for file, text in (texts | code.lines(name)).items():
                 say(f"# {file}\n{text}")
         else:
-            _write(folder, name, texts)
+            _write(folder, name, texts, documents.owner_and_tags(folder))
         for note in seen.summary():
             say(f"# {note}" if folder is None else note)
         unknown = [file for file, document in proposed.items() if documents.has_unknown(document)]
         if folder and unknown:
-            say(f"replace each `unknown` in {', '.join(unknown)}; then run `make lint`")
+            say(f"replace each `unknown` in {', '.join(['domain.py', *unknown])}; then run `make lint`")
 
 
 def _domain_and_source(text: str) -> tuple[str, str]:
@@ -191,7 +191,7 @@ def _domain_and_source(text: str) -> tuple[str, str]:
     return table.domain, table.table
 
 
-def _write(folder: Path, source: str, texts: dict[str, str]) -> None:
+def _write(folder: Path, source: str, texts: dict[str, str], stated: tuple[str, dict[str, str]]) -> None:
     """Writes the contracts, and the modules beside their folder: new ones, or more lines in those that are there.
 
     Raises:
@@ -206,7 +206,7 @@ def _write(folder: Path, source: str, texts: dict[str, str]) -> None:
     code.require_package(package)
     written = {folder / file: text for file, text in texts.items()}
     by_hand = []
-    for file, text in code.modules(package.name, source).items():
+    for file, text in code.modules(package.name, source, *stated).items():
         path = package / file
         now = path.read_text(encoding="utf-8") if path.exists() else None
         if now is None:

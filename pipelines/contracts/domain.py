@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.contracts.load import CONTRACTS_FOLDER, Contracts, load_folder
-from pipelines.contracts.model import Contract
+from pipelines.contracts.model import UNKNOWN, Contract
+from pipelines.errors import DefinitionError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -74,8 +75,17 @@ class Domain:
 
         Raises:
             ContractError: if a contract is not valid.
+            DefinitionError: for an owner or a cost tag that is not stated yet.
         """
         folder = Path(file).parent
+        stated = {"owner": owner, **cost.of("any")}
+        if unknown := [name for name, value in stated.items() if value in ("", UNKNOWN)]:
+            raise DefinitionError(
+                object=f"domain {folder.name}",
+                observed=f"{', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} `{UNKNOWN}`",
+                expected="who answers for the domain's assets, and who pays for them",
+                next_step=f"correct {file}",
+            )
         return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions, timezone)
 
     def contract(self, name: str) -> Contract:

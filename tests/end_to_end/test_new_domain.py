@@ -89,9 +89,40 @@ def test_a_source_without_a_contract_and_a_misplaced_file_are_listed(
     assert "shop/payments/[ " in table
 
 
-def test_a_proposed_contract_with_unknown_values_does_not_load(proposed: str, goldpath: Command) -> None:
-    assert "replace each `unknown` in bronze_payments.yaml, silver_payments.yaml" in proposed
-    assert "customProperties.tags.cost_centre" in goldpath("tables", fails=True).stderr
+def test_a_draft_with_unknown_values_stops_its_domain_alone(proposed: str, project: Path, goldpath: Command) -> None:
+    assert "replace each `unknown` in domain.py, bronze_payments.yaml, silver_payments.yaml" in proposed
+    tables = goldpath("tables")
+    assert "the domain shop does not load" in tables.stderr
+    assert str(project / "assets/shop/domain.py") in tables.stderr
+    refused = goldpath("materialize", "silver/shop/payments", fails=True).stderr
+    assert "owner, cost_centre" in refused
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "expected"),
+    [
+        ("silver.py", "def broken(:\n", "silver.py, line 1"),
+        ("silver.py", "import no_such_module\n", "No module named 'no_such_module'"),
+        ("silver.py", "raise KeyError('x')\n", "silver.py, line 1"),
+        ("domain.py", "", "cannot import name 'contract'"),
+        ("contracts/silver_payments.yaml", "kind: [", "silver_payments.yaml"),
+    ],
+)
+def test_a_failing_import_stops_its_domain_alone(
+    proposed: str, project: Path, goldpath: Command, module: str, text: str, expected: str
+) -> None:
+    path = project / "assets/shop" / module
+    completed = {
+        file: file.read_text(encoding="utf-8")
+        for file in (project / "assets/shop").rglob("*")
+        if file.suffix in (".py", ".yaml")
+    }
+    _complete(project)
+    path.write_text(text, encoding="utf-8")
+    shown = goldpath("tables").stderr
+    for file, before in completed.items():
+        file.write_text(before, encoding="utf-8")
+    assert expected in shown
 
 
 def test_a_domain_folder_without_an_init_file_is_an_error_that_names_it(
@@ -103,11 +134,16 @@ def test_a_domain_folder_without_an_init_file_is_an_error_that_names_it(
     assert "add an empty shop/__init__.py" in error
 
 
+def _complete(project: Path) -> None:
+    """Says what the proposal left unknown."""
+    for path in (*(project / "assets/shop/contracts").glob("*.yaml"), project / "assets/shop/domain.py"):
+        path.write_text(path.read_text(encoding="utf-8").replace("unknown", "shop"), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def materialized(proposed: str, project: Path, goldpath: Command) -> str:
     """The output of the first materialization, after the contracts were completed."""
-    for path in (project / "assets/shop/contracts").glob("*.yaml"):
-        path.write_text(path.read_text(encoding="utf-8").replace("unknown", "shop"), encoding="utf-8")
+    _complete(project)
     tables = [f"{zone}/shop/{source}" for source in ("payments", "refunds") for zone in ("bronze", "silver")]
     return goldpath("materialize", *tables).stdout
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import keyword
+from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.contracts.model import COST_TAGS, UNKNOWN
 from pipelines.errors import SettingsError
 
+#: The cost tags that a domain states; a contract states the class of work beside them.
+DOMAIN_TAGS = tuple(tag for tag in COST_TAGS if tag not in ("workload_class", "data_class"))
 #: What the modules import, so that no table has these names.
 _TAKEN = ("annotations", "contract", "bronze_asset", "silver_asset", "DataFrame", "TYPE_CHECKING")
 
@@ -28,27 +32,21 @@ def require_package(folder: Path) -> None:
         )
 
 
-def modules(package: str, source: str) -> dict[str, str]:
+def modules(package: str, source: str, owner: str = UNKNOWN, tags: Mapping[str, str] | None = None) -> dict[str, str]:
     """The Python files, by name, of a domain that has this source and no other yet.
 
     Args:
         package: The name of the domain's folder below `assets`.
         source: The source.
+        owner: The owning team.
+        tags: The cost tags; those that are missing are unknown.
     """
     return {
-        "__init__.py": f'"""The {package} domain."""\n',
-        "tables.py": (
-            '"""The contracts of this domain, by table."""\n\n'
-            "from __future__ import annotations\n\n"
-            "from pathlib import Path\n\n"
-            "from pipelines.contracts.load import load_folder\n\n"
-            'CONTRACTS = load_folder(Path(__file__).parent / "contracts")\n'
-            "contract = CONTRACTS.named\n"
-        ),
+        **domain_modules(package, owner, tags or {}),
         "bronze.py": (
             '"""Bronze: what has landed, as it arrived."""\n\n'
             "from __future__ import annotations\n\n"
-            f"from assets.{package}.tables import contract\n"
+            f"from assets.{package}.domain import contract\n"
             "from pipelines.medallion.decorators import bronze_asset\n\n"
             f"{bronze_lines(source)}"
         ),
@@ -56,13 +54,59 @@ def modules(package: str, source: str) -> dict[str, str]:
             '"""Silver: typed, checked, each key once."""\n\n'
             "from __future__ import annotations\n\n"
             "from typing import TYPE_CHECKING\n\n"
-            f"from assets.{package}.tables import contract\n"
+            f"from assets.{package}.domain import contract\n"
             "from pipelines.medallion.decorators import silver_asset\n\n"
             "if TYPE_CHECKING:\n"
             "    from pyspark.sql import DataFrame\n\n\n"
             f"{silver_lines(source)}"
         ),
     }
+
+
+def domain_modules(package: str, owner: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The Python files, by name, that declare a domain: who answers and pays for it.
+
+    Args:
+        package: The name of the domain's folder below `assets`.
+        owner: The owning team.
+        tags: The cost tags; those that are missing are unknown.
+    """
+    cost = [f"        {name}={tags.get(name, UNKNOWN)!r},\n" for name in DOMAIN_TAGS]
+    data_class = f"        data_class={tags.get('data_class', 'internal')!r},\n"
+    return {
+        "__init__.py": f'"""The {package} domain."""\n',
+        "domain.py": (
+            f'"""The {package} domain: who answers and pays for it, and its contracts."""\n\n'
+            "from __future__ import annotations\n\n"
+            "from pipelines.contracts.domain import CostTags, Domain\n\n"
+            f"{package} = Domain.at(\n"
+            "    __file__,\n"
+            f"    owner={owner!r},\n"
+            "    cost=CostTags(\n"
+            f"{''.join(cost)}{data_class}"
+            "    ),\n"
+            ")\n"
+            f"contract = {package}.contract\n"
+        ).replace("'", '"'),
+    }
+
+
+def owner_and_tags(module: Path) -> tuple[str, dict[str, str]] | None:
+    """The owner and the cost tags that a `domain.py` states as texts; None where there is none, or it is no Python."""
+    try:
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+    texts = {
+        word.arg: word.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+        if word.arg and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str)
+    }
+    owner = texts.get("owner")
+    tags = {name: texts[name] for name in (*DOMAIN_TAGS, "data_class") if name in texts}
+    return (owner, tags) if owner else None
 
 
 def lines(source: str) -> dict[str, str]:

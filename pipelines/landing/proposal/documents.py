@@ -11,6 +11,7 @@ from pipelines.contracts import reader
 from pipelines.contracts.column_names import named
 from pipelines.contracts.model import COST_TAGS, UNKNOWN
 from pipelines.errors import ContractError, LandingError
+from pipelines.landing.proposal import code
 from pipelines.landing.proposal.look import Look
 from pipelines.landing.proposal.texts import ColumnTexts
 
@@ -137,9 +138,11 @@ def _description(name: str) -> str:
 
 
 def owner_and_tags(folder: Path | None) -> tuple[str, dict[str, str]]:
-    """The owner and the cost tags of a contract of the folder, complete or not; unknown if it has none."""
+    """The owner and the cost tags of the domain of a folder of contracts, or of a contract there; else unknown."""
     import yaml
 
+    if folder and (stated := code.owner_and_tags(folder.absolute().parent / "domain.py")):
+        return stated
     for path in sorted(folder.glob("*.yaml")) if folder else ():
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -44,6 +44,6 @@ def test_the_asset_of_the_source_shows_owner_group_and_address() -> None:
     assert (spec.key.path, spec.owners, spec.group_name) == (
         ["landing", "flights", "movements"],
         ["team:flight-data"],
-        "landing",
+        "flights_landing",
     )
     assert "POST /v1/events/flights/movements" in (spec.description or "")
