@@ -36,21 +36,23 @@ def measure(settings: Settings) -> list[Row]:
 def _training_set(settings: Settings) -> tuple[str, int]:
     """Ingests the whole year and builds its training set."""
     from assets.flights import deliveries
+    from assets.weather.deliveries import land as land_weather
     from pipelines.definitions import all_contracts, defs
     from pipelines.governed.platform import Platform
     from pipelines.tables import TableId
 
     platform = Platform(settings, all_contracts)
-    deliveries.land(
-        platform.landing, start=date(2013, 1, 1), end=date(2013, 12, 31), database=settings.root / "operations.db"
-    )
+    first, last = date(2013, 1, 1), date(2013, 12, 31)
+    land_weather(platform.landing, start=first, end=last)
+    deliveries.land(platform.landing, start=first, end=last, database=settings.root / "operations.db")
     tags = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-12-31"}
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        for job in ("flights_ingest", "flights_features"):
+        for job in ("weather_ingest", "flights_ingest", "flights_features"):
             resources = {"platform": platform}
+            days = tags if job.endswith("_ingest") else None
             defs.resolve_job_def(job).execute_in_process(
-                instance=instance, tags=tags if job == "ingest" else None, run_config=quiet, resources=resources
+                instance=instance, tags=days, run_config=quiet, resources=resources
             )
     table = TableId("gold", "flights", "training_set")
     at = platform.lakehouse.current(table)
@@ -64,8 +66,8 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         from pipelines.models.program import Window
         from ray_jobs.core.contest import Contender, contest
         from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
-        from ray_jobs.tabular.baseline import fit_baseline
-        from ray_jobs.tabular.evaluate import evaluate
+        from ray_jobs.tabular.baseline import fit_baselines
+        from ray_jobs.tabular.metrics_binary import evaluate
         from ray_jobs.tabular.model import TabularModel
         from ray_jobs.tabular.train import train
 
@@ -79,7 +81,7 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         )
         contenders: dict[str, Contender] = {
             "model": TabularModel.load(folder),
-            "logistic regression": fit_baseline(recipe, table=table),
+            "logistic regression": fit_baselines(recipe, table=table)["baseline"],
             "gradient boosting": _Boosting(recipe, training_rows(table, recipe, "all")),
         }
         evaluations = contest(evaluation_rows(table, recipe, test), contenders, measure=evaluate)
@@ -118,5 +120,5 @@ class _Boosting:
             ]
         )
 
-    def predict_proba(self, rows: Any) -> Any:
+    def predict(self, rows: Any) -> Any:
         return self.model.predict_proba(self._matrix(rows))[:, 1]

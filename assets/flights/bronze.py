@@ -6,7 +6,6 @@ from assets.flights.domain import DAILY, contract
 from pipelines.medallion.decorators import bronze_asset
 
 flights = bronze_asset(contract("bronze/flights"), partitions=DAILY)
-weather = bronze_asset(contract("bronze/weather"), partitions=DAILY)
 planes = bronze_asset(contract("bronze/planes"))
 airports = bronze_asset(contract("bronze/airports"))
 airlines = bronze_asset(contract("bronze/airlines"))

@@ -44,7 +44,9 @@ def departures(flights: DataFrame) -> DataFrame:
 
 
 @gold_asset(
-    contract("gold/origin_weather"), inputs={"weather": "silver/flights/weather"}, automation=when_inputs_are_good()
+    contract("gold/origin_weather"),
+    inputs={"weather": "silver/weather/observations"},
+    automation=when_inputs_are_good(),
 )
 def origin_weather(weather: DataFrame) -> DataFrame:
     """The weather at a New York airport; an observation is known one hour after it was made."""
@@ -52,7 +54,7 @@ def origin_weather(weather: DataFrame) -> DataFrame:
 
     direction = F.radians("wind_dir")
     return weather.select(
-        "origin", "temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib",
+        F.col("station").alias("origin"), "temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib",
         (F.col("wind_speed") * F.sin(direction)).alias("wind_u"),
         (F.col("wind_speed") * F.cos(direction)).alias("wind_v"),
         (F.col("observed_at") + F.expr("INTERVAL 1 HOUR")).alias("event_timestamp"),

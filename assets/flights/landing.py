@@ -1,4 +1,4 @@
-"""Landing assets of the five sources: other systems deliver their files, so each is only declared."""
+"""Landing assets of the four sources: other systems deliver their files, so each is only declared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from assets.flights.domain import contract, flights
 
 _DELIVERY = {
     "flights": "one CSV a day, after the day's last flight",
-    "weather": "JSON lines, one file a day",
     "planes": "snapshots of a table of the operations database",
     "airports": "snapshots of a table of the operations database",
     "airlines": "a reference CSV",

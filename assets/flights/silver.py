@@ -34,12 +34,6 @@ def airports(airports: DataFrame) -> DataFrame:
     return airports
 
 
-@silver_asset(contract("silver/weather"), partitions=DAILY)
-def weather(weather: DataFrame) -> DataFrame:
-    """The weather at the three New York airports, hour by hour."""
-    return weather
-
-
 @silver_asset(contract("silver/flights"), partitions=DAILY, inputs={"airports": "silver/flights/airports"})
 def flights(flights: DataFrame, airports: DataFrame) -> DataFrame:
     """Every flight that was scheduled from New York, with its outcome; all instants in UTC."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Deliveries that landed and were not taken; contracts for new sources.", no_args_is_help=True)
 SourceFolder = Annotated[
-    str, typer.Argument(metavar="DOMAIN/SOURCE", help="Folder below the landing root: flights/weather.")
+    str, typer.Argument(metavar="DOMAIN/SOURCE", help="Folder below the landing root: shop/orders.")
 ]
 
 
@@ -83,7 +83,7 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
 def retry(source: SourceFolder) -> None:
     """Lets the next run of a source judge its refused deliveries again. What was taken stays taken.
 
-    Example: `goldpath landing retry flights/weather`
+    Example: `goldpath landing retry shop/orders`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.tables import TableId

@@ -28,6 +28,8 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from pipelines.landing.made_files import Landed
+
 LOCAL = ZoneInfo("America/New_York")
 FIRST_DAY, LAST_DAY = date(2013, 1, 1), date(2013, 12, 31)
 #: With fewer days of training data the model seldom beats its baseline, and then no model is served.
@@ -91,24 +93,22 @@ def _first_day(through: date, days: int | None) -> date:
 
 def _run_stages(platform: Platform, console: Console, results: DemoResults, start: date) -> None:
     """Runs the stages one after the other, and prints what each does."""
-    from assets.flights import deliveries
-
     settings, through = platform.settings, results.through
-    database = settings.root / "operations.db"
     midnight = _local(through + timedelta(days=1), 0)
     console.rule("[bold]Goldpath: from landed files to a served prediction")
     with _stage(results, console, "land", f"files of {start} to {through} arrive"):
         clock.move(settings, midnight)
-        landed = deliveries.land(platform.landing, start=start, end=through, database=database)
-        results.arrivals.append(landed)
-        console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
+        for landed in _land(platform, start, through):
+            results.arrivals.append(landed)
+            console.print(f"  {landed.files:,} files, {landed.rows:,} rows, {landed.bytes / 2**20:.1f} MiB")
     with _stage(results, console, "whole", "tables, features, training, registry, service"):
         tags = range_tags([start.isoformat(), through.isoformat()])
-        _execute(platform, console, results, "whole", tags=tags, config=_windows(start, through, midnight))
+        _execute(platform, console, results, "weather_ingest", tags=tags)
+        _execute(platform, console, results, "flights_whole", tags=tags, config=_windows(start, through, midnight))
     week = [through + timedelta(days=n) for n in range(1, REPLAY_DAYS + 1)]
     summary = f"files of {week[0]} to {week[-1]} arrive, the sensor requests runs, the champion is fine-tuned"
     with _stage(results, console, "refresh", summary):
-        results.arrivals.append(deliveries.land(platform.landing, start=week[0], end=week[-1], database=database))
+        results.arrivals += _land(platform, week[0], week[-1])
         clock.move(settings, _local(week[0], REPLAY_HOURS[0]))
         for request in _sensor_requests(platform):
             config = _fine_tune_windows(start, through, midnight) if request.job_name == "flights_refresh" else None
@@ -116,7 +116,7 @@ def _run_stages(platform: Platform, console: Console, results: DemoResults, star
                 platform,
                 console,
                 results,
-                str(request.job_name).removeprefix("flights_"),
+                str(request.job_name),
                 tags=dict(request.tags),
                 config=config,
             )
@@ -124,7 +124,19 @@ def _run_stages(platform: Platform, console: Console, results: DemoResults, star
         _replay(platform, console, results, week)
     with _stage(results, console, "outcomes", "the flights have arrived: predictions are compared with outcomes"):
         clock.move(settings, _local(week[-1] + timedelta(days=2), 0))
-        _execute(platform, console, results, "outcomes")
+        _execute(platform, console, results, "flights_outcomes")
+
+
+def _land(platform: Platform, start: date, end: date) -> list[Landed]:
+    """Lands what the sources of both domains deliver for some local days."""
+    from assets.flights import deliveries as flights
+    from assets.weather import deliveries as weather
+
+    database = platform.settings.root / "operations.db"
+    return [
+        weather.land(platform.landing, start=start, end=end),
+        flights.land(platform.landing, start=start, end=end, database=database),
+    ]
 
 
 def _windows(start: date, through: date, end: datetime) -> dict[str, Any] | None:
@@ -167,14 +179,18 @@ def _train_config(start: date, gate_start: datetime, end: datetime, mode: str = 
 
 
 def _sensor_requests(platform: Platform) -> list[dg.RunRequest]:
-    """The runs that the domain's sensor for new deliveries requests now."""
+    """The runs that the sensors for new deliveries request now; flights read the weather, so its runs come first."""
     import dagster as dg
 
     from pipelines.definitions import defs
 
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-        results: Any = defs.resolve_sensor_def("flights_new_deliveries")(context)
+        results: list[Any] = [
+            result
+            for domain in ("weather", "flights")
+            for result in defs.resolve_sensor_def(f"{domain}_new_deliveries")(context)  # ty: ignore
+        ]
         return [result for result in results if isinstance(result, dg.RunRequest)]
 
 
@@ -193,7 +209,7 @@ def _execute(
 
     from pipelines.definitions import defs
 
-    definition = defs.resolve_job_def(f"flights_{job}")
+    definition = defs.resolve_job_def(job)
     run_id = str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance, _progress(console, len(definition.graph.nodes), quiet=quiet) as listener:
         instance.add_event_listener(run_id, listener)
@@ -254,7 +270,7 @@ def _replay(platform: Platform, console: Console, results: DemoResults, week: li
     with client.connection(platform.settings, "flights.arrival_delay") as service:
         for number, instant in enumerate(instants, start=1):
             clock.move(platform.settings, instant)
-            _execute(platform, console, results, "online_features", quiet=True)
+            _execute(platform, console, results, "flights_online_features", quiet=True)
             start, end = instant + HORIZON, instant + HORIZON + WINDOW
             next_flights = [flight for flight in flights if start <= flight.scheduled_departure_at < end]
             if not next_flights:

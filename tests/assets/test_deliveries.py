@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sqlite3
 from contextlib import closing
@@ -12,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.flights.deliveries import Landed, land, source_file
+from assets.flights.deliveries import land, source_file
 from pipelines.errors import LandingError
+from pipelines.landing.made_files import Landed
 from pipelines.landing.zone import Landing
 
 DAY = date(2013, 11, 3)
@@ -50,23 +49,6 @@ def test_flights_land_as_the_lines_of_the_source_file_by_day(landing: Landing, d
         assert content == header + b"".join(line for line in lines if line.startswith(day))
 
 
-def test_weather_lands_as_json_lines_with_the_digits_of_the_source_file(landing: Landing, database: Path) -> None:
-    land(landing, start=DAY, end=DAY, database=database)
-    [content] = delivered(landing, "weather").values()
-    as_text = [json.loads(line, parse_float=str, parse_int=str) for line in content.splitlines()]
-    records = list(csv.DictReader(io.StringIO(source_file("weather.csv").decode())))
-    expected = [
-        {name: None if value == "NA" else value for name, value in record.items()}
-        for record in records
-        if (record["month"], record["day"]) == ("11", "3")
-    ]
-    assert as_text == expected
-    assert len(expected) == 72
-    typed = json.loads(content.splitlines()[0])
-    assert isinstance(typed["temp"], float)
-    assert isinstance(typed["origin"], str)
-
-
 def test_the_operations_database_is_created_with_typed_columns(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     with closing(sqlite3.connect(database)) as connection:
@@ -79,7 +61,7 @@ def test_the_operations_database_is_created_with_typed_columns(landing: Landing,
 
 def test_landing_the_same_day_again_changes_nothing(landing: Landing, database: Path) -> None:
     first = land(landing, start=DAY, end=DAY, database=database)
-    assert first == Landed(files=5, rows=902 + 72 + 3322 + 1458 + 16, bytes=first.bytes)
+    assert first == Landed(files=4, rows=902 + 3322 + 1458 + 16, bytes=first.bytes)
     before = {path: path.stat().st_mtime_ns for path in Path(landing.root).rglob("*")}
     assert land(landing, start=DAY, end=DAY, database=database) == Landed(0, 0, 0)
     assert {path: path.stat().st_mtime_ns for path in Path(landing.root).rglob("*")} == before
@@ -88,7 +70,7 @@ def test_landing_the_same_day_again_changes_nothing(landing: Landing, database: 
 def test_an_unchanged_list_does_not_land_for_the_next_day(landing: Landing, database: Path) -> None:
     land(landing, start=DAY, end=DAY, database=database)
     next_day = land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database)
-    assert next_day.files == 2
+    assert next_day.files == 1
     assert list(delivered(landing, "planes")) == ["flights/planes/dt=2013-11-03/planes_20131103.jsonl"]
 
 
@@ -96,7 +78,7 @@ def test_a_changed_aircraft_register_lands_as_the_snapshot_of_its_day(landing: L
     land(landing, start=DAY, end=DAY, database=database)
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("INSERT INTO planes (tailnum, model) VALUES ('N0EGMQ', 'EMB-145LR')")
-    assert land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database).files == 3
+    assert land(landing, start=date(2013, 11, 4), end=date(2013, 11, 4), database=database).files == 2
     before, after = delivered(landing, "planes").values()
     [added] = set(after.splitlines()) - set(before.splitlines())
     assert (json.loads(added)["tailnum"], json.loads(added)["year"]) == ("N0EGMQ", None)
@@ -110,16 +92,10 @@ def test_a_second_different_snapshot_of_one_day_is_refused(landing: Landing, dat
         land(landing, start=DAY, end=DAY, database=database)
 
 
-def test_a_day_without_observations_lands_no_weather_file(landing: Landing, database: Path) -> None:
-    land(landing, start=date(2013, 12, 31), end=date(2013, 12, 31), database=database)
-    assert delivered(landing, "weather") == {}
-    assert len(delivered(landing, "flights")) == 1
-
-
 def test_landed_bytes_are_the_same_in_any_folder(tmp_path: Path) -> None:
     roots = [tmp_path / "a", tmp_path / "b"]
     for root in roots:
         land(Landing(root / "landing"), start=DAY, end=DAY, database=root / "operations.db")
     first, second = ({p.relative_to(root): p.read_bytes() for p in root.rglob("*_2013*")} for root in roots)
     assert first == second
-    assert len(first) == 5
+    assert len(first) == 4

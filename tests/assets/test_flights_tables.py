@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, fields
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -23,7 +23,7 @@ from tests.conftest import Materialize
 from tests.pipelines.toy_pipeline import contract_check
 
 LISTS = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
-DAYS = [bronze.flights, bronze.weather, silver.flights, silver.weather]
+DAYS = [bronze.flights, silver.flights]
 WIND_DAY, BLIZZARD, SPRING, AUTUMN = date(2013, 2, 12), date(2013, 2, 9), date(2013, 3, 10), date(2013, 11, 3)
 REAL_DAYS = (BLIZZARD, WIND_DAY, SPRING, AUTUMN)
 
@@ -63,7 +63,7 @@ def real_days(make_platform: Callable[[], Platform], materialize: Materialize) -
     checks: dict[str, Any] = {"airports": figures(materialize(platform, LISTS), "silver/flights/airports")}
     for day in REAL_DAYS:
         result = materialize(platform, DAYS, day.isoformat())
-        checks |= {f"{table} {day}": figures(result, f"silver/flights/{table}") for table in ("flights", "weather")}
+        checks[f"flights {day}"] = figures(result, "silver/flights/flights")
     return platform, checks
 
 
@@ -80,13 +80,9 @@ def test_clean_and_quarantined_rows_add_up_to_the_landed_rows(
     real_days: tuple[Platform, dict[str, Any]], day: date
 ) -> None:
     _, checks = real_days
-    flights, weather = checks[f"flights {day}"], checks[f"weather {day}"]
+    flights = checks[f"flights {day}"]
     landed = len(flight_lines([day])[1][day])
     assert (flights["rows_in"], flights["rows_clean"], flights["rows_quarantined"]) == (landed, landed, 0)
-    rejected = 1 if day == WIND_DAY else 0
-    observations = 69 if day == SPRING else 72
-    assert (weather["rows_in"], weather["rows_quarantined"]) == (observations, rejected)
-    assert weather["rows_clean"] == observations - rejected
 
 
 @pytest.mark.parametrize(
@@ -119,29 +115,6 @@ def test_flights_with_missing_or_unknown_values_are_counted_and_published(
     assert checks[f"flights {day}"]["rows_by_broken_rule"] == broken
 
 
-def test_an_impossible_wind_speed_is_quarantined_with_its_row(
-    real_days: tuple[Platform, dict[str, Any]],
-) -> None:
-    platform, _ = real_days
-    [row] = rows(platform, "quarantine/flights/weather")
-    [reason] = row["_reasons"]
-    assert (reason["code"], reason["column"], reason["value"]) == ("wind_speed_range", "wind_speed", "1048.36058")
-    assert (row["_source_uri"], row["_source_row"]) == ("flights/weather/dt=2013-02-12/weather_20130212.jsonl", 4)
-    assert '"time_hour":"2013-02-12T08:00:00Z"' in row["_row"]
-
-
-def test_the_hour_that_the_clock_repeats_has_two_observations(real_days: tuple[Platform, dict[str, Any]]) -> None:
-    platform, _ = real_days
-    hours = [datetime(2013, 11, 3, 5, tzinfo=UTC), datetime(2013, 11, 3, 6, tzinfo=UTC)]
-    weather = rows(platform, "silver/flights/weather")
-    assert {row["origin"]: row["temp"] for row in weather if row["observed_at"] == hours[0]} == {
-        "EWR": 51.98, "JFK": 53.96, "LGA": 55.04,
-    }  # fmt: skip
-    assert {row["origin"]: row["temp"] for row in weather if row["observed_at"] == hours[1]} == {
-        "EWR": 50.0, "JFK": 51.98, "LGA": 53.96,
-    }  # fmt: skip
-
-
 def test_every_row_of_the_lists_is_published(real_days: tuple[Platform, dict[str, Any]]) -> None:
     platform, checks = real_days
     counts = [len(rows(platform, f"silver/flights/{name}")) for name in ("airlines", "airports", "planes")]
@@ -161,13 +134,12 @@ def test_the_schedule_before_departure_equals_the_columns_in_silver(
 
 
 def test_a_second_run_of_a_day_leaves_the_same_rows(listed: Platform, materialize: Materialize) -> None:
-    zones = ("bronze", "silver", "quarantine")
-    tables = [f"{zone}/flights/{name}" for zone in zones for name in ("flights", "weather")]
+    tables = [f"{zone}/flights/flights" for zone in ("bronze", "silver", "quarantine")]
     materialize(listed, DAYS, str(WIND_DAY))
     before = {table: rows(listed, table) for table in tables}
     materialize(listed, DAYS, str(WIND_DAY))
     assert {table: rows(listed, table) for table in tables} == before
-    assert [len(content) for content in before.values()] == [893, 72, 893, 71, 0, 1]
+    assert [len(content) for content in before.values()] == [893, 893, 0]
 
 
 def content_of(platform: Platform, delivery: Delivery) -> bytes:
@@ -238,14 +210,6 @@ def test_a_day_without_flights_is_not_published(listed: Platform, materialize: M
     check = contract_check(result)
     assert (check.passed, "has_flights" in str(check.description)) == (False, True)
     assert listed.lakehouse.version(TableId.parse("silver/flights/flights")) == version
-
-
-def test_a_day_without_weather_is_published_with_a_warning(listed: Platform, materialize: Materialize) -> None:
-    result = materialize(listed, [bronze.weather, silver.weather], "2013-12-31")
-    check = contract_check(result)
-    assert (result.success, check.passed, check.severity) == (True, False, dg.AssetCheckSeverity.WARN)
-    assert "has_observations saw 0.0 on 2013-12-31" in str(check.description)
-    assert rows(listed, "silver/flights/weather") == []
 
 
 def test_the_newest_snapshot_replaces_the_aircraft_register(listed: Platform, materialize: Materialize) -> None:

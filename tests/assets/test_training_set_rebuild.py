@@ -12,6 +12,8 @@ import pytest
 
 from assets.flights import bronze, features, gold, silver
 from assets.flights.deliveries import land
+from assets.weather.deliveries import land as land_weather
+from assets.weather.observations import bronze_observations, silver_observations
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.content_digest import content_digest
 from pipelines.provenance import rebuild
@@ -22,7 +24,8 @@ from tests.conftest import Materialize
 
 TRAINING_SET = TableId("gold", "flights", "training_set")
 FIRST = date(2013, 2, 8)
-DAYS = [bronze.flights, bronze.weather, silver.flights, silver.weather]
+DAYS = [bronze.flights, silver.flights]
+WEATHER = [bronze_observations, silver_observations]
 LISTS = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
 GOLD: list[dg.AssetsDefinition] = [
     gold.departures, gold.origin_weather, gold.origin_delays, gold.carrier_delays, gold.destination_delays,
@@ -36,8 +39,10 @@ def grown(make_platform: Callable[[], Platform], materialize: Materialize) -> tu
     platform, versions = make_platform(), []
     for begin, end in ((FIRST, FIRST + timedelta(days=2)), *[(FIRST + timedelta(days=n),) * 2 for n in (3, 4)]):
         land(platform.landing, start=begin, end=end, database=platform.settings.root / "operations.db")
+        land_weather(platform.landing, start=begin, end=end)
         if begin == FIRST:
             materialize(platform, LISTS)
+        materialize(platform, WEATHER, begin.isoformat(), end.isoformat())
         materialize(platform, DAYS, begin.isoformat(), end.isoformat())
         materialize(platform, GOLD)
         versions.append(platform.lakehouse.current(TRAINING_SET))

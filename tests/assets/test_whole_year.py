@@ -26,7 +26,7 @@ def year(make_platform: Callable[[], Platform], materialize: Materialize) -> tup
     first, last = date(2013, 1, 1), date(2013, 12, 31)
     land(platform.landing, start=first, end=last, database=platform.settings.root / "operations.db")
     lists = [bronze.airlines, bronze.airports, bronze.planes, silver.airlines, silver.airports, silver.planes]
-    days = [bronze.flights, bronze.weather, silver.flights, silver.weather]
+    days = [bronze.flights, silver.flights]
     checks = [
         *materialize(platform, lists).get_asset_check_evaluations(),
         *materialize(platform, days, str(first), str(last)).get_asset_check_evaluations(),
@@ -46,7 +46,6 @@ def counts(rows: pa.Table, column: str) -> dict[Any, int]:
     ("name", "rows_in", "rows_quarantined"),
     [
         ("flights", 336_776, 0),
-        ("weather", 26_115, 1),
         ("planes", 3_322, 0),
         ("airports", 1_458, 0),
         ("airlines", 16, 0),
@@ -90,12 +89,10 @@ def test_flights_have_the_known_numbers_of_missing_and_unknown_values(
     }
 
 
-def test_lists_and_weather_have_the_known_numbers_of_missing_values(
+def test_lists_have_the_known_numbers_of_missing_values(
     year: tuple[Platform, dict[str, dict[str, Any]]],
 ) -> None:
     platform, _ = year
-    planes, airports, weather = (table(platform, f"silver/flights/{n}") for n in ("planes", "airports", "weather"))
+    planes, airports = (table(platform, f"silver/flights/{name}") for name in ("planes", "airports"))
     assert (planes["year"].null_count, planes["speed"].null_count) == (70, 3_299)
     assert airports["tzone"].null_count == 3
-    assert (weather["wind_gust"].null_count, weather["pressure"].null_count) == (20_777, 2_729)
-    assert max(speed for speed in weather["wind_speed"].to_pylist() if speed is not None) < 43

@@ -44,7 +44,7 @@ def test_the_clean_and_quarantined_rows_of_a_judged_asset_are_its_input_rows(dem
 
 
 def test_the_impossible_wind_speed_is_in_quarantine_with_its_reason(demo: Demo) -> None:
-    rows = table(demo, "quarantine/flights/weather").to_pyarrow_table().to_pylist()
+    rows = table(demo, "quarantine/weather/observations").to_pyarrow_table().to_pylist()
     reasons = [reason for row in rows for reason in row["_reasons"]]
     assert [(reason["column"], reason["value"][:7]) for reason in reasons] == [("wind_speed", "1048.36")]
 

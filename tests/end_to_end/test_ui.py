@@ -149,7 +149,7 @@ def test_an_asset_shows_grain_owner_and_columns(dev: Dev, browser: webdriver.Chr
 
 
 def test_a_contract_is_shown_as_one_check(dev: Dev, browser: webdriver.Chrome) -> None:
-    url = f"{dev.dagster}/assets/silver/flights/weather?view=checks"
+    url = f"{dev.dagster}/assets/silver/weather/observations?view=checks"
     open_page(browser, url, "contract", "rows clean")
 
 

@@ -155,7 +155,8 @@ def test_the_sensor_yields_run_requests_or_a_skip_reason(platform: Platform, del
 
 def test_each_domain_with_bronze_tables_has_a_sensor_that_is_off_by_default() -> None:
     sensors = {s.name: s.default_status for s in defs.get_repository_def().sensor_defs if "new_deliveries" in s.name}
-    assert sensors == {"flights_new_deliveries": dg.DefaultSensorStatus.STOPPED}
+    names = ("flights_new_deliveries", "weather_new_deliveries")
+    assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.STOPPED)
 
 
 def test_new_pushed_events_request_a_run_of_their_own(platform: Platform, deliver: Deliver) -> None:
