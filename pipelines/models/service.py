@@ -9,21 +9,13 @@ The declaration stands in the module of the question's class: a replica imports 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-import dagster as dg
-
 from pipelines.errors import DefinitionError
-from pipelines.governed.asset import declare
-from pipelines.governed.declaration import Declaration, GovernedRun, Written
-from pipelines.lineage.events import Dataset
-from pipelines.models import admission
 from pipelines.models.question import Question
-from pipelines.models.registry import RegisteredModel, Registry
+from pipelines.models.registry import RegisteredModel
 from pipelines.models.spec import ModelSpec
 from pipelines.settings import Settings
 
@@ -139,34 +131,3 @@ def find(place: str) -> ServiceSpec:
         expected="a ServiceSpec of this name in the module of its question's class",
         next_step="move the declaration there",
     )
-
-
-def service_asset(spec: ServiceSpec, *, freshness: timedelta = timedelta(days=30)) -> dg.AssetsDefinition:
-    """The asset `serving/<domain>/<name>`: the champion behind the service.
-
-    Args:
-        spec: The service.
-        freshness: The age of the deployment at which Dagster calls it stale.
-    """
-    model = spec.model
-
-    def work(run: GovernedRun) -> Iterator[Written]:
-        settings = run.platform.settings
-        champion, folder = admission.champion(Registry(settings), model.registered_name)
-        url = spec.runtime.load()(settings, spec, champion, folder)
-        run.record_input(Dataset("/".join(model.key("models")), str(champion.version)))
-        metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
-        yield Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)
-
-    declaration = Declaration(
-        key=model.key("serving"),
-        kind="serving",
-        owner=model.domain.owner,
-        tags=model.domain.cost.of("serving"),
-        description=f"{model.question}\n\nThe champion behind the service at {spec.route}, named by version and digest."
-        "\n\nGrain: one deployment.",
-        kinds=("ray", "fastapi"),
-        deps=(model.key("models"), ("features", model.features.domain, "online")),
-        freshness=freshness,
-    )
-    return declare(declaration, work)
