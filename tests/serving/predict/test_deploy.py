@@ -87,7 +87,7 @@ def test_a_deployed_model_answers_and_is_noted(deployed: Deployed, models: tuple
 
 def test_the_service_listens_on_loopback_alone(deployed: Deployed) -> None:
     settings, endpoint = deployed
-    assert endpoint.url == f"http://127.0.0.1:{settings.serving_port}"
+    assert endpoint.url == f"http://127.0.0.1:{settings.serving_port}/flights/arrival_delay"
     here = [c for c in psutil.net_connections("tcp") if c.laddr.port == settings.serving_port]
     assert {c.laddr.ip for c in here if not c.raddr} == {"127.0.0.1"}
 
