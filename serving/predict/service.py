@@ -56,7 +56,7 @@ class PredictionService:
         self._settings = settings
         self.spec = find(config.service)
         self._model = models.load(config.model, self.spec)
-        self._features = OnlineFeatures(settings, self.spec.model.features)
+        self._features = OnlineFeatures(settings, self.spec.model.features.full_name)
         self._log = PredictionLog(prediction_log.folder(settings, config.name))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
@@ -67,7 +67,7 @@ class PredictionService:
             "metrics": self._config.model.metrics,
             "question": self.spec.model.question,
             "task": self._model.task,
-            "feature_service": self.spec.model.features.name,
+            "feature_service": self.spec.model.features.full_name,
             "inputs": list(self._model.inputs),
         }
 
@@ -109,7 +109,7 @@ class PredictionService:
                 continue
             answers = [self._answer(prediction, as_of) for prediction in own]
             context = {
-                "feature_service": self.spec.model.features.name,
+                "feature_service": self.spec.model.features.full_name,
                 "answered_at": datetime.now(UTC).isoformat(),
                 **asdict(request.trace),
             }

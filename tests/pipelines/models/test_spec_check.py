@@ -37,7 +37,6 @@ FEBRUARY = Window(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=
 class ToyRecipe:
     """The part of a recipe that the platform reads."""
 
-    inputs: tuple[str, ...] = ()
     task: Task = "binary"
     columns: Mapping[str, Holds] = field(default_factory=lambda: COLUMNS)
     train_window: Window = JANUARY
