@@ -66,8 +66,8 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         from pipelines.models.program import Window
         from ray_jobs.core.contest import Contender, contest
         from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
-        from ray_jobs.tabular.baseline import fit_baseline
-        from ray_jobs.tabular.evaluate import evaluate
+        from ray_jobs.tabular.baseline import fit_baselines
+        from ray_jobs.tabular.metrics_binary import evaluate
         from ray_jobs.tabular.model import TabularModel
         from ray_jobs.tabular.train import train
 
@@ -81,7 +81,7 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         )
         contenders: dict[str, Contender] = {
             "model": TabularModel.load(folder),
-            "logistic regression": fit_baseline(recipe, table=table),
+            "logistic regression": fit_baselines(recipe, table=table)["baseline"],
             "gradient boosting": _Boosting(recipe, training_rows(table, recipe, "all")),
         }
         evaluations = contest(evaluation_rows(table, recipe, test), contenders, measure=evaluate)
@@ -120,5 +120,5 @@ class _Boosting:
             ]
         )
 
-    def predict_proba(self, rows: Any) -> Any:
+    def predict(self, rows: Any) -> Any:
         return self.model.predict_proba(self._matrix(rows))[:, 1]

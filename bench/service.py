@@ -111,6 +111,6 @@ def _bare(folder: Path) -> Any:
 
         @app.post("/predict")
         def predict(self, columns=Body()):  # noqa: B008 - FastAPI's way; an annotation would not survive pickling
-            return {"probability": float(self.model.predict_proba(columns)[0])}
+            return {"probability": float(self.model.predict(columns)[0])}
 
     return Bare.bind()

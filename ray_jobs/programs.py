@@ -11,6 +11,6 @@ from pipelines.models.program import Program
 TABULAR = Program(
     "ray_jobs.tabular.challenge:challenge",
     loads="ray_jobs.tabular.model:load",
-    tasks=("binary",),
+    tasks=("binary", "regression", "multiclass"),
     kinds=("pytorch", "ray"),
 )

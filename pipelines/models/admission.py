@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from pipelines.errors import ModelError
-from pipelines.models import model_files
+from pipelines.models import model_files, tasks
 from pipelines.models.evidence import CARD_FILE, GATE_FILE
-from pipelines.models.gate import METRICS, Comparison
+from pipelines.models.gate import Comparison
 from pipelines.models.registry import ABSENT, EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.run_record import RunRecord
 
@@ -70,16 +70,20 @@ def _passed(evidence: Path, name: str, digest: str) -> bool:
     """Whether the verdict is a pass, and its figures say so too: each metric of the gate won against each opponent."""
     try:
         gate = json.loads((evidence / GATE_FILE).read_text(encoding="utf-8"))
-        comparisons = [
-            Comparison(c["metric"], c["opponent"], float(c["challenger_value"]), float(c["opponent_value"]))
+        rules = tasks.TASKS[gate["task"]]
+        metrics = {metric: rules.better(metric) for metric in gate["metrics"]}
+        compared = [
+            (c["metric"], c["opponent"], float(c["challenger_value"]), float(c["opponent_value"]))
             for c in gate["comparisons"]
         ]
         passed = gate["passed"] is True
     except (OSError, ValueError, KeyError, TypeError) as error:
         observed = f"no complete {GATE_FILE}: {type(error).__name__}: {error}"
         raise _refused(name, digest, observed, "the gate's verdict with its comparisons") from None
+    comparisons = [Comparison(*values, better) for values in compared if (better := metrics.get(values[0]))]
     pairs = {(c.metric, c.opponent) for c in comparisons}
-    complete = pairs == {(metric, c.opponent) for metric in METRICS for c in comparisons}
+    complete = pairs == {(metric, c.opponent) for metric in metrics for c in comparisons}
+    complete = complete and len(comparisons) == len(compared)
     return passed and bool(pairs) and complete and all(c.won for c in comparisons)
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from pipelines.errors import SettingsError
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Check, Declaration, GovernedRun, Written
-from pipelines.models.gate import METRICS
+from pipelines.models import spec_check, tasks
 from pipelines.models.program import Recipe
 from pipelines.models.register import register
 from pipelines.models.spec import Mode, ModelSpec
@@ -42,6 +42,7 @@ def model_assets(spec: ModelSpec) -> tuple[dg.AssetsDefinition, dg.AssetsDefinit
     Raises:
         DefinitionError: for a spec that contradicts itself, its program or its training set.
     """
+    spec_check.require(spec)
     return _training(spec), _registered(spec)
 
 
@@ -68,7 +69,7 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun) -> Iterator[Written]:
         yield register(run, spec.registered_name, trained_by=spec.key("training"))
 
-    comparison = f"The challenger beats the baseline and the champion, by {' and '.join(METRICS)}"
+    metrics = " and ".join(tasks.gate_metrics(spec.task, spec.gate.metrics))
     declaration = Declaration(
         key=spec.key("models"),
         kind="model",
@@ -78,7 +79,7 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
         "Grain: one version per trained challenger.",
         kinds=("mlflow",),
         deps=(spec.key("training"),),
-        check=Check("gate", comparison, blocking=False),
+        check=Check("gate", f"The challenger beats the baseline and the champion, by {metrics}", blocking=False),
     )
     return declare(declaration, work)
 

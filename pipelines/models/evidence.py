@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
+from pipelines.models import tasks
+from pipelines.models.answers import Task
 from pipelines.models.gate import GateDecision
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
-from pipelines.quality import plots
+from pipelines.models.tasks import Metric
 
 GATE_FILE, CARD_FILE = "gate.json", "card.md"
 
@@ -23,6 +25,7 @@ class Evidence:
 
     Attributes:
         model_name: The model's name in the registry.
+        task: The kind of its answers.
         question: What a prediction answers.
         limits: What the model can't be used for.
         windows: What each window was used for, and the window.
@@ -32,6 +35,7 @@ class Evidence:
     """
 
     model_name: str
+    task: Task
     question: str
     limits: Sequence[str]
     windows: Mapping[str, str]
@@ -42,38 +46,39 @@ class Evidence:
     def write(self, folder: Path, record: RunRecord) -> list[bytes]:
         """Writes run record, card, gate and plots into `folder`; returns the plots."""
         record.write(folder)
+        figures = {name: dict(evaluation.figures) for name, evaluation in self.evaluations.items()}
         gate = {
+            "task": self.task,
+            "metrics": self.decision.metrics,
             "passed": self.decision.passed,
             "reason": self.decision.reason,
             "window": self.decision.window,
             "champion": self.champion,
             "comparisons": [asdict(c) | {"won": c.won} for c in self.decision.comparisons],
             "standings": {name: dict(evaluation.metrics) for name, evaluation in self.evaluations.items()},
-            "curves": {
-                name: {"roc": evaluation.roc, "calibration": evaluation.calibration}
-                for name, evaluation in self.evaluations.items()
-            },
+            "figures": figures,
         }
         files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
         files.replace(folder / CARD_FILE, self.card(record))
-        images = [
-            plots.roc({name: evaluation.roc for name, evaluation in self.evaluations.items()}),
-            plots.calibration({name: evaluation.calibration for name, evaluation in self.evaluations.items()}),
-        ]
-        for name, image in zip(("roc.png", "calibration.png"), images, strict=True):
-            files.replace(folder / name, image)
-        return images
+        images = tasks.rules(self.task).draw(figures)
+        for name, image in images.items():
+            files.replace(folder / f"{name}.png", image)
+        return list(images.values())
 
     def card(self, record: RunRecord) -> str:
         """The model card, Markdown (Mitchell et al. 2019, "Model cards for model reporting", arXiv:1810.03993)."""
         contenders = [evaluation.metrics for evaluation in self.evaluations.values()]
         names = sorted({name for metrics in contenders for name in metrics})
         rows = [f"| {name} | " + " | ".join(f"{metrics[name]:.4f}" for metrics in contenders) + " |" for name in names]
+        rules = tasks.rules(self.task)
+        verdict = f"{'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}"
+        meanings = {name: rules.metrics[name] for name in names if name in rules.metrics}
         data = "\n".join(f"- {table}@{version}" for table, version in record.dataset_versions.items())
         return "\n".join(
             [
                 f"# {self.model_name}",
                 f"\n{self.question}",
+                f"\nTask: {self.task}. It answers {rules.answer}.",
                 "\n## Data\n",
                 data,
                 f"- features: {record.feature_service}; {record.as_of_rule}",
@@ -82,13 +87,19 @@ class Evidence:
                 "| metric | " + " | ".join(self.evaluations) + " |",
                 "|---|" + "---|" * len(self.evaluations),
                 *rows,
-                f"\nGate: {'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}.",
+                "",
+                *(f"- {name}: {_words(metric)}" for name, metric in meanings.items()),
+                f"\nGate, by {' and '.join(self.decision.metrics)}: {verdict}.",
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
                 f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, on {record.accelerator}",
                 f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
             ]
         )
+
+
+def _words(metric: Metric) -> str:
+    return metric.meaning + (f" ({metric.better} is better)" if metric.better else "")
 
 
 def read_gate(folder: Path) -> dict[str, Any]:

@@ -6,24 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.errors import ModelError
-
-#: The metrics that a challenger must win, and whether a greater value is better.
-METRICS: Mapping[str, bool] = {"auc": True, "log_loss": False}
+from pipelines.models.tasks import Better
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric of the challenger against one opponent."""
+    """One metric of the challenger against one opponent, and which value is better."""
 
     metric: str
     opponent: str
     challenger_value: float
     opponent_value: float
+    better: Better
 
     @property
     def won(self) -> bool:
         difference = self.challenger_value - self.opponent_value
-        return difference > 0 if METRICS[self.metric] else difference < 0
+        return difference > 0 if self.better == "greater" else difference < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,11 @@ class GateDecision:
         return all(comparison.won for comparison in self.comparisons)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that were compared, each once."""
+        return tuple(dict.fromkeys(comparison.metric for comparison in self.comparisons))
+
+    @property
     def reason(self) -> str:
         lost = [f"{c.metric} {c.challenger_value:.4f} against {c.opponent} {c.opponent_value:.4f}"
                 for c in self.comparisons if not c.won]  # fmt: skip
@@ -45,9 +49,19 @@ class GateDecision:
 
 
 def decide(
-    *, challenger: Mapping[str, float], opponents: Mapping[str, Mapping[str, float]], window: str
+    *,
+    metrics: Mapping[str, Better],
+    challenger: Mapping[str, float],
+    opponents: Mapping[str, Mapping[str, float]],
+    window: str,
 ) -> GateDecision:
     """Compares the challenger with each opponent, by every gate metric.
+
+    Args:
+        metrics: The metrics that the challenger must win, as `tasks.gate_metrics` returns them.
+        challenger: Its value of each metric.
+        opponents: Their values, by name.
+        window: Where they were compared.
 
     Raises:
         ModelError: if there is no opponent, or a contender lacks a metric of the gate.
@@ -59,17 +73,17 @@ def decide(
             expected="at least the baseline's metrics",
             next_step="evaluate the baseline on the same window",
         )
-    for name, metrics in {"challenger": challenger, **opponents}.items():
-        if missing := METRICS.keys() - metrics.keys():
+    for name, values in {"challenger": challenger, **opponents}.items():
+        if missing := metrics.keys() - values.keys():
             raise ModelError(
                 object="gate",
                 observed=f"{name} lacks {', '.join(sorted(missing))}",
-                expected=f"{', '.join(METRICS)} for every contender",
+                expected=f"{', '.join(metrics)} for every contender",
                 next_step="evaluate it on the gate window",
             )
     comparisons = [
-        Comparison(metric, name, float(challenger[metric]), float(metrics[metric]))
-        for name, metrics in opponents.items()
-        for metric in METRICS
+        Comparison(metric, name, float(challenger[metric]), float(values[metric]), better)
+        for name, values in opponents.items()
+        for metric, better in metrics.items()
     ]
     return GateDecision(window, tuple(comparisons))

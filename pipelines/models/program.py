@@ -17,7 +17,7 @@ from pipelines.errors import TerminalError
 from pipelines.models.answers import Predictor, Task
 
 #: The names of the contenders in `Challenge.evaluations`.
-CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
+CHALLENGER, BASELINE, PERSISTENCE, CHAMPION = "challenger", "baseline", "persistence", "champion"
 
 
 #: What a column of a training set holds: numbers (or booleans), texts, instants, or values that are only compared.
@@ -63,14 +63,13 @@ class Evaluation:
     """One model's figures on one window.
 
     Attributes:
-        metrics: Value by name; the gate compares those in `gate.METRICS`.
-        roc: Points (false positive rate, true positive rate), from (0, 0) to (1, 1).
-        calibration: Points (mean predicted probability, observed share), by rising probability.
+        metrics: Value by name; `tasks` tells which of them a task's gate compares.
+        figures: What each plot of the task is drawn from, by the plot's name: values that JSON holds, in the form that
+            the function of `quality.plots` takes which `tasks` names.
     """
 
     metrics: Mapping[str, float]
-    roc: tuple[tuple[float, float], ...]
-    calibration: tuple[tuple[float, float], ...]
+    figures: Mapping[str, Any]
 
 
 class TrainedRun(Protocol):
@@ -106,7 +105,8 @@ class TrainedRun(Protocol):
 class Challenge:
     """What a training program returns: its run, and the evaluation of each contender on the same rows, by name.
 
-    `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one.
+    `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one, and `PERSISTENCE` if the recipe
+    names a column whose value stands for the answer.
     """
 
     run: TrainedRun

@@ -46,7 +46,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
             challenger, is_champion, reason = champion, True, "is the champion already, byte for byte"
             registry.promote(champion)  # a killed run may have left it without its note
         else:
-            tags = {"gate": "passed" if gate["passed"] else "failed"}
+            tags = {"gate": "passed" if gate["passed"] else "failed", "task": str(gate["task"])}
             challenger = registry.register(model, run_id=mlflow_run, tags=tags)
             objection = _objection(gate, digest, champion, registry.versions(model))
             is_champion, reason = objection is None, objection or str(gate["reason"])

@@ -19,10 +19,10 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record
-from pipelines.models.evidence import Evidence
+from pipelines.models import gate, model_files, run_record, tasks
+from pipelines.models.evidence import Evidence, read_gate
 from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
-from pipelines.models.registry import RegisteredModel, Registry
+from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
 from pipelines.settings import PROJECT
@@ -41,8 +41,8 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
         fine_tune: Whether training begins with the champion's weights.
 
     Raises:
-        ModelError: if there is no champion to fine-tune, or no part of the gate window that the champion was not
-            trained on.
+        ModelError: if there is no champion to fine-tune, if the champion answers another task, or if there is no part
+            of the gate window that the champion was not trained on.
     """
     model, service = spec.registered_name, spec.features.name
     registry = Registry(run.platform.settings)
@@ -56,18 +56,19 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
             next_step=f"train from scratch first: goldpath materialize {run.declaration.name}",
         )
     window = recipe.gate_window
-    if champion is not None:
+    if champion is not None and champion_dir is not None:
+        _require_task(spec, champion, champion_dir)
         window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
     folder = run.platform.settings.root / "training" / name
     challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
     trained, evaluations = challenge.run, challenge.evaluations
-    decision = _decide(evaluations, window)
+    decision = _decide(spec, evaluations, window)
     base = champion if fine_tune else None
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": str(recipe.train_window), "compared on": str(window)}
     compared_with = champion.digest if champion else None
-    evidence = Evidence(model, spec.question, spec.limits, windows, evaluations, decision, compared_with)
+    evidence = Evidence(model, spec.task, spec.question, spec.limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(
@@ -109,6 +110,18 @@ def comparison_window(gate_window: Window, champion: RegisteredModel, *, trained
             next_step="move the gate window behind the champion's training",
         )
     return dataclasses.replace(gate_window, start=start)
+
+
+def _require_task(spec: ModelSpec, champion: RegisteredModel, folder: Path) -> None:
+    """Raises ModelError unless the champion, whose files are in the folder, answers the spec's task."""
+    task = read_gate(folder.parent / EVIDENCE_FOLDER).get("task", "not known: an older release trained it")
+    if task != spec.task:
+        raise ModelError(
+            object=f"model {spec.registered_name}",
+            observed=f"the task of its champion {champion} is {task}",
+            expected=f"a champion of the task {spec.task}: others cannot be fine-tuned, nor compared with",
+            next_step="declare the model under another name, or delete MLflow's alias `champion` of the former one",
+        )
 
 
 def _trained_until(registry: Registry, champion: RegisteredModel) -> datetime:
@@ -156,9 +169,10 @@ def _challenge(
     return challenge
 
 
-def _decide(evaluations: Mapping[str, Evaluation], window: Window) -> gate.GateDecision:
-    metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
-    return gate.decide(challenger=metrics.pop(CHALLENGER), opponents=metrics, window=str(window))
+def _decide(spec: ModelSpec, evaluations: Mapping[str, Evaluation], window: Window) -> gate.GateDecision:
+    values = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+    challenger, metrics = values.pop(CHALLENGER), tasks.gate_metrics(spec.task, spec.gate.metrics)
+    return gate.decide(metrics=metrics, challenger=challenger, opponents=values, window=str(window))
 
 
 def _metrics(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:

@@ -37,6 +37,69 @@ def calibration(curves: Mapping[str, Points]) -> bytes:
     return _png(figure)
 
 
+def predicted_against_actual(points: Mapping[str, Points]) -> bytes:
+    """A PNG of predictions by contender; a point is (true value, predicted value). The first contender lies on top."""
+    figure, axes = _figure()
+    for place, (name, own) in reversed(list(enumerate(points.items()))):
+        color = (ACCENT, QUIET, INK)[place % 3]
+        axes.scatter(*zip(*own, strict=True), label=name, color=color, s=7, alpha=0.6, linewidths=0)
+    low, high = min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())
+    axes.plot([low, high], [low, high], color=INK, linewidth=1, linestyle=":")
+    axes.set(xlabel="true value", ylabel="predicted value", title="Predictions, gate window")
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def residuals(histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
+    """A PNG of histograms by contender: `shares` of rows, between `edges` of predicted minus true value."""
+    figure, axes = _figure()
+    for (name, histogram), color in zip(histograms.items(), (ACCENT, INK, QUIET), strict=False):
+        edges, shares = histogram["edges"], histogram["shares"]
+        density = [share / (end - start) for share, start, end in zip(shares, edges[:-1], edges[1:], strict=True)]
+        axes.stairs(density, edges, label=name, color=color, linewidth=1.6)
+    axes.axvline(0, color=QUIET, linewidth=1, linestyle=":")
+    axes.set(xlabel="predicted minus true value", ylabel="density of rows", title="Residuals, gate window")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def interval_coverage(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """A PNG by contender of `points` (mean predicted value, share of true values inside the interval), and `level`."""
+    figure, axes = _figure()
+    for level in sorted({curve["level"] for curve in curves.values()}):
+        axes.axhline(level, color=QUIET, linewidth=1, linestyle=":", label=f"level {level:g}")
+    for (name, curve), color in zip(curves.items(), (ACCENT, INK, QUIET), strict=False):
+        axes.plot(*zip(*curve["points"], strict=True), label=name, color=color, linewidth=1.8, marker="o", markersize=4)
+    axes.set_ylim(0, 1.02)
+    axes.set(xlabel="predicted value", ylabel="share inside the interval", title="Interval, gate window")
+    axes.legend(frameon=False, loc="lower right")
+    return _png(figure)
+
+
+def confusion(matrices: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """A PNG of the first contender's `counts` of rows, by true (rows) and predicted (columns) of the `labels`."""
+    figure, axes = _figure()
+    matrix = next(iter(matrices.values()))
+    labels, counts = matrix["labels"], matrix["counts"]
+    figure.set_size_inches(2.6 + 0.34 * len(labels), 2.2 + 0.34 * len(labels))
+    shares = [[count / (sum(row) or 1) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    for y, row in enumerate(counts):
+        for x, count in enumerate(row):
+            color = "white" if shares[y][x] > 0.5 else INK
+            axes.text(x, y, f"{count:,}", ha="center", va="center", fontsize=6, color=color)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion, gate window")
+    return _png(figure)
+
+
+def recall(recalls: Mapping[str, Mapping[str, float]]) -> bytes:
+    """A PNG of the share of each label's rows that the first contender recognized."""
+    own = next(iter(recalls.values()))
+    return bars({label: round(share, 3) for label, share in own.items()}, title="Recall, gate window")
+
+
 def bars(values: Mapping[str, float], *, title: str) -> bytes:
     """A PNG of horizontal bars, one for each name, the first at the top, with its value beside it."""
     figure, axes = _figure()

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.dataset import Columns, Rows
 
-#: Evaluates probabilities [rows] against labels [rows]: `measure(labels, probabilities)`.
-Measure = Callable[[NDArray[np.floating], NDArray[np.floating]], Evaluation]
+#: Evaluates predictions of rows against their labels [rows]: `measure(labels, predictions)`.
+Measure = Callable[[NDArray[Any], Any], Evaluation]
 
 
 class Contender(Protocol):
-    """A model that answers rows with the probability of label 1, [rows]."""
+    """A model that answers rows with predictions, of the type that the measure takes."""
 
-    def predict_proba(self, rows: Columns) -> NDArray[np.float64]: ...
+    def predict(self, rows: Columns) -> Any: ...
 
 
 def contest(rows: Rows, contenders: Mapping[str, Contender], *, measure: Measure) -> dict[str, Evaluation]:
     """Evaluates every contender on the same rows; raises what `measure` raises."""
-    return {name: measure(rows.labels, contender.predict_proba(rows.columns)) for name, contender in contenders.items()}
+    return {name: measure(rows.labels, contender.predict(rows.columns)) for name, contender in contenders.items()}

@@ -40,7 +40,7 @@ class Selection(Protocol):
     def model_name(self) -> str: ...
 
     @property
-    def inputs(self) -> tuple[str, ...]: ...
+    def columns_read(self) -> tuple[str, ...]: ...
 
     @property
     def label(self) -> str: ...
@@ -63,10 +63,10 @@ class Selection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled rows in the order of time: input columns by name, and `labels` [rows] of 0.0 and 1.0."""
+    """Labelled rows in the order of time: columns by name, and `labels` [rows] of texts (objects) or float64."""
 
     columns: Mapping[str, NDArray[Any]]
-    labels: NDArray[np.float32]
+    labels: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,7 +111,7 @@ def _read(
 ) -> pa.Table:
     """Reads the labelled rows of a window; `also` is a further condition, on the column `needs`."""
     dataset = _open(table)
-    columns = [*selection.inputs, selection.label, selection.time_column, selection.row_key]
+    columns = [*selection.columns_read, selection.label, selection.time_column, selection.row_key]
     absent = [name for name in [*columns, *filter(None, [needs])] if name not in dataset.schema.names]
     if absent:
         raise DatasetError(
@@ -143,8 +143,8 @@ def _rows(table: pa.Table, selection: Selection, name: str) -> Rows:
         )
     # The order must not depend on the table's files: the same seed gives the same model after they are rewritten.
     table = table.sort_by([(selection.time_column, "ascending"), (selection.row_key, "ascending")])
-    columns = {name: _array(table.column(name)) for name in selection.inputs}
-    return Rows(columns, table.column(selection.label).to_numpy().astype(np.float32))
+    columns = {name: _array(table.column(name)) for name in selection.columns_read}
+    return Rows(columns, _array(table.column(selection.label)))
 
 
 def _open(table: DatasetVersion) -> ds.Dataset:

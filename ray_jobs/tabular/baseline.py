@@ -1,41 +1,68 @@
-"""The baseline that a trained model must beat: logistic regression on the same columns, train window and encoding."""
+"""The baselines that a trained model must beat: a linear model, and for a regression the value of a column.
+
+The linear model reads the same columns of the same train window in the same encoding.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
+from pipelines.models.program import BASELINE, PERSISTENCE
+from ray_jobs.core.contest import Contender
 from ray_jobs.core.dataset import Columns, DatasetVersion, training_rows
+from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoded, Encoder
 from ray_jobs.tabular.recipe import Recipe
-
-INVERSE_REGULARIZATION = 0.1
-TOLERANCE = 1e-3
+from ray_jobs.tabular.regression import Regression
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """A fitted logistic regression: one weight per category, score, rank and missing mark."""
+class Linear:
+    """A fitted linear model: one weight per category, score, rank and missing mark."""
 
     encoder: Encoder
-    regression: LogisticRegression
+    model: Callable[[NDArray[np.float32]], Any]
 
-    def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
-        """The probability that the label is 1, [rows]."""
-        return self.regression.predict_proba(_design(self.encoder, self.encoder.encode(rows)))[:, 1]
+    def predict(self, rows: Columns) -> Any:
+        """Predictions of the type that the task has."""
+        return self.model(_design(self.encoder, self.encoder.encode(rows)))
 
 
-def fit_baseline(recipe: Recipe, *, table: DatasetVersion) -> Baseline:
-    """Fits on the whole train window: the regression needs no calibration, so no days are held out."""
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """Predicts that the label will be what a column is."""
+
+    column: str
+    model: Callable[[NDArray[np.float64]], Any]
+
+    def predict(self, rows: Columns) -> Any:
+        """Estimates of a regression."""
+        return self.model(np.asarray(rows[self.column], dtype=np.float64))
+
+
+def fit_baselines(recipe: Recipe, *, table: DatasetVersion) -> dict[str, Contender]:
+    """Fits on the whole train window: baselines need no calibration, so no days are held out.
+
+    Returns:
+        `BASELINE`, and `PERSISTENCE` for a recipe with a `baseline_column`.
+
+    Raises:
+        DatasetError: if the table lacks columns or rows, or the labels do not fit the task.
+    """
     rows = training_rows(table, recipe, "all")
+    task = objective.fit(rows.labels, recipe)
     encoder = Encoder.fit(rows.columns, recipe)
-    # With far more rows than columns, few Newton steps on a small Hessian are faster than many gradient steps.
-    regression = LogisticRegression(C=INVERSE_REGULARIZATION, solver="newton-cholesky", tol=TOLERANCE)
-    regression.fit(_design(encoder, encoder.encode(rows.columns)), rows.labels)
-    return Baseline(encoder, regression)
+    linear = task.linear(_design(encoder, encoder.encode(rows.columns)), rows.labels)
+    contenders: dict[str, Contender] = {BASELINE: Linear(encoder, linear)}
+    if recipe.baseline_column is not None and isinstance(task, Regression):
+        column = recipe.baseline_column
+        contenders[PERSISTENCE] = Persistence(column, task.persistence(rows.columns[column], rows.labels))
+    return contenders
 
 
 def _design(encoder: Encoder, encoded: Encoded) -> NDArray[np.float32]:

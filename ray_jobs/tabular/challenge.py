@@ -1,17 +1,16 @@
-"""The training program of tabular classifiers: train a model, then compare it with the baseline and the champion."""
+"""The training program of tables' rows: train a model, then compare it with the baselines and the champion."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.models.program import BASELINE, CHALLENGER, CHAMPION, Challenge, OnEpoch, Window
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnEpoch, Window
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
-from ray_jobs.tabular.baseline import fit_baseline
-from ray_jobs.tabular.evaluate import evaluate
+from ray_jobs.tabular.baseline import fit_baselines
 from ray_jobs.tabular.model import TabularModel
 from ray_jobs.tabular.recipe import Recipe
-from ray_jobs.tabular.train import train
+from ray_jobs.tabular.train import require_task, train
 
 
 def challenge(
@@ -30,11 +29,11 @@ def challenge(
     """A `pipelines.models.program.TrainingProgram`, which explains the arguments.
 
     Raises:
-        TrainingError, RecipeError: as `train` does.
-        DatasetError: if the table lacks columns, or rows in a window.
-        MetricError: if the held-out days, the gate window or `window` have only one class.
+        TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task.
+        MetricError: if the held-out days, the gate window or `window` do not decide calibration or a metric.
     """
     table = DatasetVersion(table_uri, table_version)
+    champion = _champion(champion_dir, recipe)
     run = train(
         recipe,
         table=table,
@@ -44,10 +43,20 @@ def challenge(
         base_model_dir=base_model_dir,
         on_epoch=on_epoch,
     )
+    challenger = TabularModel.load(model_dir)
     contenders: dict[str, Contender] = {
-        CHALLENGER: TabularModel.load(model_dir),
-        BASELINE: fit_baseline(recipe, table=table),
+        CHALLENGER: challenger,
+        **fit_baselines(recipe, table=table),
     }
-    if champion_dir is not None:
-        contenders[CHAMPION] = TabularModel.load(champion_dir)
-    return Challenge(run, contest(evaluation_rows(table, recipe, window), contenders, measure=evaluate))
+    if champion is not None:
+        contenders[CHAMPION] = champion
+    measure = challenger.objective.evaluate
+    return Challenge(run, contest(evaluation_rows(table, recipe, window), contenders, measure=measure))
+
+
+def _champion(folder: Path | None, recipe: Recipe) -> TabularModel | None:
+    if folder is None:
+        return None
+    champion = TabularModel.load(folder)
+    require_task(champion, recipe, object=f"champion in {folder}")
+    return champion

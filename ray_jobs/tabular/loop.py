@@ -24,6 +24,7 @@ from ray_jobs.core.dataset import DatasetVersion, Rows, training_rows
 from ray_jobs.core.worker_state import Progress, WorkerState
 from ray_jobs.tabular.encoding import Encoder
 from ray_jobs.tabular.model import Shape, WideAndDeep
+from ray_jobs.tabular.objective import Objective
 from ray_jobs.tabular.recipe import Recipe
 
 WARM_UP_SHARE = 0.2
@@ -36,28 +37,29 @@ class Job:
     recipe: Recipe
     table: DatasetVersion
     encoder: Mapping[str, Any]
+    objective: Objective
     shape: Shape
     initial_weights: Mapping[str, NDArray[Any]] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """Encoded rows on a worker's device: categories [rows, C], numbers [rows, N], labels [rows]."""
+    """Encoded rows on a worker's device: categories [rows, C], numbers [rows, N], targets [rows]."""
 
+    objective: Objective
     categories: Tensor
     numbers: Tensor
-    labels: Tensor
+    targets: Tensor
 
     @classmethod
-    def of(cls, rows: Rows, encoder: Encoder, device: torch.device) -> Tensors:
+    def of(cls, rows: Rows, encoder: Encoder, objective: Objective, device: torch.device) -> Tensors:
         encoded = encoder.encode(rows.columns)
-        arrays = (encoded.categories, encoded.numbers, np.ascontiguousarray(rows.labels))
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+        arrays = (encoded.categories, encoded.numbers, np.ascontiguousarray(objective.targets(rows.labels)))
+        return cls(objective, *(torch.from_numpy(array).to(device) for array in arrays))
 
     def loss(self, network: nn.Module, rows: Tensor | slice) -> Tensor:
-        """Mean cross entropy of the selected rows."""
-        logits = network(self.categories[rows], self.numbers[rows])
-        return nn.functional.binary_cross_entropy_with_logits(logits, self.labels[rows])
+        """The objective's mean loss of the selected rows."""
+        return self.objective.loss(network(self.categories[rows], self.numbers[rows]), self.targets[rows])
 
 
 def train_loop(config: Mapping[str, Job]) -> None:
@@ -68,7 +70,7 @@ def train_loop(config: Mapping[str, Job]) -> None:
         torch.set_num_threads(1)
     encoder = Encoder.from_json(job.encoder)
     fit, holdout = (
-        Tensors.of(training_rows(job.table, recipe, part).shard(rank, workers), encoder, device)
+        Tensors.of(training_rows(job.table, recipe, part).shard(rank, workers), encoder, job.objective, device)
         for part in ("fit", "holdout")
     )
     torch.manual_seed(recipe.seed)
@@ -78,7 +80,7 @@ def train_loop(config: Mapping[str, Job]) -> None:
     synchronized = ray.train.torch.prepare_model(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     batch_size = recipe.batch_size // workers
-    steps = recipe.epochs * math.ceil(len(fit.labels) / batch_size)
+    steps = recipe.epochs * math.ceil(len(fit.targets) / batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps, pct_start=WARM_UP_SHARE
     )
@@ -91,13 +93,13 @@ def train_loop(config: Mapping[str, Job]) -> None:
         order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number * 1_009 + rank)
         synchronized.train()
         losses = torch.zeros(2, dtype=torch.float64, device=device)  # of training and of validation
-        for rows in torch.randperm(len(fit.labels), generator=order).to(device).split(batch_size):
+        for rows in torch.randperm(len(fit.targets), generator=order).to(device).split(batch_size):
             optimizer.zero_grad(set_to_none=True)
             loss = fit.loss(synchronized, rows)
             loss.backward()
             optimizer.step()
             schedule.step()
-            losses[0] += loss.detach() * len(rows) / len(fit.labels)
+            losses[0] += loss.detach() * len(rows) / len(fit.targets)
         network.eval()
         with torch.no_grad():
             losses[1] = holdout.loss(network, slice(None))

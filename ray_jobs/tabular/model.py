@@ -1,4 +1,4 @@
-"""The model: an encoder, a wide and deep network and a calibration, saved and loaded as one.
+"""The model: an encoder, a wide and deep network and the objective of its task, saved and loaded as one.
 
 A model folder holds `model.safetensors` and `model.json` and nothing else. Each file holds the other's checksum, so a
 file that was changed, or that belongs to another model, is refused. Loading a model runs no code from its files.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,32 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipelines.errors import ModelError
-from pipelines.models.answers import Predictor, Probability, Task
+from pipelines.models.answers import Answer, Predictor, Task
 from ray_jobs.core.dataset import Columns
-from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoded, Encoder
+from ray_jobs.tabular.objective import Objective
 from ray_jobs.tabular.recipe import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "model.json"
-FORMAT = "goldpath.wide_and_deep.v1"
+FORMAT = "goldpath.wide_and_deep.v2"
 ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The network's sizes; `cardinalities` are the numbers of ids per category, the id 0 included."""
+    """The network's sizes; `cardinalities` are the numbers of ids per category, the id 0 included.
+
+    `outputs` is the number of values that it computes for each row.
+    """
 
     cardinalities: tuple[int, ...]
     numeric_width: int
     maximum_embedding_width: int
     hidden_widths: tuple[int, ...]
     dropout: float
+    outputs: int
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Shape:
@@ -51,13 +56,14 @@ class Shape:
         return cls(**values)
 
     @classmethod
-    def of(cls, encoder: Encoder, recipe: Recipe) -> Shape:
+    def of(cls, encoder: Encoder, objective: Objective, recipe: Recipe) -> Shape:
         return cls(
             cardinalities=encoder.cardinalities,
             numeric_width=encoder.width,
             maximum_embedding_width=recipe.maximum_embedding_width,
             hidden_widths=recipe.hidden_widths,
             dropout=recipe.dropout,
+            outputs=objective.outputs,
         )
 
 
@@ -77,69 +83,70 @@ class WideAndDeep(nn.Module):
             nn.init.zeros_(embedding.weight[0])
         self.embeddings = nn.ModuleList(embeddings)
         width = shape.numeric_width + sum(widths)
-        self.wide = nn.Linear(width, 1)
+        self.wide = nn.Linear(width, shape.outputs)
         layers: list[nn.Module] = []
         for hidden in shape.hidden_widths:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(shape.dropout)]
             width = hidden
-        self.deep = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.deep = nn.Sequential(*layers, nn.Linear(width, shape.outputs))
 
     def forward(self, categories_BC: Tensor, numbers_BN: Tensor) -> Tensor:  # noqa: N803
-        """Logits [B] of B rows with C category ids and N numbers."""
+        """Outputs [B], or [B, outputs] where they are several, of B rows with C category ids and N numbers."""
         embedded = [embedding(categories_BC[:, c]) for c, embedding in enumerate(self.embeddings)]
         x = torch.cat([*embedded, numbers_BN], dim=1)
-        return (self.wide(x) + self.deep(x)).squeeze(1)
+        outputs = self.wide(x) + self.deep(x)
+        return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
 
 
 class TabularModel:
-    """Predicts a probability for raw rows, which it encodes exactly as in training."""
+    """Predicts for raw rows, which it encodes exactly as in training."""
 
     def __init__(
-        self, *, encoder: Encoder, shape: Shape, network: WideAndDeep, calibration: Calibration, label: str
+        self, *, encoder: Encoder, shape: Shape, network: WideAndDeep, objective: Objective, label: str
     ) -> None:
         self.encoder = encoder
         self.shape = shape
         self.network = network.eval()
         self._exact = copy.deepcopy(self.network).double()
-        self.calibration = calibration
+        self.objective = objective
         self.label = label
 
     @property
     def task(self) -> Task:
         """The kind of its answers."""
-        return "binary"
+        return self.objective.task
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The raw columns that a prediction needs."""
         return self.encoder.inputs
 
-    def answer(self, rows: Columns) -> list[Probability]:
-        """One answer for each row; raises ModelError as `predict_proba` does."""
-        return [Probability(probability) for probability in self.predict_proba(rows).tolist()]
+    def answer(self, rows: Columns) -> Sequence[Answer]:
+        """One answer for each row; raises ModelError as `predict` does."""
+        return self.objective.answers(self.predict(rows))
 
-    def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
-        """The probability that the label is 1, [rows].
+    def predict(self, rows: Columns) -> Any:
+        """The predictions of the rows, of the type that the task has.
 
         Raises:
             ModelError: if a column is absent, not numeric, or infinite.
         """
-        return self.calibration.probabilities(self.logits(self.encoder.encode(rows)))
+        return self.objective.predictions(self.outputs(self.encoder.encode(rows)))
 
     @torch.inference_mode()
-    def logits(self, encoded: Encoded) -> NDArray[np.float64]:
-        """Uncalibrated logits [rows], with single precision.
+    def outputs(self, encoded: Encoded) -> NDArray[np.float64]:
+        """The network's outputs, [rows] or [rows, outputs], with single precision.
 
         The order in which a product of matrices adds up depends on the number of rows and a row's place among them.
-        Computed with double precision and rounded to single, equal rows get equal logits wherever they stand.
+        Computed with double precision and rounded to single, equal rows get equal outputs wherever they stand.
         """
         parts: list[NDArray[np.float32]] = []
-        for start in range(0, len(encoded), ROWS_AT_ONCE):
+        for start in range(0, max(len(encoded), 1), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             numbers = torch.from_numpy(encoded.numbers[part]).double()
-            logits = self._exact(torch.from_numpy(encoded.categories[part]), numbers)
-            parts.append(logits.float().numpy())
-        return np.concatenate(parts or [np.empty(0, np.float32)]).astype(np.float64)
+            outputs = self._exact(torch.from_numpy(encoded.categories[part]), numbers)
+            parts.append(outputs.float().numpy())
+        return np.concatenate(parts).astype(np.float64)
 
     def save(self, folder: Path) -> None:
         """Writes the two files into `folder`, which is created; raises ModelError if it holds a file."""
@@ -150,7 +157,7 @@ class TabularModel:
             "format": FORMAT,
             "label": self.label,
             "shape": asdict(self.shape),
-            "calibration": asdict(self.calibration),
+            "objective": self.objective.to_json(),
             "encoder": self.encoder.to_json(),
         }
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
@@ -184,8 +191,8 @@ class TabularModel:
             shape = Shape.from_json(config["shape"])
             network = WideAndDeep(shape)
             network.load_state_dict(weights)
-            encoder, calibration = Encoder.from_json(config["encoder"]), Calibration(**config["calibration"])
-            return cls(encoder=encoder, shape=shape, network=network, calibration=calibration, label=config["label"])
+            encoder, fitted = Encoder.from_json(config["encoder"]), objective.from_json(config["objective"])
+            return cls(encoder=encoder, shape=shape, network=network, objective=fitted, label=config["label"])
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise _refused(
                 folder, f"{type(error).__name__}: {error}", f"a model in format {FORMAT}", "train or download it again"

@@ -1,6 +1,7 @@
 """The configuration of a training run: a complete, frozen `Recipe`, which a function of the domain returns.
 
-Imports no heavy library, so that a domain can build a recipe anywhere.
+Imports no heavy library, so that a domain can build a recipe anywhere. The defaults suit tables of some hundred to some
+hundred thousand rows.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ class Difference:
     maximum: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """The complete configuration of a training run, except the table version that it reads.
 
     Attributes:
         model_name: Names the model in errors.
         task: The kind of answer.
-        label: Column of 0 and 1; rows where it is null are not used.
+        label: Column of 0 and 1 (binary), of numbers (regression) or of texts (multiclass); rows where it is null
+            are not used.
         row_key: Orders the rows that have the same time.
         time_column: When a prediction is asked for, UTC; both windows select by it.
         known_at_column: When the label was known, UTC; a training row's label is known by the end of the train window.
@@ -45,8 +47,11 @@ class Recipe:
         gate_window: The rows that the model is measured on; it starts at the end of the train window or later.
         holdout_every_days: Every n-th day of the train window is held out: no weight is fitted on it. The days are
             spread over the window because its last weeks alone would be another season.
-        calibration: "fit" on the held-out days; "keep" the base model's where these days are too few to fit it. Then
-            they only give the validation loss.
+        interval_level: The probability with which a regression's interval holds the true value; for it alone.
+        baseline_column: A regression is compared with the value of this column too: that what was is what will be. The
+            mean label stands for a null.
+        calibration: "fit" probabilities or the interval on the held-out days; "keep" the base model's where these days
+            are too few to fit it. Then they only give the validation loss.
         minimum_category_count: A category with fewer training rows shares the embedding of unknown ones.
         maximum_embedding_width: An embedding of c categories has min(this, (c + 1) // 2) dimensions.
         hidden_widths: The widths of the deep part's hidden layers.
@@ -68,24 +73,26 @@ class Recipe:
     time_column: str
     known_at_column: str
     numeric: tuple[str, ...]
-    categorical: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    categorical: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
     train_window: Window
     gate_window: Window
-    holdout_every_days: int
-    calibration: Literal["fit", "keep"]
-    minimum_category_count: int
-    maximum_embedding_width: int
-    hidden_widths: tuple[int, ...]
-    dropout: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    seed: int
-    num_workers: int
-    max_failures: int
-    checkpoint_interval_epochs: int
+    interval_level: float | None = None
+    baseline_column: str | None = None
+    holdout_every_days: int = 10
+    calibration: Literal["fit", "keep"] = "fit"
+    minimum_category_count: int = 10
+    maximum_embedding_width: int = 4
+    hidden_widths: tuple[int, ...] = (64, 32)
+    dropout: float = 0.1
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.01
+    seed: int = 0
+    num_workers: int = 1
+    max_failures: int = 2
+    checkpoint_interval_epochs: int = 1
 
     def __post_init__(self) -> None:
         train, gate = self.train_window, self.gate_window
@@ -95,6 +102,17 @@ class Recipe:
             "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
             "holdout_every_days": (2 <= self.holdout_every_days <= days, "2 or more, within the train window"),
             "numeric": (len(set(names)) == len(names), "no name twice among categorical, numeric and differences"),
+            "label": (self.label not in (*self.inputs, self.baseline_column), "no input: it is what is predicted"),
+            "interval_level": (
+                self.interval_level is not None and 0 < self.interval_level < 1
+                if self.task == "regression"
+                else self.interval_level is None,
+                "between 0 and 1 for a regression, and none for another task",
+            ),
+            "baseline_column": (
+                self.baseline_column is None or self.task == "regression",
+                "none: a column stands for the answer of a regression alone",
+            ),
             "max_failures": (self.max_failures > 0, "1 or more: with 0 the first worker failure ends the run"),
             "num_workers": (self.num_workers > 0, "1 or more"),
             "epochs": (self.epochs > 0, "1 or more"),
@@ -117,10 +135,16 @@ class Recipe:
         return tuple(dict.fromkeys((*self.categorical, *self.numeric, *of_differences)))
 
     @property
+    def columns_read(self) -> tuple[str, ...]:
+        """The inputs, and the column of the baseline."""
+        return tuple(dict.fromkeys((*self.inputs, *filter(None, (self.baseline_column,)))))
+
+    @property
     def columns(self) -> Mapping[str, Holds]:
         """The columns that training and comparison read, and what each holds."""
-        holds: dict[str, Holds] = {name: "text" if name in self.categorical else "number" for name in self.inputs}
-        holds |= {self.time_column: "instant", self.known_at_column: "instant", self.label: "number"}
+        holds: dict[str, Holds] = {name: "text" if name in self.categorical else "number" for name in self.columns_read}
+        holds |= {self.time_column: "instant", self.known_at_column: "instant"}
+        holds |= {self.label: "text" if self.task == "multiclass" else "number"}
         return {self.row_key: "any"} | holds
 
     @property

@@ -1,4 +1,4 @@
-"""One training run on a Ray cluster: fit the encoder, train the workers, calibrate, measure, save."""
+"""One training run on a Ray cluster: fit encoder and objective, train the workers, calibrate, measure, save."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
 from ray_jobs.core.progress import following, ignore
 from ray_jobs.core.ray_train import UserCallback, run_workers, workers_for
 from ray_jobs.core.worker_state import Progress, read_state
-from ray_jobs.tabular import calibration
-from ray_jobs.tabular.calibration import Calibration
+from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoder
-from ray_jobs.tabular.evaluate import evaluate
 from ray_jobs.tabular.loop import Job, train_loop
 from ray_jobs.tabular.model import CONFIG_FILE, Shape, TabularModel, WideAndDeep
 from ray_jobs.tabular.recipe import Recipe
@@ -80,22 +78,24 @@ def train(
         TrainingError: if the cluster is too small, if the run's folder exists (or doesn't, to resume), or if more
             workers failed than the recipe allows.
         RecipeError: if the base model doesn't fit the recipe, or is missing.
-        DatasetError: if the table lacks columns, or rows in a window.
-        MetricError: if the held-out days or the gate window have only one class.
+        DatasetError: if the table lacks columns, or rows in a window, or its labels do not fit the task.
+        MetricError: if the held-out days do not decide the calibration, or the gate window a metric.
     """
     started = time.monotonic()
     workers = workers_for(recipe.model_name, recipe.num_workers)
     rows = training_rows(table, recipe, "fit")
     base = _base(base_model_dir, recipe)
     encoder = base.encoder if base else Encoder.fit(rows.columns, recipe)
-    shape = base.shape if base else Shape.of(encoder, recipe)
+    fitted = base.objective if base else objective.fit(rows.labels, recipe)
+    fitted.require(rows.labels, recipe)
+    shape = base.shape if base else Shape.of(encoder, fitted, recipe)
     weights = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()} if base else None
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": _config_digest(base_model_dir)}
     run_folder.claim(storage_path, run_name, identity, resume=resume)
     with following(on_epoch) as epochs:
         checkpoint = run_workers(
             train_loop,
-            {"job": Job(recipe, table, encoder.to_json(), shape, weights)},
+            {"job": Job(recipe, table, encoder.to_json(), fitted, shape, weights)},
             run_name=run_name,
             storage_path=storage_path,
             workers=workers,
@@ -103,18 +103,13 @@ def train(
             callbacks=[epochs, *callbacks],
         )
     network, progress = _trained(checkpoint, shape)
-    model = TabularModel(
-        encoder=encoder,
-        shape=shape,
-        network=network,
-        calibration=base.calibration if base else Calibration(),
-        label=recipe.label,
-    )
+    model = TabularModel(encoder=encoder, shape=shape, network=network, objective=fitted, label=recipe.label)
     if recipe.calibration == "fit":
         holdout = training_rows(table, recipe, "holdout")
-        model.calibration = calibration.fit(model.logits(encoder.encode(holdout.columns)), holdout.labels.astype(float))
+        outputs = model.outputs(encoder.encode(holdout.columns))
+        model.objective = fitted.calibrated(outputs, holdout.labels, recipe)
     gate = evaluation_rows(table, recipe, recipe.gate_window)
-    metrics = evaluate(gate.labels, model.predict_proba(gate.columns)).metrics
+    metrics = model.objective.evaluate(gate.labels, model.predict(gate.columns)).metrics
     model.save(model_dir)
     return TrainResult(
         model_dir=model_dir,
@@ -140,6 +135,7 @@ def _base(folder: Path | None, recipe: Recipe) -> TabularModel | None:
             next_step='name one, or set calibration to "fit"',
         )
     model = TabularModel.load(folder)
+    require_task(model, recipe, object=f"base model in {folder}")
     if set(model.inputs) != set(recipe.inputs) or model.label != recipe.label:
         different = sorted(set(model.inputs) ^ set(recipe.inputs)) or [model.label]
         raise RecipeError(
@@ -149,6 +145,17 @@ def _base(folder: Path | None, recipe: Recipe) -> TabularModel | None:
             next_step="train from scratch, or fine-tune a model of the same feature service",
         )
     return model
+
+
+def require_task(model: TabularModel, recipe: Recipe, *, object: str) -> None:
+    """Raises RecipeError unless the model, which `object` names, is one of the recipe's task."""
+    if model.task != recipe.task:
+        raise RecipeError(
+            object=object,
+            observed=f"its task is {model.task}",
+            expected=f"a model of the task {recipe.task}, as the recipe of {recipe.model_name} says",
+            next_step="declare the model of another task under a name of its own",
+        )
 
 
 def _config_digest(model_dir: Path | None) -> str:

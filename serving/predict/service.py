@@ -127,7 +127,7 @@ class PredictionService:
         schedules = [question.columns() for question in questions]
         readings = self._features.read([{key: schedule[key] for key in ENTITY_KEYS} for schedule in schedules])
         rows = [schedule | reading.values() for schedule, reading in zip(schedules, readings, strict=True)]
-        probabilities = self._model.predict_proba({name: [row[name] for row in rows] for name in rows[0]})
+        probabilities = self._model.predict({name: [row[name] for row in rows] for name in rows[0]})
         return [
             _Prediction(question, schedule, reading, float(probability))
             for question, schedule, reading, probability in zip(

@@ -22,6 +22,7 @@ from pipelines.engine.session import Engine
 from pipelines.machine import ports
 from pipelines.models import model_files
 from pipelines.settings import Settings
+from ray_jobs.tabular.binary import Binary
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoder
 from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
@@ -111,13 +112,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name, values in {"carrier": ("UA", "B6"), "origin": ("EWR", "JFK"), "dest": ("IAH", "BOS")}.items():
         columns[name] = list(values) * 150
     encoder = Encoder.fit(columns, recipe)
-    shape = Shape.of(encoder, recipe)
+    shape = Shape.of(encoder, Binary(), recipe)
 
     def save(seed: int) -> Path:
         torch.manual_seed(seed)
         network, folder = WideAndDeep(shape), tmp_path_factory.mktemp("trained") / "model"
         model = TabularModel(
-            encoder=encoder, shape=shape, network=network, calibration=Calibration(1.0, -0.2), label="arrived_late"
+            encoder=encoder,
+            shape=shape,
+            network=network,
+            objective=Binary(Calibration(1.0, -0.2)),
+            label="arrived_late",
         )
         model.save(folder)
         return folder

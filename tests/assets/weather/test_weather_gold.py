@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from assets.flights.gold import origin_weather
 from assets.weather import gold
 from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
 from assets.weather.seasons import cycles
 from pipelines.governed.platform import Platform
+from pipelines.lineage.events import version_of
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 
@@ -101,3 +103,22 @@ def test_the_same_hour_yesterday_lies_a_day_before_the_hour_that_is_predicted(ta
             assert known["temp_same_hour_yesterday"] == yesterday["temp"]
             compared += 1
     assert compared > 150
+
+
+def test_flights_read_a_version_of_the_weather_and_the_lineage_names_both_owners(
+    tables: tuple[Platform, Rows], materialize: Materialize
+) -> None:
+    platform, silver = tables
+    materialize(platform, [origin_weather])
+    rows_by_hour = {
+        (row["origin"], row["event_timestamp"]): row for row in rows(platform, "gold/flights/origin_weather")
+    }
+    assert rows_by_hour.keys() == {(station, at + HOUR) for station, at in silver}
+    event = platform.lineage.producer_of("gold/flights/origin_weather")
+    assert event is not None
+    [observed] = event["inputs"]
+    version = platform.lakehouse.current(TableId.parse("silver/weather/observations")).version
+    assert (observed["name"], version_of(observed)) == ("silver/weather/observations", str(version))
+    [written] = event["outputs"]
+    owners = [dataset["facets"]["ownership"]["owners"][0]["name"] for dataset in (observed, written)]
+    assert owners == ["weather-data", "flight-data"]

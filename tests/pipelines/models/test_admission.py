@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import ModelError
-from pipelines.models import admission, model_files
+from pipelines.models import admission, model_files, tasks
+from pipelines.models.answers import Task
 from pipelines.models.evidence import CARD_FILE, GATE_FILE
 from pipelines.models.registry import CHAMPION, EVIDENCE_FOLDER, MODEL_FOLDER, Registry
 from pipelines.models.run_record import RECORD_FILE
@@ -48,7 +49,9 @@ def linked(evidence: Path) -> None:
     (evidence / CARD_FILE).symlink_to(evidence.parent / CARD_FILE)
 
 
-def test_a_model_with_its_record_a_passed_gate_and_its_card_is_admitted(model: Path) -> None:
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_a_model_of_each_task_with_its_record_a_passed_gate_and_its_card_is_admitted(model: Path, task: Task) -> None:
+    write_evidence(model, "toys.model", task)
     admit(model)
 
 
@@ -65,6 +68,11 @@ def test_a_model_with_its_record_a_passed_gate_and_its_card_is_admitted(model: P
             "not those of its run record",
         ),
         (edit(GATE_FILE, lambda gate: gate.update(passed=False)), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate.pop("task")), "no complete gate.json"),
+        (edit(GATE_FILE, lambda gate: gate.update(task="text")), "no complete gate.json"),
+        (edit(GATE_FILE, lambda gate: gate.update(task="regression")), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate.update(metrics=[])), "did not pass the gate"),
+        (edit(GATE_FILE, lambda gate: gate["metrics"].append("n")), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate.update(passed="true")), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate.update(comparisons=[])), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate["comparisons"].pop()), "did not pass the gate"),
@@ -83,7 +91,7 @@ def test_a_model_that_lacks_a_part_of_it_is_refused(
 
 
 def test_a_model_that_lost_against_the_baseline_is_refused(model: Path) -> None:
-    write_evidence(model, "toys.model", auc=0.6)
+    write_evidence(model, "toys.model", wins=False)
     with pytest.raises(ModelError, match="did not pass the gate"):
         admit(model)
 
@@ -107,7 +115,7 @@ def test_a_version_that_was_planted_by_its_alias_alone_is_refused(
     run_id = registry.client.create_run(experiment).info.run_id
     registry.client.log_artifacts(run_id, str(model), MODEL_FOLDER)
     if evidence == "lost":
-        registry.client.log_artifacts(run_id, str(write_evidence(model, "toys.model", auc=0.6)), EVIDENCE_FOLDER)
+        registry.client.log_artifacts(run_id, str(write_evidence(model, "toys.model", wins=False)), EVIDENCE_FOLDER)
     registry.client.create_registered_model("toys.model")
     source = f"{registry.client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
     tags = {"digest": model_files.digest(model), "gate": "passed"}

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models import gate, run_record
+from pipelines.models import run_record, tasks
+from pipelines.models.answers import Task
 from pipelines.models.evidence import CARD_FILE, Evidence, read_gate
-from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
+from tests.pipelines.models.trained import evidence_of
 
-CURVE = ((0.0, 0.0), (0.25, 0.75), (1.0, 1.0))
-EVALUATIONS = {
-    "challenger": Evaluation({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, CURVE, CURVE),
-    "baseline": Evaluation({"auc": 0.68, "log_loss": 0.49, "n": 10.0}, CURVE, CURVE[:2]),
-}
 RECORD = RunRecord(
     created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
     dataset_versions={"gold/toys/training_set": 3}, hyperparameters={}, environment={}, base_model=None,
@@ -25,13 +21,7 @@ RECORD = RunRecord(
 
 @pytest.fixture
 def evidence() -> Evidence:
-    metrics = {name: evaluation.metrics for name, evaluation in EVALUATIONS.items()}
-    decision = gate.decide(
-        challenger=metrics["challenger"], opponents={"baseline": metrics["baseline"]}, window="November"
-    )
-    return Evidence(
-        "toys.model", "Is it late?", ["Only toys."], {"compared on": "November"}, EVALUATIONS, decision, "ab12"
-    )
+    return evidence_of("toys.model", champion="ab12")
 
 
 def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: Evidence, tmp_path: Path) -> None:
@@ -40,12 +30,12 @@ def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: E
     assert (content["passed"], content["reason"], content["window"]) == (True, "beats every opponent", "November")
     assert content["champion"] == "ab12"
     assert content["standings"]["challenger"] == {"auc": 0.71, "log_loss": 0.48, "n": 10.0}
-    assert content["curves"]["baseline"] == {
+    assert content["figures"]["baseline"] == {
         "roc": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
-        "calibration": [[0.0, 0.0], [0.25, 0.75]],
+        "calibration": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
     }
     assert content["comparisons"][0] == {
-        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "won": True,
+        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "better": "greater", "won": True,
     }  # fmt: skip
 
 
@@ -56,6 +46,38 @@ def test_record_card_and_plots_lie_beside_the_gate_file(evidence: Evidence, tmp_
     card = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
     assert "| auc | 0.7100 | 0.6800 |" in card
     assert "gold/toys/training_set@3" in card
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "figure", "meaning"),
+    [
+        ("binary", "the probability that the label is 1", "| auc | 0.7100 | 0.6800 |", "- log_loss: mean negative"),
+        (
+            "regression",
+            "a value and an interval",
+            "| mae | 1.0000 | 2.0000 |",
+            "- coverage: share of true values inside",
+        ),
+        ("multiclass", "the probability of each label", "| accuracy | 0.8000 | 0.7000 |", "(greater is better)"),
+    ],
+)
+def test_the_files_of_each_task_hold_its_gate_plots_and_words(
+    task: Task, answer: str, figure: str, meaning: str, tmp_path: Path
+) -> None:
+    evidence_of("toys.model", task).write(tmp_path, RECORD)
+    content = read_gate(tmp_path)
+    assert (content["task"], content["passed"]) == (task, True)
+    assert content["metrics"] == list(tasks.TASKS[task].gate)
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(tasks.TASKS[task].plots)
+    card = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
+    assert card.startswith("# toys.model\n")
+    for words in (
+        f"Task: {task}. It answers {answer}",
+        figure,
+        meaning,
+        f"Gate, by {' and '.join(content['metrics'])}",
+    ):
+        assert words in card
 
 
 def test_a_model_without_a_gate_file_raises_an_error(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Model:
         files.replace(model / "model.safetensors", self._weights)
         champion = self.registry.champion(self.name)
         gate = {
+            "task": "binary",
             "passed": self._passes, "reason": "beats all" if self._passes else "loses", "comparisons": [],
             "champion": champion.digest if champion else None,
         }  # fmt: skip

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pipelines.models import gate, model_files, run_record
+from pipelines.models import gate, model_files, run_record, tasks
+from pipelines.models.answers import Task
 from pipelines.models.evidence import Evidence
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
 
 CURVE = ((0.0, 0.0), (0.25, 0.75), (1.0, 1.0))
+#: The figures of an evaluation, by task.
+FIGURES: Mapping[Task, Mapping[str, Any]] = {
+    "binary": {"roc": CURVE, "calibration": CURVE},
+    "regression": {
+        "predicted_against_actual": CURVE,
+        "residuals": {"edges": [-1.0, 0.0, 1.0], "shares": [0.25, 0.75]},
+        "interval_coverage": {"level": 0.9, "points": CURVE},
+    },
+    "multiclass": {
+        "confusion": {"labels": ["a", "b"], "counts": [[3, 1], [0, 0]]},
+        "recall": {"a": 0.75, "b": 0.0},
+    },
+}
+#: The metrics of a challenger that wins, and of a baseline, by task.
+METRICS: Mapping[Task, tuple[dict[str, float], dict[str, float]]] = {
+    "binary": ({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, {"auc": 0.68, "log_loss": 0.49, "n": 10.0}),
+    "regression": ({"mae": 1.0, "rmse": 1.5, "coverage": 0.91}, {"mae": 2.0, "rmse": 2.5, "coverage": 0.9}),
+    "multiclass": ({"log_loss": 0.5, "accuracy": 0.8}, {"log_loss": 0.6, "accuracy": 0.7}),
+}
 
 
-def write_evidence(folder: Path, name: str, *, auc: float = 0.71) -> Path:
-    """Writes the evidence of the model in `folder`, which was compared with a baseline of AUC 0.68; returns its folder."""
+def evidence_of(name: str, task: Task = "binary", *, wins: bool = True, champion: str | None = None) -> Evidence:
+    """The evidence of a model that was compared with a baseline."""
+    challenger, baseline = METRICS[task] if wins else reversed(METRICS[task])
     evaluations = {
-        "challenger": Evaluation({"auc": auc, "log_loss": 0.48}, CURVE, CURVE),
-        "baseline": Evaluation({"auc": 0.68, "log_loss": 0.49}, CURVE, CURVE),
+        "challenger": Evaluation(challenger, FIGURES[task]),
+        "baseline": Evaluation(baseline, FIGURES[task]),
     }
-    metrics = {contender: evaluation.metrics for contender, evaluation in evaluations.items()}
     decision = gate.decide(
-        challenger=metrics["challenger"], opponents={"baseline": metrics["baseline"]}, window="November"
+        metrics=tasks.gate_metrics(task, ()), challenger=challenger, opponents={"baseline": baseline}, window="November"
     )
+    windows = {"compared on": "November"}
+    return Evidence(name, task, "Is it late?", ["Only toys."], windows, evaluations, decision, champion)
+
+
+def write_evidence(folder: Path, name: str, task: Task = "binary", *, wins: bool = True) -> Path:
+    """Writes the evidence of the model in `folder`, which was compared with a baseline; returns its folder."""
     record = RunRecord(
         created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
         dataset_versions={"gold/toys/training_set": 3}, hyperparameters={}, environment={}, base_model=None,
         base_image=None, accelerator="cpu", artifacts=model_files.checksums(folder), dagster_run_id="run",
     )  # fmt: skip
-    evidence = Evidence(name, "Is it late?", ["Only toys."], {"compared on": "November"}, evaluations, decision, None)
-    evidence.write(folder.parent / "evidence", record)
+    evidence_of(name, task, wins=wins).write(folder.parent / "evidence", record)
     return folder.parent / "evidence"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ray_jobs.core.contest import contest
 from ray_jobs.core.dataset import Columns, DatasetVersion, Rows, evaluation_rows
 from ray_jobs.core.errors import MetricError
-from ray_jobs.tabular.evaluate import evaluate
+from ray_jobs.tabular.metrics_binary import evaluate
 from ray_jobs.tabular.recipe import Recipe
 
 
@@ -21,7 +21,7 @@ class Always:
 
     probability: float
 
-    def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
+    def predict(self, rows: Columns) -> NDArray[np.float64]:
         carriers = rows["carrier"]
         assert carriers is not None
         return np.full(len(carriers), self.probability)
@@ -31,7 +31,7 @@ class Always:
 class LateInTheEvening:
     """Predicts a probability that rises with the minute of departure."""
 
-    def predict_proba(self, rows: Columns) -> NDArray[np.float64]:
+    def predict(self, rows: Columns) -> NDArray[np.float64]:
         return np.asarray(rows["departure_minute"], dtype=np.float64) / 2880
 
 
@@ -44,7 +44,7 @@ def test_a_contender_gets_the_evaluation_that_it_gets_alone(rows: Rows) -> None:
     contenders = {"evening": LateInTheEvening(), "constant": Always(0.2)}
     evaluations = contest(rows, contenders, measure=evaluate)
     assert list(evaluations) == ["evening", "constant"]
-    assert evaluations["evening"] == evaluate(rows.labels, LateInTheEvening().predict_proba(rows.columns))
+    assert evaluations["evening"] == evaluate(rows.labels, LateInTheEvening().predict(rows.columns))
     assert evaluations["constant"].metrics["auc"] == pytest.approx(0.5)
     assert {evaluation.metrics["n"] for evaluation in evaluations.values()} == {len(rows)}
 

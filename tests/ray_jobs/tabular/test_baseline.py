@@ -12,14 +12,14 @@ from deltalake import write_deltalake
 
 from pipelines.models.program import Window
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
-from ray_jobs.tabular.baseline import fit_baseline
-from ray_jobs.tabular.evaluate import evaluate
+from ray_jobs.tabular.baseline import fit_baselines
+from ray_jobs.tabular.metrics_binary import evaluate
 from ray_jobs.tabular.recipe import Recipe
 
 
 def test_the_baseline_orders_rows_better_than_chance(table: DatasetVersion, recipe: Recipe) -> None:
     rows = evaluation_rows(table, recipe, recipe.gate_window)
-    probabilities = fit_baseline(recipe, table=table).predict_proba(rows.columns)
+    probabilities = fit_baselines(recipe, table=table)["baseline"].predict(rows.columns)
     assert evaluate(rows.labels, probabilities).metrics["auc"] > 0.6
 
 
@@ -27,7 +27,7 @@ def test_another_gate_window_gives_the_same_baseline(table: DatasetVersion, reci
     gate = recipe.gate_window
     shorter = replace(recipe, gate_window=Window(gate.start, gate.start + timedelta(days=2)))
     rows = evaluation_rows(table, recipe, gate).columns
-    one, other = (fit_baseline(r, table=table).predict_proba(rows) for r in (recipe, shorter))
+    one, other = (fit_baselines(r, table=table)["baseline"].predict(rows) for r in (recipe, shorter))
     assert np.array_equal(one, other)
 
 
@@ -40,6 +40,6 @@ def test_changed_rows_after_the_train_window_do_not_change_the_baseline(
             row |= {"distance": row["distance"] * 1000, "carrier": "ZZ"}
     write_deltalake(str(tmp_path / "table"), pa.Table.from_pylist(changed, schema=flights.schema))
     rows = evaluation_rows(table, recipe, recipe.gate_window).columns
-    expected = fit_baseline(recipe, table=table).predict_proba(rows)
-    probabilities = fit_baseline(recipe, table=DatasetVersion(str(tmp_path / "table"), 0)).predict_proba(rows)
+    expected = fit_baselines(recipe, table=table)["baseline"].predict(rows)
+    probabilities = fit_baselines(recipe, table=DatasetVersion(str(tmp_path / "table"), 0))["baseline"].predict(rows)
     assert np.array_equal(probabilities, expected)

@@ -13,6 +13,7 @@ import torch
 
 from pipelines.errors import ModelError
 from ray_jobs.core.dataset import DatasetVersion, Rows, training_rows
+from ray_jobs.tabular.binary import Binary
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoder
 from ray_jobs.tabular.model import CONFIG_FILE, WEIGHTS_FILE, Shape, TabularModel, WideAndDeep
@@ -27,9 +28,9 @@ def rows(table: DatasetVersion, recipe: Recipe) -> Rows:
 def _model(rows: Rows, recipe: Recipe, seed: int) -> TabularModel:
     torch.manual_seed(seed)
     encoder = Encoder.fit(rows.columns, recipe)
-    shape = Shape.of(encoder, recipe)
+    shape = Shape.of(encoder, Binary(), recipe)
     return TabularModel(
-        encoder=encoder, shape=shape, network=WideAndDeep(shape), calibration=Calibration(0.9, -0.1), label="late"
+        encoder=encoder, shape=shape, network=WideAndDeep(shape), objective=Binary(Calibration(0.9, -0.1)), label="late"
     )
 
 
@@ -46,7 +47,7 @@ def folder(model: TabularModel, tmp_path: Path) -> Path:
 
 def test_a_loaded_model_predicts_bit_by_bit_the_same(model: TabularModel, rows: Rows, folder: Path) -> None:
     again = TabularModel.load(folder)
-    assert np.array_equal(again.predict_proba(rows.columns), model.predict_proba(rows.columns))
+    assert np.array_equal(again.predict(rows.columns), model.predict(rows.columns))
     assert again.inputs == model.inputs
     assert again.label == "late"
 
@@ -58,24 +59,24 @@ def test_saving_a_loaded_model_writes_the_same_bytes(folder: Path, tmp_path: Pat
 
 
 def test_a_row_gets_the_same_probability_alone_and_at_any_place_among_others(model: TabularModel, rows: Rows) -> None:
-    together = model.predict_proba(rows.columns)
+    together = model.predict(rows.columns)
     for place in (0, 17, len(rows) - 1):
         row = {name: column[place] for name, column in rows.columns.items()}
         for count in (1, 2, 3, 7, 8, 15, 33, 1000):
-            repeated = model.predict_proba({name: [value] * count for name, value in row.items()})
+            repeated = model.predict({name: [value] * count for name, value in row.items()})
             assert set(repeated) == {together[place]}
 
 
 def test_more_rows_than_are_computed_at_once_all_get_probabilities(
     model: TabularModel, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = model.predict_proba(rows.columns)
+    together = model.predict(rows.columns)
     monkeypatch.setattr("ray_jobs.tabular.model.ROWS_AT_ONCE", 1000)
-    assert np.array_equal(model.predict_proba(rows.columns), together)
+    assert np.array_equal(model.predict(rows.columns), together)
 
 
 def test_no_rows_get_no_probabilities(model: TabularModel, rows: Rows) -> None:
-    assert model.predict_proba({name: [] for name in rows.columns}).shape == (0,)
+    assert model.predict({name: [] for name in rows.columns}).shape == (0,)
 
 
 def test_a_saved_model_is_two_files(folder: Path) -> None:
@@ -113,11 +114,11 @@ def test_a_link_to_the_weights_is_not_loaded(folder: Path, tmp_path: Path) -> No
         TabularModel.load(folder)
 
 
-@pytest.mark.parametrize("part", ["calibration", "encoder", "label"])
+@pytest.mark.parametrize("part", ["objective", "encoder", "label"])
 def test_a_changed_configuration_is_not_loaded(folder: Path, part: str) -> None:
     document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     changed = {
-        "calibration": {"scale": 0.9, "shift": 0.1},
+        "objective": {"task": "binary", "calibration": {"scale": 0.9, "shift": 0.1}},
         "encoder": {**document["config"]["encoder"], "vocabularies": {}},
         "label": "early",
     }

@@ -76,7 +76,7 @@ def test_the_saved_model_has_the_metrics_of_the_result(
     trained: TrainResult, recipe: Recipe, table: DatasetVersion
 ) -> None:
     rows = evaluation_rows(table, recipe, recipe.gate_window)
-    p = TabularModel.load(trained.model_dir).predict_proba(rows.columns)
+    p = TabularModel.load(trained.model_dir).predict(rows.columns)
     assert np.mean((p - rows.labels) ** 2) == pytest.approx(trained.metrics["brier"])
 
 
@@ -133,7 +133,7 @@ def test_fine_tuning_starts_from_the_base_models_weights_and_keeps_its_encoder(
     )  # fmt: skip
     base, after = TabularModel.load(trained.model_dir), TabularModel.load(tuned.model_dir)
     assert after.encoder.to_json() == base.encoder.to_json()
-    assert after.calibration == base.calibration
+    assert after.objective == base.objective
     for name, weight in base.network.state_dict().items():
         change = (after.network.state_dict()[name] - weight).abs().max()
         assert change < 0.01, name

@@ -77,7 +77,7 @@ def test_a_deployed_model_answers_and_is_noted(deployed: Deployed, models: tuple
     answer = client.ask(settings, [QUESTION])[0]
     row = dict(FlightQuestion.model_validate(QUESTION).columns())
     row |= {name: feature["value"] for name, feature in answer["features"].items()}
-    expected = TabularModel.load(models[0]).predict_proba({name: [value] for name, value in row.items()})[0]
+    expected = TabularModel.load(models[0]).predict({name: [value] for name, value in row.items()})[0]
     assert answer["probability"] == pytest.approx(expected, abs=1e-7)
     assert (answer["missing"], answer["as_of"]) == ([], NOW.isoformat())
     assert deploy.current(settings) == endpoint

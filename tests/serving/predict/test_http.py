@@ -61,7 +61,7 @@ def _expected(served: Served, answer: dict[str, Any], **changes: Any) -> float:
     row: dict[str, Any] = dict(FlightQuestion.model_validate(QUESTION | changes).columns())
     row |= {name: feature["value"] for name, feature in answer["features"].items()}
     row |= {missing["feature"]: None for missing in answer["missing"]}
-    return float(served.model.predict_proba({name: [value] for name, value in row.items()})[0])
+    return float(served.model.predict({name: [value] for name, value in row.items()})[0])
 
 
 def test_the_answer_is_the_prediction_of_the_model_for_the_features_in_the_answer(served: Served) -> None:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.models import gate
+from pipelines.models import tasks
 from ray_jobs.core.errors import MetricError
-from ray_jobs.tabular.evaluate import METRICS, evaluate
+from ray_jobs.tabular.metrics_binary import METRICS, evaluate
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([0.1, 0.45, 0.35, 0.8])
@@ -28,8 +28,8 @@ def test_metrics_agree_with_their_definitions() -> None:
     }
 
 
-def test_the_gate_finds_its_metrics() -> None:
-    assert gate.METRICS.keys() <= METRICS.keys()
+def test_the_task_knows_each_metric() -> None:
+    assert METRICS.keys() == tasks.TASKS["binary"].metrics.keys()
 
 
 def test_the_calibration_error_weights_each_bin_by_its_rows() -> None:
@@ -64,7 +64,7 @@ def test_labels_or_probabilities_without_metrics_raise_an_error(
 def test_the_roc_curve_goes_from_corner_to_corner_and_never_down() -> None:
     random = np.random.default_rng(3)
     labels = random.integers(0, 2, 5000).astype(float)
-    points = evaluate(labels, np.clip(labels * 0.2 + random.random(5000) * 0.8, 0, 1)).roc
+    points = evaluate(labels, np.clip(labels * 0.2 + random.random(5000) * 0.8, 0, 1)).figures["roc"]
     assert len(points) <= 200
     assert (points[0], points[-1]) == ((0, 0), (1, 1))
     assert np.all(np.diff(np.array(points), axis=0) >= 0)
@@ -73,6 +73,6 @@ def test_the_roc_curve_goes_from_corner_to_corner_and_never_down() -> None:
 def test_calibrated_probabilities_give_points_near_the_diagonal() -> None:
     random = np.random.default_rng(3)
     probabilities = np.append(random.random(3000), [0.0, 1.0])
-    points = evaluate((random.random(3002) < probabilities).astype(int), probabilities).calibration
+    points = evaluate((random.random(3002) < probabilities).astype(int), probabilities).figures["calibration"]
     assert len(points) == 15
     assert all(abs(predicted - observed) < 0.15 for predicted, observed in points)

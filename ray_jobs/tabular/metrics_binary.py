@@ -55,16 +55,15 @@ def evaluate(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) 
     shares, means = calibration_curve(y, p, n_bins=CALIBRATION_BINS)
     return Evaluation(
         metrics={name: float(metric(y, p)) for name, metric in METRICS.items()},
-        roc=_roc_points(y, p),
-        calibration=tuple(zip(means.tolist(), shares.tolist(), strict=True)),
+        figures={"roc": _roc_points(y, p), "calibration": list(zip(means.tolist(), shares.tolist(), strict=True))},
     )
 
 
-def _roc_points(labels: Labels, probabilities: Probabilities) -> tuple[tuple[float, float], ...]:
+def _roc_points(labels: Labels, probabilities: Probabilities) -> list[tuple[float, float]]:
     """The ROC curve in at most 200 points, from (0, 0) to (1, 1)."""
     false_rates, true_rates, _ = roc_curve(labels, probabilities)
     kept = np.unique(np.linspace(0, len(false_rates) - 1, min(ROC_POINTS, len(false_rates))).astype(int))
-    return tuple(zip(false_rates[kept].tolist(), true_rates[kept].tolist(), strict=True))
+    return list(zip(false_rates[kept].tolist(), true_rates[kept].tolist(), strict=True))
 
 
 def _checked(
