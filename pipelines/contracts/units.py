@@ -1,4 +1,7 @@
-"""Units of columns that count from an instant, as the CF conventions write them: `minutes since 1970-01-01T00:00:00Z`."""
+"""Units of columns that count from an instant, in the form of the CF conventions.
+
+Such as `minutes since 1970-01-01T00:00:00Z`.
+"""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _model(platform: Platform, demo: Demo) -> dict[str, Any]:
         "mlflow_run": champion.run_id,
         "metrics": gate["standings"]["challenger"],
         "baseline": gate["standings"]["baseline"],
-        "gate": {key: gate[key] for key in ("passed", "reason", "window", "comparisons")},
+        "gate": {key: gate[key] for key in ("passed", "reason", "window", "metrics", "comparisons")},
         "plots": _plots(folder),
         "versions": [_version(registry, version) for version in registry.versions(name)],
     }
@@ -145,7 +145,7 @@ def _version(registry: Registry, model: RegisteredModel) -> dict[str, Any]:
         "version": model.version,
         "digest": model.digest,
         "trained": "fine-tuned" if registry.record(model).base_model else "from scratch",
-        **{key: gate[key] for key in ("passed", "reason", "window", "comparisons", "standings")},
+        **{key: gate[key] for key in ("passed", "reason", "window", "metrics", "standings")},
     }
 
 

@@ -84,7 +84,9 @@ def _run_stages(
     week = [through + timedelta(days=n) for n in range(1, replay.days + 1)]
     tuned = windows.fine_tune(demo, start, through)
     does = "the champion is fine-tuned" if tuned else "tables and features move on"
-    with results.stage(console, "refresh", f"files of {week[0]} to {week[-1]} arrive, the sensor requests runs, {does}"):
+    with results.stage(
+        console, "refresh", f"files of {week[0]} to {week[-1]} arrive, the sensor requests runs, {does}"
+    ):
         _land(platform, demo, console, results, week[0], week[-1])
         clock.move(settings, demo.local(week[0], replay.hours[0]))
         for request in _sensor_requests(platform, demo):
@@ -102,9 +104,7 @@ def _others(demo: Demo) -> list[str]:
     return [domain for domain in demo.deliveries if domain != demo.domain.name]
 
 
-def _land(
-    platform: Platform, demo: Demo, console: Console, results: DemoResults, first: date, last: date
-) -> None:
+def _land(platform: Platform, demo: Demo, console: Console, results: DemoResults, first: date, last: date) -> None:
     """Lands what the sources of all domains of the demo deliver for some local days."""
     for domain, land in demo.deliveries.items():
         landed = land(platform, first, last)

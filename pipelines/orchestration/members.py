@@ -1,4 +1,4 @@
-"""What the modules of one domain declare: assets, pushed sources, models, a demo; jobs, schedules and sensors of its own."""
+"""What the modules of a domain declare: assets, pushed sources, models, a demo; its own jobs, schedules and sensors."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
     """What the modules of the folder `name` declare.
 
     Raises:
-        DefinitionError: if they declare no domain of this name, or more than one, or more than one demo; for an asset of another domain, one
-            that was not made by one of Goldpath's decorators, two assets with one key, or tables by day with other
-            days than the domain's first.
+        DefinitionError: if they declare no domain of this name, or more than one, or more than one demo; for an asset
+            of another domain, one that was not made by one of Goldpath's decorators, two assets with one key, or tables
+            by day with other days than the domain's first.
     """
     modules = list(modules)
     assets = tuple(_unique(modules, dg.AssetsDefinition))
