@@ -30,11 +30,12 @@ def replayed(platform: Platform, demo: Demo, answers: Sequence[dict[str, Any]]) 
         "asked": len(predictions),
         "outcomes_known": len(known),
         "compared": len(compared),
-        "metrics": _metrics(demo.model.task, compared, replay.label, replay.answer),
+        "metrics": metrics(demo.model.task, compared, replay.label, replay.answer),
     }
 
 
-def _metrics(task: Task, rows: Sequence[dict[str, Any]], label: str, answer: str) -> dict[str, float]:
+def metrics(task: Task, rows: Sequence[dict[str, Any]], label: str, answer: str) -> dict[str, float]:
+    """The metrics of predictions, the column `answer`, against outcomes, the column `label`."""
     came, said = [row[label] for row in rows], [row[answer] for row in rows]
     if task == "binary" and len(set(came)) == 2:
         from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score

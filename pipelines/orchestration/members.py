@@ -81,7 +81,7 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
         external=tuple({id(spec): spec for spec in external}.values()),
         pushed=tuple(_unique(modules, PushSource)),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
-        demo=_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
+        demo=one_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),
         schedules=tuple(_unique(modules, dg.ScheduleDefinition)),
         sensors=tuple(_unique(modules, dg.SensorDefinition)),
@@ -108,7 +108,8 @@ def _domain(name: str, domains: list[Domain]) -> Domain:
     return own[0]
 
 
-def _demo(name: str, demos: list[Demo]) -> Demo | None:
+def one_demo(name: str, demos: list[Demo]) -> Demo | None:
+    """The demo of a domain, or None; raises DefinitionError if it declares more than one."""
     if len(demos) > 1:
         raise DefinitionError(
             object=f"domain {name}",
