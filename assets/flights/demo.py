@@ -79,7 +79,7 @@ def _sections(platform: Platform, figures: Mapping[str, Any]) -> Sequence[Sectio
 
 DEMO = Demo(
     domain=flights,
-    title="will this flight arrive 15 or more minutes late? 336,776 flights from New York, 2013",
+    title="Will this flight arrive 15 or more minutes late? 336,776 flights from New York, 2013",
     model=ARRIVAL_DELAY,
     # With fewer days of training data the model seldom beats its baseline, and then no model is served.
     days=Days(first=date(2013, 1, 1), last=date(2013, 12, 31), through=date(2013, 10, 31), minimum=60),

@@ -107,10 +107,15 @@ def _tags() -> dict[str, dict[str, str]]:
     }
 
 
-def _checks(results: DemoResults) -> dict[str, int]:
-    """How many checks the runs of this demo evaluated, and how many of them passed."""
+def _checks(results: DemoResults) -> dict[str, Any]:
+    """How many checks the runs of this demo evaluated, how many of them passed, and the names of the others."""
     evaluated = [check for _, result in results.runs for check in result.get_asset_check_evaluations()]
-    return {"evaluated": len(evaluated), "passed": sum(check.passed for check in evaluated)}
+    failed = {f"{'/'.join(check.asset_key.path)}: {check.check_name}" for check in evaluated if not check.passed}
+    return {
+        "evaluated": len(evaluated),
+        "passed": sum(check.passed for check in evaluated),
+        "not_passed": sorted(failed),
+    }
 
 
 def _model(platform: Platform, demo: Demo) -> dict[str, Any]:
