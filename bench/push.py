@@ -55,15 +55,19 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", a
 
 
 def measure(settings: Settings) -> list[Row]:
-    from feature_repo.flights import OBJECTS
-    from feature_repo.store import open_store
+    from assets.flights.features import ARRIVAL_DELAY_V1
+    from feature_repo.objects import feast_objects
+    from feature_repo.state import DomainStore, State, new_generation
+    from feature_repo.store import open_generation
     from serving.door import access
 
     settings.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.root) as folder:
         home = Path(folder)
-        declared: list[Any] = list(OBJECTS)
-        open_store(Settings(home=home)).apply(declared)
+        place, generation, now = DomainStore(Settings(home=home), "flights"), new_generation(), datetime.now(UTC)
+        (place.folder / generation).mkdir(parents=True)
+        open_generation(place, generation).apply(feast_objects([ARRIVAL_DELAY_V1]))
+        place.save(State(generation, "", now, now, {}))
         token = access.token(Settings(home=home)).get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         bare = [sys.executable, "-c", BARE, str(home / "bare.log")]

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pandas as pd
-from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
-from feature_repo.store import REGISTRY_FILE, open_store, sqlite_file, writing
-from pipelines.errors import NotFoundError
+from feature_repo.state import DomainStore
+from feature_repo.store import OpenStore, current
+from pipelines.features.declaration import EVENT_TIMESTAMP, qualified
 from pipelines.medallion.push_source import OnlineMove, Values
 from pipelines.settings import Settings
 
-TIMESTAMP = "event_timestamp"
 #: `unchanged`: the store held this event or a newer one. `ahead`: the event is later than the platform's time.
 Moved = Literal["moved", "unchanged", "ahead"]
 
@@ -25,7 +24,7 @@ class OnlineMover:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: tuple[FeatureStore, tuple[int, int] | None] | None = None
+        self._opened: dict[str, OpenStore] = {}
 
     def move(self, online: OnlineMove, events: Sequence[Values], now: datetime) -> list[Moved]:
         """Applies the events in their order; waits while a run fills the store.
@@ -42,59 +41,47 @@ class OnlineMover:
             NotFoundError: if the store was not filled yet.
             FeastError, sqlite3.Error, OSError, RedisError: if the store cannot be read or written.
         """
-        with writing(self._settings):
-            try:
-                store = self._current()
-                keys = list(dict.fromkeys(event[online.key] for event in events))
-                known = self._read(store, online, keys)
-                before, outcomes = dict(known), []
-                for event in events:
-                    outcome, row = _applied(online, known.get(event[online.key]), event, now)
-                    outcomes.append(outcome)
-                    if row is not None:
-                        known[event[online.key]] = row
-                changed = [{online.key: key, **row} for key, row in known.items() if row is not before.get(key)]
-                if changed:
-                    store.write_to_online_store(online.view, df=pd.DataFrame(changed))
-            except BaseException:
-                self._opened = None  # its connection may have failed, or its registry been replaced
-                raise
+        domain = online.view.table.domain
+        place = DomainStore(self._settings, domain)
+        with place.writing():
+            # The store may be a new generation, and writes would go to the old one; or its connection has failed.
+            opened = current(place, self._opened.pop(domain, None), rows="any")
+            keys = list(dict.fromkeys(event[online.key] for event in events))
+            known = stored_rows(opened, online, keys)
+            before, outcomes = dict(known), []
+            for event in events:
+                outcome, row = _applied(online, known.get(event[online.key]), event, now)
+                outcomes.append(outcome)
+                if row is not None:
+                    known[event[online.key]] = row
+            changed = [{online.key: key, **row} for key, row in known.items() if row is not before.get(key)]
+            if changed:
+                name = qualified(domain, online.view.name)
+                opened.store.write_to_online_store(name, df=pd.DataFrame(changed))
+            self._opened[domain] = opened
         return outcomes
 
-    def _current(self) -> FeatureStore:
-        """The open store. It is opened again when its file was replaced, or writes would go to the old file."""
-        if not (self._settings.root / "features" / REGISTRY_FILE).exists():
-            raise NotFoundError(
-                object="online store",
-                observed="it was not filled yet",
-                expected="a store that holds the rows of the feature tables",
-                next_step="goldpath materialize features/flights/online",
-            )
-        if self._opened is None or self._opened[1] != sqlite_file(self._opened[0]):
-            store = open_store(self._settings, rows="any")
-            self._opened = store, sqlite_file(store)
-        return self._opened[0]
 
-    def _read(self, store: FeatureStore, online: OnlineMove, keys: Sequence[str]) -> dict[str, Values]:
-        """The stored features and `event_timestamp` of each key that the store holds."""
-        view = store.get_feature_view(online.view)
-        features = [f"{view.name}:{feature.name}" for feature in view.features]
-        answer = store.get_online_features(features, entity_rows=[{online.key: key} for key in keys]).proto
-        columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
-        rows: dict[str, Values] = {}
-        for place, key in enumerate(keys):
-            row: dict[str, Any] = {}
-            for feature in view.features:
-                column = columns[feature.name]
-                seconds = column.event_timestamps[place].seconds
-                if column.statuses[place] == FieldStatus.NOT_FOUND or not seconds:  # Redis answers null, at 1970
-                    break
-                kind = column.values[place].WhichOneof("val")
-                row[feature.name] = getattr(column.values[place], kind) if kind else None
-                row[TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
-            else:
-                rows[key] = row
-        return rows
+def stored_rows(opened: OpenStore, online: OnlineMove, keys: Sequence[str]) -> dict[str, Values]:
+    """The stored features and `event_timestamp` of each key that the store holds."""
+    view = qualified(online.view.table.domain, online.view.name)
+    features = [f"{view}:{name}" for name in online.view.fields]
+    answer = opened.store.get_online_features(features, entity_rows=[{online.key: key} for key in keys]).proto
+    columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
+    rows: dict[str, Values] = {}
+    for place, key in enumerate(keys):
+        row: dict[str, Any] = {}
+        for name in online.view.fields:
+            column = columns[name]
+            seconds = column.event_timestamps[place].seconds
+            if column.statuses[place] == FieldStatus.NOT_FOUND or not seconds:  # Redis answers null, at 1970
+                break
+            kind = column.values[place].WhichOneof("val")
+            row[name] = getattr(column.values[place], kind) if kind else None
+            row[EVENT_TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
+        else:
+            rows[key] = row
+    return rows
 
 
 def _applied(

@@ -69,4 +69,4 @@ def _deploy(settings: Settings, champion: RegisteredModel, folder: Path) -> str:
         folder=folder,
         metrics=dict(champion.metrics),
     )
-    return deploy(settings, ServiceConfig(model=model, feature_service=ARRIVAL_DELAY_V1.name)).url
+    return deploy(settings, ServiceConfig(model=model, feature_service=ARRIVAL_DELAY_V1.full_name)).url

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.flights.domain import contract
 from assets.flights.gold import ARRIVAL_CLIP, DEPARTURE_CLIP, TURNAROUND_MINUTES, UNKNOWN_DURATION_MINUTES
+from pipelines.features.declaration import feature_view
 from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.medallion.push_source import OnlineMove, Values, push_source
 
@@ -56,7 +57,9 @@ movements = push_source(
     contract("bronze/movements"),
     contract("silver/movements"),
     day="flight_date",
-    online=OnlineMove("aircraft_history", key="tailnum", at="moved_at", apply=aircraft_moved),
+    online=OnlineMove(
+        feature_view(contract("gold/aircraft_history")), key="tailnum", at="moved_at", apply=aircraft_moved
+    ),
 )
 SOURCES = [movements.spec]
 bronze_movements = bronze_asset(movements.bronze)

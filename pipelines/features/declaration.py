@@ -6,7 +6,7 @@ other columns of the table's contract. `feature_repo` makes Feast's objects of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines.contracts.model import Contract
@@ -15,13 +15,52 @@ from pipelines.tables import TableId
 
 #: The column that holds the instant from which a row is known, UTC.
 EVENT_TIMESTAMP = "event_timestamp"
+#: The types of features, and of the keys of entities. Feast's stores hold each value of them exactly.
+FEATURE_TYPES = ("string", "int", "bigint", "float", "double", "boolean")
+KEY_TYPES = ("string", "int", "bigint")
+
+
+def qualified(domain: str, name: str) -> str:
+    """The name of a domain's service, view or entity among those of all domains: `domain.name`."""
+    return f"{domain}.{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureView:
-    """The rows of one gold table as features. Grain: one row per entity and instant."""
+    """The rows of one gold table as features. Grain: one row per entity and instant.
+
+    Raises:
+        DefinitionError: for a table of another zone, one without an instant or an entity in its key, and a column of a
+            type that Feast's online stores do not hold exactly.
+    """
 
     contract: Contract
+
+    def __post_init__(self) -> None:
+        self._require_instant_and_entity()
+        for column in self.contract.columns:
+            allowed = KEY_TYPES if column.name in self.keys else FEATURE_TYPES
+            if column.name != EVENT_TIMESTAMP and column.type not in allowed:
+                raise DefinitionError(
+                    object=f"feature view on {self.table}",
+                    observed=f"column {column.name} has type {column.type}",
+                    expected=f"one of {', '.join(allowed)}: what Feast's online stores hold exactly"
+                    + (" and find again as a key" if column.name in self.keys else ""),
+                    next_step=f"change the column in {self.contract.path} and its transform, such as an instant or a "
+                    "date to a number of seconds or days, a decimal to a double",
+                )
+
+    def _require_instant_and_entity(self) -> None:
+        contract, key = self.contract, self.contract.key_columns
+        instant = EVENT_TIMESTAMP in key and contract.column(EVENT_TIMESTAMP).type == "timestamp"
+        if contract.table.zone != "gold" or not instant or len(key) < 2:
+            raise DefinitionError(
+                object=f"feature view on {contract.table}",
+                observed=f"zone {contract.table.zone}, key {', '.join(key) or 'none'}",
+                expected=f"a gold table whose key is an entity and {EVENT_TIMESTAMP}, a timestamp: the instant from "
+                "which a row is known",
+                next_step=f"correct the key in {contract.path}, or declare the view on another table",
+            )
 
     @property
     def table(self) -> TableId:
@@ -55,10 +94,13 @@ class FeatureService:
 
     Attributes:
         name: Its name, which ends with its version, such as `arrival_delay_v1`.
-        domain: The domain that declares it.
-        views: The views that it reads whole.
+        domain: The domain that declares it, and whose online store holds its views.
+        views: The views that it reads whole; those of other domains' tables are among them where it reads them.
         description: What is known, and when.
         owner: The team that answers for it.
+
+    Raises:
+        DefinitionError: for a service without views, two views with one name, and a key that has two types.
     """
 
     name: str
@@ -66,6 +108,21 @@ class FeatureService:
     views: tuple[FeatureView, ...]
     description: str
     owner: str
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise DefinitionError(
+                object=f"feature service {self.full_name}",
+                observed="it has no view",
+                expected="at least one view",
+                next_step="name the gold tables that its model reads, with feature_view(contract(...))",
+            )
+        require_one_meaning(f"feature service {self.full_name}", self.views)
+
+    @property
+    def full_name(self) -> str:
+        """Its name among the services of all domains: `domain.name`."""
+        return qualified(self.domain, self.name)
 
     @property
     def tables(self) -> dict[str, str]:
@@ -77,20 +134,42 @@ class FeatureService:
         """The entity keys of all its views, each once."""
         return tuple(dict.fromkeys(key for view in self.views for key in view.keys))
 
+    @property
+    def full_names(self) -> tuple[str, ...]:
+        """All its features as training sets and models name them: `view__feature`."""
+        return tuple(name for view in self.views for name in view.full_names)
+
+
+def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:
+    """Raises DefinitionError if a name stands for two views, or a key has two types.
+
+    Args:
+        name: What reads the views together, for the error.
+        views: The views.
+    """
+    tables: dict[str, TableId] = {}
+    types: dict[str, tuple[str, TableId]] = {}
+    for view in views:
+        if tables.setdefault(view.name, view.table) != view.table:
+            raise DefinitionError(
+                object=name,
+                observed=f"{tables[view.name]} and {view.table} are both its view {view.name}",
+                expected="one table for each name of a view",
+                next_step="rename one of the tables, or derive one of your own from it",
+            )
+        for key in view.keys:
+            type_, table = types.setdefault(key, (view.contract.column(key).type, view.table))
+            if view.contract.column(key).type != type_:
+                raise DefinitionError(
+                    object=name,
+                    observed=f"key {key} is {type_} in {table} and {view.contract.column(key).type} in {view.table}",
+                    expected="one type for each key, since one question gives one value of it",
+                    next_step=f"give the column one type, or another name, in {view.contract.path}",
+                )
+
 
 def feature_view(contract: Contract) -> FeatureView:
-    """The view over a gold table.
-
-    Raises:
-        DefinitionError: for a table of another zone, or one whose key holds no `event_timestamp`.
-    """
-    if contract.table.zone != "gold" or EVENT_TIMESTAMP not in contract.key_columns:
-        raise DefinitionError(
-            object=f"feature view on {contract.table}",
-            observed=f"zone {contract.table.zone}, key {', '.join(contract.key_columns) or 'none'}",
-            expected=f"a gold table whose key holds {EVENT_TIMESTAMP}, the instant from which a row is known",
-            next_step=f"add {EVENT_TIMESTAMP} to the key in {contract.path}, or declare the view on another table",
-        )
+    """The view over a gold table; raises DefinitionError as `FeatureView` does."""
     return FeatureView(contract)
 
 

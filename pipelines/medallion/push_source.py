@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
+from pipelines.features.declaration import FeatureView
 from pipelines.verdict.event import require_judgeable
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ RECEIVED_AT = "received_at"
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OnlineMove:
     """How an event updates one online feature view.
 
     Attributes:
-        view: The feature view.
-        key: The event's column that is the view's entity key.
+        view: The feature view, of the domain that declares the source.
+        key: The event's column that is the view's entity key, under the same name.
         at: The event's column with the instant at which the event became known, UTC.
         apply: Computes what to store for an entity. It receives what is stored (the features and `event_timestamp`;
             None before the first event) and a checked event. Senders repeat events, and events overtake each other. So
@@ -39,7 +40,7 @@ class OnlineMove:
             the view's table, which is computed from all events.
     """
 
-    view: str
+    view: FeatureView
     key: str
     at: str
     apply: Callable[[Values | None, Values], Values]
@@ -75,7 +76,7 @@ class PushSource:
         domain, source = self.name
         arrival = f"Arrives by POST /v1/events/{domain}/{source} of `goldpath push`."
         if self.online:
-            arrival += f" An event updates the online features {self.online.view} before it is acknowledged."
+            arrival += f" An event updates the online features {self.online.view.name} before it is acknowledged."
         return dg.AssetSpec(
             ["landing", domain, source],
             description=f"{bronze.purpose}\n\n{arrival}\n\nGrain: one line per event.",
@@ -120,4 +121,19 @@ def push_source(
             )
     if online:
         require_judgeable(silver)
+        _require_view(bronze, silver, online)
     return PushSource(bronze, silver, day, online)
+
+
+def _require_view(bronze: Contract, silver: Contract, online: OnlineMove) -> None:
+    """Refuses a view of another domain, whose store this one does not fill, and one whose entity an event lacks."""
+    columns = {column.name for column in silver.columns}
+    own = online.view.table.domain == bronze.table.domain
+    if not own or online.view.keys != (online.key,) or not {online.key, online.at} <= columns:
+        raise DefinitionError(
+            object=f"pushed source {bronze.table}",
+            observed=f"it moves {online.view.table}, with key {', '.join(online.view.keys)}, by its columns "
+            f"{online.key} and {online.at}",
+            expected=f"a view of domain {bronze.table.domain} with one key, and events that hold it and their instant",
+            next_step=f"correct OnlineMove, or the columns of {silver.path}",
+        )

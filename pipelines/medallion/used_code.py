@@ -32,7 +32,7 @@ JUDGING = ("pipelines.contracts", "pipelines.verdict", "pipelines.quarantine.dec
 #: The platform's code that runs transforms. It counts for every table, without what it reads, writes and records with.
 RUNNING = "pipelines.medallion"
 #: Decorators of these packages declare an asset; any other decorator of the project's may register what it decorates.
-DECLARING = (RUNNING, "pipelines.governed")
+DECLARING = (RUNNING, "pipelines.governed", UNDIVIDED)
 #: Names by which code finds other code at run time.
 LOOKUPS = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__"})
 LOOKUP_ATTRIBUTES = ("sys.modules", ".__subclasses__")

@@ -49,7 +49,7 @@ def model_assets(spec: ModelSpec) -> tuple[dg.AssetsDefinition, dg.AssetsDefinit
 def _training(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
         fine_tune = config.mode is TrainMode.FINE_TUNE
-        yield train(run, spec, _recipe(spec, config), fine_tune=fine_tune)
+        yield train(run, spec, chosen_recipe(spec, config), fine_tune=fine_tune)
 
     declaration = Declaration(
         key=spec.key("training"),
@@ -84,8 +84,13 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     return declare(declaration, work)
 
 
-def _recipe(spec: ModelSpec, config: TrainConfig) -> Recipe:
-    """The recipe of the config's mode, with the config's windows."""
+def chosen_recipe(spec: ModelSpec, config: TrainConfig) -> Recipe:
+    """The recipe of the config's mode, with the config's windows.
+
+    Raises:
+        SettingsError: if the model has no recipe of this mode, or a window is no instant.
+        RecipeError: if the windows contradict each other.
+    """
     mode: Mode = "fine_tune" if config.mode is TrainMode.FINE_TUNE else "from_scratch"
     if mode not in spec.recipes:
         raise SettingsError(

@@ -20,6 +20,7 @@ from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record, tasks
+from pipelines.models.answers import Task
 from pipelines.models.evidence import Evidence, read_gate
 from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
@@ -57,7 +58,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
         )
     window = recipe.gate_window
     if champion is not None and champion_dir is not None:
-        _require_task(spec, champion, champion_dir)
+        require_task(spec.task, champion, champion_dir)
         window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
     folder = run.platform.settings.root / "training" / name
@@ -112,14 +113,14 @@ def comparison_window(gate_window: Window, champion: RegisteredModel, *, trained
     return dataclasses.replace(gate_window, start=start)
 
 
-def _require_task(spec: ModelSpec, champion: RegisteredModel, folder: Path) -> None:
-    """Raises ModelError unless the champion, whose files are in the folder, answers the spec's task."""
-    task = read_gate(folder.parent / EVIDENCE_FOLDER).get("task", "not known: an older release trained it")
-    if task != spec.task:
+def require_task(task: Task, champion: RegisteredModel, folder: Path) -> None:
+    """Raises ModelError unless the champion, whose files are in the folder, answers this task."""
+    observed = read_gate(folder.parent / EVIDENCE_FOLDER).get("task", "not known: an older release trained it")
+    if observed != task:
         raise ModelError(
-            object=f"model {spec.registered_name}",
-            observed=f"the task of its champion {champion} is {task}",
-            expected=f"a champion of the task {spec.task}: others cannot be fine-tuned, nor compared with",
+            object=f"model {champion.name}",
+            observed=f"the task of its champion {champion} is {observed}",
+            expected=f"a champion of the task {task}: another cannot be fine-tuned, nor compared with",
             next_step="declare the model under another name, or delete MLflow's alias `champion` of the former one",
         )
 

@@ -9,6 +9,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.contracts import units
 from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
@@ -27,8 +28,8 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
 
     Returns:
         `prediction` (as it was logged), `model`, `training_data` (table to version), and `features`: one entry per
-        feature view, with the values, the table version that holds them, whether they came from it or from a pushed
-        event (`source`), and the latest record behind them.
+        feature view, with the values, those of them that stand for instants as such (`instants`), the table version
+        that holds them, whether they came from it or from a pushed event (`source`), and the latest record behind them.
 
     Raises:
         NotFoundError: if no such prediction was logged.
@@ -102,8 +103,11 @@ def _with_origin(
         filled_from: Table name to version, for each run that moved the online store before, the newest first.
     """
     table = TableId("gold", domain, entry["view"])
-    keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
+    contract = platform.contracts[table]
+    keys = [name for name in contract.key_columns if name != "event_timestamp"]
     entity = {key: prediction["schedule"][key] for key in keys}
+    instants = {name: units.instant(contract.column(name).unit, value) for name, value in entry["values"].items()}
+    entry["instants"] = {name: f"{instant:%F %T} UTC" for name, instant in instants.items() if instant}
     origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
     if entry["timestamp"] is None:
         return origin
@@ -159,7 +163,7 @@ def tree(chain: dict[str, Any]) -> Tree:
     for feature in chain["features"]:
         entity = ", ".join(f"{key}={value}" for key, value in feature["entity"].items())
         leaf = root.add(f"{feature['view']} ({entity}) as known at {feature['timestamp']}")
-        leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
+        leaf.add(", ".join(f"{name}={value}" for name, value in (feature["values"] | feature["instants"]).items()))
         version = "" if feature["version"] is None else f"@{feature['version']}"
         source = {"pushed event": ", pushed before that version", "unknown": ": no version holds these values"}
         origin = leaf.add(f"{feature['table']}{version}{source.get(feature['source'], '')}")

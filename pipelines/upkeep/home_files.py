@@ -139,9 +139,9 @@ KINDS = (
     Kind(r"mlflow/.*", "file of a tracked run"),
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
-    Kind(r"features/past\.json", "note of the online store", _json, _FILLED_AGAIN),
-    Kind(r"features/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
-    Kind(r"features/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/[^/]+/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/[^/]+/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),
     Kind(r"serving/deployment\.json", "last deployment", _json, "materialize the service's asset: it deploys again"),
     Kind(
         r"serving/models/[^/]*/model\.json", "served model", _served_model, "the next deployment copies the model again"

@@ -96,9 +96,16 @@ def training_rows(table: DatasetVersion, selection: Selection, part: Literal["fi
     return _rows(rows, selection, f"{table}, {part} part of {window}")
 
 
-def evaluation_rows(table: DatasetVersion, selection: Selection, window: Window) -> Rows:
-    """The labelled rows of a window after training; raises as `training_rows` does."""
-    return _rows(_read(table, selection, window), selection, f"{table}, {window}")
+def evaluation_rows(table: DatasetVersion, selection: Selection, window: Window, further: Sequence[str] = ()) -> Rows:
+    """The labelled rows of a window after training; raises as `training_rows` does.
+
+    Args:
+        table: The table to read.
+        selection: Names the columns.
+        window: The instants of the rows.
+        further: Columns that a model of another recipe reads.
+    """
+    return _rows(_read(table, selection, window, further=further), selection, f"{table}, {window}", further)
 
 
 def _read(
@@ -108,16 +115,18 @@ def _read(
     *,
     also: ds.Expression | None = None,
     needs: str | None = None,
+    further: Sequence[str] = (),
 ) -> pa.Table:
     """Reads the labelled rows of a window; `also` is a further condition, on the column `needs`."""
     dataset = _open(table)
-    columns = [*selection.columns_read, selection.label, selection.time_column, selection.row_key]
+    order = (selection.time_column, selection.row_key)
+    columns = list(dict.fromkeys((*selection.columns_read, *further, selection.label, *order)))
     absent = [name for name in [*columns, *filter(None, [needs])] if name not in dataset.schema.names]
     if absent:
         raise DatasetError(
             object=f"table {table}",
             observed=f"no column {', '.join(absent)}",
-            expected=f"the columns of recipe {selection.model_name}",
+            expected=f"the columns of recipe {selection.model_name}" + (", and of the champion" if further else ""),
             next_step="build the training set with the recipe's feature service, or correct the recipe",
         )
     time = ds.field(selection.time_column)
@@ -133,7 +142,7 @@ def _in_part(times: pa.ChunkedArray, selection: Selection, part: Literal["fit", 
     return pa.array(held_out if part == "holdout" else ~held_out)
 
 
-def _rows(table: pa.Table, selection: Selection, name: str) -> Rows:
+def _rows(table: pa.Table, selection: Selection, name: str, further: Sequence[str] = ()) -> Rows:
     if not table.num_rows:
         raise DatasetError(
             object=f"rows of {name}",
@@ -143,7 +152,7 @@ def _rows(table: pa.Table, selection: Selection, name: str) -> Rows:
         )
     # The order must not depend on the table's files: the same seed gives the same model after they are rewritten.
     table = table.sort_by([(selection.time_column, "ascending"), (selection.row_key, "ascending")])
-    columns = {name: _array(table.column(name)) for name in selection.columns_read}
+    columns = {name: _array(table.column(name)) for name in (*selection.columns_read, *further)}
     return Rows(columns, _array(table.column(selection.label)))
 
 

@@ -34,6 +34,8 @@ def challenge(
     """
     table = DatasetVersion(table_uri, table_version)
     champion = _champion(champion_dir, recipe)
+    # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
+    rows = evaluation_rows(table, recipe, window, further=champion.inputs if champion else ())
     run = train(
         recipe,
         table=table,
@@ -50,8 +52,7 @@ def challenge(
     }
     if champion is not None:
         contenders[CHAMPION] = champion
-    measure = challenger.objective.evaluate
-    return Challenge(run, contest(evaluation_rows(table, recipe, window), contenders, measure=measure))
+    return Challenge(run, contest(rows, contenders, measure=challenger.objective.evaluate))
 
 
 def _champion(folder: Path | None, recipe: Recipe) -> TabularModel | None:

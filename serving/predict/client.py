@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -41,16 +42,30 @@ def ask(settings: Settings, questions: Sequence[Mapping[str, Any]]) -> list[dict
         RequestError: if a question is wrong.
         ServiceUnavailable: if nothing answers, or the service cannot answer now.
     """
-    with connection(settings) as client:
-        try:
-            return [answered(client.post("/v1/predict", json=dict(question))) for question in questions]
-        except httpx.TransportError as error:
-            raise ServiceUnavailable(
-                object=f"prediction service at {url(settings)}",
-                observed=f"{type(error).__name__}: {error}",
-                expected="a service that answers",
-                next_step="start `goldpath dev`, or deploy a model",
-            ) from error
+    with _answering(settings) as client:
+        return [answered(client.post("/v1/predict", json=dict(question))) for question in questions]
+
+
+def ask_together(settings: Settings, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The answers to at most 1,000 questions, in their order, in one request; raises as `ask` does."""
+    body = {"flights": [dict(question) for question in questions]}
+    with _answering(settings) as client:
+        return answered(client.post("/v1/predict:batch", json=body))["predictions"]
+
+
+@contextlib.contextmanager
+def _answering(settings: Settings) -> Iterator[httpx.Client]:
+    """A connection; raises ServiceUnavailable if nothing answers on it."""
+    try:
+        with connection(settings) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise ServiceUnavailable(
+            object=f"prediction service at {url(settings)}",
+            observed=f"{type(error).__name__}: {error}",
+            expected="a service that answers",
+            next_step="start `goldpath dev`, or deploy a model",
+        ) from error
 
 
 def answered(response: httpx.Response) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class ServiceConfig(BaseModel):
     """One deployment. The defaults suit a laptop; `serve run serving.predict.app:build` takes the same fields.
 
     Attributes:
-        feature_service: The Feast feature service that the model reads.
+        feature_service: The feature service that the model reads, `domain.name`.
         threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more
             likely late than not".
         replicas: Processes that answer; None: two in the profile `cluster`, so that others answer while a killed one is
@@ -37,7 +37,7 @@ class ServiceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ServedModel
-    feature_service: str = "arrival_delay_v1"
+    feature_service: str = "flights.arrival_delay_v1"
     threshold: float = Field(0.5, gt=0, lt=1)
     replicas: int | None = Field(None, ge=1)
     cpus_per_replica: float = Field(0.2, gt=0)

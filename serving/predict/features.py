@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from feast import FeatureService, FeatureStore
+from feast import FeatureService
 from feast.errors import FeastError
 from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -17,13 +17,16 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo.store import REGISTRY_FILE, open_store, sqlite_file
+from feature_repo.state import DomainStore
+from feature_repo.store import OpenStore, current
+from pipelines.errors import GoldpathError
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
 Scalar = str | int | float | bool | None
 
-_FILL = "goldpath materialize features/flights/online"
+#: How often a request is answered again because the store was filled anew meanwhile.
+ATTEMPTS = 3
 #: Feast raises these where its registry or a stored value is damaged or outdated.
 _UNREADABLE = (FeastError, DecodeError, ValueError)
 
@@ -64,20 +67,26 @@ class FeatureReading:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenStore:
-    store: FeatureStore
+class _Service:
+    """The service in the store that was opened, with the join keys of each feature."""
+
+    opened: OpenStore
     service: FeatureService
     join_keys: Mapping[str, tuple[str, ...]]
-    file: tuple[int, int] | None  # identifies the SQLite file
 
 
 class OnlineFeatures:
-    """One feature service of one home folder. For one thread at a time, since Feast uses one SQLite connection."""
+    """One feature service of one home folder. For one thread at a time, since Feast uses one SQLite connection.
+
+    Args:
+        settings: Of the home folder.
+        service: Its full name, `domain.name`.
+    """
 
     def __init__(self, settings: Settings, service: str) -> None:
-        self._settings = settings
+        self._place = DomainStore(settings, service.partition(".")[0])
         self._service = service
-        self._cached: _OpenStore | None = None
+        self._cached: _Service | None = None
 
     def read(self, entities: Sequence[Mapping[str, Scalar]]) -> list[FeatureReading]:
         """The features of each entity row that the online store holds now.
@@ -90,12 +99,7 @@ class OnlineFeatures:
         """
         # Feast refuses null keys; an empty key belongs to no entity.
         rows = [{key: "" if value is None else value for key, value in row.items()} for row in entities]
-        try:
-            opened, response = self._ask(rows)
-        except _UNREADABLE:
-            # The open store may be older than the registry.
-            self._cached = None
-            opened, response = self._ask_again(rows)
+        opened, response = self._answer(rows)
         columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
         features: list[dict[str, FeatureValue]] = [{} for _ in entities]
         missing: list[list[MissingFeature]] = [[] for _ in entities]
@@ -109,52 +113,49 @@ class OnlineFeatures:
                     features[place][name] = FeatureValue(_scalar(column.values[place]), known_at)
         return [FeatureReading(held, tuple(absent)) for held, absent in zip(features, missing, strict=True)]
 
-    def _ask(self, rows: list[dict[str, Any]]) -> tuple[_OpenStore, OnlineResponse]:
-        try:
-            opened = self._current()
-            return opened, opened.store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
-        except (sqlite3.Error, OSError, RedisError) as error:
-            raise self._unavailable(f"{type(error).__name__}: {error}", "ask again in a moment") from error
-
-    def _ask_again(self, rows: list[dict[str, Any]]) -> tuple[_OpenStore, OnlineResponse]:
-        try:
-            return self._ask(rows)
-        except _UNREADABLE as error:
-            self._cached = None
-            raise self._unavailable(str(error), _FILL) from error
-
-    def _current(self) -> _OpenStore:
-        """The open store. It is opened again when its file was replaced, since its connection reads the old file."""
-        opened = self._cached
-        if opened is None or opened.file != sqlite_file(opened.store):
-            self._cached = opened = self._open()
-        return opened
-
-    def _open(self) -> _OpenStore:
-        if not (self._settings.root / "features" / REGISTRY_FILE).exists():
-            raise self._unavailable("it has no registry", _FILL)  # Feast would create an empty one
-        store = open_store(self._settings)
-        # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.
-        store.registry.serve_features_while_materializing = True
-        service = store.get_feature_service(self._service)
-        views = [store.get_feature_view(projection.name) for projection in service.feature_view_projections]
-        empty = [view.name for view in views if view.most_recent_end_time is None]
-        if empty:
-            raise self._unavailable(f"not filled yet: {', '.join(empty)}", f"{_FILL}, or wait for it")
-        join_keys = {
-            f"{view.projection.name_to_use()}__{feature.name}": tuple(view.join_keys)
-            for view in views
-            for feature in view.projection.features
-        }
-        return _OpenStore(store, service, join_keys, sqlite_file(store))
-
-    def _unavailable(self, observed: str, next_step: str) -> FeatureStoreUnavailable:
-        return FeatureStoreUnavailable(
+    def _answer(self, rows: list[dict[str, Any]]) -> tuple[_Service, OnlineResponse]:
+        """The answer of the store that is the current one before and after it is read: a replaced one is removed."""
+        failure: Exception | None = None
+        for _ in range(ATTEMPTS):
+            opened: _Service | None = None
+            try:
+                opened = self._current()
+                store = opened.opened.store
+                answer = store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
+                if self._current() is opened:
+                    return opened, answer
+            except (sqlite3.Error, OSError, RedisError, *_UNREADABLE) as error:
+                failure, self._cached = error, None  # its connection may have failed, or its registry been replaced
+        fill = f"goldpath materialize {self._place.asset}"
+        raise FeatureStoreUnavailable(
             object=f"online store of {self._service}",
-            observed=observed,
+            observed=f"{type(failure).__name__}: {failure}" if failure else "it is filled anew again and again",
             expected="a filled online store that answers",
-            next_step=next_step,
-        )
+            next_step=fill if isinstance(failure, _UNREADABLE) else "ask again in a moment",
+        ) from failure
+
+    def _current(self) -> _Service:
+        """The service in the open store. It is opened again when the store was moved or filled anew."""
+        before = self._cached
+        try:
+            opened = current(self._place, before.opened if before else None)
+        except GoldpathError as error:
+            raise FeatureStoreUnavailable(
+                object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
+            ) from error
+        if before is None or before.opened is not opened:
+            # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.
+            opened.store.registry.serve_features_while_materializing = True
+            service = opened.store.get_feature_service(self._service)
+            join_keys = {
+                f"{projection.name_to_use()}__{feature.name}": tuple(
+                    opened.store.get_feature_view(projection.name).join_keys
+                )
+                for projection in service.feature_view_projections
+                for feature in projection.features
+            }
+            self._cached = before = _Service(opened, service, join_keys)
+        return before
 
 
 def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:

@@ -83,7 +83,8 @@ class OnlinePath:
                 moved = self._opened().move(online, [items[place][1] for place in places], clock.now(self._settings))
             except Exception as error:
                 ours = isinstance(error, GoldpathError)
-                logger.warning("%d events did not move %s: %s", len(places), online.view, error, exc_info=not ours)
+                view = online.view.table
+                logger.warning("%d events did not move %s: %s", len(places), view, error, exc_info=not ours)
                 continue
             for place, outcome in zip(places, moved, strict=True):
                 outcomes[place] = outcome

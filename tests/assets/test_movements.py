@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from assets.flights import gold
 from assets.flights.deliveries import MISSING, flight_lines
+from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.movements import aircraft_moved, bronze_movements, movements, silver_movements
 from assets.flights.schedule import scheduled_flights
-from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.online_moves import OnlineMover
-from feature_repo.store import materialize as move_store
-from feature_repo.store import open_store
+from feature_repo.filling import materialize as move_store
+from feature_repo.online_moves import OnlineMover, stored_rows
+from feature_repo.state import DomainStore
+from feature_repo.store import current
 from pipelines.governed.platform import Platform
 from pipelines.medallion.push_source import OnlineMove
 from pipelines.settings import Settings
@@ -38,7 +39,7 @@ BEGINNING = datetime(2013, 11, 1, tzinfo=UTC)
 FIRST_DAY_ENDS = datetime(2013, 11, 2, 4, tzinfo=UTC)
 LATER = (datetime(2013, 11, 2, 17, 30, tzinfo=UTC), datetime(2013, 11, 3, 12, tzinfo=UTC))
 SILVER, HISTORY = TableId.parse("silver/flights/flights"), TableId.parse("gold/flights/aircraft_history")
-ARROW = {"String": pa.string(), "Int32": pa.int32(), "Int64": pa.int64(), "Float64": pa.float64()}
+ARROW = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
 assert movements.online
 MOVE: OnlineMove = movements.online
 
@@ -129,17 +130,19 @@ def history(make_platform: Callable[[], Platform], materialize: Materialize) -> 
 def fill(settings: Settings, table: Any, at: datetime) -> bool:
     """Moves a store to what the tables know at an instant; returns whether it was rebuilt."""
     frames: dict[str, Any] = {"gold_flights_aircraft_history": table}
-    for name, view in VIEWS.items():
-        types = {field.name: ARROW[str(field.dtype)] for field in (*view.entity_columns, *view.features)}
+    for view in ARRIVAL_DELAY_V1.views:
+        types = {name: ARROW[view.contract.column(name).type] for name in (*view.keys, *view.fields)}
         schema = pa.schema([*types.items(), ("event_timestamp", pa.timestamp("us", "UTC"))])
         empty = table.sparkSession.createDataFrame(pa.Table.from_pylist([{}], schema=schema)).where("1 = 0")
-        frames.setdefault(f"gold_flights_{name}", empty)
-    return move_store(settings, OBJECTS, frames, as_of=at, beginning=BEGINNING).rebuilt
+        frames.setdefault(view.table.source_name, empty)
+    return move_store(DomainStore(settings, "flights"), [ARRIVAL_DELAY_V1], frames, as_of=at).rebuilt
 
 
 def online(settings: Settings, aircraft: list[str]) -> dict[str, dict[str, Any]]:
     """The stored row of each aircraft, with its event timestamp."""
-    return {key: dict(row) for key, row in OnlineMover(settings)._read(open_store(settings), MOVE, aircraft).items()}
+    return {
+        key: dict(row) for key, row in stored_rows(current(DomainStore(settings, "flights")), MOVE, aircraft).items()
+    }
 
 
 def test_events_pushed_in_any_order_give_the_features_of_the_batch_tables(

@@ -11,14 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.store import PAST_FILE, historical, materialize, open_store
+from assets.flights.features import ARRIVAL_DELAY_V1
+from feature_repo.filling import materialize
+from feature_repo.history import historical
+from feature_repo.state import DomainStore
+from feature_repo.store import current
 from pipelines.engine.session import Engine
 from pipelines.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:feast")
 
-SERVICE = "arrival_delay_v1"
+VIEWS = {view.name: view for view in ARRIVAL_DELAY_V1.views}
 BEGINNING = datetime(2013, 11, 1, tzinfo=UTC)
 ENTITIES: dict[str, list[Any]] = {
     "origin": ["EWR", "JFK", "LGA"],
@@ -29,7 +32,7 @@ ENTITIES: dict[str, list[Any]] = {
 }
 #: Entities that are in no table.
 UNSEEN: dict[str, Any] = {"origin": "PHL", "dest": "XNA", "carrier": "ZZ", "flight": 7, "tailnum": "N00000"}
-ARROW = {"String": pa.string(), "Int32": pa.int32(), "Int64": pa.int64(), "Float64": pa.float64()}
+ARROW = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -44,17 +47,17 @@ def random_tables(seed: int) -> Tables:
     def value(kind: str) -> Any:
         if chosen.random() < 0.15:
             return None
-        if kind == "String":
+        if kind == "string":
             return chosen.choice(["a", "größe"])
-        return chosen.randrange(100) if "Int" in kind else chosen.gauss(0, 30)
+        return chosen.randrange(100) if "int" in kind else chosen.gauss(0, 30)
 
     tables: Tables = {}
     for name, view in VIEWS.items():
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         for _ in range(120):
-            keys = {key: chosen.choice(ENTITIES[key]) for key in view.join_keys}
+            keys = {key: chosen.choice(ENTITIES[key]) for key in view.keys}
             instant = hour(chosen.randrange(96) / 2)
-            values = {field.name: value(str(field.dtype)) for field in view.features}
+            values = {name: value(view.contract.column(name).type) for name in view.fields}
             rows[*keys.values(), instant] = keys | values | {"event_timestamp": instant}
         tables[name] = list(rows.values())
     return tables
@@ -63,7 +66,7 @@ def random_tables(seed: int) -> Tables:
 def frames(engine: Engine, tables: Tables) -> dict[str, Any]:
     frames = {}
     for name, view in VIEWS.items():
-        types = {field.name: ARROW[str(field.dtype)] for field in (*view.entity_columns, *view.features)}
+        types = {name: ARROW[view.contract.column(name).type] for name in (*view.keys, *view.fields)}
         schema = pa.schema([*types.items(), ("event_timestamp", pa.timestamp("us", "UTC"))])
         rows = pa.Table.from_pylist(tables[name], schema=schema)
         frames[f"gold_flights_{name}"] = engine.session.createDataFrame(rows)
@@ -87,18 +90,18 @@ def offline(engine: Engine, tables: Tables, at: datetime) -> list[dict[str, Any]
         ]
     )
     spine = engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=schema))
-    answers = historical(OBJECTS, SERVICE, spine, frames(engine, tables)).toArrow().to_pylist()
+    answers = historical(ARRIVAL_DELAY_V1, spine, frames(engine, tables)).toArrow().to_pylist()
     return sorted(answers, key=lambda row: row["row"])
 
 
 def online(settings: Settings) -> list[dict[str, Any]]:
-    store = open_store(settings)
-    service = store.get_feature_service(SERVICE)
+    store = current(DomainStore(settings, "flights")).store
+    service = store.get_feature_service(ARRIVAL_DELAY_V1.full_name)
     answers = store.get_online_features(features=service, entity_rows=questions(), full_feature_names=True).to_dict()
     return [dict(zip(answers, values, strict=True)) for values in zip(*answers.values(), strict=True)]
 
 
-NAMES = [f"{name}__{field.name}" for name, view in VIEWS.items() for field in view.features]
+NAMES = list(ARRIVAL_DELAY_V1.full_names)
 
 
 def only(rows: list[dict[str, Any]], names: list[str] = NAMES) -> list[dict[str, Any]]:
@@ -106,7 +109,7 @@ def only(rows: list[dict[str, Any]], names: list[str] = NAMES) -> list[dict[str,
 
 
 def fill(engine: Engine, settings: Settings, tables: Tables, at: datetime) -> Any:
-    return materialize(settings, OBJECTS, frames(engine, tables), as_of=at, beginning=BEGINNING)
+    return materialize(DomainStore(settings, "flights"), [ARRIVAL_DELAY_V1], frames(engine, tables), as_of=at)
 
 
 @pytest.fixture
@@ -188,7 +191,7 @@ def moved(tables: Tables) -> Tables:
     return {**tables, "aircraft_history": rows}
 
 
-VIEW_FIELDS = [field.name for field in VIEWS["origin_weather"].features]
+VIEW_FIELDS = VIEWS["origin_weather"].fields
 
 
 @pytest.mark.parametrize("change", [late, corrected, withdrawn, moved])
@@ -219,12 +222,13 @@ def test_only_rows_after_the_last_move_are_written(engine: Engine, settings: Set
     assert_equal(engine, settings, tables, hour(31))
 
 
-def test_a_run_after_one_that_was_killed_before_its_record_rebuilds_the_store(
-    engine: Engine, settings: Settings
-) -> None:
+def test_a_run_to_before_the_instant_of_a_killed_one_rebuilds_the_store(engine: Engine, settings: Settings) -> None:
     tables = random_tables(seed=9)
     fill(engine, settings, tables, hour(30))
-    (settings.root / "features" / PAST_FILE).unlink()
+    place = DomainStore(settings, "flights")
+    state = place.state()
+    assert state
+    place.moving(state, hour(32))  # as a run that was killed while it wrote rows
     assert fill(engine, settings, tables, hour(31)).rebuilt
     assert_equal(engine, settings, tables, hour(31))
 

@@ -15,10 +15,12 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.recipe import arrival_delay
-from feature_repo.flights import OBJECTS, VIEWS
-from feature_repo.store import Materialized, materialize
+from feature_repo.filling import Materialized, materialize
+from feature_repo.state import DomainStore
 from pipelines.engine.session import Engine
+from pipelines.features.declaration import FeatureView
 from pipelines.machine import ports
 from pipelines.models import model_files
 from pipelines.settings import Settings
@@ -74,10 +76,10 @@ def fill(engine: Engine) -> Fill:
     """Fills an online store up to an instant: one row a day for each view, for the entities of `QUESTION`."""
     days = [BEGINNING + timedelta(days=day) for day in range(1, 60)]
 
-    def table(view: str) -> pa.Table:
-        columns: dict[str, Any] = {key: [ENTITIES[key]] * len(days) for key in VIEWS[view].join_keys}
-        for field in VIEWS[view].features:
-            columns[field.name] = [feature_value(f"{view}__{field.name}", day) for day in days]
+    def table(view: FeatureView) -> pa.Table:
+        columns: dict[str, Any] = {key: [ENTITIES[key]] * len(days) for key in view.keys}
+        for field, full_name in zip(view.fields, view.full_names, strict=True):
+            columns[field] = [feature_value(full_name, day) for day in days]
         schema = [
             (name, pa.string() if isinstance(values[0], str) else pa.int32() if name == "flight" else pa.float64())
             for name, values in columns.items()
@@ -85,10 +87,11 @@ def fill(engine: Engine) -> Fill:
         times = ("event_timestamp", pa.timestamp("us", tz="UTC"))
         return pa.table(columns | {"event_timestamp": days}, schema=pa.schema([*schema, times]))
 
-    frames = {f"gold_flights_{view}": engine.session.createDataFrame(table(view)) for view in VIEWS}
+    views = ARRIVAL_DELAY_V1.views
+    frames = {view.table.source_name: engine.session.createDataFrame(table(view)) for view in views}
 
     def run(settings: Settings, as_of: datetime) -> Materialized:
-        return materialize(settings, OBJECTS, frames, as_of=as_of, beginning=BEGINNING)
+        return materialize(DomainStore(settings, "flights"), [ARRIVAL_DELAY_V1], frames, as_of=as_of)
 
     return run
 

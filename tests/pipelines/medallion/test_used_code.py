@@ -318,7 +318,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FLIGHTS = {
     "flights": "assets.flights.silver",
     "departures": "assets.flights.gold",
-    "training_set": "assets.flights.features",
+    "training_set_asset": "feature_repo.assets",  # the transform of a training set is made in it
 }
 
 
@@ -326,11 +326,11 @@ FLIGHTS = {
     ("file", "old", "new", "tables"),
     [
         ("pipelines/commands/app.py", "from __future__ import annotations", "from __future__ import annotations\nA = 1", set()),
-        ("assets/platform/upkeep.py", '"cc-1000"', '"cc-1001"', set()),
+        ("assets/platform/domain.py", '"cc-1000"', '"cc-1001"', set()),
         ("assets/flights/silver.py", "return planes", "return planes.distinct()", set()),
         ("assets/flights/gold.py", "LATE_MINUTES = 15", "LATE_MINUTES = 16", {"departures"}),
         ("assets/flights/silver.py", "GROUND_MINUTES = 60", "GROUND_MINUTES = 61", {"flights"}),
-        ("feature_repo/asof.py", "_asof_time", "_asof_instant", {"training_set"}),
+        ("feature_repo/asof.py", "_asof_time", "_asof_instant", {"training_set_asset"}),
         ("pipelines/verdict/row_rules.py", '"error"', '"fault"', set(FLIGHTS)),
     ],
 )  # fmt: skip

@@ -1,15 +1,17 @@
-"""Contenders are compared on rows that the champion was not trained on."""
+"""Contenders answer one task, and are compared on rows that the champion was not trained on."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from pipelines.errors import ModelError
 from pipelines.models.program import Window
 from pipelines.models.registry import RegisteredModel
-from pipelines.models.train import comparison_window
+from pipelines.models.train import comparison_window, require_task
+from tests.pipelines.models.trained import write_evidence
 
 CHAMPION = RegisteredModel("toys.model", 3, "0123456789abcdef", "run", {})
 
@@ -35,3 +37,20 @@ def test_a_champion_trained_into_the_gate_window_shortens_it() -> None:
 def test_a_champion_trained_to_the_end_of_the_gate_window_raises_an_error(trained_until: datetime) -> None:
     with pytest.raises(ModelError, match=r"toys\.model@3 .*rows that no contender was trained on"):
         comparison_window(GATE_WINDOW, CHAMPION, trained_until=trained_until)
+
+
+def test_a_champion_of_another_task_raises_an_error_with_both(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.json").write_text("{}", encoding="utf-8")
+    write_evidence(folder, "toys.model", "regression")
+    require_task("regression", CHAMPION, folder)
+    with pytest.raises(ModelError, match=r"toys\.model@3 .* is regression\. Expected a champion of the task binary"):
+        require_task("binary", CHAMPION, folder)
+
+
+def test_a_champion_of_an_older_release_raises_an_error(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "gate.json").write_text('{"passed": true}', encoding="utf-8")
+    with pytest.raises(ModelError, match="not known: an older release trained it"):
+        require_task("binary", CHAMPION, tmp_path / "model")

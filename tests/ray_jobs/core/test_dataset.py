@@ -106,3 +106,15 @@ def test_a_window_without_rows_is_refused(table: DatasetVersion, recipe: Recipe)
     later = Window(recipe.gate_window.start + year, recipe.gate_window.end + year)
     with pytest.raises(DatasetError, match="no labelled row"):
         evaluation_rows(table, recipe, later)
+
+
+def test_evaluation_rows_have_the_columns_of_a_model_of_another_recipe_too(
+    table: DatasetVersion, recipe: Recipe
+) -> None:
+    fewer = replace(recipe, numeric=("distance",))
+    rows = evaluation_rows(table, fewer, recipe.gate_window, further=recipe.inputs)
+    whole = evaluation_rows(table, recipe, recipe.gate_window)
+    assert rows.columns.keys() == whole.columns.keys()
+    assert np.array_equal(rows.columns["tail"], whole.columns["tail"], equal_nan=True)
+    with pytest.raises(DatasetError, match="no column gone.*the columns of recipe late, and of the champion"):
+        evaluation_rows(table, fewer, recipe.gate_window, further=("gone",))

@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 from feast.feature_view import FeatureViewState
 
-from feature_repo.store import open_store
+from feature_repo.state import DomainStore
+from feature_repo.store import current
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, NULL_FEATURE, Fill, Served, feature_value
 
-SERVICE = "arrival_delay_v1"
+SERVICE = "flights.arrival_delay_v1"
 
 
 def test_every_feature_has_its_value_and_the_time_at_which_it_became_known(served: Served) -> None:
@@ -75,7 +76,7 @@ def test_a_store_is_unavailable_while_its_file_is_away(make_settings: Callable[[
     fill(settings, NOW)
     features = OnlineFeatures(settings, SERVICE)
     before = features.read([ENTITIES])
-    file = settings.root / "features" / "online.db"
+    [file] = settings.root.glob("features/flights/*/online.db")
     file.rename(file.with_suffix(".away"))
     with pytest.raises(FeatureStoreUnavailable):
         features.read([ENTITIES])
@@ -123,8 +124,8 @@ def test_a_store_that_is_filled_anew_stays_as_it_was_if_that_is_killed(
 def test_features_are_read_after_a_filling_was_killed(make_settings: Callable[[], Settings], fill: Fill) -> None:
     settings = make_settings()
     fill(settings, NOW)
-    store = open_store(settings)
-    view = store.get_feature_view("origin_weather")
+    store = current(DomainStore(settings, "flights")).store
+    view = store.get_feature_view("flights.origin_weather")
     view.state = FeatureViewState.MATERIALIZING
     store.registry.apply_feature_view(view, store.project)
     assert OnlineFeatures(settings, SERVICE).read([ENTITIES])[0].missing == ()

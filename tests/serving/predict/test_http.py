@@ -253,7 +253,7 @@ def test_the_model_describes_itself(served: Served) -> None:
     described = served.client.get("/v1/model").json()
     identity = {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
     assert identity.items() <= described.items()
-    assert (described["metrics"], described["feature_service"]) == ({"gate_auc": 0.7}, "arrival_delay_v1")
+    assert (described["metrics"], described["feature_service"]) == ({"gate_auc": 0.7}, "flights.arrival_delay_v1")
     assert described["inputs"] == list(served.model.inputs)
 
 
@@ -299,7 +299,7 @@ def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -
     assert {name: record[name] for name in answer} == answer
     assert record["schedule"] == FlightQuestion.model_validate(QUESTION).columns()
     assert record["question"]["scheduled_departure"] == "2013-11-01T09:15:00Z"
-    assert record["feature_service"] == "arrival_delay_v1"
+    assert record["feature_service"] == "flights.arrival_delay_v1"
     assert datetime.fromisoformat(record["answered_at"]).tzinfo is not None
 
 

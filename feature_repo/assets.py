@@ -1,0 +1,149 @@
+"""What domains declare their features with: the asset of a training set, and that of the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from feature_repo.filling import materialize
+from feature_repo.history import historical
+from feature_repo.state import DomainStore
+from pipelines import clock
+from pipelines.contracts.domain import Domain
+from pipelines.contracts.model import Contract
+from pipelines.errors import DefinitionError
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning
+from pipelines.governed.asset import declare
+from pipelines.governed.declaration import Declaration, GovernedRun, Written
+from pipelines.lineage.events import Dataset
+from pipelines.medallion.decorators import gold_asset
+from pipelines.orchestration.automation import when_inputs_are_good
+from pipelines.tables import RECORD_ID, TableId
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class OnlineConfig(dg.Config):
+    """The instant up to which features are known."""
+
+    as_of: str = ""
+    """ISO 8601 with its offset; empty takes the platform's clock."""
+
+
+def online_key(domain: str) -> tuple[str, str, str]:
+    """The key of the asset that fills a domain's online store."""
+    return ("features", domain, "online")
+
+
+def online_asset(
+    domain: Domain, services: Sequence[FeatureService], *, freshness: timedelta = timedelta(days=2)
+) -> dg.AssetsDefinition:
+    """The online store of a domain: for each entity of its services' views, the features as they are known now.
+
+    A run moves it to the platform's clock or to the instant of its config, and leaves other domains' stores alone. It
+    runs by itself when its tables have new versions that are good.
+
+    Args:
+        domain: The domain.
+        services: All of its feature services.
+        freshness: The age of its newest materialization at which Dagster calls it stale.
+
+    Raises:
+        DefinitionError: without services, for one of another domain or two with one name, and where a name stands for
+            two views or a key has two types.
+    """
+    key = online_key(domain.name)
+    names = [service.name for service in services]
+    foreign = [service.full_name for service in services if service.domain != domain.name]
+    if not services or foreign or len(set(names)) < len(names):
+        raise DefinitionError(
+            object=f"asset {'/'.join(key)}",
+            observed=f"services of other domains: {', '.join(foreign)}" if foreign else f"services: {names}",
+            expected=f"the feature services of {domain.name}, each with a name of its own",
+            next_step=f"correct the call of online_asset in assets/{domain.name}",
+        )
+    require_one_meaning(f"asset {'/'.join(key)}", [view for service in services for view in service.views])
+    tables = {name: table for service in services for name, table in service.tables.items()}
+
+    def work(run: GovernedRun, config: OnlineConfig) -> Iterator[Written]:
+        now = run.platform.now()
+        as_of = clock.known_at(config.as_of, now=now, of="config as_of") if config.as_of else now
+        place = DomainStore(run.platform.settings, domain.name)
+        moved = materialize(place, services, {name: run.input(name) for name in tables}, as_of=as_of)
+        dataset = Dataset("/".join(key), moved.as_of.isoformat(), domain.owner, rows=sum(moved.rows.values()))
+        rows = dg.MetadataValue.json(dict(moved.rows))
+        yield Written(dataset, {"as_of": moved.as_of.isoformat(), "rows_by_view": rows, "rebuilt": moved.rebuilt})
+
+    keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
+    declaration = Declaration(
+        key=key,
+        kind="features",
+        owner=domain.owner,
+        tags=domain.cost.of("features"),
+        description=f"The online store of {', '.join(names)}: for each {keys} the features as they are known now.\n\n"
+        "A run moves it to the platform's clock or to the instant of its config.\n\n"
+        "Grain: one row per entity and feature view.",
+        kinds=("feast",),
+        inputs={name: TableId.parse(table) for name, table in tables.items()},
+        freshness=freshness,
+    )
+    return declare(declaration, work, config=OnlineConfig, automation=when_inputs_are_good())
+
+
+def training_set_asset(
+    contract: Contract,
+    service: FeatureService,
+    *,
+    inputs: Mapping[str, str],
+    automation: dg.AutomationCondition[Any] | None = None,
+) -> Callable[[Callable[..., DataFrame]], dg.AssetsDefinition]:
+    """A decorator for a gold table of labelled rows with the features of a service.
+
+    The decorated function returns the spine: one row per example with its label, the service's keys and
+    `event_timestamp`, the instant at which the question is asked. Its docstring is the asset's description. The table
+    has the columns of the contract, which are the spine's and the service's features, named `view__feature`.
+
+    Args:
+        contract: The contract of the training set.
+        service: The features.
+        inputs: Parameter name of the function to table, `zone/domain/table`.
+        automation: When it is materialized without a person's request; None for never.
+
+    Raises:
+        DefinitionError: if a column of the contract is named after a view, and no feature of it or of another type.
+    """
+    _require_features(contract, service)
+    columns = [column.name for column in contract.columns]
+
+    def decorate(spine_of: Callable[..., DataFrame]) -> dg.AssetsDefinition:
+        def transform(**tables: DataFrame) -> DataFrame:
+            rows = historical(service, spine_of(**{name: tables[name] for name in inputs}), tables)
+            return rows.select(*columns, *([RECORD_ID] if RECORD_ID in rows.columns else []))
+
+        transform.__doc__ = spine_of.__doc__
+        return gold_asset(contract, inputs={**inputs, **service.tables}, automation=automation)(transform)
+
+    return decorate
+
+
+def _require_features(contract: Contract, service: FeatureService) -> None:
+    """Refuses a column that is named after a view of the service and is not a feature of it, or has another type."""
+    features = {f"{view.name}__{EVENT_TIMESTAMP}": "timestamp" for view in service.views} | {
+        full_name: view.contract.column(field).type
+        for view in service.views
+        for field, full_name in zip(view.fields, view.full_names, strict=True)
+    }
+    views = {view.name for view in service.views}
+    for column in contract.columns:
+        if column.name.partition("__")[0] in views and features.get(column.name) != column.type:
+            feature = f"the feature is {features[column.name]}" if column.name in features else "no such feature"
+            raise DefinitionError(
+                object=f"training set {contract.table}",
+                observed=f"column {column.name} {column.type}, and {feature}",
+                expected=f"a feature of {service.full_name} as view__feature, with its type",
+                next_step=f"correct the column in {contract.path}; its views have {', '.join(sorted(features))}",
+            )

@@ -1,0 +1,143 @@
+"""Fills the online store of one domain: moves it to what its tables held at an instant."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from feature_repo.state import DomainStore, State, new_generation
+from feature_repo.store import holds_rows, mark_filled, open_generation, remove_other_generations
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+#: Before the first row of any table.
+BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """What moving the online store did.
+
+    Attributes:
+        as_of: The instant that it was moved to, UTC.
+        since: The instant from which rows were written.
+        rows: The number of rows that were written, by Feast source name.
+        rebuilt: Whether a filled store was filled anew.
+    """
+
+    as_of: datetime
+    since: datetime
+    rows: Mapping[str, int]
+    rebuilt: bool
+
+
+def materialize(
+    place: DomainStore, services: Sequence[FeatureService], tables: Mapping[str, DataFrame], *, as_of: datetime
+) -> Materialized:
+    """Moves a domain's online store to what was known at `as_of`, UTC. Other domains' stores stay as they are.
+
+    Only rows since the last move are written. Writing a row again changes nothing, so a killed run can be run again.
+    The store is filled anew from the beginning where `as_of` lies before the last move, so that it never holds a row
+    from the future; where a row from before the last move was corrected, came late or was withdrawn; where other views
+    are declared; and where its rows were lost. Readers see the old store until the new one is complete. Rows that
+    pushed events have moved further than the tables stay, unless the store is filled anew.
+
+    Args:
+        place: The domain's store.
+        services: The domain's feature services.
+        tables: A DataFrame for each Feast source name.
+        as_of: The instant to move to.
+
+    Raises:
+        LockTimeout: if another writer holds the store for too long.
+    """
+    with place.writing():
+        state = place.state()
+        remove_other_generations(place, state.generation if state else None)
+        views = list({view.name: view for service in services for view in service.views}.values())
+        declared = _digest(services)
+        on = state is not None and _goes_on(place, state, declared, views, tables, as_of)
+        generation, since = (state.generation, state.as_of) if state and on else (new_generation(), BEGINNING)
+        if state and on:
+            place.moving(state, as_of)
+        rows = _fill(place, generation, services, tables, since, as_of)
+        place.save(State(generation, declared, as_of, as_of, _past(views, tables, as_of)))
+        remove_other_generations(place, generation)
+        return Materialized(as_of, since, rows, rebuilt=state is not None and not on)
+
+
+def _goes_on(
+    place: DomainStore,
+    state: State,
+    declared: str,
+    views: Sequence[FeatureView],
+    tables: Mapping[str, DataFrame],
+    as_of: datetime,
+) -> bool:
+    """Whether the store holds what the tables held at its instant, so that only later rows have to be written."""
+    return (
+        as_of >= state.moving_to
+        and declared == state.declared
+        and holds_rows(place, state.generation)
+        and _past(views, tables, state.as_of) == state.past
+    )
+
+
+def _fill(
+    place: DomainStore,
+    generation: str,
+    services: Sequence[FeatureService],
+    tables: Mapping[str, DataFrame],
+    since: datetime,
+    as_of: datetime,
+) -> dict[str, int]:
+    """Writes the rows from `since` to `as_of` to a generation; returns their number by Feast source name."""
+    from feature_repo.objects import feast_objects
+    from feature_repo.offline_store import reading
+
+    (place.folder / generation).mkdir(parents=True, exist_ok=True)
+    store = open_generation(place, generation)
+    store.apply(feast_objects(services))
+    with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
+        if as_of > since:
+            store.materialize(start_date=since, end_date=as_of)
+    mark_filled(place, generation)
+    return dict(rows)
+
+
+def _digest(services: Sequence[FeatureService]) -> str:
+    """A digest of what the services declare."""
+    declared = [
+        [
+            service.name,
+            [
+                [view.name, str(view.table), view.keys, [[f, view.contract.column(f).type] for f in view.fields]]
+                for view in service.views
+            ],
+        ]
+        for service in services
+    ]
+    return hashlib.sha256(json.dumps(sorted(declared)).encode()).hexdigest()
+
+
+def _past(views: Sequence[FeatureView], tables: Mapping[str, DataFrame], until: datetime) -> dict[str, str]:
+    """For each table the number of its rows up to an instant, and the exclusive or of their hashes."""
+    from pyspark.sql import functions as F
+
+    past = {}
+    for view in views:
+        names = sorted({*view.keys, *view.fields, EVENT_TIMESTAMP})
+        # The hash skips nulls, so their places are hashed as well.
+        content = F.xxhash64(*names, *[F.col(name).isNull() for name in names])
+        source = view.table.source_name
+        rows = tables[source].where(F.col(EVENT_TIMESTAMP) <= F.lit(until))
+        past[source] = "-".join(map(str, rows.agg(F.count(F.lit(1)), F.bit_xor(content)).collect()[0]))
+    return past

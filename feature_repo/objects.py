@@ -1,0 +1,75 @@
+"""Feast's objects, made of the feature views and services that domains declare.
+
+All domains are in one Feast project. An entity, a view and a service are named `domain.name`, so two domains may use
+one name; join keys and features keep the names of their columns. In a service a view has its table's name alone, so
+features are `view__feature` in training sets and answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast import FeatureService as FeastService
+from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+
+from pipelines.features import declaration
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified
+
+_TYPES: dict[str, FeastType] = {
+    "string": String, "int": Int32, "bigint": Int64, "float": Float32, "double": Float64, "boolean": Bool,
+}  # fmt: skip
+_KEY_TYPES = {"string": ValueType.STRING, "int": ValueType.INT32, "bigint": ValueType.INT64}
+
+
+def feast_objects(services: Iterable[FeatureService]) -> list[Any]:
+    """The entities, views and services of the declared services, each once."""
+    entities: dict[str, Entity] = {}
+    views: dict[str, FeatureView] = {}
+    made = []
+    for service in services:
+        for view in service.views:
+            for key in view.keys:
+                entity = _entity(service.domain, key, view)
+                entities.setdefault(entity.name, entity)
+            views.setdefault(qualified(service.domain, view.name), _view(service.domain, view, entities))
+        made.append(_service(service, views))
+    return [*entities.values(), *views.values(), *made]
+
+
+def _entity(domain: str, key: str, view: declaration.FeatureView) -> Entity:
+    column = view.contract.column(key)
+    return Entity(
+        name=qualified(domain, key),
+        join_keys=[key],
+        value_type=_KEY_TYPES[column.type],
+        description=column.description,
+        tags={"domain": domain},
+    )
+
+
+def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity]) -> FeatureView:
+    contract, table = view.contract, view.table
+    columns = [contract.column(name) for name in (*view.keys, *view.fields)]
+    return FeatureView(
+        name=qualified(domain, view.name),
+        entities=[entities[qualified(domain, key)] for key in view.keys],
+        schema=[Field(name=c.name, dtype=_TYPES[c.type], description=c.description) for c in columns],
+        source=FileSource(name=table.source_name, path=str(table), timestamp_field=EVENT_TIMESTAMP),
+        online=True,
+        ttl=None,
+        description=contract.purpose,
+        owner=contract.owner,
+        tags={**contract.tags, "domain": domain},
+    )
+
+
+def _service(service: FeatureService, views: dict[str, FeatureView]) -> FeastService:
+    return FeastService(
+        name=service.full_name,
+        features=[views[qualified(service.domain, view.name)].with_name(view.name) for view in service.views],
+        description=service.description,
+        owner=service.owner,
+        tags={"domain": service.domain},
+    )

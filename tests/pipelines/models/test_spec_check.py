@@ -1,0 +1,136 @@
+"""A model's declaration that contradicts its program, recipes, training set or features does not load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.contracts.domain import CostTags, Domain
+from pipelines.contracts.load import Contracts
+from pipelines.errors import DefinitionError, SettingsError
+from pipelines.features.declaration import FeatureService, feature_view
+from pipelines.models.answers import Task
+from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model_assets
+from pipelines.models.program import Holds, Program, Window
+from pipelines.models.spec import Gate, ModelSpec
+from tests.pipelines import toy_contracts as toys
+
+INSTANT: Any = {"logicalType": "timestamp"}
+KEY: Any = {"primaryKey": True, "primaryKeyPosition": 1}
+COLUMNS: Mapping[str, Holds] = {
+    "brick": "any", "asked_at": "instant", "known_at": "instant", "heights__mean": "number", "colour": "text",
+    "fell": "number",
+}  # fmt: skip
+
+
+JANUARY = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+FEBRUARY = Window(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class ToyRecipe:
+    """The part of a recipe that the platform reads."""
+
+    task: Task = "binary"
+    columns: Mapping[str, Holds] = field(default_factory=lambda: COLUMNS)
+    train_window: Window = JANUARY
+    gate_window: Window = FEBRUARY
+
+
+def falls() -> ToyRecipe:
+    return ToyRecipe()
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """Whether a brick falls, from the heights of its tower."""
+    folder = tmp_path_factory.mktemp("contracts")
+    training_set = toys.contract(
+        folder, "gold/toys/bricks",
+        [toys.text("brick", **KEY), toys.text("asked_at", **INSTANT), toys.text("known_at", **INSTANT),
+         toys.number("heights__mean"), toys.text("colour"), toys.integer("fell")],
+    )  # fmt: skip
+    instant = toys.text("event_timestamp", **INSTANT, primaryKey=True, primaryKeyPosition=2)
+    heights = toys.contract(
+        folder, "gold/toys/heights", [toys.text("tower", **KEY), instant, toys.number("mean"), toys.number("spread")]
+    )
+    costs = CostTags("cc-7", "toys", "blocks", "building")
+    return ModelSpec(
+        domain=Domain("toys", "toy-data", costs, Contracts()),
+        name="falls",
+        question="Will this brick fall?",
+        task="binary",
+        program=Program("nowhere:challenge", "nowhere:load", tasks=("binary", "regression"), kinds=("ray",)),
+        recipes={"from_scratch": falls},
+        training_set=training_set,
+        features=FeatureService("falls_v1", "toys", (feature_view(heights),), "What is known.", "toy-data"),
+        limits=("Only toys.",),
+    )
+
+
+def test_the_assets_of_a_model_are_keyed_by_domain_and_name_and_say_its_question(spec: ModelSpec) -> None:
+    training, registered = model_assets(spec)
+    assert training.key == dg.AssetKey(["training", "toys", "falls"])
+    assert training.dependency_keys == {dg.AssetKey(["gold", "toys", "bricks"])}
+    assert registered.key == dg.AssetKey(["models", "toys", "falls"])
+    assert registered.dependency_keys == {training.key}
+    for asset in (training, registered):
+        assert str(asset.descriptions_by_key[asset.key]).startswith("Will this brick fall?")
+        assert asset.tags_by_key[asset.key]["workload_class"] == "training"
+    (check,) = registered.check_specs
+    assert str(check.description).endswith("by auc and log_loss")
+
+
+def test_the_gate_of_a_declaration_is_that_of_its_check(spec: ModelSpec) -> None:
+    (check,) = model_assets(replace(spec, gate=Gate(("brier",))))[1].check_specs
+    assert str(check.description).endswith("by brier")
+
+
+def without(column: str) -> Any:
+    return {"from_scratch": lambda: ToyRecipe(columns={**COLUMNS, column: "number"})}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "falls soon"}, ["its name is 'falls soon'", "a lower-case identifier"]),
+        ({"task": "multiclass"}, ["its task is multiclass", "nowhere:challenge", "binary, regression"]),
+        ({"task": "text"}, ["its task is text", "a task that the program trains"]),
+        ({"gate": Gate(("mae",))}, ["gate metrics mae", "auc, average_precision, log_loss, brier, ece"]),
+        ({"recipes": {}}, ["its recipes are none", "from_scratch"]),
+        ({"recipes": {"fine_tune": falls}}, ["its recipes are fine_tune"]),
+        ({"recipes": {"from_scratch": falls, "overnight": falls}}, ["overnight", "no others than from_scratch, fine_tune"]),
+        ({"task": "regression"}, ["recipe from_scratch in ", "test_spec_check.py is of the task binary", "regression"]),
+        ({"recipes": without("heights__median")}, ["column heights__median, which gold/toys/bricks lacks", ".yaml"]),
+        ({"recipes": without("colour")}, ["colour of gold/toys/bricks as number, and its type is string", "double"]),
+    ],
+)  # fmt: skip
+def test_a_contradiction_does_not_load_and_is_named(spec: ModelSpec, changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        model_assets(replace(spec, **changes))
+    for word in words:
+        assert word in str(refused.value)
+    if "gate" not in changes:
+        assert f"model toys.{changes.get('name', 'falls')}: " in str(refused.value)
+
+
+def test_a_view_of_which_the_training_set_has_no_feature_does_not_load(spec: ModelSpec, tmp_path: Path) -> None:
+    instant = toys.text("event_timestamp", **INSTANT, primaryKey=True, primaryKeyPosition=2)
+    winds = toys.contract(tmp_path, "gold/toys/winds", [toys.text("tower", **KEY), instant, toys.number("speed")])
+    views = (*spec.features.views, feature_view(winds))
+    with pytest.raises(
+        DefinitionError, match=r"no feature of the view winds, which its service falls_v1 reads.*winds__speed"
+    ):
+        model_assets(replace(spec, features=replace(spec.features, views=views)))
+
+
+def test_a_mode_without_a_recipe_is_refused_when_it_is_asked_for(spec: ModelSpec) -> None:
+    assert chosen_recipe(spec, TrainConfig()) == falls()
+    with pytest.raises(SettingsError, match="FINE_TUNE, and model toys.falls has no recipe fine_tune"):
+        chosen_recipe(spec, TrainConfig(mode=TrainMode.FINE_TUNE))
