@@ -56,13 +56,11 @@ def _assets(platform: Platform, results: DemoResults) -> list[dict[str, Any]]:
     """
     entries: dict[str, dict[str, Any]] = {}
     for _, result in results.runs:
-        names = set()
-        for event in result.get_asset_materialization_events():
-            name = "/".join(event.asset_key.path)
-            if name not in names:  # there is one event for each partition, of one run
-                names.add(name)
-                entry = entries.setdefault(name, {"key": name, "runs": 0, "seconds": 0.0, "cost": 0.0, "versions": {}})
-                _add_run(entry, event.materialization)
+        # There is one event for each partition; the last has the figures of the run.
+        last = {"/".join(event.asset_key.path): event for event in result.get_asset_materialization_events()}
+        for name, event in last.items():
+            entry = entries.setdefault(name, {"key": name, "runs": 0, "seconds": 0.0, "cost": 0.0, "versions": {}})
+            _add_run(entry, event.materialization)
     tags = _tags()
     for name, entry in entries.items():
         entry |= {"tags": tags.get(name, {}), "rows": _rows(platform, name)}
@@ -73,7 +71,7 @@ def _assets(platform: Platform, results: DemoResults) -> list[dict[str, Any]]:
 
 def _add_run(entry: dict[str, Any], materialization: Any) -> None:
     """Adds the figures of one run of an asset to its entry."""
-    metadata = {name: value.value for name, value in materialization.metadata.items()}
+    metadata = {name.removeprefix("run_"): value.value for name, value in materialization.metadata.items()}
     entry["runs"] += 1
     entry["seconds"] = round(entry["seconds"] + float(metadata.get("seconds") or 0), 3)
     entry["cost"] += float(metadata.get("cost") or 0)

@@ -60,16 +60,17 @@ def _progress(console: Console, steps: int, *, quiet: bool) -> Iterator[Callable
                 status.update(f"[{len(done)}/{steps}] {event.step_key.replace('__', '/')}")
             elif event.event_type_value == "ASSET_MATERIALIZATION":
                 name = "/".join(event.asset_key.path)
-                if name not in done and not name.startswith("quarantine/"):
+                figures = {key.removeprefix("run_"): v.value for key, v in event.materialization.metadata.items()}
+                # Of several partitions, the last has the figures of the run.
+                if "seconds" in figures and name not in done and not name.startswith("quarantine/"):
                     done.add(name)
-                    console.print(f"  {name:38s} {_figures(event.materialization.metadata)}")
+                    console.print(f"  {name:38s} {_figures(figures)}")
 
         yield listener
 
 
-def _figures(metadata: Mapping[str, Any]) -> str:
+def _figures(value: Mapping[str, Any]) -> str:
     """The seconds of a materialization, with what its run wrote, or its model's gate metrics beside the baseline's."""
-    value = {name: entry.value for name, entry in metadata.items()}
     seconds = f"{value.get('seconds', 0):6.1f} s"
     if "rows_in" in value:
         rejected = value.get("rows_quarantined") or 0

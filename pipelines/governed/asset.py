@@ -102,7 +102,10 @@ def _run(
     if outcome.error is not None:
         yield from (written.check for written in outcome.written if written.check and not written.check.passed)
         _raise_for_dagster(outcome.error, context.retry_number + 1)
+    of_several_days = context.assets_def.partitions_def is not None and len(context.partition_keys) > 1
     for written in outcome.written:
+        if of_several_days:
+            _name_as_the_runs(written)
         _add_large_metadata(context, written)
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey(written.dataset.name.split("/")),
@@ -247,12 +250,22 @@ def _raise_for_dagster(error: BaseException, attempt: int) -> NoReturn:
     raise error
 
 
+def _name_as_the_runs(written: Written) -> None:
+    """Moves the figures of a run over several partitions to the last of them, as `run_cost` for `cost`.
+
+    Repeated for each partition, they would be read as those of the partition, and added up.
+    """
+    of_the_table = {name: value for name, value in written.metadata.items() if name in governed_run.OF_THE_TABLE}
+    figures = {f"run_{name}": value for name, value in written.metadata.items() if name not in of_the_table}
+    written.metadata, written.large_metadata = of_the_table, written.large_metadata | figures
+
+
 def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> None:
     """Adds column schema, column lineage and plots to one partition alone, and to each partition what is its own.
 
     Dagster repeats the metadata of a `MaterializeResult` for each partition of a range.
     """
-    from pipelines.lineage.column_lineage import to_dagster
+    from pipelines.lineage.column_lineage import to_dagster, unknown_columns
 
     dataset = written.dataset
     metadata: dict[str, Any] = {**written.large_metadata}
@@ -261,6 +274,10 @@ def _add_large_metadata(context: dg.AssetExecutionContext, written: Written) -> 
         metadata["dagster/column_schema"] = dg.TableSchema(columns)
     if dataset.columns is not None:
         metadata["dagster/column_lineage"] = to_dagster(dataset.columns)
+        if unknown := unknown_columns(dataset.columns):  # Dagster's own view shows the known sources alone
+            words = "; ".join(f"{name}: {reason}" for name, reason in unknown.items())
+            context.log.warning("not all source columns of %s are known: %s", dataset.name, words)
+            metadata["columns_with_unknown_sources"] = unknown
     if metadata:
         partition = context.partition_keys[-1] if context.assets_def.partitions_def else None
         context.add_asset_metadata(metadata, asset_key=dataset.name.split("/"), partition_key=partition)

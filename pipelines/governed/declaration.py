@@ -77,11 +77,12 @@ class Written:
 
     Attributes:
         dataset: What was written, for lineage; its name is the asset key, joined by slashes.
-        metadata: What Dagster shows about it.
+        metadata: What Dagster shows about it. Of a run over several partitions, the figures of the run are shown on the
+            last partition alone, and named so: `run_cost`.
         check: The result of the asset's check.
         large_metadata: Metadata that is too large to be repeated for each partition of a run, such as a plot; it is
             shown on the last partition alone.
-        by_partition: Metadata of each partition of the run, beside that of the whole run.
+        by_partition: Metadata of each partition of the run, beside that of the table.
     """
 
     dataset: Dataset

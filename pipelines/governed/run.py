@@ -20,6 +20,9 @@ from pipelines.machine import full_disk, read_only
 from pipelines.policy import rules
 from pipelines.tables import ZONES, TableId, TableVersion
 
+#: The metadata that describes the table; everything else is about the run.
+OF_THE_TABLE = frozenset(["inputs", "version", "dagster/row_count"])
+
 
 @dataclass(slots=True)
 class Outcome:

@@ -135,6 +135,11 @@ def to_openlineage(lineage: ColumnLineage, namespace: str) -> ColumnLineageDatas
     )
 
 
+def unknown_columns(lineage: ColumnLineage) -> dict[str, str]:
+    """The columns of which not all sources are known, each with the reason."""
+    return {name: sources.reason for name, sources in lineage.columns.items() if isinstance(sources, Unknown)}
+
+
 def to_dagster(lineage: ColumnLineage) -> dg.TableColumnLineage:
     """Returns the lineage for Dagster, which has no field for the unknown: such a column lists its known sources."""
     import dagster as dg

@@ -49,18 +49,31 @@ class _Refused(Exception):
     """The text holds something that `_MESSAGES` cannot express exactly."""
 
 
+def _trim(parser: SparkParser) -> exp.Expr:
+    """`trim(BOTH a FROM b)` and `trim(a FROM b)` as calls with both arguments; any other call as it is written."""
+
+    def trimmed() -> exp.Expr:
+        parser._match_texts(("BOTH", "LEADING", "TRAILING"))
+        characters = parser._parse_bitwise()
+        if not characters or not parser._match(TokenType.FROM):  # `trim(leading FROM a)` may mean the column
+            parser.raise_error("no trim with FROM")
+        return exp.Anonymous(this="trim", expressions=[characters, parser._parse_bitwise()])
+
+    return parser._try_parse(trimmed) or exp.Anonymous(this="trim", expressions=parser._parse_csv(parser._parse_lambda))
+
+
 class _ExpressionParser(SparkParser):
     """Spark's grammar of expressions. Every ordinary function call keeps its name and its arguments.
 
     sqlglot's own parser rewrites the functions that it knows, and reads some columns as keywords on the way: the `a`
     of `date_trunc(a, b)`, the `leading` of `trim(leading)`. Of the calls with a syntax of their own, this parser knows
-    those that sqlglot reads exactly. `substring(a FROM b)` and `trim(BOTH a FROM b)` do not parse here.
+    those that sqlglot reads exactly, and `trim`. `substring(a FROM b)` does not parse here.
     """
 
     FUNCTIONS: ClassVar[dict[str, Callable]] = {}
     FUNCTION_PARSERS: ClassVar[dict[str, Callable]] = {
         name: SparkParser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST", "EXTRACT", "OVERLAY", "POSITION")
-    }
+    } | {"TRIM": _trim}
     NO_PAREN_FUNCTIONS: ClassVar[dict] = {}
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict] = {"CASE": SparkParser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
     ARRAY_CONSTRUCTORS: ClassVar[dict] = {}  # `array(a)[0]` is an element, not another array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
@@ -15,8 +15,8 @@ from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge
 from pipelines.landing.ledger import Batch
 from pipelines.lineage.events import Dataset, Field
-from pipelines.medallion import deliveries_check
-from pipelines.medallion.judging import commit_metadata
+from pipelines.medallion import deliveries_check, staleness
+from pipelines.medallion.judging import commit_metadata, warned
 from pipelines.tables import PARTITION, SOURCE_URI
 
 #: The app transaction under which a bronze table carries the number of its last batch.
@@ -49,9 +49,16 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
             str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.snapshot(at).bytes
         )
         metadata = {"files": files, "rows_in": rows, "rows_clean": rows, "rows_quarantined": 0}
-        yield Written(dataset, metadata, deliveries_check.check_result(edge, files=files, rows=rows))
+        written = Written(dataset, metadata, deliveries_check.check_result(edge, files=files, rows=rows))
+        written.by_partition = _rows_by_day(run, house.snapshot(at).partition_rows(PARTITION))
+        yield warned(written, staleness.not_written_since(platform, contract))
 
     return work
+
+
+def _rows_by_day(run: GovernedRun, rows: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The rows of each day of the run, as Dagster shows them on its partition."""
+    return {day: {"dagster/partition_row_count": rows.get(day, 0)} for day in run.partitions or ()}
 
 
 def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNames) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from pipelines.errors import DefinitionError, VerdictError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import gathered
 from pipelines.lineage.events import Dataset, Field
+from pipelines.medallion import staleness
 from pipelines.quality import contract_check, recorded
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import (
@@ -262,6 +263,15 @@ def warned(written: Written, warning: str) -> Written:
     return written
 
 
+def failed(written: Written, words: str) -> Written:
+    """What a run records, with a failure added to its check; as it is without one. What was published stays."""
+    if words and written.check is not None:
+        description = f"{written.check.description}; {words}"
+        severity = dg.AssetCheckSeverity.ERROR
+        written.check = written.check._replace(passed=False, severity=severity, description=description)
+    return written
+
+
 def with_version(dataset: Dataset, at: TableVersion, staged: Staged) -> Dataset:
     """The dataset with the version of its commit, and the rows and bytes of what was committed."""
     return replace(dataset, version=str(at.version), rows=staged.rows, bytes=staged.bytes)
@@ -284,5 +294,7 @@ def unchanged(run: GovernedRun, contract: Contract, table: TableId | None = None
     house, table = run.platform.lakehouse, table or contract.table
     at = house.current(table)
     dataset = Dataset(str(table), str(at.version), contract.owner, rows=0, bytes=0)
-    check = contract_check.unchanged_result(contract, at) if table == contract.table else None
+    check = None
+    if table == contract.table:
+        check = contract_check.unchanged_result(contract, at, list(staleness.findings(run.platform, contract)))
     return Written(dataset, {"nothing_new": True, "rows_in": 0, "rows_clean": 0, "rows_quarantined": 0}, check)

@@ -18,6 +18,7 @@ from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
     commit_metadata,
+    failed,
     judge_slices,
     quarantine_written,
     stage_rejected,
@@ -60,10 +61,10 @@ class ReplacingRun:
         run, house, contract = self.run, self.house, self.contract
         note = DerivedFrom.of(run.platform, contract.table)
         bronze_rows = house.snapshot(run.versions["bronze"]).partition_rows(PARTITION)
-        digests = self._digests(bronze_rows)
+        digests = self._digests(bronze_rows, note)
         if self.table.layout == "days":
-            note.require_all_lost(digests, contract.table)
-        left_out = self._left_out(bronze_rows)
+            note.require_all_lost(run.partitions or (), contract.table)
+        left_out = "; ".join(filter(None, [self._left_out(bronze_rows), self._not_delivered(digests)]))
         changed = list(digests) if run.recomputes or note.version is None else note.changed(digests)
         if not changed and note.version is not None:
             yield warned(unchanged(run, contract), left_out)
@@ -90,7 +91,7 @@ class ReplacingRun:
             note.note(derived, version=at.version, quarantine=quarantine_at.version)
             written.dataset = with_version(written.dataset, at, clean)
             written.by_partition = self._rows_by_day(judged)
-        yield written
+        yield failed(written, self._wholly_rejected(judged))
         if refused:
             raise result.refuse()
         yield quarantine_written(contract, quarantine_at, rejected, figures)
@@ -107,6 +108,25 @@ class ReplacingRun:
             }
             for day in self.run.partitions or ()
         }
+
+    def _wholly_rejected(self, judged: Judged) -> str:
+        """What to say about days of which every row was rejected; empty if there are none."""
+        if self.table.layout != "days":
+            return ""
+        days = [
+            day
+            for day, rows in self._rows_by_day(judged).items()
+            if rows["partition_rows_quarantined"] and not rows["partition_rows_clean"]
+        ]
+        return f"every row of {', '.join(days)} was rejected" if days else ""
+
+    def _not_delivered(self, digests: Mapping[str, str]) -> str:
+        """What to say about days of the run that nothing was delivered for, if the table has rules for its days."""
+        days = [day for day in self.run.partitions or () if day not in digests]
+        if not days or all(rule.kind == "freshness" for rule in self.contract.table_rules):
+            return ""
+        more = f" and {len(days) - 1:,} more days" if days[1:] else ""
+        return f"nothing was delivered for {days[0]}{more}, so no rule was judged there"
 
     def _left_out(self, bronze_rows: Mapping[str, int]) -> str:
         """What to say about rows of bronze whose interval is no part of this table; empty if there are none."""
@@ -133,10 +153,11 @@ class ReplacingRun:
         files = [file for file in clean.files if file.partition.get(PARTITION) not in refused]
         return dataclasses.replace(clean, files=tuple(files))
 
-    def _digests(self, bronze_rows: Mapping[str, int]) -> dict[str, str]:
+    def _digests(self, bronze_rows: Mapping[str, int], note: DerivedFrom) -> dict[str, str]:
         """For each part of the table that this run covers, a digest of everything that it is derived from.
 
-        A part is a day, or the newest snapshot.
+        A part is the newest snapshot, or a day: one that was delivered, perhaps without rows, or was derived before. A
+        first run over days that were not delivered derives them all, so that the table exists.
         """
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
@@ -146,7 +167,10 @@ class ReplacingRun:
             committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
         )
         if self.table.layout == "days":
-            parts = list(run.partitions or ())  # days without rows too: a table rule may require some
+            known = {*bronze_rows, *deliveries, *note.digests}
+            parts = [day for day in run.partitions or () if day in known]
+            if not parts and note.version is None:
+                parts = list(run.partitions or ())
         else:
             snapshots = filter(interval.is_interval, {*bronze_rows, *deliveries})  # also one without rows
             parts = [max(snapshots, default="", key=interval.order)]

@@ -33,11 +33,14 @@ from pipelines.medallion.judging import (
     with_version,
 )
 from pipelines.medallion.silver_table import SilverTable
+from pipelines.quality import recorded
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import INGEST_ID, PARTITION, RECORD_ID, STAYS, quoted
-from pipelines.verdict import keys, verdict, winner
+from pipelines.verdict import keys, table_rules, verdict, winner
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from pipelines.lakehouse.staging import Staged
     from pipelines.quarantine.decisions import EffectiveDecisions
 
@@ -89,6 +92,7 @@ class MergingRun:
             VerdictError: if a batch may not be published; the batches before it stay merged.
         """
         run, house, contract, newest = self.run, self.house, self.contract, self.newest
+        self._require_no_other_key()
         same = self.note.digests.get("derivation") == self.derivation and not run.recomputes
         exists = house.version(contract.table) is not None
         app = self.note.digests["app"] if same and exists else f"{MERGED} {run.run_id}"
@@ -112,6 +116,19 @@ class MergingRun:
             last = upto
         self.note.note({"derivation": self.derivation, "app": app}, version=None)
         yield from self._written(merged)
+
+    def _require_no_other_key(self) -> None:
+        """Raises DefinitionError for a column that is unique beside the key: a batch shows nothing of other batches."""
+        others = [rule for rule in self.contract.row_rules if rule.kind == "duplicate" and rule.argument != self.key]
+        if others:
+            columns = ", ".join(sorted({name for rule in others for name in rule.argument}))
+            raise DefinitionError(
+                object=f"contract {self.contract.path.name}, unique",
+                observed=f"{columns}: not the key of increments, so rows of other batches are not seen",
+                expected="unique on the primary key alone, in a table of increments",
+                next_step=f"in place of it, write the table rule {{metric: duplicateValues, arguments: {{properties: "
+                f"[{columns}]}}, mustBe: 0}}, which is measured on the whole table; or make it the primary key",
+            )
 
     def _written(self, merged: list[_MergedBatches]) -> Iterator[Written]:
         """What the run records about the table and its quarantine, for all merged batches together."""
@@ -166,6 +183,7 @@ class MergingRun:
         if self.key:
             clean, respelled = self._without_superseded(judged, clean)
         clean = clean.select([*contract.published_columns, RECORD_ID])
+        judged = self._with_table_rules(judged, clean, last)
         rejected = stage_rejected(house, self.table.quarantine, [judged], self.in_effect, [])
         figures = dagster_metadata.figures(judged.verdict, rejected, self.in_effect)
         if not judged.verdict.passed:
@@ -183,6 +201,31 @@ class MergingRun:
             house.commit(contract.table, clean, write, metadata=metadata)
         return _MergedBatches(judged, clean, respelled, rejected, figures)
 
+    def _with_table_rules(self, judged: Judged, clean: Staged, last: int) -> Judged:
+        """The judged rows with the table rules measured on the table as it is once the clean rows are merged."""
+        contract = self.contract
+        if not contract.table_rules:
+            return judged
+        rows = self.house.read_staged(clean)
+        if last >= 0:
+            rows = self._merged(rows)
+        run = self.run
+        previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
+        results = table_rules.measure(rows, contract, now=run.platform.now(), previous=previous)
+        return replace(judged, verdict=replace(judged.verdict, contract=contract, table_rules=results))
+
+    def _merged(self, new: DataFrame) -> DataFrame:
+        """The rows of the table after these are merged into it."""
+        from pyspark.sql import functions as F
+
+        old = self.house.read(self.house.current(self.contract.table)).select(*map(quoted, new.columns))
+        if not self.key:
+            return old.unionByName(new)
+        same, wins = keys.same(self.contract, self.key), f"coalesce({winner.newcomer_wins(self.contract)}, false)"
+        old, new = old.alias("old"), new.alias("new")
+        stays = old.join(F.broadcast(new), F.expr(f"({same}) AND ({wins})"), "left_anti")
+        return stays.unionByName(new.join(old, F.expr(f"({same}) AND NOT ({wins})"), "left_anti"))
+
     def _remove_refused(self, *, after: int) -> None:
         """Removes the rejected rows of later batches from the quarantine, which a run left there that was refused."""
         quarantine = self.table.quarantine
@@ -192,9 +235,9 @@ class MergingRun:
             delta_commits.delete_rows(self.house, quarantine, f"{INGEST_ID} > '{after:08d}'", metadata=metadata)
 
     def _judge(self, last: int, upto: int) -> Judged:
-        """Judges the rows of these batches, without the rules about rows that share the table's key.
+        """Judges the rows of these batches, without table rules and the rules about rows that share the table's key.
 
-        Such rows are no duplicates here, because one of them supersedes the others.
+        Such rows are no duplicates here, because one of them supersedes the others. `_with_table_rules` does the rest.
         """
         from pyspark.sql import functions as F
 
@@ -211,7 +254,7 @@ class MergingRun:
             for rule in self.contract.row_rules
             if rule.kind not in ("duplicate", "variant") or rule.argument != self.key
         )
-        contract = replace(self.contract, row_rules=rules)
+        contract = replace(self.contract, row_rules=rules, table_rules=())
         return self.table.judge(self.run, raw, self.in_effect, contract, self._order_columns())
 
     def _order_columns(self) -> list[str]:

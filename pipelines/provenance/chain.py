@@ -103,7 +103,7 @@ def _with_origin(
         prediction: The logged prediction.
         filled_from: Table name to version, for each run that moved the online store before, the newest first.
     """
-    table = TableId("gold", domain, entry["view"])
+    table = _table(platform, domain, entry["view"])
     contract = platform.contracts[table]
     keys = [name for name in contract.key_columns if name != "event_timestamp"]
     entity = {key: prediction["columns"][key] for key in keys}
@@ -124,6 +124,13 @@ def _with_origin(
             source = "table" if version in moved_to else "pushed event"
             return origin | {"version": version, "source": source, "record": trace(platform, domain, record_id)}
     return origin
+
+
+def _table(platform: Platform, domain: str, view: str) -> TableId:
+    """The gold table of a feature view: the domain's own, or that of another domain whose table the model reads."""
+    others = sorted(table for table in platform.contracts if table.zone == "gold" and table.table == view)
+    own = TableId("gold", domain, view)
+    return own if own in others or not others else others[0]
 
 
 def _row_of(platform: Platform, at: TableVersion, entity: dict[str, Any], entry: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.contracts.model import Contract
+from pipelines.contracts.model import Contract, Severity
 from pipelines.governed.declaration import Check
 from pipelines.quality import expectations, recorded
 from pipelines.tables import TableVersion
@@ -57,13 +57,24 @@ def check_result(verdict: Verdict, *, folder: Path, words: Sequence[str] = ()) -
     )
 
 
-def unchanged_result(contract: Contract, at: TableVersion) -> dg.AssetCheckResult:
-    """The result of a contract's check in a run that had nothing to do; `at` is the version that stays published."""
+def unchanged_result(
+    contract: Contract, at: TableVersion, findings: Sequence[tuple[Severity, str]]
+) -> dg.AssetCheckResult:
+    """The result of a contract's check in a run that had nothing to do.
+
+    Args:
+        contract: The contract.
+        at: The version that stays published.
+        findings: What makes it too old by now.
+    """
+    is_error = any(severity == "error" for severity, _ in findings)
+    judged_before = f"nothing new: version {at.version} was judged when it was published"
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
-        passed=True,
+        passed=not findings,
+        severity=dg.AssetCheckSeverity.ERROR if is_error or not findings else dg.AssetCheckSeverity.WARN,
         asset_key=dg.AssetKey(contract.table.key),
-        description=f"nothing new: version {at.version} was judged when it was published",
+        description="; ".join([judged_before, *(words for _, words in findings)]),
         metadata={"nothing_new": True},
     )
 

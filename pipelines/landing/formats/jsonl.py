@@ -64,7 +64,7 @@ def _record(line: bytes) -> dict[str, str | None] | None:
         if b"\\u" in line:
             characters = json.dumps(record, ensure_ascii=False)
             characters.encode()  # half a character, as in "\ud800", raises
-            if "\\u0000" in characters:
+            if _NUL.search(characters):
                 return None
         if not isinstance(record, dict):
             return None
@@ -106,6 +106,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no value of JSON")
 
 
+#: NUL as JSON writes it; behind an even number of backslashes, `u0000` is text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _CONSTANTS = {True: "true", False: "false"}
 #: Numbers keep their text; a name twice in one object, NaN and the infinities raise ValueError.

@@ -53,7 +53,12 @@ def _document(
     zone: str, seen: Look, owner: str, properties: list[dict[str, Any]], custom: dict[str, Any]
 ) -> dict[str, Any]:
     domain, source = seen.domain, seen.source
-    server = {"server": "landing", "type": "local", "path": f"{source}/dt=*/*", "format": seen.sniffed.format}
+    server = {
+        "server": "landing",
+        "type": "local",
+        "path": f"{source}/dt=*/{seen.pattern}",
+        "format": seen.sniffed.format,
+    }
     key = seen.key and column_names(seen)[seen.key]
     return {
         "apiVersion": "v3.1.0",

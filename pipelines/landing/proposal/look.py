@@ -13,6 +13,7 @@ from pathlib import Path
 from pipelines.contracts.model import Column, Contract
 from pipelines.errors import LandingError, NotFoundError, TransientError
 from pipelines.landing.delivery import Delivery
+from pipelines.landing.file_names import is_temporary, pattern
 from pipelines.landing.formats.base import DeliveredFile, Piece, file_format
 from pipelines.landing.formats.sniffing import Sniffed, sniff
 from pipelines.landing.proposal.texts import ColumnTexts, snake_case
@@ -44,6 +45,7 @@ class Look:
         malformed: How many of them are no rows of their file.
         files: How many files were looked at.
         landed: How many have landed.
+        pattern: What the names of these are alike in, as a pattern.
         complete: Whether all rows of all these files were looked at.
         notes: What a person should know, a line each.
         repeats: For each column that is named like a key, the number of texts that a file holds more than once.
@@ -57,6 +59,7 @@ class Look:
     malformed: int = 0
     files: int = 0
     landed: int = 0
+    pattern: str = "*"
     complete: bool = True
     notes: list[str] = field(default_factory=list)
     repeats: dict[str, int] = field(default_factory=dict)
@@ -106,16 +109,18 @@ def look(landing: Landing, domain: str, source: str) -> Look:
         NotFoundError: if nothing has landed.
         LandingError: if no delivery can be read; it is about the newest.
     """
-    deliveries = landing.deliveries(domain, source)[::-1]
+    landed = landing.deliveries(domain, source)[::-1]
+    deliveries = [delivery for delivery in landed if not is_temporary(delivery.uri)]
     if not deliveries:
         raise _nothing_landed(landing, domain, source)
+    names = [delivery.uri.rpartition("/")[2] for delivery in deliveries]
     seen: Look | None = None
     errors: list[LandingError] = []
     others: list[str] = []
     for delivery in deliveries:
         try:
             sniffed = sniff(landing, delivery)
-            seen = seen or Look(domain, source, sniffed, {}, landed=len(deliveries))
+            seen = seen or Look(domain, source, sniffed, {}, landed=len(deliveries), pattern=pattern(names))
             if _written(sniffed) == _written(seen.sniffed):
                 _add_file(landing, seen, delivery, sniffed)
             else:

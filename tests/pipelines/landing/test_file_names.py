@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipelines.contracts.column_names import fault, named
 from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract
+from pipelines.landing import file_names
 from pipelines.landing.edge import Edge
 from pipelines.landing.ledger import Ledger
 from pipelines.landing.reading import ColumnNames
@@ -104,3 +105,33 @@ def test_a_file_that_is_renamed_when_it_is_complete_is_taken_then(tmp_path: Path
     part = Path(landing.root) / uri
     part.rename(part.with_suffix(""))
     assert Edge(landing, ledger, contract).next_batch(None, committed=-1) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["1.csv.part", "1.TMP", "1.csv.crdownload", "1.csv~", "1.filepart", ".1.csv", "_1.csv"]
+)
+def test_a_file_that_is_named_as_being_written_is_not_taken_unless_the_path_says_so(tmp_path: Path, name: str) -> None:
+    landing = Landing(tmp_path / "landing")
+    folder = Path(landing.root) / "toys" / "blocks" / f"dt={DAY}"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("a\n1\n", encoding="utf-8")
+    for pattern, taken in (("*", False), (f"*{Path(name).suffix}", name[0] not in "._")):
+        contract = contract_with_path(tmp_path, f"blocks/dt=*/{pattern}")
+        edge = Edge(landing, Ledger(tmp_path / f"{taken}.db"), contract)
+        assert (edge.next_batch(None, committed=-1) is not None) == taken
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["a.csv", "b.2013-01-01.csv"], "*.csv"),
+        (["a.csv.gz", "b.csv.gz"], "*.csv.gz"),
+        (["a.csv", "b.csv.zst"], "*.csv*"),
+        (["a.csv", "b.CSV"], "*"),
+        (["a", "b"], "*"),
+        (["app.log.1", "app.log.2"], "*"),
+        (["a.gz", "b.gz"], "*.gz"),
+    ],
+)
+def test_a_proposal_takes_files_that_are_named_as_those_that_landed(names: list[str], pattern: str) -> None:
+    assert file_names.pattern(names) == pattern

@@ -48,6 +48,13 @@ def test_lists_and_objects_in_json_are_kept_as_they_are_written(read: Read, part
         assert seen == (None if text == "null" else json.loads(text) if is_text else text)
 
 
+@pytest.mark.parametrize(("backslashes", "is_text"), [(1, False), (2, True), (3, False), (4, True)])
+def test_a_nul_is_malformed_and_the_text_that_spells_one_is_kept(read: Read, backslashes: int, is_text: bool) -> None:
+    line = f'{{"part": "a{chr(92) * backslashes}u0000"}}'
+    [row] = read(f"{line}\n".encode(), format="jsonl")
+    assert row["part"] == (json.loads(line)["part"] if is_text else None)
+
+
 @pytest.mark.parametrize(
     "line",
     ['{"part": "a", "part": "b"}', r'{"part": "a", "p\u0061rt": "a"}', '{"holes": [{"x": 1, "x": 1}]}', '{"holes": NaN}',

@@ -83,6 +83,40 @@ def test_a_delivery_is_listed_with_its_day_and_size_and_can_be_read(landing: Lan
     assert (landing.sources("toys"), landing.deliveries("toys", "balls")) == (["blocks"], [])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b",
+        "a#b",
+        "a%b",
+        "a%20b",
+        "a?b",
+        "a+b",
+        "é",
+        "e\u0301",
+        "a&b=c;d",
+        "a'b\"",
+        "[a]",
+        "a:b",
+        "a\\b",
+        "<a>",
+        "日本",
+    ],
+)
+def test_a_file_of_any_name_lands_and_is_read_under_that_name(landing: Landing, name: str) -> None:
+    uri = land(landing, name, name.encode())
+    [delivery] = landing.deliveries(*BLOCKS)
+    assert (delivery.uri, uri.rpartition("/")[2], landing.now(delivery)) == (uri, name, delivery)
+    with landing.open(delivery) as stream:
+        assert stream.read() == name.encode()
+
+
+def test_a_name_with_a_line_break_is_refused(landing: Landing) -> None:
+    with pytest.raises(LandingError, match="no text"):
+        land(landing, "a\nb.csv")
+    assert names(landing) == []
+
+
 def test_landing_the_same_bytes_again_changes_nothing_and_others_are_refused(landing: Landing) -> None:
     land(landing, "a.csv", b"first")
     before = landing.deliveries(*BLOCKS)

@@ -33,6 +33,7 @@ def test_an_empty_day_beside_a_full_one_is_refused_and_the_full_one_is_published
     pipeline = make_pipeline(partitions=DAYS)
     silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
     pipeline.land(GOOD)
+    pipeline.land("part,holes,weight\n", name="empty.csv", day=NEXT)
     for stays in ("the other days are published", "the version before stays published"):
         message = failure_message(pipeline.run(pipeline.bronze, silver, start=DAY, end=NEXT))
         assert "some saw 0.0 on 2013-01-02" in message
@@ -71,15 +72,15 @@ def test_rejected_rows_of_a_refused_batch_are_in_quarantine_once_also_after_the_
     silver = silver_asset(pipeline.contract)(as_arrived)
     pipeline.land(GOOD + "first,0,1\n")
     assert pipeline.run(pipeline.bronze, silver).success
-    pipeline.land(BAD, name="b.csv", day=NEXT)
-    for _ in range(2):  # the greatest weight of no rows is no figure, so the rule fails
+    pipeline.land(BAD + "heavy,1,900\n", name="b.csv", day=NEXT)
+    for _ in range(2):
         assert not pipeline.run(pipeline.bronze, silver).success
         assert (rejected(pipeline).count("bad"), len(rejected(pipeline)), pipeline.parts("silver")) == (1, 3, ["brick"])
-    pipeline.land("part,holes,weight\nplate,1,1\n", name="c.csv", day=NEXT)
+    pipeline.land("part,holes,weight\nplate,1,1\nheavy,1,1\n", name="c.csv", day=NEXT)
     assert pipeline.run(pipeline.bronze, silver).success
     assert (sorted(rejected(pipeline)), sorted(pipeline.parts("silver"))) == (
         ["bad", "first", "worse"],
-        ["brick", "plate"],
+        ["brick", "heavy", "plate"],
     )
     assert pipeline.run(pipeline.bronze, redeclared_silver(pipeline, None)(as_arrived)).success
     assert sorted(rejected(pipeline)) == ["bad", "first", "worse"]

@@ -351,21 +351,6 @@ def test_many_days_are_judged_in_slices_and_published_in_one_version(
     assert sorted(pipeline.parts("silver")) == [*(f"a{n}" for n in range(5)), "plate"]
 
 
-def test_each_partition_of_a_run_shows_its_own_rows(make_pipeline: MakePipeline) -> None:
-    pipeline = make_pipeline(partitions=DAYS)
-    pipeline.land("part,holes,weight\nbrick,4,2.5\nbad,0,1\n", day=DAY)
-    pipeline.land("part,holes,weight\nplate,2,1\ntile,2,1\n", day=NEXT)
-    silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
-    result = pipeline.run(pipeline.bronze, silver, start=DAY, end=NEXT)
-    events = [event.materialization for event in result.get_asset_materialization_events()]
-    rows = {
-        event.partition: [event.metadata[f"partition_rows_{name}"].value for name in ("clean", "quarantined")]
-        for event in events
-        if event.asset_key.path[0] == "silver"
-    }
-    assert rows == {DAY: [1, 1], NEXT: [2, 0]}
-
-
 def test_lineage_names_the_source_column_of_each_published_column(make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline()
     pipeline.land("part,holes,weight\nbrick,4,2.5\n")
