@@ -33,8 +33,8 @@ def push(
         from serving.push.server import serve
         from serving.push.service import PushLimits
 
-        sources = push_sources()
-        for domain, source in sources:
-            say(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{domain}/{source}")
+        def opened(name: tuple[str, str]) -> None:
+            say(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{'/'.join(name)}")
+
         limits = PushLimits(waiting_bytes=int(waiting_mb * 2**20), segment_seconds=segment_seconds)
-        serve(settings, sources, port=port, limits=limits)
+        serve(settings, push_sources(), port=port, limits=limits, opened=opened)
