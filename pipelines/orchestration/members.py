@@ -11,6 +11,7 @@ import dagster as dg
 
 from pipelines.contracts.domain import Domain
 from pipelines.errors import DefinitionError
+from pipelines.features.declaration import FeatureService
 from pipelines.governed.asset import is_governed
 from pipelines.medallion.push_source import PushSource
 from pipelines.models.spec import ModelSpec
@@ -26,6 +27,7 @@ class Members:
         assets: Its governed assets.
         external: What it depends on and other systems write, such as landed files.
         pushed: Its pushed sources.
+        services: Its feature services.
         models: Its models.
         jobs: Jobs that it declares beside those that follow from its assets.
         schedules: Schedules that it declares likewise.
@@ -36,6 +38,7 @@ class Members:
     assets: tuple[dg.AssetsDefinition, ...]
     external: tuple[dg.AssetSpec, ...] = ()
     pushed: tuple[PushSource, ...] = ()
+    services: tuple[FeatureService, ...] = ()
     models: tuple[ModelSpec, ...] = ()
     jobs: tuple[Any, ...] = ()
     schedules: tuple[dg.ScheduleDefinition, ...] = ()
@@ -77,6 +80,7 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
         assets=assets,
         external=tuple({id(spec): spec for spec in external}.values()),
         pushed=tuple(_unique(modules, PushSource)),
+        services=tuple(service for service in _unique(modules, FeatureService) if service.domain == name),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),
         schedules=tuple(_unique(modules, dg.ScheduleDefinition)),
