@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import contracts, cost, landing, lineage, quality, quarantine, tables
-from pipelines.commands.demo import demo
+from pipelines.commands.demo import DemoCommand, demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
 from pipelines.commands.invocation import invocation
@@ -37,7 +37,8 @@ for name, group in {
     "tables": tables.app,
 }.items():
     app.add_typer(group, name=name)
-for command in (demo, dev, doctor, repair, materialize, rebuild, push, jars):
+app.command(cls=DemoCommand)(demo)
+for command in (dev, doctor, repair, materialize, rebuild, push, jars):
     app.command()(command)
 
 

@@ -1,21 +1,41 @@
-"""`goldpath demo`: from landed files to served predictions on real flights, in this process."""
+"""`goldpath demo`: from landed files to served predictions on the recorded data of a domain, in this process."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from pipelines.commands.invocation import errors_shown, prepared_settings
 
+if TYPE_CHECKING:
+    from pipelines.orchestration.demo_story import Demo
+
+
+class DemoCommand(TyperCommand):
+    """The command, whose help lists the demos that the domains declare."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        lines = (f"- {name}: {demo.title}{' (default)' if demo.default else ''}" for name, demo in _demos().items())
+        self.epilog = "Demos:\n\n" + "\n".join(lines)
+        super().format_help(ctx, formatter)
+
 
 def demo(
+    domain: Annotated[
+        str | None, typer.Argument(metavar="DOMAIN", help="The domain whose demo runs. [default: the one marked so]")
+    ] = None,
     through: Annotated[
-        str, typer.Option(metavar="YYYY-MM-DD", help="The last day that lands before the replayed week.")
-    ] = "2013-10-31",
+        str | None,
+        typer.Option(metavar="YYYY-MM-DD", help="The last day that lands before the replay. [default: the demo's own]"),
+    ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="Land this many days, up to that one. [default: all since 1 January]")
+        int | None,
+        typer.Option(
+            min=1, help="Land this many days, up to that one. [default: all since the first that was recorded]"
+        ),
     ] = None,
     engine: Annotated[
         Literal["embedded", "spark"] | None,
@@ -25,7 +45,9 @@ def demo(
         bool, typer.Option("--keep-serving", help="Keep the service running until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Runs the platform on a year of real flights, from landed files to a served prediction and back to its source row.
+    """Runs the platform on recorded data of a domain, from landed files to a served prediction and back to its source.
+
+    It moves the replay clock of its home folder, which keeps it afterwards; other commands there say so.
 
     Example: `goldpath demo --days 60 --keep-serving`
     """
@@ -34,10 +56,44 @@ def demo(
     with errors_shown():
         if engine is not None:
             os.environ["GOLDPATH_ENGINE"] = engine
+        last = None if through is None else _day(through)
         settings = prepared_settings()
         from pipelines.demo.run import run
 
-        run(settings, through=_day(through), days=days, keep_serving=keep_serving)
+        run(settings, _chosen(domain), through=last, days=days, keep_serving=keep_serving)
+
+
+def _demos() -> dict[str, Demo]:
+    """The demos of the domains that load, by domain."""
+    from pipelines.definitions import domains
+
+    return {name: found.demo for name, found in domains().items() if found.demo is not None}
+
+
+def _chosen(domain: str | None) -> Demo:
+    """The demo of a domain, or the default one.
+
+    Raises:
+        UsageError: if the domain has none, or, without a name, not exactly one is marked as default.
+        GoldpathError: the error of the domain, if it does not load.
+    """
+    from pipelines.definitions import broken_domains
+    from pipelines.errors import UsageError
+
+    if domain is not None and domain in broken_domains():
+        raise broken_domains()[domain]
+    demos = _demos()
+    matching = [name for name, demo in demos.items() if (name == domain if domain else demo.default)]
+    if len(matching) != 1:
+        raise UsageError(
+            object=f"demo {domain}" if domain else "demo",
+            observed="the domain declares no demo"
+            if domain
+            else f"{len(matching)} demos are marked as default: {', '.join(matching) or 'none'}",
+            expected=f"one of {', '.join(demos) or 'none: no domain declares a demo'}",
+            next_step=f"goldpath demo {next(iter(demos), 'DOMAIN')}",
+        )
+    return demos[matching[0]]
 
 
 def _day(text: str) -> date:

@@ -1,4 +1,4 @@
-"""What the modules of one domain declare: assets, pushed sources, models; jobs, schedules and sensors of its own."""
+"""What the modules of a domain declare: assets, pushed sources, models, a demo; its own jobs, schedules and sensors."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipelines.features.declaration import FeatureService
 from pipelines.governed.asset import is_governed
 from pipelines.medallion.push_source import PushSource
 from pipelines.models.spec import ModelSpec
+from pipelines.orchestration.demo_story import Demo
 from pipelines.tables import TableId
 
 
@@ -29,6 +30,7 @@ class Members:
         pushed: Its pushed sources.
         services: Its feature services.
         models: Its models.
+        demo: What `goldpath demo` with its name runs; None if it declares none.
         jobs: Jobs that it declares beside those that follow from its assets.
         schedules: Schedules that it declares likewise.
         sensors: Sensors that it declares likewise.
@@ -40,6 +42,7 @@ class Members:
     pushed: tuple[PushSource, ...] = ()
     services: tuple[FeatureService, ...] = ()
     models: tuple[ModelSpec, ...] = ()
+    demo: Demo | None = None
     jobs: tuple[Any, ...] = ()
     schedules: tuple[dg.ScheduleDefinition, ...] = ()
     sensors: tuple[dg.SensorDefinition, ...] = ()
@@ -61,9 +64,9 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
     """What the modules of the folder `name` declare.
 
     Raises:
-        DefinitionError: if they declare no domain of this name, or more than one; for an asset of another domain, one
-            that was not made by one of Goldpath's decorators, two assets with one key, or tables by day with other
-            days than the domain's first.
+        DefinitionError: if they declare no domain of this name, or more than one, or more than one demo; for an asset
+            of another domain, one that was not made by one of Goldpath's decorators, two assets with one key, or tables
+            by day with other days than the domain's first.
     """
     modules = list(modules)
     assets = tuple(_unique(modules, dg.AssetsDefinition))
@@ -82,6 +85,7 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
         pushed=tuple(_unique(modules, PushSource)),
         services=tuple(service for service in _unique(modules, FeatureService) if service.domain == name),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
+        demo=one_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),
         schedules=tuple(_unique(modules, dg.ScheduleDefinition)),
         sensors=tuple(_unique(modules, dg.SensorDefinition)),
@@ -106,6 +110,18 @@ def _domain(name: str, domains: list[Domain]) -> Domain:
             next_step=f"write it to assets/{name}/domain.py; `goldpath new domain {name}` writes the first form",
         )
     return own[0]
+
+
+def one_demo(name: str, demos: list[Demo]) -> Demo | None:
+    """The demo of a domain, or None; raises DefinitionError if it declares more than one."""
+    if len(demos) > 1:
+        raise DefinitionError(
+            object=f"domain {name}",
+            observed=f"{len(demos)} demos: {', '.join(demo.title for demo in demos)}",
+            expected="at most one, which `goldpath demo` with the domain's name runs",
+            next_step=f"leave one of them in assets/{name}",
+        )
+    return demos[0] if demos else None
 
 
 def _require_governed(name: str, modules: Iterable[ModuleType]) -> None:

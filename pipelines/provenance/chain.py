@@ -9,6 +9,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.contracts import units
 from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
@@ -27,20 +28,21 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
 
     Returns:
         `prediction` (as it was logged), `model`, `training_data` (table to version), and `features`: one entry per
-        feature view, with the values, the table version that holds them, whether they came from it or from a pushed
-        event (`source`), and the latest record behind them.
+        feature view, with the values, those of them that stand for instants as such (`instants`), the table version
+        that holds them, whether they came from it or from a pushed event (`source`), and the latest record behind them.
 
     Raises:
         NotFoundError: if no such prediction was logged.
     """
-    log = prediction_log.folder(platform.settings)
-    prediction = next((p for p in prediction_log.read(log) if p["prediction_id"] == prediction_id), None)
+    logs = prediction_log.folders(platform.settings)
+    answers = (answer for log in logs for answer in prediction_log.read(log))
+    prediction = next((answer for answer in answers if answer["prediction_id"] == prediction_id), None)
     if prediction is None:
         raise NotFoundError(
             object=f"prediction {prediction_id!r}",
             observed="the prediction log does not hold it",
             expected="an id that the service answered with",
-            next_step=f"look in {log}, or ask the service first",
+            next_step="look in <home>/serving/predictions, or ask the service first",
         )
     registry = Registry(platform.settings)
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
@@ -102,8 +104,11 @@ def _with_origin(
         filled_from: Table name to version, for each run that moved the online store before, the newest first.
     """
     table = TableId("gold", domain, entry["view"])
-    keys = [name for name in platform.contracts[table].key_columns if name != "event_timestamp"]
-    entity = {key: prediction["schedule"][key] for key in keys}
+    contract = platform.contracts[table]
+    keys = [name for name in contract.key_columns if name != "event_timestamp"]
+    entity = {key: prediction["columns"][key] for key in keys}
+    instants = {name: units.instant(contract.column(name).unit, value) for name, value in entry["values"].items()}
+    entry["instants"] = {name: f"{instant:%F %T} UTC" for name, instant in instants.items() if instant}
     origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
     if entry["timestamp"] is None:
         return origin
@@ -149,7 +154,7 @@ def tree(chain: dict[str, Any]) -> Tree:
     from rich.tree import Tree
 
     prediction, model = chain["prediction"], chain["model"]
-    root = Tree(f"prediction {prediction['prediction_id']}  {prediction['flight_id']}")
+    root = Tree(f"prediction {prediction['prediction_id']}  {prediction['subject']}")
     root.add(f"probability {prediction['probability']:.3f}, {prediction['decision']}, asked at {prediction['as_of']}")
     node = root.add(f"model {model['name']}@{model['version']} digest {model['digest'][:16]}…")
     node.add(f"run {model['mlflow_run']} (Dagster {model['dagster_run']}), code {model['code_version'][:12]}")
@@ -159,7 +164,7 @@ def tree(chain: dict[str, Any]) -> Tree:
     for feature in chain["features"]:
         entity = ", ".join(f"{key}={value}" for key, value in feature["entity"].items())
         leaf = root.add(f"{feature['view']} ({entity}) as known at {feature['timestamp']}")
-        leaf.add(", ".join(f"{name}={value}" for name, value in feature["values"].items()))
+        leaf.add(", ".join(f"{name}={value}" for name, value in (feature["values"] | feature["instants"]).items()))
         version = "" if feature["version"] is None else f"@{feature['version']}"
         source = {"pushed event": ", pushed before that version", "unknown": ": no version holds these values"}
         origin = leaf.add(f"{feature['table']}{version}{source.get(feature['source'], '')}")

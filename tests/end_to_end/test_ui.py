@@ -165,7 +165,7 @@ def test_the_service_answers_only_requests_with_its_token(dev: Dev, demo: Demo) 
     assert httpx.post(url, json=request, timeout=30).status_code == 401
     answer = httpx.post(url, json=request, headers={"Authorization": f"Bearer {token}"}, timeout=30)
     assert answer.json()["as_of"] == now.isoformat()
-    flight = demo.report["prediction"]["flight_id"]
+    flight = demo.report["prediction"]["subject"]
     assert answer.json()["flight_id"][len("2013-11-01") :] == flight[len("2013-11-01") :]
 
 

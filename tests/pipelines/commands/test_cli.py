@@ -121,6 +121,18 @@ def test_a_day_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     assert "2013-02-30" in result.stderr
 
 
+def test_a_demo_that_no_domain_declares_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    result = goldpath(tmp_path / "home", "demo", "platform")
+    assert result.returncode == 2
+    assert "UsageError: demo platform" in result.stderr
+    assert re.search(r"next +goldpath demo flights", result.stderr)
+
+
+def test_the_help_of_the_demo_lists_the_demos_and_marks_the_default() -> None:
+    result = CliRunner().invoke(app, ["demo", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert re.search(r"flights: .* \(default\)", result.output)
+
+
 def test_the_lineage_of_an_unknown_prediction_is_an_error_that_names_it(tmp_path: Path) -> None:
     result = goldpath(tmp_path / "home", "lineage", "prediction", "no-such-id")
     assert result.returncode == 1
