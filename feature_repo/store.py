@@ -62,7 +62,10 @@ def open_generation(place: DomainStore, generation: str, *, rows: Rows = "newest
         materialization={"pull_latest_features": True},
         repo_path=folder,
     )
-    return FeatureStore(config=config)
+    store = FeatureStore(config=config)
+    # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.
+    store.registry.serve_features_while_materializing = True
+    return store
 
 
 def current(place: DomainStore, before: OpenStore | None = None, *, rows: Rows = "newest") -> OpenStore:

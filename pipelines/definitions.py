@@ -21,6 +21,7 @@ from pipelines import settings
 from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, GoldpathError
+from pipelines.features.declaration import FeatureService
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.machine import files
@@ -133,6 +134,11 @@ def all_contracts() -> dict[TableId, Contract]:
 def push_sources() -> dict[tuple[str, str], PushSource]:
     """Every pushed source, by domain and name."""
     return {source.name: source for found in domains().values() for source in found.pushed}
+
+
+def feature_services() -> dict[str, tuple[FeatureService, ...]]:
+    """The feature services of each domain that declares some, by its name."""
+    return {name: found.services for name, found in domains().items() if found.services}
 
 
 def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from pipelines.contracts.domain import Domain
 from pipelines.errors import DefinitionError
+from pipelines.features.declaration import FeatureService
 from pipelines.governed.asset import is_governed
 from pipelines.medallion.push_source import PushSource
 from pipelines.models.spec import ModelSpec
@@ -27,6 +28,7 @@ class Members:
         assets: Its governed assets.
         external: What it depends on and other systems write, such as landed files.
         pushed: Its pushed sources.
+        services: Its feature services.
         models: Its models.
         demo: What `goldpath demo` with its name runs; None if it declares none.
         jobs: Jobs that it declares beside those that follow from its assets.
@@ -38,6 +40,7 @@ class Members:
     assets: tuple[dg.AssetsDefinition, ...]
     external: tuple[dg.AssetSpec, ...] = ()
     pushed: tuple[PushSource, ...] = ()
+    services: tuple[FeatureService, ...] = ()
     models: tuple[ModelSpec, ...] = ()
     demo: Demo | None = None
     jobs: tuple[Any, ...] = ()
@@ -80,6 +83,7 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
         assets=assets,
         external=tuple({id(spec): spec for spec in external}.values()),
         pushed=tuple(_unique(modules, PushSource)),
+        services=tuple(service for service in _unique(modules, FeatureService) if service.domain == name),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
         demo=one_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),

@@ -144,8 +144,6 @@ class OnlineFeatures:
                 object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
             ) from error
         if before is None or before.opened is not opened:
-            # Otherwise Feast refuses to read a view while it is being filled, and for ever after a killed filling.
-            opened.store.registry.serve_features_while_materializing = True
             service = opened.store.get_feature_service(self._service)
             join_keys = {
                 f"{projection.name_to_use()}__{feature.name}": tuple(

@@ -1,0 +1,9 @@
+"""Every domain's Feast objects as variables of a module, which is where Feast's own command line finds them."""
+
+from __future__ import annotations
+
+from feature_repo.objects import feast_objects
+from pipelines.definitions import feature_services
+
+for _services in feature_services().values():
+    globals().update({f"{type(found).__name__} {found.name}": found for found in feast_objects(_services)})

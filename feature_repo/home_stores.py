@@ -1,0 +1,140 @@
+"""What Feast's own tools read of a home folder, by `feature_store.yaml`: the features of all domains, as one store.
+
+They read. What a domain declares reaches its online store by a run of `features/<domain>/online`, which is governed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from feast import Entity, FeatureView, Project
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.registry.registry_store import RegistryStore
+from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.repo_config import FeastConfigBaseModel, RegistryConfig, RepoConfig
+
+from feature_repo.objects import feast_objects
+from feature_repo.state import REGISTRY_FILE, DomainStore
+from feature_repo.store import PROJECT, current, open_generation
+from pipelines import settings
+from pipelines.errors import SettingsError
+from pipelines.features.declaration import FeatureService
+from pipelines.settings import Settings
+
+
+def _refused(what: str) -> SettingsError:
+    return SettingsError(
+        object="feature_repo/feature_store.yaml",
+        observed=f"Feast was asked to write {what}",
+        expected="reading alone: a governed run writes what a domain declares, with its lineage and its cost",
+        next_step="goldpath materialize features/DOMAIN/online",
+    )
+
+
+class HomeRegistryStore(RegistryStore):
+    """The registries of all domains as one: of a filled store its own, else what the domain's code declares."""
+
+    def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
+        pass
+
+    def get_registry_proto(self) -> Registry:
+        """The views, entities, services and sources of every domain, in one project."""
+        from pipelines.definitions import feature_services
+
+        now, declared = settings.get(), feature_services()
+        folders = [path.name for path in (now.root / "features").glob("*") if path.is_dir()]
+        merged = Registry()
+        for domain in sorted({*folders, *declared}):
+            state = (place := DomainStore(now, domain)).state()
+            if state is not None:
+                merged.MergeFrom(_read(place.folder / state.generation / REGISTRY_FILE))
+            elif domain in declared:
+                merged.MergeFrom(_declared(now, domain, declared[domain]))
+        return _in_one_project(merged)
+
+    def update_registry_proto(self, registry_proto: Registry) -> None:
+        """Raises SettingsError."""
+        raise _refused("its registry")
+
+    def teardown(self) -> None:
+        """Raises SettingsError."""
+        raise _refused("its registry")
+
+
+def _read(path: Path) -> Registry:
+    registry = Registry()
+    registry.ParseFromString(path.read_bytes())
+    return registry
+
+
+def _declared(now: Settings, domain: str, services: Sequence[FeatureService]) -> Registry:
+    """The registry that a store for these services would have."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = DomainStore(now.model_copy(update={"home": Path(folder), "redis_url": None}), domain)
+        (place.folder / "declared").mkdir(parents=True)
+        open_generation(place, "declared").apply(feast_objects(services))
+        return _read(place.folder / "declared" / REGISTRY_FILE)
+
+
+def _in_one_project(registry: Registry) -> Registry:
+    """The registry with each object in Feast's project of all domains, and each source once."""
+    for found in (*registry.entities, *registry.feature_views, *registry.feature_services):
+        found.spec.project = PROJECT
+    sources = {source.name: source for source in registry.data_sources}
+    for source in sources.values():
+        source.project = PROJECT
+    result = Registry()
+    result.CopyFrom(registry)
+    for field in ("projects", "project_metadata", "data_sources", "infra"):
+        result.ClearField(field)
+    result.data_sources.extend(sources.values())
+    result.projects.append(Project(name=PROJECT, description="The features of all domains").to_proto())
+    return result
+
+
+class HomeOnlineStoreConfig(FeastConfigBaseModel):
+    """No options: the settings name the home folder, and Redis if the rows are there."""
+
+    type: Literal["feature_repo.home_stores.HomeOnlineStore"] = "feature_repo.home_stores.HomeOnlineStore"
+
+
+class HomeOnlineStore(OnlineStore):
+    """Reads the online store of the domain that a view's name begins with."""
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """The rows of the entities in a view, as Feast asks for them; raises NotFoundError for a store not filled."""
+        opened = current(DomainStore(settings.get(), table.name.partition(".")[0]))
+        provider: Any = opened.store._get_provider()
+        return provider.online_store.online_read(opened.store.config, table, entity_keys, requested_features)
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Raises SettingsError."""
+        raise _refused("online rows")
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Raises SettingsError."""
+        raise _refused("its online store")
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Raises SettingsError."""
+        raise _refused("its online store")

@@ -1,0 +1,236 @@
+"""Two domains with one key name and one view name: what happens to one's online store leaves the other's alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from feature_repo.filling import Materialized, materialize
+from feature_repo.state import DomainStore
+from feature_repo.store import current
+from pipelines.contracts.load import load
+from pipelines.contracts.model import Contract
+from pipelines.engine.session import Engine
+from pipelines.errors import DefinitionError
+from pipelines.features.declaration import FeatureService, feature_view
+from pipelines.settings import PROJECT, Settings
+from tests.pipelines import toy_contracts
+from tests.servers import redis
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:feast")
+
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+DOMAINS = ("shop", "toys")
+ITEMS = ("brick", "größe")
+TYPES = {"text": "string", "small": "int", "count": "bigint", "weight": "float", "price": "double", "sold": "boolean"}
+LOGICAL = {"string": "string", "int": "integer", "bigint": "integer", "float": "number", "double": "number"}
+ARROW = {
+    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "float": pa.float32(), "double": pa.float64(),
+    "boolean": pa.bool_(),
+}  # fmt: skip
+
+
+def column(name: str, type: str, **more: Any) -> dict[str, Any]:
+    physical = {"physicalType": type} if type in ("int", "bigint", "float", "double") else {}
+    return {"name": name, "logicalType": LOGICAL.get(type, type), "description": name, **physical, **more}
+
+
+def stock(folder: Path, domain: str, *columns: dict[str, Any], table: str = "stock", key: str = "string") -> Contract:
+    keys = [
+        column("item", key, primaryKey=True, primaryKeyPosition=1, required=True),
+        column("event_timestamp", "timestamp", primaryKey=True, primaryKeyPosition=2, required=True),
+    ]
+    document = toy_contracts.document(f"gold/{domain}/{table}", [*keys, *columns]) | {"domain": domain}
+    return load(toy_contracts.write(folder, document))
+
+
+def service(folder: Path, domain: str, *contracts: Contract) -> FeatureService:
+    views = contracts or [stock(folder, domain, *(column(name, type) for name, type in TYPES.items()))]
+    return FeatureService("stock_v1", domain, tuple(map(feature_view, views)), "What is in stock.", "toy-data")
+
+
+def value(domain: str, name: str, hour: int) -> Any:
+    """The value of a feature from an hour on, which differs between the domains; null at every fifth hour."""
+    number = 1 + hour + 100 * DOMAINS.index(domain)
+    values = {"text": f"{number} größe", "small": -number, "count": 2**53 + number, "weight": number / 4}
+    return None if hour % 5 == 4 else (values | {"price": number / 10, "sold": number % 2 == 1})[name]
+
+
+def tables(engine: Engine, domain: str, hours: int = 48) -> dict[str, Any]:
+    rows = [
+        {"item": item, "event_timestamp": BEGIN + timedelta(hours=hour)}
+        | {name: value(domain, name, hour) for name in TYPES}
+        for item in ITEMS
+        for hour in range(hours)
+    ]
+    types = [("item", pa.string()), ("event_timestamp", pa.timestamp("us", "UTC"))]
+    schema = pa.schema([*types, *((name, ARROW[type]) for name, type in TYPES.items())])
+    return {f"gold_{domain}_stock": engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=schema))}
+
+
+def fill(engine: Engine, settings: Settings, folder: Path, domain: str, hour: int) -> Materialized:
+    as_of = BEGIN + timedelta(hours=hour)
+    return materialize(DomainStore(settings, domain), [service(folder, domain)], tables(engine, domain), as_of=as_of)
+
+
+def stored(settings: Settings, domain: str) -> list[dict[str, Any]]:
+    """The features of each item as the domain's store answers them."""
+    store = current(DomainStore(settings, domain)).store
+    found = store.get_feature_service(f"{domain}.stock_v1")
+    rows = [{"item": item} for item in ITEMS]
+    answer = store.get_online_features(features=found, entity_rows=rows, full_feature_names=True).to_dict()
+    return [dict(zip(answer, values, strict=True)) for values in zip(*answer.values(), strict=True)]
+
+
+def expected(domain: str, hour: int) -> list[dict[str, Any]]:
+    return [{"item": item} | {f"stock__{name}": value(domain, name, hour) for name in TYPES} for item in ITEMS]
+
+
+def everything(settings: Settings, domain: str) -> Any:
+    """All that the home folder holds of a domain's store, byte by byte, and what it answers."""
+    folder = settings.root / "features" / domain
+    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return files, stored(settings, domain)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.RedisServer]:
+    with redis.running(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    address = SecretStr(request.getfixturevalue("server").feast) if request.param == "redis" else None
+    return Settings(home=tmp_path / "home", profile="test", redis_url=address)
+
+
+def test_moving_one_domain_forward_and_back_leaves_the_other_alone(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    fill(engine, settings, tmp_path, "toys", 20)
+    fill(engine, settings, tmp_path, "shop", 30)
+    before = everything(settings, "shop")
+    assert before[1] == expected("shop", 30)
+    for hour, rebuilt in ((23, False), (12, True), (14, False), (44, False)):
+        assert fill(engine, settings, tmp_path, "toys", hour).rebuilt is rebuilt
+        assert stored(settings, "toys") == expected("toys", hour)
+        assert everything(settings, "shop") == before
+    assert len(DomainStore(settings, "toys").generations()) == 1
+
+
+def test_a_store_that_is_filled_anew_answers_as_before_until_it_is_complete(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from feast.infra.passthrough_provider import PassthroughProvider
+
+    fill(engine, settings, tmp_path, "toys", 30)
+    seen, write = [], PassthroughProvider.materialize_single_feature_view
+
+    def watched(self: Any, *arguments: Any, **named: Any) -> None:
+        write(self, *arguments, **named)
+        seen.append(stored(settings, "toys"))
+
+    monkeypatch.setattr(PassthroughProvider, "materialize_single_feature_view", watched)
+    assert fill(engine, settings, tmp_path, "toys", 12).rebuilt
+    assert seen == [expected("toys", 30)]
+    assert stored(settings, "toys") == expected("toys", 12)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from feast.infra.passthrough_provider import PassthroughProvider
+from pipelines.engine.session import Engine
+from pipelines.settings import Settings
+from tests.feature_repo import test_domains
+
+write = PassthroughProvider.materialize_single_feature_view
+def killed(self, *arguments, **named):
+    write(self, *arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+PassthroughProvider.materialize_single_feature_view = killed
+home, folder, hour = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+redis = os.environ.get("ADDRESS") or None
+with Engine.start("embedded", home=folder / "engine", threads=2) as engine:
+    test_domains.fill(engine, Settings(home=home, profile="test", redis_url=redis), folder, "toys", hour)
+"""
+
+
+@pytest.mark.parametrize("killed_at", [12, 40], ids=["anew", "further"])
+def test_a_filling_that_is_killed_before_its_record_loses_nothing_and_is_made_up_for(
+    engine: Engine, settings: Settings, tmp_path: Path, killed_at: int
+) -> None:
+    fill(engine, settings, tmp_path, "shop", 20)
+    fill(engine, settings, tmp_path, "toys", 30)
+    other = everything(settings, "shop")
+    address = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    command = [sys.executable, "-c", KILLED, str(settings.home), str(tmp_path), str(killed_at)]
+    ended = subprocess.run(command, cwd=PROJECT, env=os.environ | {"ADDRESS": address}, check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
+    assert stored(settings, "toys") == expected("toys", max(killed_at, 30))
+    assert fill(engine, settings, tmp_path, "toys", 35).rebuilt is (killed_at > 35)
+    assert stored(settings, "toys") == expected("toys", 35)
+    assert everything(settings, "shop") == other
+    assert len(DomainStore(settings, "toys").generations()) == 1
+
+
+def test_rows_that_the_server_lost_are_written_again(engine: Engine, tmp_path: Path) -> None:
+    with redis.running(tmp_path / "redis") as own:
+        settings = Settings(home=tmp_path / "home", profile="test", redis_url=SecretStr(own.feast))
+        fill(engine, settings, tmp_path, "toys", 20)
+        Redis.from_url(own.url).flushall()
+        assert fill(engine, settings, tmp_path, "toys", 21).rebuilt
+        assert stored(settings, "toys") == expected("toys", 21)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"zone": "silver"}, "zone silver"),
+        ({"keys": ["item"]}, "key item"),
+        ({"keys": ["event_timestamp"]}, "key event_timestamp"),
+        ({"type": "timestamp"}, "column extra has type timestamp"),
+        ({"type": "date"}, "column extra has type date"),
+        ({"type": "decimal(10,2)"}, r"column extra has type decimal\(10,2\)"),
+        ({"key": "boolean"}, "column item has type boolean"),
+    ],
+    ids=str,
+)
+def test_a_view_that_feast_cannot_hold_exactly_is_refused_with_the_place(
+    tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    names = wrong.get("keys", ["item", "event_timestamp"])
+    columns = [column("item", wrong.get("key", "string")), column("event_timestamp", "timestamp")]
+    for place, name in enumerate(names, start=1):
+        found = next(entry for entry in columns if entry["name"] == name)
+        found.update(primaryKey=True, primaryKeyPosition=place, required=True)
+    type_ = wrong.get("type", "double")
+    extra = {"name": "extra", "logicalType": "number" if type_.startswith("dec") else type_, "description": "x"}
+    extra |= {"physicalType": type_} if type_.startswith("dec") else {}
+    if type_ == "double":
+        extra["logicalType"] = "number"
+    contract = toy_contracts.contract(tmp_path, f"{wrong.get('zone', 'gold')}/toys/stock", [*columns, extra])
+    with pytest.raises(DefinitionError, match=words) as refused:
+        feature_view(contract)
+    assert str(contract.path) in refused.value.next_step
+
+
+def test_two_tables_of_one_view_name_and_two_types_of_one_key_are_refused(tmp_path: Path) -> None:
+    one = stock(tmp_path, "toys", column("price", "double"))
+    with pytest.raises(DefinitionError, match=r"gold/toys/stock and gold/shop/stock are both its view stock"):
+        service(tmp_path, "toys", one, stock(tmp_path, "shop", column("price", "double")))
+    other = stock(tmp_path, "toys", column("price", "double"), table="orders", key="bigint")
+    with pytest.raises(DefinitionError, match=r"key item is string in gold/toys/stock and bigint in gold/toys/orders"):
+        service(tmp_path, "toys", one, other)
