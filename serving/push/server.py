@@ -53,7 +53,7 @@ def serve(
     receivers, stopped = open_all(settings, sources, online, limits)
     for name in receivers:
         opened(name)
-    app = http.create(receivers, stopped, online, access.TokenCheck(access.token(settings)))
+    app = http.create(receivers, stopped, online, access.TokenCheck(access.token(settings, access.PUSH)))
     uvicorn.run(app, host=ports.LOOPBACK, port=port, log_level="warning", access_log=False)
 
 

@@ -57,7 +57,6 @@ def demo(tmp_path: Path) -> Demo:
         replay=Replay(
             questions=lambda instant: [],
             subjects="towers",
-            subject="tower_id",
             outcomes=towers,
             label="height",
             answer="value",
