@@ -15,7 +15,7 @@ from pipelines.contracts.load import Contracts
 from pipelines.demo import report, windows
 from pipelines.demo.outcomes import metrics
 from pipelines.errors import DefinitionError, SettingsError
-from pipelines.features.declaration import FeatureService
+from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.landing.made_files import Landed
 from pipelines.models.answers import Task
 from pipelines.models.program import Program
@@ -37,6 +37,19 @@ def unused() -> Any:
 def demo(tmp_path: Path) -> Demo:
     """Towers of blocks, recorded from January to June 2021, whose height is predicted."""
     towers = toy_contracts.contract(tmp_path, "gold/toys/towers", [toy_contracts.number("height")])
+    key = {"primaryKey": True, "required": True}
+    instant = {
+        "name": "event_timestamp",
+        "logicalType": "timestamp",
+        "description": "When.",
+        **key,
+        "primaryKeyPosition": 2,
+    }
+    blocks = toy_contracts.contract(
+        tmp_path,
+        "gold/toys/blocks",
+        [toy_contracts.text("block", **key, primaryKeyPosition=1), instant, toy_contracts.number("width")],
+    )
     model = ModelSpec(
         domain=TOYS,
         name="height",
@@ -45,7 +58,7 @@ def demo(tmp_path: Path) -> Demo:
         program=Program("toys:train", loads="toys:load", tasks=("regression",), kinds=()),
         recipes={"from_scratch": unused, "fine_tune": unused},
         training_set=towers,
-        features=FeatureService("height_v1", "toys", views=(), description="Nothing.", owner="toy-data"),
+        features=FeatureService("height_v1", "toys", views=(feature_view(blocks),), description="x", owner="toy-data"),
         limits=(),
     )
     return Demo(
