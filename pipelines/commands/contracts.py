@@ -72,12 +72,12 @@ def _print_remarks(title: str, remarks: dict[str, list[str]]) -> None:
 
 @app.command()
 def export(
-    table: Annotated[str, typer.Argument(metavar="ZONE/DOMAIN/TABLE", help="The table: silver/flights/flights.")],
+    table: Annotated[str, typer.Argument(metavar="ZONE/DOMAIN/TABLE", help="The table: silver/shop/orders.")],
     output: Output = None,
 ) -> None:
     """Writes the contract of a table for tools that know only the standard, such as datacontract-cli.
 
-    Example: `goldpath contracts export silver/flights/flights --output flights.odcs.yaml`
+    Example: `goldpath contracts export silver/shop/orders --output orders.odcs.yaml`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.contracts import exported

@@ -37,7 +37,7 @@ def materialize(
 
     A table whose inputs and code did not change is left as it is. The checks of an asset are judged in its run.
 
-    Example: `goldpath materialize bronze/flights/flights silver/flights/flights --from 2013-01-01 --to 2013-01-31`
+    Example: `goldpath materialize bronze/shop/orders silver/shop/orders --from 2026-01-01 --to 2026-01-31`
     """
     with errors_shown(), opened_platform():
         import dagster as dg

@@ -23,7 +23,7 @@ def push(
     """Takes events by HTTP on this machine alone, until Ctrl-C. An event is acknowledged when it is durable and the
     online features have moved. The server has a token of its own. To send one:
     `curl -H "Authorization: Bearer $(cat .goldpath/serving/tokens/push)" -H "Idempotency-Key: 7f3a" -d @event.json
-    http://127.0.0.1:8098/v1/events/flights/movements`
+    http://127.0.0.1:8098/v1/events/shop/orders`
 
     Example: `goldpath push --port 8098`
     """

@@ -39,7 +39,7 @@ def list_rows(
 ) -> None:
     """Lists the rejected rows of a table, after their numbers by reason. Without a table: their numbers in each table.
 
-    Example: `goldpath quarantine list flights/flights --reason dep_delay_range --limit 5`
+    Example: `goldpath quarantine list shop/orders --reason amount_range --limit 5`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report
@@ -61,7 +61,7 @@ def list_rows(
 def show(table: Table, record: Annotated[str, typer.Argument(metavar="RECORD")], as_json: AsJson = False) -> None:
     """Shows one record: its line and file as it arrived, the reasons of its rejection, and the decisions about it.
 
-    Example: `goldpath quarantine show flights/flights 3f9a1c0d5b7e2468000000000017`
+    Example: `goldpath quarantine show shop/orders 3f9a1c0d5b7e2468000000000017`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report
@@ -94,7 +94,7 @@ def correct(
     Columns are those of the source file. The original values stay in bronze. A later correction of the same record
     replaces an earlier one.
 
-    Example: `goldpath quarantine correct flights/planes --record 3f9a1c0d5b7e2468000000000017 --set year=2004 --note x`
+    Example: `goldpath quarantine correct shop/customers --record 3f9a1c0d5b7e2468000000000017 --set year=2004 --note x`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
@@ -112,7 +112,7 @@ def discard(
 ) -> None:
     """Discards rows: they stay in quarantine, whatever the rules become, and no longer count as open.
 
-    Example: `goldpath quarantine discard flights/flights 3f9a1c0d5b7e2468000000000017 --note "test flight"`
+    Example: `goldpath quarantine discard shop/orders 3f9a1c0d5b7e2468000000000017 --note "test order"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
@@ -128,7 +128,7 @@ def reopen(
 ) -> None:
     """Revokes a correction or a discard: the rows are judged as they arrived.
 
-    Example: `goldpath quarantine reopen flights/flights 3f9a1c0d5b7e2468000000000017 --note "it did fly"`
+    Example: `goldpath quarantine reopen shop/orders 3f9a1c0d5b7e2468000000000017 --note "it was paid"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.quarantine import corrections
@@ -153,7 +153,7 @@ def replay(
 ) -> None:
     """Judges rows again, such as after a correction of the contract, by a run of the table over their partitions only.
 
-    Example: `goldpath quarantine replay flights/flights --reason dep_delay_range --note "contract 1.1 allows a day"`
+    Example: `goldpath quarantine replay shop/orders --reason amount_range --note "contract 1.1 allows a day"`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.commands import quarantine_report as report

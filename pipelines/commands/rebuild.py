@@ -29,7 +29,7 @@ def rebuild(
 
     Exit code 1 if the content differs.
 
-    Example: `goldpath rebuild gold/flights/training_set@3 --output training_set.parquet`
+    Example: `goldpath rebuild gold/shop/training_set@3 --output training_set.parquet`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.provenance import rebuild as rebuilding
@@ -57,7 +57,7 @@ def _request(platform: Platform, table_version: str | None, model: str | None, v
         object="goldpath rebuild",
         observed="not exactly one version to rebuild",
         expected="TABLE@VERSION, or --model NAME --version N",
-        next_step="for example: goldpath rebuild gold/flights/training_set@3",
+        next_step="for example: goldpath rebuild gold/shop/training_set@3",
     )
 
 

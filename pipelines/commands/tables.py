@@ -46,7 +46,7 @@ def tables_history(
 ) -> None:
     """Lists the commits of a table, newest first, with the time, the run, the rows and the input versions.
 
-    Example: `goldpath tables history gold/flights/training_set`
+    Example: `goldpath tables history gold/shop/training_set`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.lakehouse import time_travel
@@ -72,7 +72,7 @@ def tables_show(
 ) -> None:
     """Shows rows of a table, as of a version or an instant.
 
-    Example: `goldpath tables show silver/flights/flights --as-of 2026-01-31T06:00:00+00:00 --limit 5`
+    Example: `goldpath tables show silver/shop/orders --as-of 2026-01-31T06:00:00+00:00 --limit 5`
     """
     with errors_shown(), opened_platform() as platform:
         from pipelines.tables import TableId

@@ -1,7 +1,7 @@
 """Decorators for tables: bronze takes deliveries, silver types and judges them, gold derives.
 
     @silver_asset(contract)
-    def flights(flights: DataFrame) -> DataFrame: ...
+    def orders(orders: DataFrame) -> DataFrame: ...
 
 A transform is a plain function of DataFrames. How rows are read, judged, published and recorded is the same for every
 table.

@@ -1,7 +1,7 @@
 """What a domain declares of a service: the model that answers, and the questions that it takes.
 
-    arrival_delay_service = ServiceSpec(ARRIVAL_DELAY, FlightQuestion, PREDICTION)
-    served = service_asset(arrival_delay_service)
+    returns_service = ServiceSpec(RETURNS, OrderQuestion, PREDICTION)
+    served = service_asset(returns_service)
 
 The declaration stands in the module of the question's class: a replica imports that module to find both.
 """

@@ -68,7 +68,7 @@ class Replay:
 
     Attributes:
         questions: What is asked at an instant.
-        subjects: What the questions are about, in the plural, such as `flights`.
+        subjects: What the questions are about, in the plural, such as `orders`.
         outcomes: The contract of the gold table of predictions and their outcomes: `prediction_id`, `outcome_known_at`,
             and the columns `label` and `answer`.
         label: The column of the outcome.

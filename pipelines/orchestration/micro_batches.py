@@ -1,6 +1,6 @@
 """Near-real-time tables: a sensor that requests a small run whenever a source has records that have not landed.
 
-    movements = micro_batch_sensor("movements", job, feeds={TableId.parse("bronze/flights/movements"): source},
+    orders = micro_batch_sensor("shop_orders", job, feeds={TableId.parse("bronze/shop/orders"): source},
                                    every_seconds=10)
 
 At most one run of the job is in progress: records that arrive meanwhile make the next batch larger, within the limits

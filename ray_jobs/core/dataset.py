@@ -135,7 +135,7 @@ def _read(
 
 
 def _in_part(times: pa.ChunkedArray, selection: Selection, part: Literal["fit", "holdout"]) -> pa.Array:
-    """Whether each row is in the part. Whole days are held out: rows of one day share causes, such as the weather."""
+    """Whether each row is in the part. Whole days are held out: rows of one day share causes, such as a holiday."""
     start = np.datetime64(selection.train_window.start.astimezone(UTC).replace(tzinfo=None), "us")
     days = (times.to_numpy().astype("datetime64[us]") - start) // np.timedelta64(1, "D")
     held_out = days % selection.holdout_every_days == selection.holdout_every_days - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -298,3 +299,19 @@ def test_the_code_location_loads_in_less_than_three_seconds(loads: list[Load]) -
 )
 def test_the_code_location_imports_no_heavy_library(loads: list[Load], library: str) -> None:
     assert library not in loads[-1][1]
+
+
+def test_no_room_but_the_domains_own_names_a_domain() -> None:
+    names = "|".join(sorted(name.removesuffix("s") for name in domains() if name != "platform"))
+    word = re.compile(rf"\b({names})s?\b", re.IGNORECASE)
+    rooms = ("pipelines", "feature_repo", "ray_jobs", "serving", "infra")
+    files = [path for room in rooms for path in sorted((PROJECT / room).rglob("*")) if path.is_file()]
+    texts = [path for path in files if path.suffix in (".py", ".yaml", ".yml", ".toml", ".j2", ".html", ".css")]
+    assert len(texts) > 200
+    found = [
+        f"{path.relative_to(PROJECT)}:{number}: {line.strip()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if word.search(line)
+    ]
+    assert found == []
