@@ -15,7 +15,7 @@ from pipelines.contracts.load import Contracts
 from pipelines.demo import report, windows
 from pipelines.demo.outcomes import metrics
 from pipelines.errors import DefinitionError, SettingsError
-from pipelines.features.declaration import FeatureService
+from pipelines.features.declaration import FeatureService, FeatureView
 from pipelines.landing.made_files import Landed
 from pipelines.models.answers import Task
 from pipelines.models.program import Program
@@ -36,7 +36,11 @@ def unused() -> Any:
 @pytest.fixture
 def demo(tmp_path: Path) -> Demo:
     """Towers of blocks, recorded from January to June 2021, whose height is predicted."""
-    towers = toy_contracts.contract(tmp_path, "gold/toys/towers", [toy_contracts.number("height")])
+    key = [
+        toy_contracts.text("colour", primaryKey=True, primaryKeyPosition=1),
+        {**toy_contracts.text("event_timestamp", primaryKey=True, primaryKeyPosition=2), "logicalType": "timestamp"},
+    ]
+    towers = toy_contracts.contract(tmp_path, "gold/toys/towers", [*key, toy_contracts.number("height")])
     model = ModelSpec(
         domain=TOYS,
         name="height",
@@ -45,7 +49,9 @@ def demo(tmp_path: Path) -> Demo:
         program=Program("toys:train", loads="toys:load", tasks=("regression",), kinds=()),
         recipes={"from_scratch": unused, "fine_tune": unused},
         training_set=towers,
-        features=FeatureService("height_v1", "toys", views=(), description="Nothing.", owner="toy-data"),
+        features=FeatureService(
+            "height_v1", "toys", views=(FeatureView(towers),), description="Nothing.", owner="toy-data"
+        ),
         limits=(),
     )
     return Demo(
