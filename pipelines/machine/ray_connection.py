@@ -61,8 +61,8 @@ class RayCluster:
         self.shutdown()
 
 
-#: Connects this process while it does other work; `connect` waits for it.
-_beside: threading.Thread | None = None
+#: Is set when the connection that is made beside other work is there, or failed; None where none is made.
+_beside: threading.Event | None = None
 
 
 @contextlib.contextmanager
@@ -79,25 +79,34 @@ def connected_beside(settings: Settings, *, imports: Sequence[str] = ()) -> Iter
     """
     global _beside
 
+    connected, ended = threading.Event(), threading.Event()
+
     def work() -> None:
-        with contextlib.suppress(EngineError):  # `connect` meets it again, where it can be raised
-            _connect(settings)
-            for module in imports:
-                importlib.import_module(module)
+        try:
+            with contextlib.suppress(EngineError):  # `connect` meets it again, where it can be raised
+                _connect(settings)
+                for module in imports:
+                    importlib.import_module(module)
+        finally:
+            connected.set()
+        ended.wait()  # Linux kills Ray's processes, which die with their parent, when the thread that started them ends
 
     # Ray ends its processes as this one exits, and makes an exit of SIGTERM only if it is started in the main thread.
     exiting = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if exiting:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-    _beside = threading.Thread(target=work, name="ray", daemon=True)
-    _beside.start()
+    thread = threading.Thread(target=work, name="ray", daemon=True)
+    thread.start()
+    _beside = connected
     try:
         yield
     finally:
-        _beside.join()
+        connected.wait()
         _beside = None
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             sys.modules["ray"].shutdown()
+        ended.set()
+        thread.join()
         if exiting:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -110,7 +119,7 @@ def connect(settings: Settings) -> RayCluster:
             before `prepare_environment` was called.
     """
     if _beside is not None:
-        _beside.join()
+        _beside.wait()
     return _connect(settings)
 
 
