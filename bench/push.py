@@ -68,7 +68,7 @@ def measure(settings: Settings) -> list[Row]:
         (place.folder / generation).mkdir(parents=True)
         open_generation(place, generation).apply(feast_objects([ARRIVAL_DELAY_V1]))
         place.save(State(generation, "", now, now, {}))
-        token = access.token(Settings(home=home)).get_secret_value()
+        token = access.token(Settings(home=home), access.PUSH).get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         bare = [sys.executable, "-c", BARE, str(home / "bare.log")]
         ours = [sys.executable, "-m", "pipelines", "push", "--port"]

@@ -17,17 +17,18 @@ import httpx
 
 from bench.pairs import Row, percentile
 from pipelines import clock
-from pipelines.machine import ray_connection
+from pipelines.machine import ports, ray_connection
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50
 CALLERS, REQUESTS = (16, 64), 600
+SERVICE = "flights.arrival_delay"
 
 
 def measure(settings: Settings) -> list[Row]:
     from serving.predict import client, deploy
 
-    if deploy.current(settings) is None:
+    if deploy.current(settings, SERVICE) is None:
         return [Row("prediction", "no deployment yet", "", None, "run `goldpath demo` first")]
     report = json.loads((settings.root / "demo" / "report.json").read_text(encoding="utf-8"))
     departure = {
@@ -38,13 +39,16 @@ def measure(settings: Settings) -> list[Row]:
     with ray_connection.connect(settings):
         from ray import serve
 
-        endpoint = deploy.redeploy(settings)
+        endpoint = deploy.redeploy(settings, SERVICE)
         serve.run(_bare(endpoint.config.model.folder), name="bare", route_prefix="/bare")
-        answer = client.ask(settings, [question])[0]
+        answer = client.ask(settings, SERVICE, [question])[0]
         columns = _columns(question, answer)
-        requests = {"ours": ("/v1/predict", question), "bare": ("/bare/predict", columns)}
+        requests = {
+            "ours": ("/v1/predict", question),
+            "bare": (f"http://{ports.LOOPBACK}:{settings.serving_port}/bare/predict", columns),
+        }
         milliseconds: dict[str, list[float]] = {name: [] for name in requests}
-        with client.connection(settings) as connection:
+        with client.connection(settings, SERVICE) as connection:
             for block in range(BLOCKS + 1):
                 for name, (path, body) in requests.items():
                     for _ in range(BLOCK):
@@ -88,7 +92,7 @@ def _rate(connection: httpx.Client, path: str, body: Any, callers: int) -> float
 
 def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:
     """The model's input of one row: the columns of the schedule, and the features that our service answered with."""
-    from serving.predict.flight_request import FlightQuestion
+    from assets.flights.service import FlightQuestion
 
     row: dict[str, Any] = dict(FlightQuestion.model_validate(question).columns())
     row |= {name: feature["value"] for name, feature in answer["features"].items()}

@@ -93,10 +93,11 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         None, description="address of a running Ray cluster; empty: one is started on this machine"
     )
-    serving_token: SecretStr | None = Field(
-        None, description="bearer token of the prediction service; empty: generated"
+    serving_tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='bearer tokens by service, a JSON object: {"shop.returns": "…", "push": "…"}; of others: generated',
     )
-    serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction service")
+    serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction services")
     sources: dict[str, SecretStr] = Field(
         default_factory=dict,
         description='addresses of the sources by connection name, a JSON object: {"shop": "postgresql://user:password@host/db"}',

@@ -87,7 +87,6 @@ DEMO = Demo(
     replay=Replay(
         questions=_questions,
         subjects="flights",
-        subject="flight_id",
         outcomes=contract("gold/prediction_outcomes"),
         label="arrived_late",
         answer="probability",

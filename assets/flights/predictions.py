@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.flights.domain import contract
+from assets.flights.model import ARRIVAL_DELAY
 from pipelines.medallion.decorators import bronze_asset, gold_asset, silver_asset
 from pipelines.medallion.landing_assets import landing_asset
 from pipelines.sources.logs import LogFiles
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 landed_predictions = landing_asset(
     contract("bronze/predictions"),
-    LogFiles(Path("serving/predictions"), "*.jsonl"),
-    deps=[("serving", "flights", "arrival_delay")],
+    LogFiles(Path("serving/predictions") / ARRIVAL_DELAY.registered_name, "*.jsonl"),
+    deps=[ARRIVAL_DELAY.key("serving")],
 )
 bronze_predictions = bronze_asset(contract("bronze/predictions"))
 

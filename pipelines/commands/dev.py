@@ -9,6 +9,8 @@ import typer
 from pipelines.commands.invocation import errors_shown, prepared_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pipelines.settings import Settings
 
 
@@ -37,8 +39,9 @@ def dev(
         )
 
 
-def _redeploy(settings: Settings) -> str | None:
-    """Serves the model that was deployed last and returns its address; None if none was deployed."""
+def _redeploy(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each service of which a model was deployed: its name, and what serves that model and returns its address."""
     from serving.predict import deploy
 
-    return deploy.redeploy(settings).url if deploy.current(settings) else None
+    for service in deploy.deployed_services(settings):
+        yield service, lambda service=service: deploy.redeploy(settings, service).url

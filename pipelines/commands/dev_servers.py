@@ -40,6 +40,9 @@ START_SECONDS = 180.0
 POLL_SECONDS = 0.5
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: Yields the name of each deployed service, with what serves it again and returns its address.
+Redeploy = Callable[[Settings], Iterator[tuple[str, Callable[[], str]]]]
+
 
 @dataclass(frozen=True, slots=True)
 class DevPorts:
@@ -74,7 +77,7 @@ def run(
     settings: Settings,
     *,
     console: Console,
-    redeploy: Callable[[Settings], str | None],
+    redeploy: Redeploy,
     server_ports: DevPorts | None = None,
     ray_dashboard: Literal["off", "on"] = "off",
 ) -> None:
@@ -83,7 +86,7 @@ def run(
     Args:
         settings: The settings, with the home folder that the servers use.
         console: The console to print to.
-        redeploy: Serves the model that was deployed last, and returns its address; None if none was deployed.
+        redeploy: Yields each service of which a model was deployed.
         server_ports: The ports; None takes the default ones.
         ray_dashboard: Whether to run Ray's dashboard, which takes about 700 MB of memory.
 
@@ -96,7 +99,7 @@ def run(
         starter = _ServerStarter(settings, console, interrupts, stack)
         try:
             servers = starter.start(server_ports, ray_dashboard)
-            servers.append(_serve(settings, redeploy, console))
+            servers += _serve(settings, redeploy, console)
             interrupts.install()  # again, since `ray.init` installs its own handler of SIGTERM
             _show(settings, servers, console)
             _watch(settings, servers, console)
@@ -321,20 +324,23 @@ def _require_alive(server: Server) -> None:
         )
 
 
-def _serve(settings: Settings, redeploy: Callable[[Settings], str | None], console: Console) -> Server:
-    """Serves the model that was deployed last, if there is one."""
-    console.print("Starting the prediction service …")
-    try:
-        url = redeploy(settings)
-    except GoldpathError as error:  # the rest of the platform is of use without it
-        console.print(
-            "[red]The model that was deployed last does not serve:[/]", str(error), highlight=False, markup=False
-        )
-        return Server("Predictions", "-", "not running; see above")
-    if url is None:
-        return Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")
-    token_file = settings.root / "serving" / "token"
-    return Server("Predictions", url, f"token in {'GOLDPATH_SERVING_TOKEN' if settings.serving_token else token_file}")
+def _serve(settings: Settings, redeploy: Redeploy, console: Console) -> list[Server]:
+    """Serves again what was deployed last of each service."""
+    servers = []
+    for service, deploy in redeploy(settings):
+        console.print(f"Starting the service {service} …")
+        try:
+            url = deploy()
+        except GoldpathError as error:  # the rest of the platform, and other services, are of use without it
+            console.print(
+                "[red]The model that was deployed last does not serve:[/]", str(error), highlight=False, markup=False
+            )
+            servers.append(Server(service, "-", "not running; see above"))
+            continue
+        configured = service in settings.serving_tokens
+        kept = "GOLDPATH_SERVING_TOKENS" if configured else settings.root / "serving" / "tokens" / service
+        servers.append(Server(service, url, f"token in {kept}"))
+    return servers or [Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")]
 
 
 def _show(settings: Settings, servers: list[Server], console: Console) -> None:

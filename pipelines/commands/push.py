@@ -21,8 +21,8 @@ def push(
     ] = 256.0,
 ) -> None:
     """Takes events by HTTP on this machine alone, until Ctrl-C. An event is acknowledged when it is durable and the
-    online features have moved. The token is the prediction service's. To send one:
-    `curl -H "Authorization: Bearer $(cat .goldpath/serving/token)" -H "Idempotency-Key: 7f3a" -d @event.json
+    online features have moved. The server has a token of its own. To send one:
+    `curl -H "Authorization: Bearer $(cat .goldpath/serving/tokens/push)" -H "Idempotency-Key: 7f3a" -d @event.json
     http://127.0.0.1:8098/v1/events/flights/movements`
 
     Example: `goldpath push --port 8098`
@@ -33,8 +33,8 @@ def push(
         from serving.push.server import serve
         from serving.push.service import PushLimits
 
-        sources = push_sources()
-        for domain, source in sources:
-            say(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{domain}/{source}")
+        def opened(name: tuple[str, str]) -> None:
+            say(f"Taking events: POST http://127.0.0.1:{port}/v1/events/{'/'.join(name)}")
+
         limits = PushLimits(waiting_bytes=int(waiting_mb * 2**20), segment_seconds=segment_seconds)
-        serve(settings, sources, port=port, limits=limits)
+        serve(settings, push_sources(), port=port, limits=limits, opened=opened)

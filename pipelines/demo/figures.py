@@ -164,7 +164,7 @@ def _prediction(platform: Platform, demo: Demo, results: DemoResults) -> dict[st
     return {
         "id": answer["prediction_id"],
         "request": lineage["prediction"]["question"],
-        "subject": answer[replay.subject],
+        "subject": answer["subject"],
         "answer": {name: answer[name] for name in ANSWER if name in answer},
         "features": answer["features"],
         "missing": answer["missing"],

@@ -55,7 +55,7 @@ def run(settings: Settings, demo: Demo, *, through: date | None, days: int | Non
             results.usage = usage
             report = _report(platform, demo, console, results)
             if keep_serving:
-                _wait(console, settings)
+                _wait(console, settings, demo)
         finally:
             platform.close()
     return report
@@ -145,7 +145,7 @@ def _replay(platform: Platform, demo: Demo, console: Console, results: DemoResul
         for stage in replay.stages:
             execute(platform, console, results, demo.job(stage), quiet=True)
         if questions := replay.questions(instant):
-            answers = client.ask_together(platform.settings, questions)
+            answers = client.ask_together(platform.settings, demo.model.registered_name, questions)
             results.answers += answers
             console.print(
                 f"  {number:2d}/{len(instants)} {instant.astimezone(zone):%a %d %b %H:%M}  "
@@ -174,11 +174,11 @@ def _report(platform: Platform, demo: Demo, console: Console, results: DemoResul
     return path
 
 
-def _wait(console: Console, settings: Settings) -> None:
+def _wait(console: Console, settings: Settings, demo: Demo) -> None:
     """Prints the address of the service and waits for Ctrl-C."""
     from serving.predict import client
 
-    console.print(f"\nServing at {client.url(settings)} until Ctrl-C.")
+    console.print(f"\nServing at {client.url(settings, demo.model.registered_name)} until Ctrl-C.")
     try:
         while True:
             time.sleep(3600)

@@ -132,6 +132,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The training set's columns that the model reads."""
+        ...
+
+    @property
     def train_window(self) -> Window: ...
 
     @property

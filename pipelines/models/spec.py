@@ -32,7 +32,7 @@ class ModelSpec:
 
     Attributes:
         domain: The domain that declares it.
-        name: Its name in the domain, such as `arrival_delay`; the registry has it as `flights.arrival_delay`.
+        name: Its name in the domain, such as `returns`; the registry has it as `shop.returns`.
         question: What is asked, and when, in one or two sentences.
         task: The kind of answer.
         program: The training program.

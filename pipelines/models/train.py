@@ -82,7 +82,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
             "validation_loss": [epoch.validation_loss for epoch in trained.history],
         },
         evidence=folder / "evidence",
-        tags={**run.declaration.tags, "dagster_run": run.run_id, "feature_service": service},
+        tags={**run.declaration.tags, "dagster_run": run.run_id, "feature_service": service, "task": spec.task},
     )
     metadata = {
         **metrics,

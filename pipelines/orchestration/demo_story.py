@@ -69,7 +69,6 @@ class Replay:
     Attributes:
         questions: What is asked at an instant.
         subjects: What the questions are about, in the plural, such as `flights`.
-        subject: The field of an answer that names what it is about, such as `flight_id`.
         outcomes: The contract of the gold table of predictions and their outcomes: `prediction_id`, `outcome_known_at`,
             and the columns `label` and `answer`.
         label: The column of the outcome.
@@ -82,7 +81,6 @@ class Replay:
 
     questions: Questions
     subjects: str
-    subject: str
     outcomes: Contract
     label: str
     answer: str

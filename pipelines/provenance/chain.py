@@ -34,14 +34,15 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     Raises:
         NotFoundError: if no such prediction was logged.
     """
-    log = prediction_log.folder(platform.settings)
-    prediction = next((p for p in prediction_log.read(log) if p["prediction_id"] == prediction_id), None)
+    logs = prediction_log.folders(platform.settings)
+    answers = (answer for log in logs for answer in prediction_log.read(log))
+    prediction = next((answer for answer in answers if answer["prediction_id"] == prediction_id), None)
     if prediction is None:
         raise NotFoundError(
             object=f"prediction {prediction_id!r}",
             observed="the prediction log does not hold it",
             expected="an id that the service answered with",
-            next_step=f"look in {log}, or ask the service first",
+            next_step="look in <home>/serving/predictions, or ask the service first",
         )
     registry = Registry(platform.settings)
     model = registry.version(prediction["model"]["name"], prediction["model"]["version"])
@@ -105,7 +106,7 @@ def _with_origin(
     table = TableId("gold", domain, entry["view"])
     contract = platform.contracts[table]
     keys = [name for name in contract.key_columns if name != "event_timestamp"]
-    entity = {key: prediction["schedule"][key] for key in keys}
+    entity = {key: prediction["columns"][key] for key in keys}
     instants = {name: units.instant(contract.column(name).unit, value) for name, value in entry["values"].items()}
     entry["instants"] = {name: f"{instant:%F %T} UTC" for name, instant in instants.items() if instant}
     origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
@@ -153,7 +154,7 @@ def tree(chain: dict[str, Any]) -> Tree:
     from rich.tree import Tree
 
     prediction, model = chain["prediction"], chain["model"]
-    root = Tree(f"prediction {prediction['prediction_id']}  {prediction['flight_id']}")
+    root = Tree(f"prediction {prediction['prediction_id']}  {prediction['subject']}")
     root.add(f"probability {prediction['probability']:.3f}, {prediction['decision']}, asked at {prediction['as_of']}")
     node = root.add(f"model {model['name']}@{model['version']} digest {model['digest'][:16]}…")
     node.add(f"run {model['mlflow_run']} (Dagster {model['dagster_run']}), code {model['code_version'][:12]}")

@@ -1,4 +1,5 @@
-"""The prediction log: what the prediction service answered, one JSON line for each answer, one file for each day.
+"""The prediction log: what the services answered, one JSON line for each answer, one folder for each
+service, one file for each day.
 
 `serving.predict.log` writes it. A day is one of the platform's clock, UTC.
 """
@@ -13,9 +14,14 @@ from pipelines.machine import json_lines
 from pipelines.settings import Settings
 
 
-def folder(settings: Settings) -> Path:
-    """The folder of the files `YYYY-MM-DD.jsonl`."""
-    return settings.root / "serving" / "predictions"
+def folder(settings: Settings, service: str) -> Path:
+    """The folder of the files `YYYY-MM-DD.jsonl` of one service, `domain.name`."""
+    return settings.root / "serving" / "predictions" / service
+
+
+def folders(settings: Settings) -> list[Path]:
+    """The folders of all services that have answered."""
+    return sorted(path for path in (settings.root / "serving" / "predictions").glob("*") if path.is_dir())
 
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:

@@ -142,12 +142,17 @@ KINDS = (
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),
-    Kind(r"serving/deployment\.json", "last deployment", _json, "materialize the service's asset: it deploys again"),
+    Kind(
+        r"serving/deployments/[^/]+\.json",
+        "last deployment",
+        _json,
+        "materialize the service's asset: it deploys again",
+    ),
     Kind(
         r"serving/models/[^/]*/model\.json", "served model", _served_model, "the next deployment copies the model again"
     ),
     Kind(r"serving/models/.*", "file of a served model"),
-    Kind(r"serving/token", "token of the prediction service", _text, _SECRET),
+    Kind(r"serving/tokens/[^/]+", "token of a service", _text, _SECRET),
     Kind(r"serving/.*\.jsonl", "log of predictions", _json_lines),
     Kind(r"ray/token", "token of the Ray cluster", _text, _SECRET),
     Kind(r"ray/address\.json", "address of the Ray cluster", _json, "the next program starts a cluster"),

@@ -49,6 +49,7 @@ def evaluate(labels: NDArray[np.floating], estimates: Estimates) -> Evaluation:
             "rmse": float(np.sqrt((residuals**2).mean())),
             "bias": float(residuals.mean()),
             "coverage": float(covered.mean()),
+            "interval_level": estimates.level,
             "interval_width": 2.0 * estimates.half_width,
             "n": float(len(actual)),
         },

@@ -84,11 +84,11 @@ class Recipe:
     minimum_category_count: int = 10
     maximum_embedding_width: int = 4
     hidden_widths: tuple[int, ...] = (64, 32)
-    dropout: float = 0.1
+    dropout: float = 0.4
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 5e-3
-    weight_decay: float = 0.01
+    weight_decay: float = 0.2
     seed: int = 0
     num_workers: int = 1
     max_failures: int = 2

@@ -5,18 +5,35 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from pipelines.machine import files
 from pipelines.settings import Settings
 
+#: The name under which the server of pushed events has its token.
+PUSH = "push"
 
-def token(settings: Settings) -> SecretStr:
-    """The value of GOLDPATH_SERVING_TOKEN, else the content of `<home>/serving/token`, generated on first use."""
-    if settings.serving_token:
-        return settings.serving_token
-    return SecretStr(files.secret(settings.root / "serving" / "token", lambda: secrets.token_urlsafe(32)))
+
+def token(settings: Settings, service: str) -> SecretStr:
+    """The token of one service; that of another is refused there.
+
+    Args:
+        settings: Their `serving_tokens` may hold it.
+        service: `domain.name`, or `PUSH`.
+
+    Returns:
+        The configured one, else the content of `<home>/serving/tokens/<service>`, generated on first use.
+    """
+    if service in settings.serving_tokens:
+        return settings.serving_tokens[service]
+    return SecretStr(files.secret(token_file(settings, service), lambda: secrets.token_urlsafe(32)))
+
+
+def token_file(settings: Settings, service: str) -> Path:
+    """The file that holds the token of a service for which none is configured."""
+    return settings.root / "serving" / "tokens" / service
 
 
 class TokenCheck:

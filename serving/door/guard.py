@@ -19,7 +19,7 @@ from serving.door.problems import UNAUTHORIZED, problem
 from serving.door.tracing import Trace
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-#: A batch of 1,000 flights takes 250 kB.
+#: A batch of 1,000 questions takes about 250 kB.
 MAX_BODY_BYTES = 2**20
 #: A body of that size takes a second at 10 Mbit/s; one that trickles in would hold its connection and memory for ever.
 MAX_BODY_SECONDS = 20.0
@@ -57,7 +57,8 @@ class Guard:
         headers = dict(scope["headers"])
         trace = scope[tracing.SCOPE_KEY] = tracing.from_headers(headers)
         send = _traced(send, trace, echo=not headers.get(b"x-request-id"))
-        if scope["path"] not in OPEN_PATHS and not self._token.accepts(headers.get(b"authorization")):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path not in OPEN_PATHS and not self._token.accepts(headers.get(b"authorization")):
             logger.warning("no valid token: %s %s, request %s", scope["method"], scope["path"], trace.request_id)
             refusal = problem(
                 UNAUTHORIZED,
@@ -65,7 +66,7 @@ class Guard:
                 field="Authorization",
                 observed="another token" if b"authorization" in headers else "absent",
                 expected="Bearer and the token of this service",
-                next_step="send the token that GOLDPATH_SERVING_TOKEN or <home>/serving/token holds",
+                next_step="send this service's token, of GOLDPATH_SERVING_TOKENS or <home>/serving/tokens",
                 headers={"WWW-Authenticate": 'Bearer realm="goldpath"'},
             )
             await refusal(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The prediction service as a Ray Serve application."""
+"""A prediction service as a Ray Serve application."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from serving.predict.service import PredictionService
 
 
 @serve.ingress()
-class ArrivalDelay:
-    """One replica: the model, the open online store and the HTTP interface."""
+class Prediction:
+    """One replica of one service: the model, the open online store and the HTTP interface."""
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
         torch.set_num_threads(1)  # one row is too little work for several threads
@@ -28,7 +28,7 @@ class ArrivalDelay:
             _listen_nowhere()
         self._service = PredictionService(config, settings)
         self._service.check()  # a replica that cannot predict must not replace one that can
-        self._token = access.TokenCheck(access.token(settings))
+        self._token = access.TokenCheck(access.token(settings, config.name))
         self._worker = http.Worker()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -65,7 +65,7 @@ def build(args: ServiceConfig | Mapping[str, Any]) -> serve.Application:
 def application(config: ServiceConfig, settings: Settings) -> serve.Application:
     """The application with the settings of one home folder."""
     deployment = serve.deployment(
-        name="ArrivalDelay",
+        name="Prediction",
         num_replicas=config.replicas or (2 if settings.profile == "cluster" else 1),
         ray_actor_options={"num_cpus": config.cpus_per_replica},
         max_ongoing_requests=config.max_ongoing_requests,
@@ -79,6 +79,6 @@ def application(config: ServiceConfig, settings: Settings) -> serve.Application:
         health_check_timeout_s=30,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=10,
-    )(ArrivalDelay)
+    )(Prediction)
     # A replica has another working directory, so its home must be absolute; it needs no key of the lineage endpoint.
     return deployment.bind(config, settings.model_copy(update={"home": settings.root, "lineage_api_key": None}))

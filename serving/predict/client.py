@@ -1,4 +1,4 @@
-"""A client of the prediction service."""
+"""A client of a prediction service."""
 
 from __future__ import annotations
 
@@ -16,52 +16,53 @@ from serving.errors import RequestError, ServiceUnavailable
 TIMEOUT_SECONDS = 30.0
 
 
-def url(settings: Settings) -> str:
-    """The base URL of the service: on loopback, or at the head of the configured Ray cluster."""
+def url(settings: Settings, service: str) -> str:
+    """The base URL of a service: on loopback, or at the head of the configured Ray cluster."""
     host = ports.LOOPBACK
     if settings.ray_address:
         host = settings.ray_address.rpartition("://")[2].rpartition(":")[0] or ports.LOOPBACK
-    return f"http://{host}:{settings.serving_port}"
+    return f"http://{host}:{settings.serving_port}/{service.replace('.', '/')}"
 
 
-def connection(settings: Settings) -> httpx.Client:
-    """A client with the address and the token of the service; the caller closes it."""
-    token = access.token(settings).get_secret_value()
+def connection(settings: Settings, service: str) -> httpx.Client:
+    """A client with the address and the token of a service, `domain.name`; the caller closes it."""
+    token = access.token(settings, service).get_secret_value()
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=url(settings), headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+    return httpx.Client(base_url=url(settings, service), headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
-def ask(settings: Settings, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def ask(settings: Settings, service: str, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The answers to questions, in their order, over one connection.
 
     Args:
         settings: Of the home folder whose service is asked.
+        service: The service, `domain.name`.
         questions: Each is a body of `POST /v1/predict`.
 
     Raises:
         RequestError: if a question is wrong.
         ServiceUnavailable: if nothing answers, or the service cannot answer now.
     """
-    with _answering(settings) as client:
+    with _answering(settings, service) as client:
         return [answered(client.post("/v1/predict", json=dict(question))) for question in questions]
 
 
-def ask_together(settings: Settings, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def ask_together(settings: Settings, service: str, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The answers to at most 1,000 questions, in their order, in one request; raises as `ask` does."""
-    body = {"flights": [dict(question) for question in questions]}
-    with _answering(settings) as client:
+    body = {"questions": [dict(question) for question in questions]}
+    with _answering(settings, service) as client:
         return answered(client.post("/v1/predict:batch", json=body))["predictions"]
 
 
 @contextlib.contextmanager
-def _answering(settings: Settings) -> Iterator[httpx.Client]:
+def _answering(settings: Settings, service: str) -> Iterator[httpx.Client]:
     """A connection; raises ServiceUnavailable if nothing answers on it."""
     try:
-        with connection(settings) as client:
+        with connection(settings, service) as client:
             yield client
     except httpx.TransportError as error:
         raise ServiceUnavailable(
-            object=f"prediction service at {url(settings)}",
+            object=f"prediction service at {url(settings, service)}",
             observed=f"{type(error).__name__}: {error}",
             expected="a service that answers",
             next_step="start `goldpath dev`, or deploy a model",

@@ -23,9 +23,7 @@ class ServiceConfig(BaseModel):
     """One deployment. The defaults suit a laptop; `serve run serving.predict.app:build` takes the same fields.
 
     Attributes:
-        feature_service: The feature service that the model reads, `domain.name`.
-        threshold: Probability from which a flight is called late. The probabilities are calibrated, so 0.5 is "more
-            likely late than not".
+        service: `module:name` of the service's declaration, which a replica imports.
         replicas: Processes that answer; None: two in the profile `cluster`, so that others answer while a killed one is
             replaced, and one elsewhere.
         cpus_per_replica: CPU slots of the Ray cluster; not a limit. A fraction leaves slots for training.
@@ -37,9 +35,18 @@ class ServiceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ServedModel
-    feature_service: str = "flights.arrival_delay_v1"
-    threshold: float = Field(0.5, gt=0, lt=1)
+    service: str = Field(pattern=r"^[A-Za-z_][\w.]*:[\w.]+$")
     replicas: int | None = Field(None, ge=1)
     cpus_per_replica: float = Field(0.2, gt=0)
     max_ongoing_requests: int = Field(256, ge=1)
     max_queued_requests: int = Field(256, ge=1)
+
+    @property
+    def name(self) -> str:
+        """The service's name, `domain.name`."""
+        return self.service.partition(":")[2]
+
+    @property
+    def route(self) -> str:
+        """The path that its addresses begin with."""
+        return "/" + self.name.replace(".", "/")

@@ -2,7 +2,7 @@
 
 The order of the steps keeps the old model in service where anything is wrong with the new one: verify the new model and
 predict with it in this process; start it beside the old replica, where it predicts again before it takes over; ask it
-over HTTP as callers do; then note it in `<home>/serving/deployment.json`.
+over HTTP as callers do; then note it in `<home>/serving/deployments/<service>.json`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import GoldpathError, NotFoundError, SettingsError
 from pipelines.machine import files, locks, ray_connection
+from pipelines.models.registry import RegisteredModel
+from pipelines.models.service import ServiceSpec
 from pipelines.settings import Settings
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
 from serving.predict import client, models
-from serving.predict.config import ServiceConfig
+from serving.predict.config import ServedModel, ServiceConfig
 from serving.predict.service import PredictionService
 
 READY_SECONDS = 10.0
@@ -42,8 +44,8 @@ class Endpoint(BaseModel):
 def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
     """Replaces the served model by this one without a gap, and returns when the new one has answered.
 
-    Where no cluster runs, one is started that lives as long as this process. A home folder has one deployment at a
-    time: of two, each would restore what the other replaced.
+    Other services of the home folder go on. Where no cluster runs, one is started that lives as long as this process. A
+    home folder has one deployment at a time: of two, each would restore what the other replaced.
 
     Raises:
         ModelError: if the model's files are not those of its digest, or it needs features that do not exist.
@@ -59,7 +61,7 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
         cluster = ray_connection.connect(settings)
         try:
             _replace(settings, config)
-            endpoint = Endpoint(url=client.url(settings), config=config, deployed_at=datetime.now(UTC))
+            endpoint = Endpoint(url=client.url(settings, config.name), config=config, deployed_at=datetime.now(UTC))
             _note(settings, endpoint)
             return endpoint
         finally:
@@ -67,26 +69,43 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
                 cluster.shutdown()
 
 
-def redeploy(settings: Settings) -> Endpoint:
-    """Deploys again what was deployed last; raises NotFoundError if nothing was."""
-    last = current(settings)
+def deploy_champion(settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> str:
+    """A `pipelines.models.service.Deploy`, which explains the arguments; raises what `deploy` does."""
+    model = ServedModel(
+        name=champion.name,
+        version=champion.version,
+        digest=champion.digest,
+        folder=folder,
+        metrics=dict(champion.metrics),
+    )
+    return deploy(settings, ServiceConfig(model=model, service=spec.place)).url
+
+
+def redeploy(settings: Settings, service: str) -> Endpoint:
+    """Deploys again what was deployed last of a service, `domain.name`; raises NotFoundError if nothing was."""
+    last = current(settings, service)
     if last is None:
         raise NotFoundError(
-            object=f"deployment in {settings.root}",
+            object=f"deployment of {service} in {settings.root}",
             observed="nothing was deployed yet",
             expected="a model that was deployed before",
-            next_step="goldpath materialize the training/…, models/… and serving/… assets of a model, or goldpath demo",
+            next_step=f"goldpath materialize the assets training/…, models/… and serving/{service.replace('.', '/')}",
         )
     return deploy(settings, last.config)
 
 
-def current(settings: Settings) -> Endpoint | None:
-    """The last deployment that became ready, or None. Whether it answers now, `/readyz` tells.
+def deployed_services(settings: Settings) -> list[str]:
+    """The services of which a model was deployed, by name."""
+    return sorted(path.stem for path in (settings.root / "serving" / "deployments").glob("*.json"))
+
+
+def current(settings: Settings, service: str) -> Endpoint | None:
+    """The last deployment of a service that became ready, or None. Whether it answers now, `/readyz` tells.
 
     Its model is the one that this home folder holds, also if the home was moved or copied since.
     """
     try:
-        endpoint = Endpoint.model_validate_json(_file(settings).read_text(encoding="utf-8"))
+        endpoint = Endpoint.model_validate_json(_file(settings, service).read_text(encoding="utf-8"))
         model = endpoint.config.model
         model = model.model_copy(update={"folder": models.folder(settings, model.digest)})
         return endpoint.model_copy(update={"config": endpoint.config.model_copy(update={"model": model})})
@@ -95,7 +114,7 @@ def current(settings: Settings) -> Endpoint | None:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(
-            object=str(_file(settings)),
+            object=str(_file(settings, service)),
             observed=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
             expected="the file that the last deployment wrote",
             next_step="remove it, and deploy the model again",
@@ -107,14 +126,14 @@ def _replace(settings: Settings, config: ServiceConfig) -> None:
     from serving.predict import rollout  # loads Ray, whose environment `ray_connection.connect` has set
 
     rollout.start_proxy(settings)
-    previous = current(settings) if rollout.is_serving() else None
+    previous = current(settings, config.name) if rollout.is_serving(config.name) else None
     try:
         rollout.replace(settings, config)
         _require_answer(settings, config)
     except (GoldpathError, httpx.HTTPError) as error:
         # Serve keeps the old replicas, but would not restart them: deploy the previous version again.
         if previous is None:
-            rollout.remove()
+            rollout.remove(config.name)
         else:
             rollout.replace(settings, previous.config)
         raise _failed(config, error, previous) from error
@@ -122,13 +141,13 @@ def _replace(settings: Settings, config: ServiceConfig) -> None:
 
 def _require_answer(settings: Settings, config: ServiceConfig) -> None:
     """Asks over HTTP as callers do: the service must be ready, serve this model, and refuse a wrong token."""
-    with client.connection(settings) as caller:
+    with client.connection(settings, config.name) as caller:
         _within(READY_SECONDS, lambda: client.answered(caller.get("/readyz")))
         served = client.answered(caller.get("/v1/model"))
         refused = caller.get("/v1/model", headers={"Authorization": "Bearer wrong"})
     if served["digest"] != config.model.digest or refused.status_code != 401:
         raise ServiceUnavailable(
-            object=client.url(settings),
+            object=client.url(settings, config.name),
             observed=f"model {served['digest'][:16]}…, and {refused.status_code} for a wrong token",
             expected=f"model {config.model.digest[:16]}…, and 401 for a wrong token",
             next_step="see whether another service answers on this port",
@@ -160,8 +179,8 @@ def _failed(config: ServiceConfig, error: Exception, previous: Endpoint | None) 
 
 
 def _note(settings: Settings, endpoint: Endpoint) -> None:
-    files.replace(_file(settings), endpoint.model_dump_json(indent=1))
+    files.replace(_file(settings, endpoint.config.name), endpoint.model_dump_json(indent=1))
 
 
-def _file(settings: Settings) -> Path:
-    return settings.root / "serving" / "deployment.json"
+def _file(settings: Settings, service: str) -> Path:
+    return settings.root / "serving" / "deployments" / f"{service}.json"

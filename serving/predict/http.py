@@ -1,18 +1,21 @@
-"""The HTTP interface of the prediction service: its operations, and the response to each outcome."""
+"""The HTTP interface of a prediction service: its operations, and the response to each outcome."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.types import ASGIApp
 
 from pipelines.errors import GoldpathError
+from pipelines.models.question import Question
 from serving.door import refusals, tracing
 from serving.door.access import TokenCheck
 from serving.door.grouped import Grouped
@@ -29,15 +32,15 @@ from serving.door.problems import (
 )
 from serving.errors import RequestError, ServiceUnavailable, WrongTime
 from serving.predict import invalid_request
-from serving.predict.flight_request import FlightBatch, FlightQuestion
 from serving.predict.invalid_request import INVALID_REQUEST
-from serving.predict.service import Asked, PredictionService
+from serving.predict.service import QUESTIONS, Asked, PredictionService
 
 T = TypeVar("T")
 BATCH_PATH = "/v1/predict:batch"
+MAX_QUESTIONS = 1000
 
-UNKNOWN_FLIGHT = ProblemType("unknown_flight", 422, "Nothing is known about the flight")
-WRONG_TIME = ProblemType("wrong_time", 422, "The flight is past, or too far ahead to be predicted")
+UNKNOWN_SUBJECT = ProblemType("unknown_subject", 422, "Nothing is known about the subject of the question")
+WRONG_TIME = ProblemType("wrong_time", 422, "The question is about an instant that cannot be predicted now")
 NOT_READY = ProblemType("not_ready", 503, "The service is not ready to predict")
 FAILED = ProblemType("failed", 500, "The service failed with an error that its operator has to correct")
 INTERNAL_ERROR = ProblemType("internal_error", 500, "The service has a defect")
@@ -46,7 +49,7 @@ _PREDICTION_REFUSALS = responses(
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
     INVALID_REQUEST,
-    UNKNOWN_FLIGHT,
+    UNKNOWN_SUBJECT,
     WRONG_TIME,
     FAILED,
     INTERNAL_ERROR,
@@ -75,7 +78,12 @@ class Worker:
 def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASGIApp:
     """The application; every operation but `/healthz` and `/readyz` needs the token."""
     # Without pages of documentation, which load scripts from other sites; the OpenAPI document itself is served.
-    app = FastAPI(title="Arrival delay", version="1", docs_url=None, redoc_url=None)
+    spec = service.spec
+    app = FastAPI(
+        title=spec.name, description=spec.model.question, version="1", docs_url=None, redoc_url=None,
+        servers=[{"url": spec.route}],
+    )  # fmt: skip
+    batch_class = batch_of(spec.question)
 
     grouped = Grouped(service.answer, worker.executor)
 
@@ -99,23 +107,35 @@ def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASG
     async def model() -> JSONResponse:
         return JSONResponse(service.describe())
 
-    @app.post("/v1/predict", summary="One flight.", responses=_PREDICTION_REFUSALS)
-    async def predict(question: FlightQuestion, request: Request) -> Response:
+    async def predict(question: Any, request: Request) -> Response:
         (outcome,) = await grouped.add([Asked([question], tracing.of(request))])
         return _json(_answered(outcome)[0])
 
-    @app.post(
-        BATCH_PATH, summary="Up to 1,000 flights, answered in their order, all or none.", responses=_PREDICTION_REFUSALS
-    )
-    async def predict_batch(batch: FlightBatch, request: Request) -> Response:
-        (outcome,) = await worker.run(lambda: service.answer([Asked(batch.flights, tracing.of(request))]))
+    async def predict_batch(batch: Any, request: Request) -> Response:
+        (outcome,) = await worker.run(lambda: service.answer([Asked(getattr(batch, QUESTIONS), tracing.of(request))]))
         return _json(f'{{"predictions": [{", ".join(_answered(outcome))}]}}')
 
+    # FastAPI reads a body's class from the annotation; this one is known only when the service is.
+    predict.__annotations__["question"] = spec.question
+    predict_batch.__annotations__["batch"] = batch_class
+    app.post("/v1/predict", summary="One question.", responses=_PREDICTION_REFUSALS)(predict)
+    several = f"Up to {MAX_QUESTIONS:,} questions, answered in their order, all or none."
+    app.post(BATCH_PATH, summary=several, responses=_PREDICTION_REFUSALS)(predict_batch)
     refusals.handle(app)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, functools.partial(_invalid, spec.question, batch_class))
     app.add_exception_handler(GoldpathError, _failed)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, token)
+
+
+def batch_of(question: type[Question]) -> type[BaseModel]:
+    """The class of a request with several questions, answered together or not at all."""
+    questions: Any = Field(
+        min_length=1, max_length=MAX_QUESTIONS, description=f"a list of 1 to {MAX_QUESTIONS} questions"
+    )
+    fields: dict[str, Any] = {QUESTIONS: (list[question], questions)}  # ty: ignore[invalid-type-form]
+    config = ConfigDict(frozen=True, extra="forbid")
+    return create_model(f"{question.__name__}Batch", __config__=config, **fields)
 
 
 def _answered(outcome: list[str] | GoldpathError) -> list[str]:
@@ -129,10 +149,10 @@ def _json(text: str) -> Response:
     return Response(text, media_type="application/json")
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(question: type[Question], batch: type[BaseModel], request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    body = FlightBatch if request.url.path == BATCH_PATH else FlightQuestion
-    return invalid_request.refusal(error.errors(), body, tracing.of(request))
+    body = batch if request.url.path.endswith(BATCH_PATH) else None
+    return invalid_request.refusal(error.errors(), question, body, tracing.of(request))
 
 
 def _failed(request: Request, error: Exception) -> JSONResponse:
@@ -141,7 +161,7 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, WrongTime):
         kind = WRONG_TIME
     elif isinstance(error, RequestError):
-        kind = UNKNOWN_FLIGHT
+        kind = UNKNOWN_SUBJECT
     elif isinstance(error, ServiceUnavailable):
         kind = UNAVAILABLE
     return from_error(kind, tracing.of(request), error)

@@ -6,21 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from serving.door.problems import ProblemResponse, ProblemType, problem
 from serving.door.tracing import Trace
-from serving.predict.flight_request import FlightBatch, FlightQuestion
 
 INVALID_REQUEST = ProblemType("invalid_request", 422, "A field of the request is absent, unknown or has a wrong value")
 MAX_VALUE_CHARACTERS = 80
 MAX_FIELDS = 20
-_FIELDS: Mapping[str, FieldInfo] = {**FlightBatch.model_fields, **FlightQuestion.model_fields}
 
 
-def refusal(errors: Sequence[Mapping[str, Any]], body: type[BaseModel], trace: Trace) -> ProblemResponse:
-    """The answer to a request whose body does not fit the model `body`; it names the first 20 wrong fields."""
-    first, *others = [_explain(error, body) for error in errors[:MAX_FIELDS]]
+def refusal(
+    errors: Sequence[Mapping[str, Any]], question: type[BaseModel], batch: type[BaseModel] | None, trace: Trace
+) -> ProblemResponse:
+    """The answer to a request whose body does not fit; it names the first 20 wrong fields.
+
+    Args:
+        errors: Pydantic's.
+        question: The class of one question.
+        batch: The class of the body; None where it is a question itself.
+        trace: Of the request.
+    """
+    first, *others = [_explain(error, question, batch) for error in errors[:MAX_FIELDS]]
     return problem(
         INVALID_REQUEST,
         trace,
@@ -32,18 +38,19 @@ def refusal(errors: Sequence[Mapping[str, Any]], body: type[BaseModel], trace: T
     )
 
 
-def _explain(error: Mapping[str, Any], body: type[BaseModel]) -> dict[str, str]:
+def _explain(error: Mapping[str, Any], question: type[BaseModel], batch: type[BaseModel] | None) -> dict[str, str]:
+    fields = {**(batch.model_fields if batch else {}), **question.model_fields}
     kind, path = error["type"], [str(part) for part in error["loc"][1:]]
     field = ".".join(path) or "body"
     if kind == "json_invalid":
         return {"field": "body", "observed": f"no JSON: {error['ctx']['error']}", "expected": "a JSON object"}
     if kind == "extra_forbidden":
-        known = body.model_fields if len(path) == 1 else FlightQuestion.model_fields
+        known = batch.model_fields if batch and len(path) == 1 else question.model_fields
         return {"field": field, "observed": "an unknown field", "expected": f"only {', '.join(known)}"}
-    declared = next((_FIELDS[part] for part in reversed(path) if part in _FIELDS), None)
+    declared = next((fields[part] for part in reversed(path) if part in fields), None)
     expected = declared.description if declared and declared.description else "a JSON object"
     if path and path[-1].isdigit():
-        expected = "a JSON object that describes one flight"
+        expected = "a JSON object that is one question"
     if kind == "missing":
         return {"field": field, "observed": "absent", "expected": expected}
     why = f", which {error['ctx']['error']}" if kind == "value_error" else ""

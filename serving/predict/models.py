@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pipelines.errors import ModelError
 from pipelines.models import admission
+from pipelines.models.answers import Predictor
 from pipelines.models.registry import EVIDENCE_FOLDER, MODEL_FOLDER
+from pipelines.models.service import ServiceSpec
 from pipelines.settings import Settings
-from ray_jobs.tabular.model import TabularModel
 from serving.predict.config import ServedModel
 
 
@@ -47,10 +48,10 @@ def install(settings: Settings, model: ServedModel) -> ServedModel:
     return installed
 
 
-def load(model: ServedModel) -> TabularModel:
+def load(model: ServedModel, spec: ServiceSpec) -> Predictor:
     """Loads the model if it may serve; raises ModelError otherwise."""
     _require(model)
-    return TabularModel.load(model.folder)
+    return spec.model.program.predictor(model.folder)
 
 
 def _require(model: ServedModel) -> None:

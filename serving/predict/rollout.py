@@ -1,4 +1,4 @@
-"""Starts, replaces and removes the service's application on the Ray cluster that this process is connected to.
+"""Starts, replaces and removes the applications of services on the Ray cluster that this process is connected to.
 
 Imported only after `ray_connection.connect`, since Ray reads its environment while it is imported.
 """
@@ -17,7 +17,6 @@ from serving.errors import ServiceUnavailable
 from serving.predict import app
 from serving.predict.config import ServiceConfig
 
-APPLICATION = "arrival-delay"
 START_SECONDS = 180.0
 REQUEST_SECONDS = 30.0
 
@@ -31,15 +30,15 @@ def start_proxy(settings: Settings) -> None:
         SettingsError: if another program has the port.
     """
     if not serve.status().proxies and not settings.ray_address:
-        ports.require_free(settings.serving_port, what="the prediction service", option="GOLDPATH_SERVING_PORT")
+        ports.require_free(settings.serving_port, what="the prediction services", option="GOLDPATH_SERVING_PORT")
     host = "0.0.0.0" if settings.profile == "cluster" else ports.LOOPBACK
     options = HTTPOptions(host=host, port=settings.serving_port, request_timeout_s=REQUEST_SECONDS)
     serve.start(proxy_location="HeadOnly", http_options=options)
 
 
-def is_serving() -> bool:
-    """Whether a version of the application is in service."""
-    return APPLICATION in serve.status().applications
+def is_serving(service: str) -> bool:
+    """Whether a version of the service, `domain.name`, is in service."""
+    return service in serve.status().applications
 
 
 def replace(settings: Settings, config: ServiceConfig) -> None:
@@ -48,16 +47,16 @@ def replace(settings: Settings, config: ServiceConfig) -> None:
     Raises:
         ServiceUnavailable: if none of its replicas starts; the old ones go on.
     """
-    target = serve.RunTarget(app.application(config, settings), name=APPLICATION, route_prefix="/")
+    target = serve.RunTarget(app.application(config, settings), name=config.name, route_prefix=config.route)
     serve.run_many([target], wait_for_applications_running=False)
     deadline = time.monotonic() + START_SECONDS
     while True:
-        overview = serve.status().applications[APPLICATION]
+        overview = serve.status().applications[config.name]
         if overview.status == ApplicationStatus.RUNNING:
             return
         if overview.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
             raise ServiceUnavailable(
-                object=f"Serve application {APPLICATION}",
+                object=f"Serve application {config.name}",
                 observed=f"{overview.status.value}: {_reason(overview)}",
                 expected=f"a running replica within {START_SECONDS:.0f} s",
                 next_step="read the replica's log in Ray's session folder",
@@ -65,9 +64,9 @@ def replace(settings: Settings, config: ServiceConfig) -> None:
         time.sleep(0.2)
 
 
-def remove() -> None:
-    """Takes the application out of service."""
-    serve.delete(APPLICATION)
+def remove(service: str) -> None:
+    """Takes a service, `domain.name`, out of service."""
+    serve.delete(service)
 
 
 def _reason(overview: ApplicationStatusOverview) -> str:

@@ -6,11 +6,14 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
+from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.question import Column, Question
+from pipelines.models.service import Decision, find
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.ids import uuid7
@@ -19,32 +22,26 @@ from serving.errors import RequestError, WrongTime
 from serving.predict import models
 from serving.predict.config import ServiceConfig
 from serving.predict.features import FeatureReading, OnlineFeatures
-from serving.predict.flight_request import Column, FlightQuestion
 from serving.predict.log import PredictionLog
 
-#: The columns of the schedule that are keys of features.
-ENTITY_KEYS = ("carrier", "flight", "origin", "dest", "tailnum")
-#: Airlines publish their schedules about a year ahead; what is known now says nothing about a later flight.
-LONGEST_LEAD = timedelta(days=366)
-_PROBE = FlightQuestion.model_validate(
-    {"flight": "0Z9999", "origin": "000", "destination": "001", "scheduled_departure": "2000-01-01T00:00:00+00:00"}
-)
+#: The field of a batch that holds its questions.
+QUESTIONS = "questions"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request: its questions, which are answered together or not at all, and its ids."""
 
-    questions: Sequence[FlightQuestion]
+    questions: Sequence[Question]
     trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
 class _Prediction:
-    question: FlightQuestion
-    schedule: Mapping[str, Column]
+    question: Question
+    columns: Mapping[str, Column]
     reading: FeatureReading
-    probability: float
+    answer: Answer
 
 
 class PredictionService:
@@ -57,9 +54,10 @@ class PredictionService:
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
         self._config = config
         self._settings = settings
-        self._model = models.load(config.model)
-        self._features = OnlineFeatures(settings, config.feature_service)
-        self._log = PredictionLog(prediction_log.folder(settings))
+        self.spec = find(config.service)
+        self._model = models.load(config.model, self.spec)
+        self._features = OnlineFeatures(settings, self.spec.model.features.full_name)
+        self._log = PredictionLog(prediction_log.folder(settings, config.name))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
     def describe(self) -> dict[str, Any]:
@@ -67,19 +65,20 @@ class PredictionService:
         return {
             **self._identity,
             "metrics": self._config.model.metrics,
-            "feature_service": self._config.feature_service,
-            "threshold": self._config.threshold,
+            "question": self.spec.model.question,
+            "task": self._model.task,
+            "feature_service": self.spec.model.features.full_name,
             "inputs": list(self._model.inputs),
         }
 
     def check(self) -> None:
-        """Predicts for a flight that does not exist, without recording the prediction.
+        """Predicts for a subject that does not exist, without recording the prediction.
 
         Raises:
             FeatureStoreUnavailable: if the online store does not answer, or was not filled yet.
-            ModelError: if the model needs a column that neither the schedule nor the features have.
+            ModelError: if the model needs a column that neither the question nor the features have.
         """
-        self._predict([_PROBE])
+        self._predict([self.spec.question.model_validate(self.spec.question.nobody)])
 
     def answer(self, requests: Sequence[Asked]) -> list[list[str] | GoldpathError]:
         """The outcome of each request, all computed together: the answers to its questions as JSON texts, or its error.
@@ -104,18 +103,18 @@ class PredictionService:
         records: list[dict[str, Any]] = []
         for request in requests:
             own = list(itertools.islice(predictions, len(request.questions)))
-            refusal = _refusal(own, as_of)
+            refusal = self._refusal(own, as_of)
             if refusal is not None:
                 outcomes.append(refusal)
                 continue
             answers = [self._answer(prediction, as_of) for prediction in own]
             context = {
-                "feature_service": self._config.feature_service,
+                "feature_service": self.spec.model.features.full_name,
                 "answered_at": datetime.now(UTC).isoformat(),
                 **asdict(request.trace),
             }
             records += [
-                answer | {"question": p.question.model_dump(mode="json"), "schedule": p.schedule} | context
+                answer | {"question": p.question.model_dump(mode="json"), "columns": p.columns} | context
                 for answer, p in zip(answers, own, strict=True)
             ]
             outcomes.append([json.dumps(answer) for answer in answers])
@@ -123,26 +122,19 @@ class PredictionService:
             self._log.append(as_of.date(), records)
         return outcomes
 
-    def _predict(self, questions: Sequence[FlightQuestion]) -> list[_Prediction]:
-        schedules = [question.columns() for question in questions]
-        readings = self._features.read([{key: schedule[key] for key in ENTITY_KEYS} for schedule in schedules])
-        rows = [schedule | reading.values() for schedule, reading in zip(schedules, readings, strict=True)]
-        probabilities = self._model.predict({name: [row[name] for row in rows] for name in rows[0]})
-        return [
-            _Prediction(question, schedule, reading, float(probability))
-            for question, schedule, reading, probability in zip(
-                questions, schedules, readings, probabilities, strict=True
-            )
-        ]
+    def _predict(self, questions: Sequence[Question]) -> list[_Prediction]:
+        asked = [question.columns() for question in questions]
+        keys = self.spec.model.features.keys
+        readings = self._features.read([{key: columns[key] for key in keys} for columns in asked])
+        rows = [columns | reading.values() for columns, reading in zip(asked, readings, strict=True)]
+        answers = self._model.answer({name: [row[name] for row in rows] for name in rows[0]})
+        return [_Prediction(*parts) for parts in zip(questions, asked, readings, answers, strict=True)]
 
     def _answer(self, prediction: _Prediction, as_of: datetime) -> dict[str, Any]:
-        threshold = self._config.threshold
         return {
             "prediction_id": str(uuid7()),
-            "flight_id": prediction.question.flight_id,
-            "probability": prediction.probability,
-            "decision": "late" if prediction.probability >= threshold else "on_time",
-            "threshold": threshold,
+            "subject": prediction.question.subject,
+            **_said(prediction.answer, self.spec.decision),
             "model": self._identity,
             "features": {
                 name: {"value": feature.value, "timestamp": feature.timestamp}
@@ -152,30 +144,44 @@ class PredictionService:
             "as_of": as_of.isoformat(),
         }
 
+    def _refusal(self, predictions: Sequence[_Prediction], as_of: datetime) -> RequestError | None:
+        """Why the questions of one request are not answered; None if they are."""
+        for place, prediction in enumerate(predictions):
+            prefix = "" if len(predictions) == 1 else f"{QUESTIONS}.{place}."
+            question = prediction.question
+            if (observed := question.wrong_time(as_of)) is not None:
+                return WrongTime(
+                    object=f"{prefix}{question.about}",
+                    observed=observed,
+                    expected=f"an instant that is {_lead(question)} ahead of the platform's time",
+                    next_step="correct the instant; during a replay, `goldpath doctor` tells the platform's time",
+                )
+            if prediction.reading.missing and not prediction.reading.features:
+                return self._unknown_subject(prediction, prefix)
+        return None
 
-def _refusal(predictions: Sequence[_Prediction], as_of: datetime) -> RequestError | None:
-    """Why the questions of one request are not answered; None if they are."""
-    for place, prediction in enumerate(predictions):
-        prefix = "" if len(predictions) == 1 else f"flights.{place}."
-        departure = prediction.question.scheduled_departure
-        if not as_of < departure <= as_of + LONGEST_LEAD:
-            return WrongTime(
-                object=f"{prefix}scheduled_departure",
-                observed=f"{departure.isoformat()}, {'which is past' if departure <= as_of else 'too far ahead'}: the "
-                f"platform's time is {as_of.isoformat(timespec='seconds')}",
-                expected=f"a departure within {LONGEST_LEAD.days} days from the platform's time",
-                next_step="ask before the flight leaves; during a replay, `goldpath doctor` tells the platform's time",
-            )
-        if not prediction.reading.features:
-            return _unknown_flight(prediction, f"{prefix}flight")
-    return None
+    def _unknown_subject(self, prediction: _Prediction, prefix: str) -> RequestError:
+        keys = ", ".join(f"{key} {prediction.columns[key]}" for key in self.spec.model.features.keys)
+        return RequestError(
+            object=f"{prefix}{next(iter(type(prediction.question).model_fields))}",
+            observed=f"{keys}, of which no feature is known",
+            expected="a subject of which at least one feature is known",
+            next_step="correct the fields; without any feature the answer would be a guess",
+        )
 
 
-def _unknown_flight(prediction: _Prediction, field: str) -> RequestError:
-    question = prediction.question
-    return RequestError(
-        object=field,
-        observed=f"{question.flight} from {question.origin} to {question.destination}, of which no feature is known",
-        expected="a flight of which the carrier, an airport, the number or the aircraft is known",
-        next_step="correct the codes; without any feature the answer would be a guess",
-    )
+def _said(answer: Answer, decision: Decision) -> dict[str, Any]:
+    """An answer as callers get it, by the model's task."""
+    if isinstance(answer, Probability):
+        is_positive = answer.probability >= decision.threshold
+        called = decision.positive if is_positive else decision.negative
+        return {"probability": answer.probability, "decision": called, "threshold": decision.threshold}
+    if isinstance(answer, Estimate):
+        interval = {"low": answer.low, "high": answer.high, "level": answer.level}
+        return {"value": answer.value, "interval": interval}
+    return {"label": answer.label, "probabilities": dict(answer.by_label)}
+
+
+def _lead(question: Question) -> str:
+    least, most = question.lead
+    return f"more than {least} and at most {most}" if least else f"at most {most}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI, Request
@@ -30,6 +31,7 @@ from serving.push import body
 from serving.push.online import OnlinePath
 from serving.push.service import EventConflict, Receiver
 
+logger = logging.getLogger(__name__)
 Receivers = Mapping[tuple[str, str], Receiver]
 
 UNKNOWN_SOURCE = ProblemType("unknown_source", 404, "No contract declares this source as pushed")
@@ -56,9 +58,12 @@ _KINDS: tuple[tuple[type[GoldpathError], ProblemType], ...] = (
 )
 
 
-def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIApp:
+def create(
+    receivers: Receivers, stopped: Mapping[tuple[str, str], GoldpathError], online: OnlinePath, token: TokenCheck
+) -> ASGIApp:
     """The application, which closes the receivers when it ends.
 
+    A source of `stopped` answers with its error, and the others take events.
     Every operation but `/healthz` and `/readyz` needs the token.
     """
     lifespan = _lifespan(receivers, online)
@@ -71,7 +76,7 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
     @app.get("/readyz", summary="Events move online features too; they are taken as soon as the process answers.")
     async def readyz() -> JSONResponse:
         await online.check()
-        return JSONResponse({"status": "ready", "sources": ["/".join(name) for name in receivers]})
+        return JSONResponse({"status": "ready", "sources": _paths(receivers), "stopped": _paths(stopped)})
 
     @app.post(
         "/v1/events/{domain}/{source}:deliver",
@@ -79,7 +84,7 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
         responses=_DELIVERY_REFUSALS,
     )
     async def deliver(domain: str, source: str) -> JSONResponse:
-        receiver = _receiver(receivers, domain, source)
+        receiver = _receiver(receivers, stopped, domain, source)
         uris = await receiver.deliver()
         return JSONResponse({"landed": uris, **receiver.status()})
 
@@ -90,7 +95,7 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
         responses=_PUSH_REFUSALS,
     )
     async def push(domain: str, source: str, request: Request) -> JSONResponse:
-        receiver = _receiver(receivers, domain, source)
+        receiver = _receiver(receivers, stopped, domain, source)
         events = body.events(await request.body(), request.headers.get("content-type", ""))
         key = body.idempotency_key(request.headers.get("idempotency-key"))
         return JSONResponse({"events": await receiver.accept(events, key)}, 202)
@@ -101,7 +106,7 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
         responses=_SOURCE_REFUSALS,
     )
     async def status(domain: str, source: str) -> JSONResponse:
-        return JSONResponse(_receiver(receivers, domain, source).status())
+        return JSONResponse(_receiver(receivers, stopped, domain, source).status())
 
     refusals.handle(app)
     app.add_exception_handler(GoldpathError, _failed)
@@ -109,14 +114,22 @@ def create(receivers: Receivers, online: OnlinePath, token: TokenCheck) -> ASGIA
     return Guard(app, token)
 
 
-def _receiver(receivers: Receivers, domain: str, source: str) -> Receiver:
+def _paths(names: Iterable[tuple[str, str]]) -> list[str]:
+    return ["/".join(name) for name in names]
+
+
+def _receiver(
+    receivers: Receivers, stopped: Mapping[tuple[str, str], GoldpathError], domain: str, source: str
+) -> Receiver:
+    if (domain, source) in stopped:
+        raise stopped[domain, source].with_traceback(None)  # raised for each request, which would lengthen it
     try:
         return receivers[domain, source]
     except KeyError:
         raise UnknownSource(
             object=f"source {domain}/{source}",
             observed="no contract declares it as pushed",
-            expected=f"one of {', '.join('/'.join(name) for name in receivers)}",
+            expected=f"one of {', '.join(_paths([*receivers, *stopped]))}",
             next_step="correct the address, or declare it with push_source",
         ) from None
 
@@ -125,15 +138,24 @@ def _lifespan(receivers: Receivers, online: OnlinePath) -> Callable[[FastAPI], A
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        tasks = [asyncio.create_task(work) for r in receivers.values() for work in (r.replay(), r.run(stop))]
+        works = [_alone(r, work) for r in receivers.values() for work in (r.replay(), r.run(stop))]
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         stop.set()
         await asyncio.gather(*tasks)
         for receiver in receivers.values():
-            await receiver.close()
+            await _alone(receiver, receiver.close())
         await online.close()
 
     return lifespan
+
+
+async def _alone(receiver: Receiver, work: Awaitable[None]) -> None:
+    """Awaits the work of one source. If it fails, that is logged at once, and the other sources go on."""
+    try:
+        await work
+    except Exception:
+        logger.exception("%s/%s", *receiver.source.name)
 
 
 def _failed(request: Request, error: Exception) -> JSONResponse:

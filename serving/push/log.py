@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import SettingsError
+from pipelines.errors import DamagedError, SettingsError
 from pipelines.machine import files, locks
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
 
@@ -70,6 +70,7 @@ class PushLog:
 
     Raises:
         SettingsError: if another process has the log open.
+        DamagedError: if a file of an earlier process holds something else than its events.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,8 +95,11 @@ class PushLog:
         self._file: int | None = None
         self._active: tuple[int, Path] | None = None  # position of its first line, and its path
         self._size = 0
-        for path in sorted(folder.glob("????????-*.*")):
-            self._recover(path)
+        with contextlib.ExitStack() as released:
+            released.callback(self._lock.close)
+            for path in sorted(folder.glob("????????-*.*")):
+                self._recover_whole(path)
+            released.pop_all()
 
     @property
     def size(self) -> int:
@@ -180,6 +184,18 @@ class PushLog:
         files.sync(self._folder)
         self._active = self.last + 1, path
         self.opened_at = time.monotonic()
+
+    def _recover_whole(self, path: Path) -> None:
+        """Takes over a file of an earlier process, or raises DamagedError."""
+        try:
+            self._recover(path)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(
+                object=f"push log file {path}",
+                observed=f"it is damaged: {type(error).__name__}: {error}",
+                expected="the events, or their ids, as an earlier process wrote them",
+                next_step="restore the file from a backup of the home folder, and start `goldpath push` again",
+            ) from None
 
     def _recover(self, path: Path) -> None:
         """Takes over a file of an earlier process; of a torn segment, its whole lines."""

@@ -17,7 +17,7 @@ ASSET_LINES = 25
 
 #: Room to what it may import from other rooms: anywhere, and inside functions only.
 ANYWHERE = {
-    "assets": ("pipelines", "feature_repo", "ray_jobs.programs", "ray_jobs.tabular.recipe", "serving.declaration"),
+    "assets": ("pipelines", "feature_repo", "ray_jobs.programs", "ray_jobs.tabular.recipe", "serving.runtimes"),
     "pipelines": (),
     "feature_repo": ("pipelines",),
     "ray_jobs": ("pipelines",),
@@ -36,7 +36,7 @@ ORDERS: Mapping[str, Sequence[str]] = {
         "commands __main__"
     ).split(),
     "ray_jobs": ["programs", "core", "tabular"],
-    "serving": ["errors", "door", "predict", "push"],
+    "serving": ["errors", "runtimes", "door", "predict", "push"],
 }
 #: Parts of one room that know nothing of each other.
 APART = (("serving.predict", "serving.push"),)

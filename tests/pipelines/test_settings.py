@@ -59,7 +59,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_printed_settings_do_not_show_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOLDPATH_SERVING_TOKEN", "secret-token")
+    monkeypatch.setenv("GOLDPATH_SERVING_TOKENS", '{"push": "secret-token"}')
     monkeypatch.setenv("GOLDPATH_REDIS_URL", "localhost:6379,password=secret-password")
     monkeypatch.setenv("GOLDPATH_MLFLOW_URI", "postgresql://mlflow:secret-password@host/mlflow")
     monkeypatch.setenv("GOLDPATH_SPARK_REMOTE", "sc://host:15002/;token=secret-token")

@@ -17,12 +17,14 @@ from starlette.testclient import TestClient
 
 from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.recipe import arrival_delay
+from assets.flights.service import arrival_delay_service
 from feature_repo.filling import Materialized, materialize
 from feature_repo.state import DomainStore
 from pipelines.engine.session import Engine
 from pipelines.features.declaration import FeatureView
 from pipelines.machine import ports
 from pipelines.models import model_files
+from pipelines.models.service import ServiceSpec
 from pipelines.settings import Settings
 from ray_jobs.tabular.binary import Binary
 from ray_jobs.tabular.calibration import Calibration
@@ -37,6 +39,7 @@ from tests.pipelines.models.trained import write_evidence
 if TYPE_CHECKING:
     from serving.predict.deploy import Endpoint
 
+SERVICE = arrival_delay_service.name
 BEGINNING = datetime(2013, 10, 1, tzinfo=UTC)
 NOW = datetime(2013, 11, 1, 7, 15, tzinfo=UTC)
 ENTITIES = {"origin": "EWR", "dest": "IAH", "carrier": "UA", "flight": 1545, "tailnum": "N14228"}
@@ -133,12 +136,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return save(1), save(2)
 
 
-def config_of(folder: Path, version: int = 1) -> ServiceConfig:
+def config_of(folder: Path, version: int = 1, service: ServiceSpec = arrival_delay_service) -> ServiceConfig:
     """The configuration that deploys a saved model, for which evidence that it may serve is written beside it."""
-    write_evidence(folder, "arrival_delay")
+    write_evidence(folder, service.name)
     digest = model_files.digest(folder)
-    served = ServedModel(name="arrival_delay", version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
-    return ServiceConfig(model=served)
+    served = ServedModel(name=service.name, version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
+    return ServiceConfig(model=served, service=service.place)
 
 
 def tamper(file: Path) -> None:
@@ -150,7 +153,7 @@ def tamper(file: Path) -> None:
 
 def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
     """A client, with the token, of a service in this process."""
-    token = access.token(settings)
+    token = access.token(settings, SERVICE)
     api = http.create(PredictionService(config, settings), access.TokenCheck(token), http.Worker())
     return TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assets.flights.gold import origin_weather
-from assets.weather import gold
+from assets.weather import features, gold
 from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
 from assets.weather.seasons import cycles
@@ -35,7 +35,7 @@ def tables(make_platform: Callable[[], Platform], materialize: Materialize) -> t
     platform = make_platform()
     land(platform.landing, start=FIRST, end=LAST)
     materialize(platform, [bronze_observations, silver_observations], str(FIRST), str(LAST))
-    materialize(platform, [gold.hours, gold.station_conditions])
+    materialize(platform, [gold.hours, gold.station_conditions, features.training_set])
     silver = rows(platform, "silver/weather/observations")
     return platform, {(row["station"], row["observed_at"]): row for row in silver}
 
@@ -103,6 +103,23 @@ def test_the_same_hour_yesterday_lies_a_day_before_the_hour_that_is_predicted(ta
             assert known["temp_same_hour_yesterday"] == yesterday["temp"]
             compared += 1
     assert compared > 150
+
+
+def test_the_training_set_has_the_conditions_that_were_known_when_the_question_was_asked(
+    tables: tuple[Platform, Rows],
+) -> None:
+    platform, silver = tables
+    trained_on = rows(platform, "gold/weather/training_set")
+    assert len(trained_on) == sum(row["temp"] is not None for row in silver.values())
+    for row in trained_on:
+        known = [
+            at + HOUR for station, at in silver if station == row["station"] and at + HOUR <= row["event_timestamp"]
+        ]
+        newest = max(known, default=None)
+        assert row["station_conditions__event_timestamp"] == newest
+        temp = None if newest is None else silver[row["station"], newest - HOUR]["temp"]
+        assert row["station_conditions__temp"] == temp
+        assert row["observed_temp"] == silver[row["station"], row["valid_at"]]["temp"]
 
 
 def test_flights_read_a_version_of_the_weather_and_the_lineage_names_both_owners(

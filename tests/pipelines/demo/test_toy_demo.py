@@ -15,7 +15,7 @@ from pipelines.contracts.load import Contracts
 from pipelines.demo import report, windows
 from pipelines.demo.outcomes import metrics
 from pipelines.errors import DefinitionError, SettingsError
-from pipelines.features.declaration import FeatureService, FeatureView
+from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.landing.made_files import Landed
 from pipelines.models.answers import Task
 from pipelines.models.program import Program
@@ -36,11 +36,20 @@ def unused() -> Any:
 @pytest.fixture
 def demo(tmp_path: Path) -> Demo:
     """Towers of blocks, recorded from January to June 2021, whose height is predicted."""
-    key = [
-        toy_contracts.text("colour", primaryKey=True, primaryKeyPosition=1),
-        {**toy_contracts.text("event_timestamp", primaryKey=True, primaryKeyPosition=2), "logicalType": "timestamp"},
-    ]
-    towers = toy_contracts.contract(tmp_path, "gold/toys/towers", [*key, toy_contracts.number("height")])
+    towers = toy_contracts.contract(tmp_path, "gold/toys/towers", [toy_contracts.number("height")])
+    key = {"primaryKey": True, "required": True}
+    instant = {
+        "name": "event_timestamp",
+        "logicalType": "timestamp",
+        "description": "When.",
+        **key,
+        "primaryKeyPosition": 2,
+    }
+    blocks = toy_contracts.contract(
+        tmp_path,
+        "gold/toys/blocks",
+        [toy_contracts.text("block", **key, primaryKeyPosition=1), instant, toy_contracts.number("width")],
+    )
     model = ModelSpec(
         domain=TOYS,
         name="height",
@@ -49,9 +58,7 @@ def demo(tmp_path: Path) -> Demo:
         program=Program("toys:train", loads="toys:load", tasks=("regression",), kinds=()),
         recipes={"from_scratch": unused, "fine_tune": unused},
         training_set=towers,
-        features=FeatureService(
-            "height_v1", "toys", views=(FeatureView(towers),), description="Nothing.", owner="toy-data"
-        ),
+        features=FeatureService("height_v1", "toys", views=(feature_view(blocks),), description="x", owner="toy-data"),
         limits=(),
     )
     return Demo(
@@ -63,7 +70,6 @@ def demo(tmp_path: Path) -> Demo:
         replay=Replay(
             questions=lambda instant: [],
             subjects="towers",
-            subject="tower_id",
             outcomes=towers,
             label="height",
             answer="value",

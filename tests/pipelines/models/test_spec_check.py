@@ -41,6 +41,7 @@ class ToyRecipe:
     columns: Mapping[str, Holds] = field(default_factory=lambda: COLUMNS)
     train_window: Window = JANUARY
     gate_window: Window = FEBRUARY
+    inputs: tuple[str, ...] = ()
 
 
 def falls() -> ToyRecipe:

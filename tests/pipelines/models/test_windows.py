@@ -23,6 +23,7 @@ class ToyRecipe:
 
     train_window: Window
     gate_window: Window
+    inputs: tuple[str, ...] = ()
     task: Task = "binary"
 
     @property

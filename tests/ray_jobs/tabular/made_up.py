@@ -70,6 +70,8 @@ REGRESSION = Recipe(
     holdout_every_days=5,
     epochs=12,
     learning_rate=0.01,
+    dropout=0.1,
+    weight_decay=0.01,
 )
 
 

@@ -17,7 +17,8 @@ def test_the_metrics_of_four_rows_are_those_worked_out_by_hand() -> None:
     estimates = Estimates(np.array([1.0, 2.0, 3.0, 8.0]), half_width=1.0, level=0.75)
     evaluation = evaluate(np.array([1.0, 3.0, 3.0, 4.0]), estimates)
     assert evaluation.metrics == {
-        "mae": 1.25, "rmse": pytest.approx(np.sqrt(17 / 4)), "bias": 0.75, "coverage": 0.75, "interval_width": 2.0, "n": 4,
+        "mae": 1.25, "rmse": pytest.approx(np.sqrt(17 / 4)), "bias": 0.75, "coverage": 0.75, "interval_level": 0.75,
+        "interval_width": 2.0, "n": 4,
     }  # fmt: skip
     assert evaluation.metrics.keys() == tasks.TASKS["regression"].metrics.keys()
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from assets.flights.service import FlightQuestion
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
-from serving.predict.flight_request import FlightQuestion
 from tests.serving.conftest import (
     NOW,
     NULL_FEATURE,
     QUESTION,
+    SERVICE,
     Fill,
     Served,
     client_of,
@@ -39,7 +40,7 @@ def _json(body: object) -> bytes:
 
 
 def _logged(served: Served) -> list[dict[str, Any]]:
-    return list(prediction_log.read(prediction_log.folder(served.settings)))
+    return list(prediction_log.read(prediction_log.folder(served.settings, SERVICE)))
 
 
 def _refused(response: Any) -> tuple[int, str]:
@@ -67,10 +68,10 @@ def _expected(served: Served, answer: dict[str, Any], **changes: Any) -> float:
 def test_the_answer_is_the_prediction_of_the_model_for_the_features_in_the_answer(served: Served) -> None:
     answer = _ask(served)
     assert answer["probability"] == _expected(served, answer)
-    assert answer["flight_id"] == "2013-11-01-UA-1545-EWR"
+    assert answer["subject"] == "2013-11-01-UA-1545-EWR"
     assert answer["decision"] == ("late" if answer["probability"] >= 0.5 else "on_time")
     assert answer["threshold"] == 0.5
-    assert answer["model"] == {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
+    assert answer["model"] == {"name": "flights.arrival_delay", "version": 1, "digest": served.config.model.digest}
     assert answer["as_of"] == NOW.isoformat()
     assert answer["missing"] == []
 
@@ -108,16 +109,16 @@ def test_a_missing_feature_is_named_and_null_for_the_model(
 def test_a_flight_without_any_feature_is_refused_and_not_recorded(served: Served) -> None:
     before = len(_logged(served))
     response = served.client.post("/v1/predict", json=NOBODY)
-    assert _refused(response) == (422, "unknown_flight")
-    assert "XX1 from AAA to BBB" in response.json()["observed"]
+    assert _refused(response) == (422, "unknown_subject")
+    assert "carrier XX, dest BBB" in response.json()["observed"]
     assert len(_logged(served)) == before
 
 
 def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Served) -> None:
     changes: list[dict[str, Any]] = [{}, {"flight": "UA77"}, {"tail_number": None}]
-    response = served.client.post("/v1/predict:batch", json={"flights": [QUESTION | change for change in changes]})
+    response = served.client.post("/v1/predict:batch", json={"questions": [QUESTION | change for change in changes]})
     answers = response.json()["predictions"]
-    assert [a["flight_id"] for a in answers] == [_ask(served, **change)["flight_id"] for change in changes]
+    assert [a["subject"] for a in answers] == [_ask(served, **change)["subject"] for change in changes]
     singles = [_ask(served, **change)["probability"] for change in changes]
     assert [a["probability"] for a in answers] == singles
     assert [a["prediction_id"] for a in answers] == sorted(a["prediction_id"] for a in answers)
@@ -131,13 +132,13 @@ def test_a_flight_that_left_or_is_years_ahead_is_refused(served: Served, departu
     response = served.client.post("/v1/predict", json=QUESTION | changes)
     assert response.status_code == 422
     assert response.json()["field"] == "scheduled_departure"
-    batch = served.client.post("/v1/predict:batch", json={"flights": [QUESTION, QUESTION | changes]})
-    assert (batch.status_code, batch.json()["field"]) == (422, "flights.1.scheduled_departure")
+    batch = served.client.post("/v1/predict:batch", json={"questions": [QUESTION, QUESTION | changes]})
+    assert (batch.status_code, batch.json()["field"]) == (422, "questions.1.scheduled_departure")
 
 
 def test_a_batch_is_answered_all_or_none(served: Served) -> None:
-    response = served.client.post("/v1/predict:batch", json={"flights": [QUESTION, NOBODY]})
-    assert (response.status_code, response.json()["field"]) == (422, "flights.1.flight")
+    response = served.client.post("/v1/predict:batch", json={"questions": [QUESTION, NOBODY]})
+    assert (response.status_code, response.json()["field"]) == (422, "questions.1.flight")
 
 
 @pytest.mark.parametrize(
@@ -183,12 +184,12 @@ def test_an_absent_field_is_named(served: Served, field: str) -> None:
         ("/v1/predict", b"{", "body"),
         ("/v1/predict", b"", "body"),
         ("/v1/predict", b"[]", "body"),
-        ("/v1/predict:batch", b'{"flights": []}', "flights"),
-        ("/v1/predict:batch", b'{"flights": 3}', "flights"),
-        ("/v1/predict:batch", b'{"flights": ["UA1545"]}', "flights.0"),
-        ("/v1/predict:batch", _json({"flights": [QUESTION, QUESTION | {"origin": "?"}]}), "flights.1.origin"),
-        ("/v1/predict:batch", _json({"flights": [QUESTION] * 1001}), "flights"),
-        ("/v1/predict:batch", _json({"flights": [QUESTION], "all": True}), "all"),
+        ("/v1/predict:batch", b'{"questions": []}', "questions"),
+        ("/v1/predict:batch", b'{"questions": 3}', "questions"),
+        ("/v1/predict:batch", b'{"questions": ["UA1545"]}', "questions.0"),
+        ("/v1/predict:batch", _json({"questions": [QUESTION, QUESTION | {"origin": "?"}]}), "questions.1.origin"),
+        ("/v1/predict:batch", _json({"questions": [QUESTION] * 1001}), "questions"),
+        ("/v1/predict:batch", _json({"questions": [QUESTION], "all": True}), "all"),
     ],
 )
 def test_a_wrong_body_is_refused(served: Served, path: str, body: bytes, field: str) -> None:
@@ -251,7 +252,7 @@ def test_a_readiness_check_is_not_recorded(served: Served) -> None:
 
 def test_the_model_describes_itself(served: Served) -> None:
     described = served.client.get("/v1/model").json()
-    identity = {"name": "arrival_delay", "version": 1, "digest": served.config.model.digest}
+    identity = {"name": "flights.arrival_delay", "version": 1, "digest": served.config.model.digest}
     assert identity.items() <= described.items()
     assert (described["metrics"], described["feature_service"]) == ({"gate_auc": 0.7}, "flights.arrival_delay_v1")
     assert described["inputs"] == list(served.model.inputs)
@@ -297,7 +298,7 @@ def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -
     answer = _ask(served)
     record = _logged(served)[-1]
     assert {name: record[name] for name in answer} == answer
-    assert record["schedule"] == FlightQuestion.model_validate(QUESTION).columns()
+    assert record["columns"] == FlightQuestion.model_validate(QUESTION).columns()
     assert record["question"]["scheduled_departure"] == "2013-11-01T09:15:00Z"
     assert record["feature_service"] == "flights.arrival_delay_v1"
     assert datetime.fromisoformat(record["answered_at"]).tzinfo is not None
@@ -309,8 +310,8 @@ def test_a_prediction_that_cannot_be_recorded_is_refused(
     settings = make_settings()
     fill(settings, NOW)
     client = client_of(settings, config_of(models[0]))
-    prediction_log.folder(settings).mkdir(parents=True)
-    (prediction_log.folder(settings) / f"{NOW.date()}.jsonl").mkdir()
+    prediction_log.folder(settings, SERVICE).mkdir(parents=True)
+    (prediction_log.folder(settings, SERVICE) / f"{NOW.date()}.jsonl").mkdir()
     response = client.post("/v1/predict", json=QUESTION)
     assert _refused(response) == (503, "unavailable")
     assert "prediction log" in response.json()["field"]
@@ -337,5 +338,5 @@ def test_each_of_several_simultaneous_questions_gets_its_own_answer(served: Serv
     changes = [{"flight": f"UA{number}"} for number in range(1, 41)]
     with ThreadPoolExecutor(32) as callers:
         answers = list(callers.map(lambda change: _ask(served, **change), changes))
-    assert [a["flight_id"] for a in answers] == [f"2013-11-01-UA-{number}-EWR" for number in range(1, 41)]
+    assert [a["subject"] for a in answers] == [f"2013-11-01-UA-{number}-EWR" for number in range(1, 41)]
     assert all(a["probability"] == _expected(served, a, **change) for a, change in zip(answers, changes, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.flights.service import arrival_delay_service
 from pipelines.errors import ModelError
 from pipelines.settings import Settings
 from serving.predict.config import ServedModel
@@ -27,7 +28,7 @@ def test_an_installed_model_loads_after_its_source_is_gone(
     installed = install(make_settings(), model)
     shutil.rmtree(model.folder.parent)
     assert installed.folder.parent.name == model.digest
-    assert load(installed).inputs
+    assert load(installed, arrival_delay_service).inputs
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
@@ -38,7 +39,7 @@ def test_a_model_with_a_changed_byte_is_refused(
     with pytest.raises(ModelError, match="digest"):
         install(make_settings(), model)
     with pytest.raises(ModelError, match="digest"):
-        load(model)
+        load(model, arrival_delay_service)
 
 
 def test_a_model_with_a_pickle_is_refused(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
@@ -55,4 +56,4 @@ def test_a_damaged_copy_is_refused_and_replaced_from_an_intact_source(
     tamper(installed.folder / "model.json")
     with pytest.raises(ModelError, match="digest"):
         install(settings, installed)
-    assert load(install(settings, model)).inputs
+    assert load(install(settings, model), arrival_delay_service).inputs

@@ -67,7 +67,7 @@ class Server:
 
     def client(self) -> httpx.Client:
         """A client that has the token."""
-        token = access.token(self.settings).get_secret_value()
+        token = access.token(self.settings, access.PUSH).get_secret_value()
         headers = {"Authorization": f"Bearer {token}"}
         url = f"http://127.0.0.1:{self.port}"
         self.clients.append(httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False))

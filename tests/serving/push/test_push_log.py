@@ -55,7 +55,7 @@ def test_eight_senders_lose_nothing_and_double_nothing_over_kills(make_server: C
     server = make_server("--segment-seconds", "0.3")
     server.start()
     sent: list[str] = []
-    headers = {"Authorization": f"Bearer {access.token(server.settings).get_secret_value()}"}
+    headers = {"Authorization": f"Bearer {access.token(server.settings, access.PUSH).get_secret_value()}"}
     positions: dict[str, int] = {}
 
     def send(sender: int) -> None:

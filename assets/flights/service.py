@@ -1,45 +1,35 @@
-"""A question in the terms of an airline, and the model's columns that follow from it without a feature store."""
+"""The service that predicts late arrivals: a question in the terms of an airline, and the model that answers it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-MAX_FLIGHTS = 1000
+from assets.flights.model import ARRIVAL_DELAY
+from pipelines.models.assets import service_asset
+from pipelines.models.question import INSTANT, Column, Instant, Question
+from pipelines.models.service import Decision, ServiceSpec
+from serving.runtimes import PREDICTION
+
 MIN_DURATION_MINUTES, MAX_DURATION_MINUTES = 20, 1200
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 #: The time zone of the airports of departure, in which flights are scheduled and features were computed.
 LOCAL = ZoneInfo("America/New_York")
 
-Column = str | int | float | None
 
-
-def _with_offset(value: object) -> datetime:
-    """The instant of an ISO 8601 text, UTC; refuses a text without offset, which names no instant."""
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    try:
-        instant = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("is not ISO 8601") from None
-    if instant.tzinfo is None:
-        raise ValueError("has no offset")
-    if not EARLIEST <= instant < LATEST:
-        raise ValueError("lies outside the years 2000 to 2099")
-    return instant.astimezone(UTC)
-
-
-Instant = Annotated[datetime, BeforeValidator(_with_offset)]
-_INSTANT = "an ISO 8601 instant with its offset, such as 2013-11-01T05:15:00-04:00"
-
-
-class FlightQuestion(BaseModel):
+class FlightQuestion(Question):
     """Will this flight arrive 15 or more minutes late?"""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    #: Airlines publish their schedules about a year ahead: `lead` is the usual one.
+    about: ClassVar[str] = "scheduled_departure"
+    nobody: ClassVar[dict[str, object]] = {
+        "flight": "0Z9999",
+        "origin": "000",
+        "destination": "001",
+        "scheduled_departure": "2000-01-01T00:00:00+00:00",
+    }
 
     flight: str = Field(
         pattern=r"^([A-Z][A-Z0-9]|[0-9][A-Z])0{0,3}[1-9][0-9]{0,3}$",
@@ -50,10 +40,10 @@ class FlightQuestion(BaseModel):
     destination: str = Field(
         pattern=r"^[A-Z0-9]{3}$", description="airport code of three characters other than the origin, such as IAH"
     )
-    scheduled_departure: Instant = Field(description=_INSTANT)
+    scheduled_departure: Instant = Field(description=INSTANT)
     scheduled_arrival: Instant | None = Field(
         None,
-        description=f"{_INSTANT}, {MIN_DURATION_MINUTES} to {MAX_DURATION_MINUTES} minutes after departure; or null",
+        description=f"{INSTANT}, {MIN_DURATION_MINUTES} to {MAX_DURATION_MINUTES} minutes after departure; or null",
     )
     tail_number: str | None = Field(
         None, pattern=r"^[A-Z0-9-]{2,8}$", description="registration of the aircraft, such as N14228; or null"
@@ -85,7 +75,7 @@ class FlightQuestion(BaseModel):
         return int(self.flight[2:])
 
     @property
-    def flight_id(self) -> str:
+    def subject(self) -> str:
         """The key of gold/flights/departures: local date, carrier, number and origin."""
         day = self.scheduled_departure.astimezone(LOCAL).date()
         return f"{day}-{self.carrier}-{self.number}-{self.origin}"
@@ -111,15 +101,9 @@ class FlightQuestion(BaseModel):
         }
 
 
-class FlightBatch(BaseModel):
-    """Several flights, answered together or not at all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    flights: list[FlightQuestion] = Field(
-        min_length=1, max_length=MAX_FLIGHTS, description=f"a list of 1 to {MAX_FLIGHTS} flights"
-    )
-
-
 def _minutes(start: datetime, end: datetime) -> int:
     return round((end - start).total_seconds() / 60)
+
+
+arrival_delay_service = ServiceSpec(ARRIVAL_DELAY, FlightQuestion, PREDICTION, Decision("late", "on_time"))
+served = service_asset(arrival_delay_service)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.predict.flight_request import FlightQuestion
+from assets.flights.service import FlightQuestion
 from tests.serving.conftest import QUESTION
 
 
@@ -36,7 +36,7 @@ def test_the_same_instant_with_another_offset_is_the_same_question(departure: st
 
 def test_a_flight_belongs_to_the_local_day_of_its_departure() -> None:
     question = _question(scheduled_departure="2013-11-02T02:30:00Z", scheduled_arrival=None)
-    assert question.flight_id == "2013-11-01-UA-1545-EWR"
+    assert question.subject == "2013-11-01-UA-1545-EWR"
     assert question.columns()["scheduled_minute"] == 22 * 60 + 30
 
 

@@ -1,0 +1,133 @@
+"""What a domain declares of a service: the model that answers, and the questions that it takes.
+
+    arrival_delay_service = ServiceSpec(ARRIVAL_DELAY, FlightQuestion, PREDICTION)
+    served = service_asset(arrival_delay_service)
+
+The declaration stands in the module of the question's class: a replica imports that module to find both.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.errors import DefinitionError
+from pipelines.models.question import Question
+from pipelines.models.registry import RegisteredModel
+from pipelines.models.spec import ModelSpec
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The program that serves, by its place, so that naming it loads nothing.
+
+    Attributes:
+        place: `module:function` of a `Deploy`.
+    """
+
+    place: str
+
+    def load(self) -> Deploy:
+        """The function; importing it loads the libraries that it needs."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a probability is called: `positive` from the threshold on, and `negative` below it.
+
+    The probabilities are calibrated, so the threshold 0.5 is "more likely than not".
+    """
+
+    positive: str = "yes"
+    negative: str = "no"
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service.
+
+    Attributes:
+        model: The model that answers.
+        question: The class of its questions, of the same module as this declaration.
+        runtime: The program that serves it.
+        decision: What the answers of a binary model are called.
+
+    Raises:
+        DefinitionError: if the questions and the features do not make up the inputs of the model's recipes.
+    """
+
+    model: ModelSpec
+    question: type[Question]
+    runtime: Runtime
+    decision: Decision = field(default_factory=Decision)
+
+    def __post_init__(self) -> None:
+        columns = set(self.question.model_validate(self.question.nobody).columns())
+        features = {name for view in self.model.features.views for name in view.full_names}
+        inputs = {name for make in self.model.recipes.values() for name in make().inputs}
+        keys = set(self.model.features.keys)
+        if absent := sorted((inputs | keys) - columns - features):
+            raise DefinitionError(
+                object=f"service {self.name}",
+                observed=f"nothing gives {', '.join(absent)}",
+                expected="each key of the features, and each input of the model that is no feature, in the columns of "
+                f"{self.question.__name__}",
+                next_step=f"add them to `columns` in {self.question.__module__}, or to the feature service "
+                f"{self.model.features.name}",
+            )
+
+    @property
+    def name(self) -> str:
+        """The service's name: that of its model, `domain.name`."""
+        return self.model.registered_name
+
+    @property
+    def route(self) -> str:
+        """The path that its addresses begin with."""
+        return f"/{self.model.domain.name}/{self.model.name}"
+
+    @property
+    def place(self) -> str:
+        """`module:name`, by which `find` gets this declaration."""
+        return f"{self.question.__module__}:{self.name}"
+
+
+class Deploy(Protocol):
+    """Puts a model into service.
+
+    Args:
+        settings: Of the home folder.
+        spec: The service.
+        champion: The model.
+        folder: Its verified files.
+
+    Returns:
+        The URL of the service.
+    """
+
+    def __call__(self, settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> str: ...
+
+
+def find(place: str) -> ServiceSpec:
+    """The declaration at `module:name`.
+
+    Raises:
+        DefinitionError: if there is none.
+    """
+    module, _, name = place.partition(":")
+    declared = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, ServiceSpec)]
+    for spec in declared:
+        if spec.name == name:
+            return spec
+    raise DefinitionError(
+        object=f"service {name}",
+        observed=f"{module} declares {', '.join(spec.name for spec in declared) or 'no service'}",
+        expected="a ServiceSpec of this name in the module of its question's class",
+        next_step="move the declaration there",
+    )
