@@ -22,6 +22,7 @@ from pipelines.demo import windows
 from pipelines.demo.jobs import execute
 from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
+from pipelines.machine import ray_connection
 from pipelines.orchestration.demo_story import Demo
 from pipelines.orchestration.runs import range_tags
 from pipelines.settings import Settings
@@ -48,7 +49,7 @@ def run(settings: Settings, demo: Demo, *, through: date | None, days: int | Non
     console = Console(soft_wrap=True)
     platform = Platform(settings, _contracts)
     results = DemoResults()
-    with metering.metering() as usage:
+    with metering.metering() as usage, ray_connection.connected_beside(settings, imports=_late_imports(demo)):
         try:
             _run_stages(platform, demo, console, results, start, through)
             results.usage = usage
@@ -56,8 +57,13 @@ def run(settings: Settings, demo: Demo, *, through: date | None, days: int | Non
             if keep_serving:
                 _wait(console, settings, demo)
         finally:
-            _close(platform)
+            platform.close()
     return report
+
+
+def _late_imports(demo: Demo) -> list[str]:
+    """The modules that the training and the service take seconds to import."""
+    return [demo.model.program.place.partition(":")[0], "serving.predict.rollout"]
 
 
 def _contracts() -> dict[Any, Any]:
@@ -178,12 +184,3 @@ def _wait(console: Console, settings: Settings, demo: Demo) -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         console.print("Stopping.")
-
-
-def _close(platform: Platform) -> None:
-    """Ends the engine and the Ray cluster that this process started."""
-    import ray
-
-    if ray.is_initialized():
-        ray.shutdown()
-    platform.close()

@@ -6,8 +6,13 @@ started a cluster ends it; every other process only disconnects.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +61,56 @@ class RayCluster:
         self.shutdown()
 
 
+#: Is set when the connection that is made beside other work is there, or failed; None where none is made.
+_beside: threading.Event | None = None
+
+
+@contextlib.contextmanager
+def connected_beside(settings: Settings, *, imports: Sequence[str] = ()) -> Iterator[None]:
+    """Connects this process to a Ray cluster beside the work of the block, and disconnects at the block's end.
+
+    For a block that needs the cluster late: its calls of `connect` wait for this connection and join it. A failure is
+    left to them, who try again and raise. A cluster that was started in the block ends with it. The processor time of
+    the start is metered with the work beside it.
+
+    Args:
+        settings: Of the home folder.
+        imports: Modules that the later work needs; they are imported after the connection.
+    """
+    global _beside
+
+    connected, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            with contextlib.suppress(EngineError):  # `connect` meets it again, where it can be raised
+                _connect(settings)
+                for module in imports:
+                    importlib.import_module(module)
+        finally:
+            connected.set()
+        ended.wait()  # Linux kills Ray's processes, which die with their parent, when the thread that started them ends
+
+    # Ray ends its processes as this one exits, and makes an exit of SIGTERM only if it is started in the main thread.
+    exiting = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if exiting:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+    thread = threading.Thread(target=work, name="ray", daemon=True)
+    thread.start()
+    _beside = connected
+    try:
+        yield
+    finally:
+        connected.wait()
+        _beside = None
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            sys.modules["ray"].shutdown()
+        ended.set()
+        thread.join()
+        if exiting:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def connect(settings: Settings) -> RayCluster:
     """Connects this process to a Ray cluster, and starts one in this process if there is none.
 
@@ -63,6 +118,12 @@ def connect(settings: Settings) -> RayCluster:
         EngineError: if the configured or running cluster does not answer, a new one does not start, or Ray was imported
             before `prepare_environment` was called.
     """
+    if _beside is not None:
+        _beside.wait()
+    return _connect(settings)
+
+
+def _connect(settings: Settings) -> RayCluster:
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return RayCluster(sys.modules["ray"].get_runtime_context().gcs_address, "joined")
     prepare_environment(settings)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from pipelines.models.answers import Probability, Task
@@ -65,6 +64,8 @@ class Binary:
     def linear(self, design: NDArray[np.float32], labels: NDArray[Any]) -> Callable[[NDArray[np.float32]], Any]:
         """Logistic regression."""
         # With far more rows than columns, few Newton steps on a small Hessian are faster than many gradient steps.
+        from sklearn.linear_model import LogisticRegression
+
         regression = LogisticRegression(C=INVERSE_REGULARIZATION, solver="newton-cholesky", tol=TOLERANCE)
         regression.fit(design, labels)
         return lambda rows: regression.predict_proba(rows)[:, 1]

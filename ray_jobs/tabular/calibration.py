@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgWarning
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from ray_jobs.core.errors import MetricError
 
@@ -42,6 +39,10 @@ def fit(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> Calibration
     Raises:
         MetricError: if one class is absent, a logit is not finite, or the fit does not converge.
     """
+    from scipy.linalg import LinAlgWarning
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:

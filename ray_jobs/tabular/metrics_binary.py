@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import MetricError
@@ -22,6 +18,8 @@ Probabilities = NDArray[np.float64]
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> float:
     """Mean distance between predicted probability and observed share, over 15 bins of equal width."""
+    from sklearn.calibration import calibration_curve
+
     shares, means = calibration_curve(labels, probabilities, n_bins=CALIBRATION_BINS)
     # calibration_curve returns no counts; its bins include their upper edge, the first one also 0.
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
@@ -29,16 +27,19 @@ def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> 
     return float(np.average(np.abs(means - shares), weights=counts[counts > 0]))
 
 
-#: Metric by name: a function of labels [rows] and probabilities [rows]. Losses use the natural logarithm.
-METRICS: Mapping[str, Callable[[Labels, Probabilities], float]] = {
-    "auc": roc_auc_score,
-    "average_precision": average_precision_score,
-    "log_loss": log_loss,
-    "brier": brier_score_loss,
-    "ece": expected_calibration_error,
-    "n": lambda labels, _: len(labels),
-    "positives": lambda labels, _: labels.sum(),
-}
+def _metrics(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """The metrics by name. Losses use the natural logarithm."""
+    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+    return {
+        "auc": float(roc_auc_score(labels, probabilities)),
+        "average_precision": float(average_precision_score(labels, probabilities)),
+        "log_loss": float(log_loss(labels, probabilities)),
+        "brier": float(brier_score_loss(labels, probabilities)),
+        "ece": expected_calibration_error(labels, probabilities),
+        "n": float(len(labels)),
+        "positives": float(labels.sum()),
+    }
 
 
 def evaluate(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Evaluation:
@@ -51,16 +52,20 @@ def evaluate(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) 
     Raises:
         MetricError: if there are no rows, only one class, other labels than 0 and 1, or a value that is no probability.
     """
+    from sklearn.calibration import calibration_curve
+
     y, p = _checked(labels, probabilities)
     shares, means = calibration_curve(y, p, n_bins=CALIBRATION_BINS)
     return Evaluation(
-        metrics={name: float(metric(y, p)) for name, metric in METRICS.items()},
+        metrics=_metrics(y, p),
         figures={"roc": _roc_points(y, p), "calibration": list(zip(means.tolist(), shares.tolist(), strict=True))},
     )
 
 
 def _roc_points(labels: Labels, probabilities: Probabilities) -> list[tuple[float, float]]:
     """The ROC curve in at most 200 points, from (0, 0) to (1, 1)."""
+    from sklearn.metrics import roc_curve
+
     false_rates, true_rates, _ = roc_curve(labels, probabilities)
     kept = np.unique(np.linspace(0, len(false_rates) - 1, min(ROC_POINTS, len(false_rates))).astype(int))
     return list(zip(false_rates[kept].tolist(), true_rates[kept].tolist(), strict=True))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import MetricError
@@ -40,6 +39,8 @@ def evaluate(labels: Sequence[str] | NDArray[np.object_], predictions: LabelProb
     Raises:
         MetricError: if there are no rows, only one label, or a value that is no probability.
     """
+    from sklearn.metrics import accuracy_score, recall_score
+
     actual = _checked(labels, predictions)
     places = {label: place for place, label in enumerate(predictions.labels)}
     columns = np.array([places.get(label, -1) for label in actual])
@@ -64,6 +65,8 @@ def evaluate(labels: Sequence[str] | NDArray[np.object_], predictions: LabelProb
 
 def _confusion(actual: list[str], predicted: NDArray[np.object_]) -> dict[str, object]:
     """The counts of rows by true label (first index) and predicted label, of the most frequent labels."""
+    from sklearn.metrics import confusion_matrix
+
     counts = Counter([*actual, *predicted])
     shown = sorted(label for label, _ in counts.most_common(LABELS_SHOWN))
     labels = [*shown, OTHERS] if len(counts) > len(shown) else shown

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from pipelines.models.answers import Probabilities, Task
@@ -104,6 +103,8 @@ class Multiclass:
         self, design: NDArray[np.float32], labels: NDArray[Any]
     ) -> Callable[[NDArray[np.float32]], LabelProbabilities]:
         """Multinomial logistic regression."""
+        from sklearn.linear_model import LogisticRegression
+
         regression = LogisticRegression(C=INVERSE_REGULARIZATION, solver="newton-cholesky", tol=TOLERANCE)
         regression.fit(design, labels.astype(str))
         known = tuple(map(str, regression.classes_))

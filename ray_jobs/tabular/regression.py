@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
 from pipelines.models.answers import Estimate, Task
@@ -77,6 +76,8 @@ class Regression:
 
     def linear(self, design: NDArray[np.float32], labels: NDArray[Any]) -> Callable[[NDArray[np.float32]], Estimates]:
         """Ridge regression; its interval is that of the rows that it was fitted on."""
+        from sklearn.linear_model import Ridge
+
         ridge = Ridge(RIDGE_PENALTY).fit(design.astype(np.float64), labels)
         width = half_width(labels - ridge.predict(design.astype(np.float64)), self.level)
         return lambda rows: Estimates(ridge.predict(rows.astype(np.float64)), width, self.level)

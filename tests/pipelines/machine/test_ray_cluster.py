@@ -50,6 +50,27 @@ print("REPORT", json.dumps(report))
 """
 
 
+BESIDE = """
+import json, sys, time
+import psutil
+from pathlib import Path
+from pipelines.machine import ray_connection
+from pipelines.settings import Settings
+
+settings = Settings(home=Path(sys.argv[1]))
+with ray_connection.connected_beside(settings, imports=["wave"]):
+    with ray_connection.connect(settings) as cluster:
+        report = {"origin": cluster.origin, "imported": "wave" in sys.modules}
+    import ray
+    time.sleep(1)  # long enough for the kernel to end processes whose parent thread has ended
+    report["still_connected"] = ray.get(ray.remote(lambda: "answer").remote(), timeout=120)
+    processes = psutil.Process().children(recursive=True)
+report["connected_after"] = ray.is_initialized()
+report["left"] = [p.pid for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+print("REPORT", json.dumps(report))
+"""
+
+
 def _run_python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the code in a new process, without this one's variables for Ray."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -100,6 +121,14 @@ def test_a_cluster_started_by_a_process_listens_on_loopback_only_and_ends_with_t
     assert report["worker"]["project"] == str(PROJECT / "pipelines" / "tables.py")
     assert report["cpus"] >= ray_environment.MINIMUM_CPU_SLOTS
     assert (report["second_origin"], report["still_connected"]) == ("joined", True)
+    assert (report["connected_after"], report["left"]) == (False, [])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_cluster_that_starts_beside_other_work_is_joined_by_it_and_ends_with_it(tmp_path: Path) -> None:
+    report = _report(_run_python(BESIDE, str(tmp_path)))
+    assert (report["origin"], report["imported"], report["still_connected"]) == ("joined", True, "answer")
     assert (report["connected_after"], report["left"]) == (False, [])
 
 
