@@ -156,13 +156,24 @@ def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
+def _answer(prediction: dict[str, Any]) -> str:
+    """What the service answered, by the task of its model."""
+    if "probability" in prediction:
+        return f"probability {prediction['probability']:.3f}, {prediction['decision']}"
+    if "interval" in prediction:
+        low, high, level = (prediction["interval"][name] for name in ("low", "high", "level"))
+        return f"value {prediction['value']:.4g}, between {low:.4g} and {high:.4g} with probability {level:.0%}"
+    label = prediction["label"]
+    return f"{label}, with probability {prediction['probabilities'][label]:.3f}"
+
+
 def tree(chain: dict[str, Any]) -> Tree:
     """The result of `prediction_chain` as a tree for the terminal."""
     from rich.tree import Tree
 
     prediction, model = chain["prediction"], chain["model"]
     root = Tree(f"prediction {prediction['prediction_id']}  {prediction['subject']}")
-    root.add(f"probability {prediction['probability']:.3f}, {prediction['decision']}, asked at {prediction['as_of']}")
+    root.add(f"{_answer(prediction)}, asked at {prediction['as_of']}")
     node = root.add(f"model {model['name']}@{model['version']} digest {model['digest'][:16]}…")
     node.add(f"run {model['mlflow_run']} (Dagster {model['dagster_run']}), code {model['code_version'][:12]}")
     data = node.add("trained on")

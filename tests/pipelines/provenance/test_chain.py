@@ -88,3 +88,18 @@ def test_a_run_counts_from_its_start_and_not_before(platform: Platform) -> None:
     assert chain._filled_from(platform, "toys", between.isoformat()) == [{str(WEIGHTS): 0}]
     assert chain._filled_from(platform, "toys", after.isoformat()) == [{str(WEIGHTS): 1}, {str(WEIGHTS): 0}]
     assert chain._filled_from(platform, "other", after.isoformat()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"probability": 0.25, "decision": "no"}, "probability 0.250, no"),
+        (
+            {"value": 61.25, "interval": {"low": 58.0, "high": 64.5, "level": 0.9}},
+            "value 61.25, between 58 and 64.5 with probability 90%",
+        ),
+        ({"label": "b", "probabilities": {"a": 0.25, "b": 0.75}}, "b, with probability 0.750"),
+    ],
+)
+def test_an_answer_of_each_task_is_put_into_words(answer: dict[str, Any], words: str) -> None:
+    assert chain._answer(answer) == words
