@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.door import tracing
 from serving.door.access import TokenCheck
-from serving.door.problems import UNAUTHORIZED, problem
+from serving.door.problems import INVALID_REQUEST_ID, UNAUTHORIZED, problem
 from serving.door.tracing import Trace
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -57,6 +57,17 @@ class Guard:
         headers = dict(scope["headers"])
         trace = scope[tracing.SCOPE_KEY] = tracing.from_headers(headers)
         send = _traced(send, trace, echo=not headers.get(b"x-request-id"))
+        if (given := tracing.invalid_id(headers)) is not None:
+            refusal = problem(
+                INVALID_REQUEST_ID,
+                trace,
+                field="x-request-id",
+                observed=repr(given[:80]),
+                expected="1 to 128 letters, digits, and . _ : -",
+                next_step="send a valid id, or none: the service makes one",
+            )
+            await refusal(scope, receive, send)
+            return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path not in OPEN_PATHS and not self._token.accepts(headers.get(b"authorization")):
             logger.warning("no valid token: %s %s, request %s", scope["method"], scope["path"], trace.request_id)

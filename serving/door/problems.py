@@ -40,6 +40,7 @@ class ProblemType:
         return f"urn:goldpath:problem:{self.code}"
 
 
+INVALID_REQUEST_ID = ProblemType("invalid_request_id", 400, "The request id is not valid")
 UNAUTHORIZED = ProblemType("unauthorized", 401, "The bearer token is absent or wrong")
 BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The body of the request is too large")
 BODY_TOO_SLOW = ProblemType("body_too_slow", 408, "The body of the request did not arrive in time")

@@ -22,7 +22,7 @@ class Trace:
     """The identity of one request.
 
     Attributes:
-        request_id: The caller's `x-request-id` where it is valid, else a new UUID.
+        request_id: The caller's `x-request-id`; a new UUID where it sent none, or an invalid one, which is refused.
         traceparent: The caller's trace context in version 00; None where it sent no valid one.
     """
 
@@ -37,6 +37,15 @@ def from_headers(headers: Mapping[bytes, bytes]) -> Trace:
         request_id=given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4()),
         traceparent=_traceparent(headers.get(b"traceparent", b"").decode("latin-1")),
     )
+
+
+def invalid_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The request id that the caller sent, if it is not valid; None if it is, or if there is none.
+
+    It cannot be replaced by another: Ray Serve's proxy returns whatever the caller sent, and no log would know it.
+    """
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if given and not _REQUEST_ID.fullmatch(given) else None
 
 
 def of(request: Request) -> Trace:

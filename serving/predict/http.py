@@ -23,6 +23,7 @@ from serving.door.guard import Guard
 from serving.door.problems import (
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
+    INVALID_REQUEST_ID,
     UNAUTHORIZED,
     UNAVAILABLE,
     ProblemType,
@@ -45,6 +46,7 @@ NOT_READY = ProblemType("not_ready", 503, "The service is not ready to predict")
 FAILED = ProblemType("failed", 500, "The service failed with an error that its operator has to correct")
 INTERNAL_ERROR = ProblemType("internal_error", 500, "The service has a defect")
 _PREDICTION_REFUSALS = responses(
+    INVALID_REQUEST_ID,
     UNAUTHORIZED,
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,

@@ -273,7 +273,7 @@ def test_a_refusal_names_its_request(served: Served) -> None:
 def test_the_openapi_document_declares_problem_documents(served: Served) -> None:
     paths = served.client.get("/openapi.json").json()["paths"]
     declared = paths["/v1/predict"]["post"]["responses"]
-    assert declared.keys() == {"200", "401", "408", "413", "422", "500", "503"}
+    assert declared.keys() == {"200", "400", "401", "408", "413", "422", "500", "503"}
     assert all("application/problem+json" in declared[status]["content"] for status in declared if status != "200")
 
 
@@ -286,12 +286,18 @@ def test_the_ids_of_the_caller_are_returned_and_recorded(served: Served) -> None
     assert (record["request_id"], record["traceparent"]) == ("call-7", parent)
 
 
-def test_invalid_ids_of_the_caller_are_replaced(served: Served) -> None:
-    headers = {"traceparent": "00-x", "x-request-id": "a b" * 100}
-    response = served.client.post("/v1/predict", json=QUESTION, headers=headers)
+def test_an_invalid_trace_context_of_the_caller_is_left_out(served: Served) -> None:
+    response = served.client.post("/v1/predict", json=QUESTION, headers={"traceparent": "00-x"})
     assert "traceparent" not in response.headers
-    record = _logged(served)[-1]
-    assert (len(record["request_id"]), record["traceparent"]) == (36, None)
+    assert _logged(served)[-1]["traceparent"] is None
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 129, "id;1", "a/b"])
+def test_an_invalid_request_id_is_refused_and_nothing_is_recorded(served: Served, given: str) -> None:
+    before = len(_logged(served))
+    response = served.client.post("/v1/predict", json=QUESTION, headers={"x-request-id": given})
+    assert (*_refused(response), response.json()["field"]) == (400, "invalid_request_id", "x-request-id")
+    assert len(_logged(served)) == before
 
 
 def test_the_record_is_the_answer_with_its_question_and_inputs(served: Served) -> None:
