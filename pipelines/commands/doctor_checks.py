@@ -276,7 +276,16 @@ def _logs(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("lineage endpoint", "warn" if waiting or refused else "ok", observed, advice)
 
 
+def _domains(_: Settings) -> Iterator[CheckResult]:
+    from pipelines.definitions import broken_domains, domains
+
+    for name, error in broken_domains().items():
+        yield CheckResult(f"domain {name}", "fail", f"does not load: {error.object}: {error.observed}", error.next_step)
+    if not broken_domains():
+        yield CheckResult("domains", "ok", f"all load: {', '.join(sorted(domains()))}")
+
+
 #: All checks, in the order in which they are shown. Each yields one or more results.
 CHECKS: tuple[Callable[[Settings], Iterator[CheckResult]], ...] = (
-    _python, _packages, _home, _disk, _memory, _java, _engine_port, _browser, _gpu, _clock, _logs, _servers,
+    _python, _packages, _home, _disk, _memory, _java, _engine_port, _browser, _gpu, _clock, _logs, _domains, _servers,
 )  # fmt: skip
