@@ -70,7 +70,7 @@ def _column(path: Path, node: dict[str, Any], zone: Zone, at: Place) -> Column:
         description=(node["description"] or "").strip(),
         source=_source(path, node, at),
         key_position=max(node["primaryKeyPosition"] or 1, 1) if node["primaryKey"] else 0,
-        classification=node["classification"] or "public",
+        classification=node["classification"],
         unit=None if unit is None else text(path, unit, [*custom_at, "unit"], "a unit of measure, as text"),
         timezone=_timezone(path, custom.get("timezone"), type, [*custom_at, "timezone"]),
         non_finite=non_finite,

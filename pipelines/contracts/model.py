@@ -46,7 +46,7 @@ class Column:
         source: The column that it is read from, in silver of bronze, in bronze of the delivered file; None if the
             transform computes it.
         key_position: Its position in the primary key, from 1; 0 outside the key.
-        classification: How sensitive it is, in the standard's words.
+        classification: How sensitive it is, in the standard's words; None: as its table's `data_class` says.
         unit: Unit of measure.
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
@@ -58,7 +58,7 @@ class Column:
     description: str
     source: str | None = None
     key_position: int = 0
-    classification: str = "public"
+    classification: str | None = None
     unit: str | None = None
     timezone: str | None = None
     non_finite: NonFinite = "refused"

@@ -221,7 +221,7 @@ def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
             column.type,
             description=column.description or None,
             constraints=dg.TableColumnConstraints(nullable=column.name not in required),
-            tags={"classification": column.classification},
+            tags={"classification": column.classification or contract.tags["data_class"]},
         )
         for column in contract.columns
     ]

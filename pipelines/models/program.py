@@ -127,6 +127,16 @@ class Recipe(Protocol):
         ...
 
     @property
+    def label(self) -> str:
+        """The training set's column that is predicted."""
+        ...
+
+    @property
+    def row_key(self) -> str:
+        """The training set's column that names a row."""
+        ...
+
+    @property
     def columns(self) -> Mapping[str, Holds]:
         """The columns of the training set that training and comparison read, and what each holds."""
         ...

@@ -33,7 +33,7 @@ ORDERS: Mapping[str, Sequence[str]] = {
     "pipelines": (
         "errors plain_path settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost "
         "policy verdict governed quality quarantine features models medallion provenance upkeep orchestration definitions demo "
-        "commands __main__"
+        "scaffold commands __main__"
     ).split(),
     "ray_jobs": ["programs", "core", "tabular"],
     "serving": ["errors", "runtimes", "door", "predict", "push"],

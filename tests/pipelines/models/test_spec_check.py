@@ -42,6 +42,8 @@ class ToyRecipe:
     train_window: Window = JANUARY
     gate_window: Window = FEBRUARY
     inputs: tuple[str, ...] = ()
+    label: str = "label"
+    row_key: str = "key"
 
 
 def falls() -> ToyRecipe:

@@ -24,6 +24,8 @@ class ToyRecipe:
     train_window: Window
     gate_window: Window
     inputs: tuple[str, ...] = ()
+    label: str = "label"
+    row_key: str = "key"
     task: Task = "binary"
 
     @property

@@ -1,0 +1,168 @@
+"""A domain of made-up data comes to a served prediction by `goldpath` commands alone, with no line written by hand."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipelines.machine import ports, ray_head
+from pipelines.settings import PROJECT, Settings
+from tests.goldpath_process import environment
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+ROOMS = ("assets", "feature_repo", "pipelines", "ray_jobs", "serving", "infra")
+ORDERS = 3_000
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+WHO = ("--owner", "shop-data", "--cost-centre", "cc-7", "--business-unit", "retail", "--project", "returns",
+       "--application", "shop")  # fmt: skip
+WINDOWS = ("--train-start", "2026-01-01", "--train-end", "2026-03-01", "--gate-end", "2026-04-01")
+MODEL = ("--task", "binary", "--label", "returned", "--from", "silver/shop/orders", "--key", "order_id",
+         "--at", "ordered_at", "--known-at", "closed_at", "--features", "customer_orders_v1", *WINDOWS)  # fmt: skip
+
+
+def orders() -> Iterator[dict[str, Any]]:
+    """Orders of 90 days: dear shoes come back, and what a few customers buy."""
+    chance = random.Random(7)
+    for number in range(ORDERS):
+        customer, amount = chance.randrange(60), round(chance.uniform(5, 200), 2)
+        ordered = FIRST + timedelta(minutes=number * 90 * 24 * 60 // ORDERS)
+        kind = chance.choice(["shoes", "books", "tools"])
+        odds = 0.05 + 0.5 * (kind == "shoes" and amount > 60) + 0.35 * (customer < 6)
+        yield {
+            "order_id": f"o{number:05d}", "customer": f"c{customer:02d}", "kind": kind, "amount": f"{amount:.2f}",
+            "ordered_at": ordered.isoformat(), "closed_at": (ordered + timedelta(days=1)).isoformat(),
+            "returned": "true" if chance.random() < odds else "false",
+        }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project's code, with the orders landed in its home."""
+    copy = tmp_path_factory.mktemp("stranger")
+    for room in ROOMS:
+        shutil.copytree(PROJECT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    landed = copy / "home/landing/shop/orders/dt=2026-03-31/orders.jsonl"
+    landed.parent.mkdir(parents=True)
+    landed.write_text("".join(json.dumps(order) + "\n" for order in orders()), encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return ports.free_port()
+
+
+@pytest.fixture(scope="module")
+def goldpath(project: Path, port: int) -> Command:
+    """Runs a command of the copied project; it must succeed, or fail where `fails` is given."""
+    env = environment(project / "home", PYTHONPATH=str(project), GOLDPATH_SERVING_PORT=str(port))
+    env["GOLDPATH_CLOCK"] = "2026-04-01T00:00:00+00:00"
+
+    def run(*arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipelines", *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=env, cwd=project)
+        assert (result.returncode != 0) == fails, result.stdout + result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def written(project: Path, goldpath: Command) -> dict[str, str]:
+    """The domain's files by path, as the commands wrote them."""
+    goldpath("new", "domain", "shop", *WHO)
+    goldpath("landing", "propose", "shop/orders", "--folder", "assets/shop/contracts")
+    goldpath("materialize", "bronze/shop/orders", "silver/shop/orders")
+    source = ("--from", "silver/shop/orders")
+    goldpath("new", "table", "gold/shop/paid_orders", *source)
+    for key in ("customer", "kind"):
+        goldpath("new", "feature", f"shop/{key}_orders", *source, "--key", key, "--at", "ordered_at")
+    goldpath("new", "model", "shop.returns", *MODEL)
+    goldpath("new", "service", "shop.returns")
+    folder = project / "assets/shop"
+    return {
+        str(path.relative_to(folder)): path.read_text("utf-8")
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".yaml")
+    }
+
+
+@pytest.fixture(scope="module")
+def served(written: dict[str, str], project: Path, goldpath: Command, port: int) -> Iterator[str]:
+    """The output of the run that trains, registers and deploys, with the cluster of its service running."""
+    goldpath("materialize", "gold/shop/paid_orders", "gold/shop/customer_orders", "gold/shop/kind_orders",
+             "gold/shop/returns_training_set", "features/shop/online")  # fmt: skip
+    settings = Settings(home=project / "home", serving_port=port)
+    head = ray_head.start_head(settings)
+    try:
+        yield goldpath("materialize", "training/shop/returns", "models/shop/returns", "serving/shop/returns").stdout
+    finally:
+        head.stop()
+
+
+def test_the_written_modules_are_formatted_and_pass_the_linter(written: dict[str, str], project: Path) -> None:
+    for check in (["check"], ["format", "--diff"]):
+        config = ("--config", str(PROJECT / "pyproject.toml"))
+        command = [sys.executable, "-m", "ruff", *check, *config, "assets/shop"]
+        result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_nothing_outside_the_domains_folder_changes(served: str, written: dict[str, str], project: Path) -> None:
+    for room in ROOMS:
+        for path in (PROJECT / room).rglob("*.py"):
+            assert (project / path.relative_to(PROJECT)).read_bytes() == path.read_bytes()
+    by_hand = [name for name, text in written.items() if (project / "assets/shop" / name).read_text("utf-8") != text]
+    assert by_hand == []
+
+
+def test_an_existing_file_is_never_overwritten(written: dict[str, str], goldpath: Command) -> None:
+    assert "it exists" in goldpath("new", "domain", "shop", *WHO, fails=True).stderr
+    again = goldpath("new", "model", "shop.returns", *MODEL, fails=True).stderr
+    assert "an existing file is never overwritten" in again
+
+
+def test_a_column_that_does_not_exist_is_refused_with_those_that_do(written: dict[str, str], goldpath: Command) -> None:
+    arguments = ("shop/late", "--from", "silver/shop/orders", "--key", "customer", "--at", "orderd_at")
+    error = goldpath("new", "feature", *arguments, fails=True).stderr
+    assert "--at orderd_at" in error
+    assert "ordered_at, closed_at" in error
+
+
+def test_features_count_the_rows_known_before_the_instant(served: str, goldpath: Command) -> None:
+    shown = json.loads(goldpath("tables", "show", "gold/shop/customer_orders", "--limit", "100000", "--json").stdout)
+    first = next(order for order in orders() if order["customer"] == "c07")
+    rows = sorted((row for row in shown["rows"] if row["customer"] == "c07"), key=lambda row: row["event_timestamp"])
+    known = datetime.fromisoformat(rows[0]["event_timestamp"]).replace(tzinfo=UTC)
+    assert known == datetime.fromisoformat(first["ordered_at"]) + timedelta(seconds=1)
+    assert [row["rows_so_far"] for row in rows[:3]] == [1, 2, 3]
+    assert rows[0]["amount_mean"] == pytest.approx(float(first["amount"]))
+
+
+def test_a_question_is_answered_over_http_and_its_prediction_has_a_lineage(
+    served: str, project: Path, port: int, goldpath: Command
+) -> None:
+    token = (project / "home/serving/tokens/shop.returns").read_text("utf-8").strip()
+    question = {"order_id": "o99999", "customer": "c01", "kind": "shoes", "amount": 120.0}
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/shop/returns/v1/predict", json=question, timeout=60, trust_env=False,
+        headers={"Authorization": f"Bearer {token}"},
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["probability"] > 0.4
+    lineage = goldpath("lineage", "prediction", answer.json()["prediction_id"]).stdout
+    assert "shop/orders/dt=2026-03-31/orders.jsonl" in lineage
+    tables = [f"{zone}/shop/returns_predictions" for zone in ("landing", "bronze", "silver")]
+    goldpath("materialize", *tables, "gold/shop/returns_outcomes")
+    rows = json.loads(goldpath("tables", "show", "gold/shop/returns_outcomes", "--json").stdout)["rows"]
+    assert [(row["subject"], row["outcome"]) for row in rows] == [("o99999", None)]
