@@ -29,7 +29,7 @@ a = dg
 def test_a_new_module_has_its_imports_in_groups(tmp_path: Path) -> None:
     assert merged(tmp_path / "gold.py", MORE) == (
         '"""Gold."""\n\nfrom __future__ import annotations\n\nfrom datetime import UTC\nfrom typing import TYPE_CHECKING\n\n'
-        "from assets.shop.domain import contract\n\nif TYPE_CHECKING:\n    from pyspark.sql import DataFrame\n\n"
+        "from assets.shop.domain import contract\n\nif TYPE_CHECKING:\n    from pyspark.sql import DataFrame\n\n\n"
         "b = contract(UTC)\n"
     )
 
