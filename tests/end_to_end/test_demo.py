@@ -85,7 +85,7 @@ def test_the_replayed_week_was_predicted_before_its_outcomes_were_known(demo: De
 
 def _logged_predictions(demo: Demo) -> list[str]:
     """The ids of all predictions in the service's log."""
-    files = sorted((demo.home / "serving/predictions").glob("*.jsonl"))
+    files = sorted((demo.home / "serving/predictions").glob("*/*.jsonl"))
     return [json.loads(line)["prediction_id"] for file in files for line in file.read_text("utf-8").splitlines()]
 
 

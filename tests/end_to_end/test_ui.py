@@ -29,6 +29,8 @@ from tests.end_to_end.programs import environment
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 START_SECONDS = 240
+#: The route of the service that the demo deploys.
+SERVICE = "/flights/arrival_delay"
 SENSOR_RUN_SECONDS = 300
 START_SENSOR = """
 mutation { startSensor(
@@ -70,7 +72,7 @@ def dev(demo: Demo) -> Iterator[Dev]:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     dev = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=demo.home)
     try:
-        for url in (f"{dev.dagster}/server_info", f"{dev.mlflow}/health", f"{dev.serving}/readyz"):
+        for url in (f"{dev.dagster}/server_info", f"{dev.mlflow}/health", f"{dev.serving}{SERVICE}/readyz"):
             wait(
                 lambda url=url: answers(url, dev.token),
                 START_SECONDS,
@@ -125,7 +127,8 @@ def open_page(browser: webdriver.Chrome, url: str, *texts: str) -> str:
 
 def test_the_asset_graph_shows_the_zones(dev: Dev, browser: webdriver.Chrome) -> None:
     zones = ("landing", "bronze", "silver", "quarantine", "gold", "features", "training", "models", "serving")
-    open_page(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *zones)
+    groups = [f"flights_{zone}" for zone in zones]
+    open_page(browser, f"{dev.dagster}/asset-groups", "Global asset lineage", *groups, "weather_silver")
 
 
 def test_the_pages_are_updated_through_a_websocket(dev: Dev, browser: webdriver.Chrome) -> None:
@@ -158,15 +161,15 @@ def test_mlflow_shows_the_champion(dev: Dev, browser: webdriver.Chrome) -> None:
 
 
 def test_the_service_answers_only_requests_with_its_token(dev: Dev, demo: Demo) -> None:
-    url, now = f"{dev.serving}/v1/predict", clock.now(Settings(home=dev.home))
+    url, now = f"{dev.serving}{SERVICE}/v1/predict", clock.now(Settings(home=dev.home))
     departure = {"scheduled_departure": (now + timedelta(hours=2)).isoformat(), "scheduled_arrival": None}
     request = demo.report["prediction"]["request"] | departure
-    token = (dev.home / "serving" / "token").read_text(encoding="utf-8").strip()
+    token = (dev.home / "serving/tokens/flights.arrival_delay").read_text(encoding="utf-8").strip()
     assert httpx.post(url, json=request, timeout=30).status_code == 401
     answer = httpx.post(url, json=request, headers={"Authorization": f"Bearer {token}"}, timeout=30)
     assert answer.json()["as_of"] == now.isoformat()
     flight = demo.report["prediction"]["subject"]
-    assert answer.json()["flight_id"][len("2013-11-01") :] == flight[len("2013-11-01") :]
+    assert answer.json()["subject"][len("2013-11-01") :] == flight[len("2013-11-01") :]
 
 
 def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> None:
@@ -179,8 +182,8 @@ def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> No
 
     def reference_run_succeeded() -> bool:
         runs = dev.graphql(RUNS)["runsOrError"]["results"]
-        assert not [run for run in runs if run["jobName"] == "reference" and run["status"] == "FAILURE"]
-        return any(run["jobName"] == "reference" and run["status"] == "SUCCESS" for run in runs)
+        assert not [run for run in runs if run["jobName"] == "flights_reference" and run["status"] == "FAILURE"]
+        return any(run["jobName"] == "flights_reference" and run["status"] == "SUCCESS" for run in runs)
 
     wait(reference_run_succeeded, SENSOR_RUN_SECONDS, lambda: str(dev.graphql(RUNS))[:3_000])
     names = DeltaTable(str(dev.home / "lakehouse/silver/flights/airlines")).to_pyarrow_table()["name"].to_pylist()
@@ -188,7 +191,7 @@ def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> No
 
 
 def test_no_log_or_report_contains_a_token(dev: Dev) -> None:
-    secrets = [(dev.home / "serving" / "token").read_text(encoding="utf-8").strip()]
+    secrets = [(dev.home / "serving/tokens/flights.arrival_delay").read_text(encoding="utf-8").strip()]
     secrets += [path.read_text(encoding="utf-8").strip() for path in (dev.home / "ray").glob("token")]
     for path in [dev.home / "dev.log", *dev.home.rglob("*.log"), *dev.home.rglob("*.jsonl"), *dev.home.rglob("*.json")]:
         text = path.read_text(encoding="utf-8", errors="replace")
