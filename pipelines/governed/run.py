@@ -21,7 +21,7 @@ from pipelines.policy import rules
 from pipelines.tables import ZONES, TableId, TableVersion
 
 #: The metadata that describes the table; everything else is about the run.
-OF_THE_TABLE = frozenset(["inputs", "version", "dagster/row_count"])
+OF_THE_TABLE = ("inputs", "version", "dagster/row_count")
 
 
 @dataclass(slots=True)

@@ -266,15 +266,6 @@ def warned(written: Written, warning: str) -> Written:
     return written
 
 
-def failed(written: Written, words: str) -> Written:
-    """What a run records, with a failure added to its check; as it is without one. What was published stays."""
-    if words and written.check is not None:
-        description = f"{written.check.description}; {words}"
-        severity = dg.AssetCheckSeverity.ERROR
-        written.check = written.check._replace(passed=False, severity=severity, description=description)
-    return written
-
-
 def with_version(dataset: Dataset, at: TableVersion, staged: Staged) -> Dataset:
     """The dataset with the version of its commit, and the rows and bytes of what was committed."""
     return replace(dataset, version=str(at.version), rows=staged.rows, bytes=staged.bytes)

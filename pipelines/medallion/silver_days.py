@@ -18,7 +18,6 @@ from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
     commit_metadata,
-    failed,
     judge_slices,
     quarantine_written,
     stage_rejected,
@@ -91,7 +90,7 @@ class ReplacingRun:
             note.note(derived, version=at.version, quarantine=quarantine_at.version)
             written.dataset = with_version(written.dataset, at, clean)
             written.by_partition = self._rows_by_day(judged)
-        yield failed(written, self._wholly_rejected(judged))
+        yield warned(written, self._wholly_rejected(judged))
         if refused:
             raise result.refuse()
         yield quarantine_written(contract, quarantine_at, rejected, figures)

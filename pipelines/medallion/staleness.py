@@ -21,6 +21,8 @@ def not_written_since(platform: Platform, contract: Contract) -> str:
     The age is that of the last write, by the platform's clock.
     """
     commits = time_travel.commits(platform.lakehouse, contract.table)
+    if not commits:
+        return ""
     # A log that was pruned begins after the last write.
     last = time_travel.made_by(commits, commits[0].at) or commits[-1]
     allowed = timedelta(seconds=contract.freshness_seconds)

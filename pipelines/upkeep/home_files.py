@@ -86,7 +86,7 @@ def _clock(path: Path) -> str:
 
 
 def _served_model(path: Path) -> str:
-    model_files.verify(path.parent, path.parent.name)
+    model_files.verify(path.parent, path.parent.parent.name)
     return ""
 
 
@@ -149,7 +149,10 @@ KINDS = (
         "materialize the service's asset: it deploys again",
     ),
     Kind(
-        r"serving/models/[^/]*/model\.json", "served model", _served_model, "the next deployment copies the model again"
+        r"serving/models/[^/]+/[^/]+/model/model\.json",
+        "served model",
+        _served_model,
+        "the next deployment copies the model again",
     ),
     Kind(r"serving/models/.*", "file of a served model"),
     Kind(r"serving/tokens/[^/]+", "token of a service", _text, _SECRET),

@@ -107,7 +107,7 @@ def current(settings: Settings, service: str) -> Endpoint | None:
     try:
         endpoint = Endpoint.model_validate_json(_file(settings, service).read_text(encoding="utf-8"))
         model = endpoint.config.model
-        model = model.model_copy(update={"folder": models.folder(settings, model.digest)})
+        model = model.model_copy(update={"folder": models.folder(settings, model.name, model.digest)})
         return endpoint.model_copy(update={"config": endpoint.config.model_copy(update={"model": model})})
     except FileNotFoundError:
         return None

@@ -15,13 +15,13 @@ from pipelines.settings import Settings
 from serving.predict.config import ServedModel
 
 
-def folder(settings: Settings, digest: str) -> Path:
-    """The folder of a served model's files, by its digest; its evidence lies beside it."""
-    return settings.root / "serving" / "models" / digest / MODEL_FOLDER
+def folder(settings: Settings, name: str, digest: str) -> Path:
+    """The folder of a served model's files, by its name and digest; its evidence lies beside it."""
+    return settings.root / "serving" / "models" / name / digest / MODEL_FOLDER
 
 
 def install(settings: Settings, model: ServedModel) -> ServedModel:
-    """Copies a model and its evidence to `<home>/serving/models/<digest>`, so that it can be served without its source.
+    """Copies a model and its evidence to the home folder (`folder`), so that it can be served without its source.
 
     Returns:
         The same model in that folder.
@@ -30,7 +30,7 @@ def install(settings: Settings, model: ServedModel) -> ServedModel:
         ModelError: if the files are not those of the digest, hold anything but safetensors and JSON, or lack what a
             model needs to serve (`admission`).
     """
-    target = folder(settings, model.digest)
+    target = folder(settings, model.name, model.digest)
     installed = model.model_copy(update={"folder": target})
     if model.folder != target:
         _require(model)

@@ -85,8 +85,12 @@ def test_two_files_for_one_table_are_refused(tmp_path: Path) -> None:
 
 def test_each_contract_file_of_the_domains_is_named_after_its_table() -> None:
     contracts = all_contracts()
-    assert contracts == load_folder(FOLDER)
-    assert {contract.path.name for contract in contracts.values()} == {path.name for path in FOLDER.iterdir()}
+    folders = {contract.path.parent for contract in contracts.values()}
+    assert contracts == {table: contract for folder in folders for table, contract in load_folder(folder).items()}
+    assert {contract.path for contract in contracts.values()} == {
+        path for folder in folders for path in folder.iterdir()
+    }
+    assert FOLDER in folders
     assert {contract.path.stem for contract in contracts.values()} == {f"{t.zone}_{t.table}" for t in contracts}
 
 

@@ -91,7 +91,7 @@ def test_a_landing_asset_has_the_owner_tags_and_kind_of_its_source_and_contract(
     asset = landing_asset(contract, SqlSnapshot("shop", "orders"), deps=[("serving", "toys", "shop")])
     [spec] = asset.specs
     assert spec.key == dg.AssetKey(["landing", "toys", contract.table.table])
-    assert (spec.group_name, spec.owners, spec.kinds) == ("serving", ["team:toy-data"], {"sql"})
+    assert (spec.group_name, spec.owners, spec.kinds) == ("toys_serving", ["team:toy-data"], {"sql"})
     assert TAGS.items() <= spec.tags.items()
     assert (spec.description or "").endswith("Grain: One row per toy.")
     assert {dep.asset_key for dep in spec.deps} == {dg.AssetKey(["serving", "toys", "shop"])}

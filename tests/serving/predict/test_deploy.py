@@ -196,7 +196,7 @@ def test_a_model_with_a_changed_byte_is_refused_and_the_old_one_answers(
     noted, serving = deploy.current(settings, SERVICE), _replicas()
     config = config_of(Path(shutil.copytree(models[0], tmp_path / "model")), version=3)
     tamper(config.model.folder / "model.safetensors")
-    shutil.rmtree(settings.root / "serving" / "models" / config.model.digest, ignore_errors=True)
+    shutil.rmtree(settings.root / "serving" / "models" / config.model.name / config.model.digest, ignore_errors=True)
     with pytest.raises(ModelError, match="digest"):
         deploy.deploy(settings, config)
     assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == before
