@@ -27,6 +27,8 @@ from pipelines.settings import PROJECT
 ROOMS = ("assets", "feature_repo", "pipelines", "ray_jobs", "serving")
 #: Counts whole once any of it is used: Feast's configuration names its classes by text.
 UNDIVIDED = "feature_repo"
+#: Those of its modules that only Feast's own command line reads: no table is computed with them.
+READ_BY_FEAST = ("feature_repo.definitions", "feature_repo.home_stores")
 #: The platform's code that types, judges and corrects every row. It counts for every table, with all that it uses.
 JUDGING = ("pipelines.contracts", "pipelines.verdict", "pipelines.quarantine.decisions")
 #: The platform's code that runs transforms. It counts for every table, without what it reads, writes and records with.
@@ -157,7 +159,7 @@ class Code:
             yield name
         for file in sorted(folder.rglob("*.py")):
             inner = ".".join([name, *file.relative_to(folder).with_suffix("").parts])
-            if not inner.endswith(".__init__"):
+            if not inner.endswith(".__init__") and inner not in READ_BY_FEAST:
                 yield inner
 
     def _text(self, definition: Definition) -> tuple[str, list[Import]]:

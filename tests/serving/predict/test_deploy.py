@@ -39,15 +39,22 @@ Deployed = tuple[Settings, "Endpoint"]
 
 
 def _replicas() -> list[psutil.Process]:
-    """The replicas of the cluster that this process started."""
-    replicas = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ServeReplica:flights.arrival_delay"):
-                replicas.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return replicas
+    """The replicas of the service on the cluster that this process started, of which there is one or more.
+
+    Ray writes what a process does into its title, which is empty while it is written.
+    """
+    deadline = time.monotonic() + 20
+    while True:
+        replicas = []
+        for process in psutil.Process().children(recursive=True):
+            try:
+                if process.cmdline()[:1] and process.cmdline()[0].startswith(f"ray::ServeReplica:{SERVICE}:"):
+                    replicas.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        if replicas or time.monotonic() > deadline:
+            return replicas
+        time.sleep(0.1)
 
 
 def _wait_ready(settings: Settings, seconds: float = 90) -> None:
