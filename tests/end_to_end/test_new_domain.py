@@ -94,11 +94,6 @@ def test_a_draft_with_unknown_values_stops_its_domain_alone(proposed: str, proje
     tables = goldpath("tables")
     assert "the domain shop does not load" in tables.stderr
     assert str(project / "assets/shop/domain.py") in tables.stderr
-    found = {row["name"]: row for row in json.loads(goldpath("doctor", "--json", fails=True).stdout)}
-    assert (
-        found["domain shop"]["status"],
-        str(project / "assets/shop/domain.py") in found["domain shop"]["advice"],
-    ) == ("fail", True)
     refused = goldpath("materialize", "silver/shop/payments", fails=True).stderr
     assert "owner, cost_centre" in refused
 
