@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from feature_repo.state import DomainStore, State, new_generation
 from feature_repo.store import holds_rows, mark_filled, open_generation, remove_other_generations
+from pipelines.errors import SettingsError
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def materialize(
 
     Raises:
         LockTimeout: if another writer holds the store for too long.
+        SettingsError: if the tables hold only rows that became known after `as_of`.
     """
     with place.writing():
         state = place.state()
@@ -66,10 +68,12 @@ def materialize(
         declared = _digest(services)
         on = state is not None and _goes_on(place, state, declared, views, tables, as_of)
         generation, since = (state.generation, state.as_of) if state and on else (new_generation(), BEGINNING)
+        past = _past(views, tables, as_of)
+        _require_rows(views, tables, past, as_of)
         if state and on:
             place.moving(state, as_of)
         rows = _fill(place, generation, services, tables, since, as_of)
-        place.save(State(generation, declared, as_of, as_of, _past(views, tables, as_of)))
+        place.save(State(generation, declared, as_of, as_of, past))
         remove_other_generations(place, generation)
         return Materialized(as_of, since, rows, rebuilt=state is not None and not on)
 
@@ -126,6 +130,24 @@ def _digest(services: Sequence[FeatureService]) -> str:
         for service in services
     ]
     return hashlib.sha256(json.dumps(sorted(declared)).encode()).hexdigest()
+
+
+def _require_rows(
+    views: Sequence[FeatureView], tables: Mapping[str, DataFrame], past: Mapping[str, str], as_of: datetime
+) -> None:
+    """Raises SettingsError where the tables have rows, but none by `as_of`: the store would be emptied."""
+    from pyspark.sql import functions as F
+
+    if not all(content.startswith("0-") for content in past.values()):
+        return
+    firsts = [tables[view.table.source_name].agg(F.min(EVENT_TIMESTAMP)).collect()[0][0] for view in views]
+    if known := [first for first in firsts if first is not None]:
+        raise SettingsError(
+            object="as_of of the online store",
+            observed=f"{as_of.isoformat()}, when no row of {', '.join(past)} was known",
+            expected=f"an instant from the first row on, {min(known).isoformat()}",
+            next_step="give a later instant, or none: then the store is moved to the platform's clock",
+        )
 
 
 def _past(views: Sequence[FeatureView], tables: Mapping[str, DataFrame], until: datetime) -> dict[str, str]:

@@ -150,7 +150,7 @@ def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:
 def shared_platform() -> Platform:
     """The platform of this process, over the contracts of every domain; its files only their owner may read."""
     files.write_privately()
-    return Platform(settings.get(), all_contracts)
+    return Platform(settings.get(), all_contracts, broken_domains)
 
 
 def _stands_for_broken(name: str, error: GoldpathError) -> dg.AssetSpec:

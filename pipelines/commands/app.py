@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -48,3 +49,7 @@ def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
 ) -> None:
     invocation.debug = debug
+    if not debug:  # the warnings of libraries are for their developers; some libraries switch them on for a process
+        logging.captureWarnings(capture=True)
+        logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+        logging.getLogger("py.warnings").propagate = False

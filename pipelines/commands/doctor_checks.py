@@ -89,7 +89,11 @@ def _python(_: Settings) -> Iterator[CheckResult]:
 
 
 def _packages(_: Settings) -> Iterator[CheckResult]:
-    differences = lock_differences(PROJECT / "requirements.lock")
+    lock = PROJECT / "requirements.lock"
+    if not lock.exists():
+        yield CheckResult("packages", "warn", f"not compared: {lock} is not there", "restore it from the repository")
+        return
+    differences = lock_differences(lock)
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         observed = f"not as in requirements.lock: {', '.join(differences[:3])}{more}"

@@ -58,6 +58,8 @@ def errors_shown() -> Iterator[None]:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.Abort, SystemExit):
         raise
+    except BrokenPipeError:  # who read the output has ended, as `head` does: the command ends without words
+        raise
     except Exception as error:
         if invocation.debug:
             raise

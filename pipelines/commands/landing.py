@@ -69,8 +69,12 @@ def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
         ]
     for domain in platform.landing.domains():
         for source in unknown_sources(platform.landing, domain, platform.contracts):
+            error = platform.broken().get(domain)
             words = {"observed": "no contract describes it", "expected": f"goldpath landing propose {domain}/{source}"}
-            entries.append({"delivery": f"{domain}/{source}/", "state": "unknown source", **words})
+            if error is not None:
+                words = {"observed": f"{error.object}: {error.observed}", "expected": error.next_step}
+            state = "unknown source" if error is None else "domain does not load"
+            entries.append({"delivery": f"{domain}/{source}/", "state": state, **words})
         findings += in_no_interval(store, domain)
         for source in platform.landing.sources(domain):
             findings += misplaced(store, domain, source)

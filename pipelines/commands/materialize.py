@@ -52,10 +52,10 @@ def materialize(
         definitions = {key.to_user_string(): defs.resolve_assets_def(key) for key in keys}
         tags = _range(definitions, first, last) | ({RECOMPUTE: "true"} if recompute else {})
         with dg.DagsterInstance.get() as instance:
-            result = job.get_subset(
-                asset_selection={key for definition in definitions.values() for key in definition.keys}
-            ).execute_in_process(
+            result = job.execute_in_process(
                 instance=instance,
+                # Dagster shows the selected assets as the target of the run.
+                asset_selection=sorted({key for definition in definitions.values() for key in definition.keys}),
                 tags=tags,
                 raise_on_error=False,
                 run_config={} if invocation.debug else NO_LOG,

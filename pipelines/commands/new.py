@@ -109,9 +109,9 @@ def new_model(
 ) -> None:
     """Writes a model: its training set, its recipe in recipe.py, and its declaration in model.py.
 
-    The instants and the windows are options, too; docs/new-domain.md has a complete command.
-
-    Example: `goldpath new model shop.returns --task binary --label returned --from silver/shop/orders --key order_id`
+    Example: `goldpath new model shop.returns --task binary --label returned --from silver/shop/orders --key order_id
+    --at ordered_at --known-at closed_at --features customer_orders_v1 --train-start 2026-01-01 --train-end 2026-04-01
+    --gate-end 2026-05-01`
     """
     with errors_shown():
         from pipelines.scaffold import declared, model

@@ -106,13 +106,13 @@ def _tags() -> dict[str, dict[str, str]]:
 
 
 def _checks(results: DemoResults) -> dict[str, Any]:
-    """How many checks the runs of this demo evaluated, how many of them passed, and the names of the others."""
+    """How many checks the runs of this demo evaluated, how many of them passed, and what the others said last."""
     evaluated = [check for _, result in results.runs for check in result.get_asset_check_evaluations()]
-    failed = {f"{'/'.join(check.asset_key.path)}: {check.check_name}" for check in evaluated if not check.passed}
+    said = {"/".join(check.asset_key.path): check.description for check in evaluated if not check.passed}
     return {
         "evaluated": len(evaluated),
         "passed": sum(check.passed for check in evaluated),
-        "not_passed": sorted(failed),
+        "not_passed": [f"{name}: {words}" for name, words in sorted(said.items())],
     }
 
 

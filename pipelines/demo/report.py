@@ -68,7 +68,7 @@ def show(console: Console, figures: Mapping[str, Any], path: Path) -> None:
     for section in figures["sections"]:
         console.print(f"{section['title']}: {section['text']}")
     checks = figures["checks"]
-    others = f"; not {', '.join(checks['not_passed'])}" if checks["not_passed"] else ""
+    others = f"; not passed: {'; '.join(checks['not_passed'])}" if checks["not_passed"] else ""
     console.print(f"{checks['passed']:,} of {checks['evaluated']:,} checks passed{others}")
     console.print(
         f"cost {figures['cost_total']:.6f} {figures['currency']}, peak memory {figures['peak_memory_mb']:,} MB"

@@ -47,7 +47,9 @@ def run(settings: Settings, demo: Demo, *, through: date | None, days: int | Non
     through = through or demo.days.through
     start = demo.days.start(through, days, replayed=demo.replay.days)
     console = Console(soft_wrap=True)
-    platform = Platform(settings, _contracts)
+    from pipelines.definitions import all_contracts, broken_domains
+
+    platform = Platform(settings, all_contracts, broken_domains)
     results = DemoResults()
     with metering.metering() as usage, ray_connection.connected_beside(settings, imports=_late_imports(demo)):
         try:
@@ -64,12 +66,6 @@ def run(settings: Settings, demo: Demo, *, through: date | None, days: int | Non
 def _late_imports(demo: Demo) -> list[str]:
     """The modules that the training and the service take seconds to import."""
     return [demo.model.program.place.partition(":")[0], "serving.predict.rollout"]
-
-
-def _contracts() -> dict[Any, Any]:
-    from pipelines.definitions import all_contracts
-
-    return all_contracts()
 
 
 def _run_stages(

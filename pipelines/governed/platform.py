@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipelines import clock
 from pipelines.contracts.model import Contract
 from pipelines.cost.prices import PriceSheet
+from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
@@ -36,10 +37,17 @@ class Platform:
     Args:
         settings: Names the home folder, the engine and the stores.
         contracts: Loads all contracts, by table; called on first use.
+        broken: Returns the error of each domain that does not load, by the domain's name.
     """
 
-    def __init__(self, settings: Settings, contracts: Callable[[], dict[TableId, Contract]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        contracts: Callable[[], dict[TableId, Contract]],
+        broken: Callable[[], Mapping[str, GoldpathError]] = dict,
+    ) -> None:
         self.settings = settings
+        self.broken = broken
         self._load_contracts = contracts
         self.landing = Landing(open_store(settings))
         self.lineage = LineageLog(settings)
@@ -101,6 +109,17 @@ class Platform:
         declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
         contract = self.contracts.get(declared)
         return contract.tags["data_class"] if contract else "internal"
+
+    def require_loaded(self, asset: str, table: TableId) -> None:
+        """Raises DefinitionError if the domain of a table that an asset reads does not load."""
+        error = self.broken().get(table.domain)
+        if error is not None:
+            raise DefinitionError(
+                object=f"asset {asset} reads {table}",
+                observed=f"the domain {table.domain} does not load: {error.object}: {error.observed}",
+                expected="a domain that loads, since its contract says what may be done with the table",
+                next_step=error.next_step,
+            )
 
     def dataset(self, at: TableVersion, *, rows: int | None = None) -> Dataset:
         """A table version as lineage shows it."""

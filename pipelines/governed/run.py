@@ -61,6 +61,8 @@ def execute(
     inputs_read: list[Dataset] = []
     with metering.metering() as usage:
         try:
+            for table in declaration.inputs.values():
+                platform.require_loaded(declaration.name, table)
             classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
             for table in _tables(declaration):

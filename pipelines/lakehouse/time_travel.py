@@ -44,9 +44,18 @@ class Commit:
     inputs: Mapping[str, TableVersion] | None
 
 
-def commits(catalog: Catalog, table: TableId) -> list[Commit]:
-    """Every commit that the table's log still holds, newest first; raises NotFoundError if there is no such table."""
-    return [_commit(table, entry) for entry in catalog.snapshot(table).delta.history()]
+def commits(catalog: Catalog, table: TableId, *, newest: int | None = None) -> list[Commit]:
+    """The commits that the table's log still holds, newest first.
+
+    Args:
+        catalog: Where the table is.
+        table: The table.
+        newest: How many of them to read at most; None for all.
+
+    Raises:
+        NotFoundError: if there is no such table.
+    """
+    return [_commit(table, entry) for entry in catalog.snapshot(table).delta.history(newest)]
 
 
 def _commit(table: TableId, entry: Mapping[str, Any]) -> Commit:

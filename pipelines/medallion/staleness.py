@@ -11,6 +11,9 @@ from pipelines.contracts.model import Contract, Severity
 from pipelines.lakehouse import time_travel
 from pipelines.verdict import table_rules
 
+#: How many commits are read to find the last write: a run must not read the whole log of a table.
+NEWEST = 20
+
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
 
@@ -23,12 +26,12 @@ def not_written_since(platform: Platform, contract: Contract) -> str:
     from deltalake.exceptions import DeltaError
 
     try:
-        commits = time_travel.commits(platform.lakehouse, contract.table)
-    except DeltaError:  # an older entry of the log is damaged: `goldpath doctor` names it, and the run goes on without
-        return ""
+        commits = time_travel.commits(platform.lakehouse, contract.table, newest=NEWEST)
+    except DeltaError:
+        return "its age is not known, since an older entry of its log is damaged: `goldpath doctor` names it"
     if not commits:
         return ""
-    # A log that was pruned begins after the last write.
+    # Upkeep may have made all of them, or the log was pruned: the last write is then older than the oldest of them.
     last = time_travel.made_by(commits, commits[0].at) or commits[-1]
     allowed = timedelta(seconds=contract.freshness_seconds)
     if platform.now() - last.committed_at <= allowed:

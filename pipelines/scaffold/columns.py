@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Column, Contract
 from pipelines.features.declaration import EVENT_TIMESTAMP
+from pipelines.landing.proposal.code import literal
 from pipelines.models.question import Question
 from pipelines.scaffold.draft import refuse
 from pipelines.tables import TableId
@@ -133,11 +133,6 @@ def identifier(name: str) -> str:
     return f"{plain}_" if taken else plain
 
 
-def text(value: str) -> str:
-    """A text as a Python literal in double quotes."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def texts(values: Iterable[str]) -> str:
     """Texts as literals, separated by commas."""
-    return ", ".join(text(value) for value in values)
+    return ", ".join(literal(value) for value in values)

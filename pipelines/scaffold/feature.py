@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.features.declaration import KEY_TYPES
+from pipelines.landing.proposal.code import literal
 from pipelines.scaffold import columns
 from pipelines.scaffold.draft import Draft, refuse
 from pipelines.scaffold.module import Module
@@ -82,11 +83,11 @@ def _gold(
         + "    return so_far(\n"
         + f"        {parameter},\n"
         + f"        keys=[{columns.texts(keys)}],\n"
-        + f"        at={columns.text(at)},\n"
+        + f"        at={literal(at)},\n"
         + "        means={"
-        + ", ".join(f"{columns.text(mean)}: {columns.text(column)}" for mean, column in means.items())
+        + ", ".join(f"{literal(mean)}: {literal(column)}" for mean, column in means.items())
         + "},\n"
-        + f"        count={columns.text(COUNT)},\n"
+        + f"        count={literal(COUNT)},\n"
         + "    )"
     )
     imports = {
@@ -100,7 +101,7 @@ def _features(domain: Domain, folder: Path, name: str) -> Module:
     service = f"{name}_v1"
     body = (
         f"{service.upper()} = FeatureService(\n"
-        f"    name={columns.text(service)},\n"
+        f"    name={literal(service)},\n"
         f"    domain={domain.name}.name,\n"
         f'    views=(feature_view(contract("gold/{name}")),),\n'
         f'    description="What is known of {name.replace("_", " ")}: say here what and when.",\n'

@@ -11,6 +11,7 @@ from pipelines import clock
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Column, Contract
 from pipelines.features.declaration import FeatureService
+from pipelines.landing.proposal.code import literal
 from pipelines.models.answers import Task
 from pipelines.scaffold import columns
 from pipelines.scaffold.declared import Declared
@@ -179,12 +180,12 @@ def _spine(asked: Asked, service: Declared[FeatureService], spine: Sequence[Colu
         f"def {table.table}({parameter}: DataFrame) -> DataFrame:\n"
         f'    """Rows whose {label} is known, with every feature as it was known when the question is asked."""\n'
         "    from pyspark.sql import functions as F\n\n"
-        f"    known = {parameter}.where(F.col({columns.text(label)}).isNotNull() "
-        f"& F.col({columns.text(asked.at)}).isNotNull())\n"
+        f"    known = {parameter}.where(F.col({literal(label)}).isNotNull() "
+        f"& F.col({literal(asked.at)}).isNotNull())\n"
         "    return known.select(\n"
         + "".join(f"        {_selected(c, c.type if c.name == asked.key else type_in_training(c))},\n" for c in spine)
-        + f'        F.col({columns.text(asked.at)}).cast("timestamp").alias("event_timestamp"),\n'
-        f'        F.col({columns.text(known)}).cast("timestamp").alias("{KNOWN_AT}"),\n'
+        + f'        F.col({literal(asked.at)}).cast("timestamp").alias("event_timestamp"),\n'
+        f'        F.col({literal(known)}).cast("timestamp").alias("{KNOWN_AT}"),\n'
         f"        {_selected(asked.source.column(label), LABEL_TYPES[asked.task])},\n"
         "        RECORD_ID,\n"
         "    )"
@@ -201,8 +202,8 @@ def _spine(asked: Asked, service: Declared[FeatureService], spine: Sequence[Colu
 
 
 def _selected(column: Column, type_: str) -> str:
-    name = columns.text(column.name)
-    return name if column.type == type_ else f"F.col({name}).cast({columns.text(type_)}).alias({name})"
+    name = literal(column.name)
+    return name if column.type == type_ else f"F.col({name}).cast({literal(type_)}).alias({name})"
 
 
 def _recipe(asked: Asked, inputs: Sequence[Column]) -> Module:
@@ -210,12 +211,12 @@ def _recipe(asked: Asked, inputs: Sequence[Column]) -> Module:
     days = (train_end - start).days
     numeric = [c.name for c in inputs if c.type != "string"]
     lines = [
-        f"model_name={columns.text(asked.name)}",
-        f"task={columns.text(asked.task)}",
-        f"label={columns.text(asked.label)}",
-        f"row_key={columns.text(asked.key)}",
+        f"model_name={literal(asked.name)}",
+        f"task={literal(asked.task)}",
+        f"label={literal(asked.label)}",
+        f"row_key={literal(asked.key)}",
         'time_column="event_timestamp"',
-        f"known_at_column={columns.text(KNOWN_AT)}",
+        f"known_at_column={literal(KNOWN_AT)}",
         f"numeric={_tuple(numeric)}",
         f"categorical={_tuple([c.name for c in inputs if c.type == 'string'])}",
         *(["interval_level=0.9"] if asked.task == "regression" else []),
@@ -237,7 +238,7 @@ def _recipe(asked: Asked, inputs: Sequence[Column]) -> Module:
 def _tuple(names: Sequence[str]) -> str:
     """A tuple of texts; over several lines if there are many."""
     if sum(len(name) + 4 for name in names) > 90:
-        return "(\n" + "".join(f"            {columns.text(name)},\n" for name in names) + "        )"
+        return "(\n" + "".join(f"            {literal(name)},\n" for name in names) + "        )"
     return f"({columns.texts(names)}{',' if len(names) == 1 else ''})"
 
 
@@ -280,14 +281,14 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
     body = (
         f"{name.upper()} = ModelSpec(\n"
         f"    domain={domain},\n"
-        f"    name={columns.text(name)},\n"
-        f"    question={columns.text(asked.question)},\n"
-        f"    task={columns.text(asked.task)},\n"
+        f"    name={literal(name)},\n"
+        f"    question={literal(asked.question)},\n"
+        f"    task={literal(asked.task)},\n"
         "    program=TABULAR,\n"
         f'    recipes={{"from_scratch": {name}_recipe}},\n'
         f'    training_set=contract("gold/{asked.training_set.table}"),\n'
         f"    features={service.variable},\n"
-        f"    limits=({columns.text(limit)},),\n"
+        f"    limits=({literal(limit)},),\n"
         ")\n"
         f"{name}_training, {name}_registered = model_assets({name.upper()})"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.landing.proposal.code import literal
 from pipelines.models.answers import Task
 from pipelines.models.spec import ModelSpec
 from pipelines.scaffold import columns
@@ -155,9 +156,9 @@ def {gold.table}(predictions: DataFrame, examples: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     outcomes = examples.select(
-        F.col({columns.text(recipe.row_key)}).cast("string").alias("subject"),
-        {columns.text(KNOWN_AT)},
-        F.col({columns.text(recipe.label)}).alias("{OUTCOME}"),
+        F.col({literal(recipe.row_key)}).cast("string").alias("subject"),
+        {literal(KNOWN_AT)},
+        F.col({literal(recipe.label)}).alias("{OUTCOME}"),
     )
     return predictions.join(outcomes, "subject", "left")'''
     imports = {

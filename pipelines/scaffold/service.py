@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.contracts.model import Column
+from pipelines.landing.proposal.code import literal
 from pipelines.models.spec import ModelSpec
 from pipelines.scaffold import columns, predictions
 from pipelines.scaffold.declared import Declared
@@ -54,7 +55,7 @@ def _service(model: Declared[ModelSpec], key: str, asked: Sequence[Column]) -> M
         "    def columns(self) -> dict[str, Column]:\n"
         '        """The keys of the features, and what the question tells, named as in the training set."""\n'
         "        return {\n"
-        + "".join(f"            {columns.text(c.name)}: self.{fields[c.name]},\n" for c in asked)
+        + "".join(f"            {literal(c.name)}: self.{fields[c.name]},\n" for c in asked)
         + "        }\n\n\n"
         f"{spec.name}_service = ServiceSpec({model.variable}, {class_name}, PREDICTION)\n"
         f"{spec.name}_served = service_asset({spec.name}_service)"
@@ -74,7 +75,7 @@ def _service(model: Declared[ModelSpec], key: str, asked: Sequence[Column]) -> M
 def _field(column: Column, name: str, is_required: bool) -> str:
     """A field of a question."""
     kind = _FIELDS.get(column.type, "float")
-    options = [f"description={columns.text(_description(column, is_required))}"]
+    options = [f"description={literal(_description(column, is_required))}"]
     if kind == "str":
         options.insert(0, f"max_length={MOST_CHARACTERS}")
     if kind == "float":

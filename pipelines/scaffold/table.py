@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
+from pipelines.landing.proposal.code import literal
 from pipelines.scaffold import columns
 from pipelines.scaffold.draft import Draft, refuse
 from pipelines.scaffold.module import Module
@@ -72,7 +73,7 @@ def _module(domain: Domain, table: TableId, source: Contract, names: Sequence[st
         + f"def {table.table}({parameter}: DataFrame) -> DataFrame:\n"
         + f'    """{columns.said(table.table)[:-1]}: say here what one row is."""\n'
         + f"    return {parameter}.select(\n"
-        + "".join(f"        {columns.text(name)},\n" for name in names)
+        + "".join(f"        {literal(name)},\n" for name in names)
         + "        RECORD_ID,\n    )"
     )
     imports = {f"assets.{domain.name}.domain": ("contract",), "pipelines.tables": ("RECORD_ID",), **GOLD_IMPORTS}

@@ -258,6 +258,19 @@ def test_a_derived_asset_of_a_lower_data_class_fails_with_a_lineage_event_and_a_
     assert set(statuses) == {"FAILED"}
 
 
+def test_an_asset_that_reads_a_domain_that_does_not_load_fails_with_that_domains_error(
+    restricted: Platform, materialize: Materialize
+) -> None:
+    error = DefinitionError(object="domain toys", observed="no owner", expected="one", next_step="correct domain.py")
+    restricted.broken = lambda: {"toys": error}
+    asset = declare(inputs={"parts": "silver/toys/parts"}, tags=TAGS | {"data_class": "restricted"})
+    assert not materialize(restricted, [asset], raise_on_error=False).success
+    [event], _ = outcome(restricted, asset)
+    message = event["run"]["facets"]["errorMessage"]["message"]
+    assert "reads silver/toys/parts: the domain toys does not load: domain toys: no owner" in message
+    assert "correct domain.py" in message
+
+
 @pytest.mark.parametrize("data_class", ["confidential", "restricted"])
 def test_a_derived_asset_of_the_same_or_a_higher_data_class_runs(
     restricted: Platform, materialize: Materialize, data_class: str

@@ -22,7 +22,7 @@ from feature_repo.store import current
 from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.settings import PROJECT, Settings
 from tests.pipelines import toy_contracts
@@ -114,6 +114,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.RedisServ
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     address = SecretStr(request.getfixturevalue("server").feast) if request.param == "redis" else None
     return Settings(home=tmp_path / "home", profile="test", redis_url=address)
+
+
+def test_an_instant_before_all_rows_is_refused_and_the_store_stays_as_it_is(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=f"an instant from the first row on, {BEGIN.year}"):
+        fill(engine, settings, tmp_path, "toys", -1)
+    fill(engine, settings, tmp_path, "toys", 20)
+    with pytest.raises(SettingsError, match="when no row of gold_toys_stock was known"):
+        fill(engine, settings, tmp_path, "toys", -1)
+    assert stored(settings, "toys") == expected("toys", 20)
 
 
 def test_moving_one_domain_forward_and_back_leaves_the_other_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import keyword
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,8 +72,8 @@ def domain_modules(package: str, owner: str, tags: Mapping[str, str]) -> dict[st
         owner: The owning team.
         tags: The cost tags; those that are missing are unknown.
     """
-    cost = [f"        {name}={tags.get(name, UNKNOWN)!r},\n" for name in DOMAIN_TAGS]
-    data_class = f"        data_class={tags.get('data_class', 'internal')!r},\n"
+    stated = dict.fromkeys(DOMAIN_TAGS, UNKNOWN) | {"data_class": "internal"} | dict(tags)
+    cost = [f"        {name}={literal(stated[name])},\n" for name in (*DOMAIN_TAGS, "data_class")]
     return {
         "__init__.py": f'"""The {package} domain."""\n',
         "domain.py": (
@@ -81,14 +82,19 @@ def domain_modules(package: str, owner: str, tags: Mapping[str, str]) -> dict[st
             "from pipelines.contracts.domain import CostTags, Domain\n\n"
             f"{package} = Domain.at(\n"
             "    __file__,\n"
-            f"    owner={owner!r},\n"
+            f"    owner={literal(owner)},\n"
             "    cost=CostTags(\n"
-            f"{''.join(cost)}{data_class}"
+            f"{''.join(cost)}"
             "    ),\n"
             ")\n"
             f"contract = {package}.contract\n"
-        ).replace("'", '"'),
+        ),
     }
+
+
+def literal(value: str) -> str:
+    """A text as a Python literal in double quotes, whatever it holds: JSON's escapes are among those of Python."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def owner_and_tags(module: Path) -> tuple[str, dict[str, str]] | None:

@@ -79,7 +79,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
 def test_the_help_of_each_command_has_an_example_that_parses(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert result.exit_code == 0
-    example = re.search(r"Example: goldpath (.*?)\s*$", result.output, re.MULTILINE)
+    example = re.search(r"Example: goldpath (.*?)\n\s*\n", result.output, re.DOTALL)  # it may fill several lines
     assert example, result.output
     assert example[1].split()[: len(command)] == command
     parsed = CliRunner().invoke(app, [*example[1].split(), "--help"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +13,8 @@ import typer
 from pipelines.commands import invocation
 from pipelines.commands.materialize import _known_keys, _range
 from pipelines.errors import UsageError
-from tests.goldpath_process import goldpath
+from pipelines.settings import PROJECT
+from tests.goldpath_process import environment, goldpath
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-08")
 
@@ -84,6 +87,22 @@ def test_an_error_ends_a_command_with_words_and_its_code(
     assert words in " ".join(shown.err.replace("│", " ").split())
     assert shown.out == ""
     assert "Traceback" not in shown.err
+
+
+def test_the_selected_assets_are_the_target_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))  # which the instance's configuration names
+    assert goldpath(home, "materialize", "bronze/flights/airlines").returncode == 0
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        [run] = instance.get_runs()
+    assert run.asset_selection == {dg.AssetKey(["bronze", "flights", "airlines"])}
+
+
+def test_a_command_whose_reader_has_ended_ends_without_words(tmp_path: Path) -> None:
+    piped = f"{sys.executable} -m pipelines landing list --json | true"
+    env = environment(tmp_path / "home")
+    shown = subprocess.run(piped, shell=True, capture_output=True, text=True, check=False, env=env, cwd=PROJECT)
+    assert (shown.stdout, shown.stderr) == ("", "")
 
 
 def test_a_failed_rule_is_shown_on_one_screen_without_a_stack(tmp_path: Path) -> None:

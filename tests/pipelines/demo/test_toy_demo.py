@@ -186,7 +186,7 @@ def figures() -> dict[str, Any]:
         },
         "replay": {"subjects": "towers", "asked": 21, "outcomes_known": 20, "compared": 19, "metrics": {"mae": 1.375}},
         "prediction": None,
-        "checks": {"evaluated": 3, "passed": 2, "not_passed": ["gold/toys/towers: contract"]},
+        "checks": {"evaluated": 3, "passed": 2, "not_passed": ["gold/toys/towers: 3 rows are too high"]},
         "cost_by_workload_class": [{"workload_class": "training", "cost": 0.5, "runs": 1}],
         "cost_total": 0.5,
         "currency": "USD",
@@ -204,7 +204,7 @@ def test_the_report_shows_the_metrics_of_the_models_task_and_the_domains_section
         "21 towers were predicted beforehand",
         "<h2>Heights</h2>",
         "&lt;red&gt;",
-        "2 of 3 checks passed; not gold/toys/towers: contract.",
+        "2 of 3 checks passed; not passed: gold/toys/towers: 3 rows are too high.",
         'alt="residuals"',
     ):
         assert text in page

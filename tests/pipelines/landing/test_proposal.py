@@ -326,11 +326,16 @@ def test_the_code_of_any_source_compiles_and_is_extended_by_the_next(source: str
         assert code.extended(name, more, "other") == more
 
 
-def test_a_domain_states_owner_and_tags_once_and_its_next_contracts_have_them(tmp_path: Path) -> None:
-    tags = {"cost_centre": "cc-7", "business_unit": "retail", "project": "p", "application": "a"}
-    for name, text in code.domain_modules("toys", "toy-data", tags).items():
+@pytest.mark.parametrize(
+    "owner",
+    ["toy-data", "größe", "o'hara", 'the "a" team', "a\\b", "two\nlines", "'+exit()+'", '"+exit()+"', "\u2028😀"],
+)
+def test_a_domain_states_owner_and_tags_once_and_its_next_contracts_have_them(tmp_path: Path, owner: str) -> None:
+    tags = {"cost_centre": owner, "business_unit": "retail", "project": "p", "application": "a"}
+    for name, text in code.domain_modules("toys", owner, tags).items():
+        compile(text, name, "exec")
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert documents.owner_and_tags(tmp_path / "contracts") == ("toy-data", tags | {"data_class": "internal"})
+    assert documents.owner_and_tags(tmp_path / "contracts") == (owner, tags | {"data_class": "internal"})
 
 
 @pytest.mark.parametrize("text", [
