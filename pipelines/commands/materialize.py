@@ -171,11 +171,16 @@ def _was_interrupted(data: Any) -> bool:
 
 def _show_next(keys: Sequence[dg.AssetKey]) -> None:
     """Names the command that shows the last table that was written; of other assets says that they were."""
+    from pipelines import settings
+    from pipelines.machine import ray_head
     from pipelines.tables import ZONES
 
     names = {key.to_user_string(): key.path[0] in ZONES and key.path[:2] != ["ops", "platform"] for key in keys}
     for name, is_table in names.items():
         if not is_table:
             say(f"done {name}")
+    current = settings.get()
+    if any(name.startswith("serving/") for name in names) and not (current.ray_address or ray_head.running(current)):
+        say("the service ended with the Ray cluster of this command; `goldpath dev` starts it again, and keeps it")
     if tables := [name for name, is_table in names.items() if is_table]:
         say(f"goldpath tables show {tables[-1]}")
