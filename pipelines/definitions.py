@@ -77,7 +77,7 @@ def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
     for folder in _folders():
         try:
             healthy[folder.name] = members(folder.name, _modules(folder))
-        except Exception as error:  # noqa: BLE001 whatever a domain's code raises stops that domain alone
+        except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a domain's code raises stops that domain alone
             broken[folder.name] = _explained(folder, error)
     contracts = _contracts(healthy)
     for name, found in list(healthy.items()):
@@ -89,7 +89,7 @@ def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
     return healthy, broken
 
 
-def _explained(folder: Path, error: Exception) -> GoldpathError:
+def _explained(folder: Path, error: Exception | SystemExit) -> GoldpathError:
     """The error itself where it says what, where and what to do; else one with the place in the folder."""
     if isinstance(error, GoldpathError):
         return error

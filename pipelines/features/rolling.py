@@ -66,20 +66,22 @@ def so_far(events: DataFrame, *, keys: Sequence[str], at: str, means: Mapping[st
 
     seconds = F.unix_timestamp(F.col(at).cast("timestamp"))
     numbers = [F.col(column).cast("double").alias(mean_) for mean_, column in means.items()]
-    known = events.select(*keys, (seconds + 1).cast("bigint").alias(TICK), F.col(at).alias("_at"), RECORD_ID, *numbers)
+    known = events.select(
+        *keys, (seconds + 1).cast("bigint").alias(TICK), F.col(at).alias("_known_at"), RECORD_ID, *numbers
+    )
     known = known.dropna(subset=[*keys, TICK])
     by_second = known.groupBy(*keys, TICK).agg(
-        F.count(F.lit(1)).alias("_events"),
-        F.max_by(RECORD_ID, F.struct("_at", RECORD_ID)).alias(RECORD_ID),
-        *[F.sum(name).alias(f"_sum_{name}") for name in means],
-        *[F.count(name).alias(f"_count_{name}") for name in means],
+        F.count(F.lit(1)).alias("_known_events"),
+        F.max_by(RECORD_ID, F.struct("_known_at", RECORD_ID)).alias(RECORD_ID),
+        *[F.sum(name).alias(f"_known_sum_{name}") for name in means],
+        *[F.count(name).alias(f"_known_count_{name}") for name in means],
     )
     ever = all_so_far(keys)
     return by_second.select(
         *keys,
         tick_end().alias("event_timestamp"),
-        F.sum("_events").over(ever).alias(count),
-        *[mean(f"_sum_{name}", f"_count_{name}", ever).alias(name) for name in means],
+        F.sum("_known_events").over(ever).alias(count),
+        *[mean(f"_known_sum_{name}", f"_known_count_{name}", ever).alias(name) for name in means],
         RECORD_ID,
     )
 
