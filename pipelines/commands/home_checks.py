@@ -78,3 +78,24 @@ def _tables(settings: Settings, depth: Depth) -> Iterator[CheckResult]:
     if not any(table.damages for table in damaged):
         how = "every value" if depth == "contents" else "logs and sizes; --deep reads every value"
         yield CheckResult("tables", "ok", f"{len(tables)} whole ({how})")
+
+
+def undeclared_tables(settings: Settings) -> Iterator[CheckResult]:
+    """Tables of a domain that was removed, or of a contract that was: nothing writes them, and no retention applies."""
+    from pipelines.definitions import all_contracts, broken_domains
+    from pipelines.governed.platform import Platform
+
+    tables = Platform(settings, dict).lakehouse.tables() if settings.root.is_dir() else []
+
+    declared = {(table.domain, table.table) for table in all_contracts()}
+    left = [
+        table for table in sorted(tables)
+        if table.zone != "ops" and table not in all_contracts() and table.domain not in broken_domains()
+        and not (table.zone == "quarantine" and (table.domain, table.table) in declared)
+    ]  # fmt: skip
+    for domain in sorted({table.domain for table in left}):
+        names = [str(table) for table in left if table.domain == domain]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        observed = f"{', '.join(names[:5])}{more}: no contract declares them: nothing writes them or removes old rows"
+        advice = f"restore the contracts in assets/{domain}; or remove the tables' folders below {settings.lakehouse}"
+        yield CheckResult(f"tables of {domain}", "warn", observed, advice)

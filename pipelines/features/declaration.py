@@ -100,7 +100,8 @@ class FeatureService:
         owner: The team that answers for it.
 
     Raises:
-        DefinitionError: for a service without views, two views with one name, and a key that has two types.
+        DefinitionError: for a service without views, a view that it reads twice, two views with one name, and a key
+            that has two types.
     """
 
     name: str
@@ -118,6 +119,14 @@ class FeatureService:
                 next_step="name the gold tables that its model reads, with feature_view(contract(...))",
             )
         require_one_meaning(f"feature service {self.full_name}", self.views)
+        tables = [view.table for view in self.views]
+        if twice := [table for table in dict.fromkeys(tables) if tables.count(table) > 1]:
+            raise DefinitionError(
+                object=f"feature service {self.full_name}",
+                observed=f"it reads {twice[0]} twice",
+                expected="each view once",
+                next_step="take one of them out",
+            )
 
     @property
     def full_name(self) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, GoldpathError
+from pipelines.models import question_check
 from pipelines.models.question import Question
 from pipelines.models.registry import RegisteredModel
 from pipelines.models.spec import ModelSpec
@@ -59,7 +60,8 @@ class ServiceSpec:
         decision: What the answers of a binary model are called.
 
     Raises:
-        DefinitionError: if the questions and the features do not make up the inputs of the model's recipes.
+        DefinitionError: if the questions and the features do not make up the inputs of the model's recipes, or give
+            them as other types.
     """
 
     model: ModelSpec
@@ -68,19 +70,7 @@ class ServiceSpec:
     decision: Decision = field(default_factory=Decision)
 
     def __post_init__(self) -> None:
-        columns = set(self.question.model_validate(self.question.nobody).columns())
-        features = {name for view in self.model.features.views for name in view.full_names}
-        inputs = {name for make in self.model.recipes.values() for name in make().inputs}
-        keys = set(self.model.features.keys)
-        if absent := sorted((inputs | keys) - columns - features):
-            raise DefinitionError(
-                object=f"service {self.name}",
-                observed=f"nothing gives {', '.join(absent)}",
-                expected="each key of the features, and each input of the model that is no feature, in the columns of "
-                f"{self.question.__name__}",
-                next_step=f"add them to `columns` in {self.question.__module__}, or to the feature service "
-                f"{self.model.features.name}",
-            )
+        question_check.require(self)
 
     @property
     def name(self) -> str:
@@ -118,10 +108,22 @@ def find(place: str) -> ServiceSpec:
     """The declaration at `module:name`.
 
     Raises:
-        DefinitionError: if there is none.
+        DefinitionError: if there is none, or its module cannot be imported.
     """
     module, _, name = place.partition(":")
-    declared = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, ServiceSpec)]
+    try:
+        found = vars(importlib.import_module(module))
+    except GoldpathError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a domain's code raises is about its services alone
+        raise DefinitionError(
+            object=f"service {name}",
+            observed=f"{module} cannot be imported: {type(error).__name__}: {error}",
+            expected="the module that declared it when it was deployed",
+            next_step=f"correct or restore it; to give the service up, remove serving/deployments/{name}.json from the "
+            "home folder",
+        ) from error
+    declared = [value for value in found.values() if isinstance(value, ServiceSpec)]
     for spec in declared:
         if spec.name == name:
             return spec

@@ -47,10 +47,13 @@ def silver_table(platform: Platform, name: str) -> TableId:
 
     Raises:
         NotFoundError: if no contract declares it.
+        GoldpathError: the error of its domain, if that does not load.
     """
     domain, _, table = name.removeprefix("silver/").removeprefix("quarantine/").partition("/")
     silver = TableId("silver", domain, table)
     if silver not in platform.contracts:
+        if error := platform.broken().get(domain):
+            raise error
         known = ", ".join(f"{t.domain}/{t.table}" for t in sorted(platform.contracts) if t.zone == "silver")
         raise NotFoundError(
             object=f"table {name!r}",
@@ -265,12 +268,14 @@ class Quarantine:
 
 
 def overview(platform: Platform) -> list[dict[str, Any]]:
-    """How many rows are open, corrected, discarded and pending. Grain: one entry per quarantine that has a version."""
+    """How many rows are open, corrected, discarded and pending. Grain: one entry per quarantine that has a version.
+
+    Those of a domain that was removed or does not load are among them.
+    """
     entries = []
-    for table in sorted(platform.contracts):
-        rejected = TableId("quarantine", table.domain, table.table)
-        if table.zone == "silver" and platform.lakehouse.version(rejected) is not None:
-            quarantine = Quarantine.of(platform, table)
+    for rejected in sorted(table for table in platform.lakehouse.tables() if table.zone == "quarantine"):
+        if platform.lakehouse.version(rejected) is not None:
+            quarantine = Quarantine.of(platform, TableId("silver", rejected.domain, rejected.table))
             counts = {**quarantine.states(), "pending": len(quarantine.pending())}
             entries.append({"table": quarantine.name, **counts})
     return entries

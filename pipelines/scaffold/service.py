@@ -38,6 +38,7 @@ def _service(model: Declared[ModelSpec], key: str, asked: Sequence[Column]) -> M
     spec = model.value
     class_name = "".join(part.capitalize() for part in spec.name.split("_")) + "Question"
     required = {column.name for column in asked} & columns.required(spec.training_set)
+    told = required | set(spec.features.keys)  # the type of a key is seen by its value
     fields = {column.name: columns.identifier(column.name) for column in asked}
     ordered = sorted(asked, key=lambda column: column.name not in required)
     subject = f"self.{fields[key]}" if spec.training_set.column(key).type == "string" else f"str(self.{fields[key]})"
@@ -45,7 +46,7 @@ def _service(model: Declared[ModelSpec], key: str, asked: Sequence[Column]) -> M
         f"class {class_name}(Question):\n"
         f"    {docstring(spec.question)}\n\n"
         "    nobody: ClassVar[dict[str, object]] = {\n"
-        + "".join(f'        "{fields[c.name]}": {_NOBODY.get(c.type, "0.0")},\n' for c in ordered if c.name in required)
+        + "".join(f'        "{fields[c.name]}": {_NOBODY.get(c.type, "0.0")},\n' for c in ordered if c.name in told)
         + "    }\n\n"
         + "".join(f"    {_field(c, fields[c.name], c.name in required)}\n" for c in ordered)
         + "\n    @property\n"

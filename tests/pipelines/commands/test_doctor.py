@@ -8,12 +8,16 @@ import socket
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 import pytest
 
-from pipelines.commands import doctor_checks
+from pipelines.commands import doctor_checks, home_checks
 from pipelines.commands.doctor_checks import CheckResult, Status
+from pipelines.definitions import all_contracts
+from pipelines.governed.platform import Platform
 from pipelines.machine import closed_port, ports
 from pipelines.settings import Settings
+from pipelines.tables import TableId
 from tests.goldpath_process import goldpath
 
 
@@ -113,3 +117,18 @@ def test_the_command_prints_json_and_exits_with_1_after_a_failure(tmp_path: Path
     entries = json.loads(process.stdout)
     assert [entry.keys() for entry in entries] == [{"name", "status", "observed", "advice"}] * len(entries)
     assert ("clock", "fail") in [(entry["name"], entry["status"]) for entry in entries]
+
+
+def test_tables_that_no_contract_declares_are_told_by_domain(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", profile="test")
+    house = Platform(settings, dict).lakehouse
+    assert list(home_checks.undeclared_tables(settings)) == []
+    for name in ("silver/removed/parts", "quarantine/removed/parts", "gold/removed/sums", "ops/platform/notes"):
+        house.record(TableId.parse(name), pa.table({"part": ["brick"]}))
+    declared = next(table for table in all_contracts() if table.zone == "silver")
+    for zone in ("silver", "quarantine"):
+        house.record(TableId(zone, declared.domain, declared.table), pa.table({"part": ["brick"]}))
+    [result] = home_checks.undeclared_tables(settings)
+    assert (result.name, result.status) == ("tables of removed", "warn")
+    assert result.observed.startswith("gold/removed/sums, quarantine/removed/parts, silver/removed/parts: no contract")
+    assert "assets/removed" in result.advice

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import pytest
@@ -18,6 +18,8 @@ from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.models.answers import Task
 from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model_assets
 from pipelines.models.program import Holds, Program, Window
+from pipelines.models.question import Column, Question
+from pipelines.models.service import Runtime, ServiceSpec, find
 from pipelines.models.spec import Gate, ModelSpec
 from tests.pipelines import toy_contracts as toys
 
@@ -137,3 +139,69 @@ def test_a_mode_without_a_recipe_is_refused_when_it_is_asked_for(spec: ModelSpec
     assert chosen_recipe(spec, TrainConfig()) == falls()
     with pytest.raises(SettingsError, match="FINE_TUNE, and model toys.falls has no recipe fine_tune"):
         chosen_recipe(spec, TrainConfig(mode=TrainMode.FINE_TUNE))
+
+
+class Brick(Question):
+    """Will this brick fall? Its tower is a text, its colour too, and its size a number."""
+
+    nobody: ClassVar[dict[str, object]] = {"tower": "none"}
+
+    tower: object
+    colour: object = None
+    size: object = None
+
+    @property
+    def subject(self) -> str:
+        return str(self.tower)
+
+    def columns(self) -> dict[str, Column]:
+        return {"tower": self.tower, "colour": self.colour, "heights__other": self.size}  # type: ignore[dict-item]
+
+
+def asking(spec: ModelSpec, nobody: dict[str, object]) -> ServiceSpec:
+    """A service whose question about nobody is this one."""
+    columns = spec.training_set.columns
+    size = replace(spec.training_set.column("heights__mean"), name="heights__other")
+    model = replace(
+        spec,
+        training_set=replace(spec.training_set, columns=(*columns, size)),
+        recipes={"from_scratch": lambda: ToyRecipe(inputs=("heights__mean", "colour", "heights__other"))},
+    )
+    return ServiceSpec(model, type("Asked", (Brick,), {"nobody": nobody}), Runtime("nowhere:deploy"))
+
+
+@pytest.mark.parametrize(
+    ("nobody", "words"),
+    [
+        ({"tower": 7}, "gives tower as int.*the features are keyed by: str"),
+        ({"tower": "t", "colour": 7}, "gives colour as int.*the model reads: str"),
+        ({"tower": "t", "size": "tall"}, "gives heights__other as str.*the model reads: int or float"),
+    ],
+)
+def test_a_question_that_gives_another_type_than_is_read_does_not_load(
+    spec: ModelSpec, nobody: dict[str, object], words: str
+) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        asking(spec, nobody)
+
+
+@pytest.mark.parametrize("size", [None, 1, 2.5, True])
+def test_a_question_that_gives_what_is_read_loads(spec: ModelSpec, size: object) -> None:
+    assert asking(spec, {"tower": "t", "colour": "red", "size": size}).name == "toys.falls"
+
+
+@pytest.mark.parametrize("code", [None, "def broken(:\n", "raise KeyError('x')\n", "import sys\n\nsys.exit(3)\n", ""])
+def test_a_deployed_service_whose_module_is_gone_or_broken_is_an_error_of_it_alone(
+    code: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"toys_service_{len(code or 'none')}"
+    if code is not None:
+        (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+    with pytest.raises(DefinitionError, match="service toys.falls: "):
+        find(f"{module}:toys.falls")
+
+
+def test_a_feature_service_that_reads_a_view_twice_does_not_load(spec: ModelSpec) -> None:
+    with pytest.raises(DefinitionError, match="reads gold/toys/heights twice"):
+        replace(spec.features, views=spec.features.views * 2)
