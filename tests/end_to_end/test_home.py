@@ -40,7 +40,7 @@ FILES = {
 
 
 def first(home: Path, glob: str) -> Path:
-    return sorted(home.glob(glob))[0]
+    return min(home.glob(glob))
 
 
 def test_no_other_account_may_read_a_file_of_the_home(demo: Demo) -> None:
