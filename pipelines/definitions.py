@@ -6,9 +6,11 @@ error as the asset `broken/<domain>` and by every command.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import pkgutil
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,12 +28,10 @@ from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.machine import files
 from pipelines.medallion.push_source import PushSource
-from pipelines.orchestration.jobs import domain_jobs
+from pipelines.orchestration.location import misfits, parts
 from pipelines.orchestration.members import Members, members
-from pipelines.orchestration.new_deliveries import domain_sensors
-from pipelines.orchestration.replay_job import replay_job
-from pipelines.orchestration.schedules import domain_schedules
-from pipelines.tables import TableId
+from pipelines.orchestration.replay_job import REPLAY_JOB, replay_job
+from pipelines.tables import TableId, require_name
 
 #: The first part of the keys of the assets that stand for domains that do not load.
 BROKEN = "broken"
@@ -47,15 +47,10 @@ def _modules(folder: Path) -> Iterator[ModuleType]:
     """Imports and yields the modules of a domain.
 
     Raises:
-        DefinitionError: for a folder without `__init__.py`, or with a name that Python cannot import.
+        DefinitionError: for a folder without `__init__.py`.
+        NotFoundError: for one with a name that no domain can have.
     """
-    if not folder.name.isidentifier():
-        raise DefinitionError(
-            object=f"folder {folder}",
-            observed=f"{folder.name!r} is no name of a Python package",
-            expected="letters, digits and underscores",
-            next_step=f"rename it, such as to {folder.name.replace('-', '_')}",
-        )
+    require_name(f"folder {folder}", folder.name, "rename it, and correct the name in its contracts and modules")
     if not (folder / "__init__.py").exists():
         raise DefinitionError(
             object=f"folder {folder}",
@@ -76,7 +71,9 @@ def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
     broken: dict[str, GoldpathError] = {}
     for folder in _folders():
         try:
-            healthy[folder.name] = members(folder.name, _modules(folder))
+            # What a domain's code prints is not the output of the command that loads it.
+            with contextlib.redirect_stdout(sys.stderr):
+                healthy[folder.name] = members(folder.name, _modules(folder))
         except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a domain's code raises stops that domain alone
             broken[folder.name] = _explained(folder, error)
     contracts = _contracts(healthy)
@@ -86,6 +83,9 @@ def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
         except GoldpathError as error:
             broken[name] = error
             del healthy[name]
+    for name, error in misfits(healthy, taken=[REPLAY_JOB]).items():
+        broken[name] = error
+        del healthy[name]
     return healthy, broken
 
 
@@ -163,16 +163,15 @@ def _stands_for_broken(name: str, error: GoldpathError) -> dg.AssetSpec:
 
 
 def _definitions() -> dg.Definitions:
-    found = domains().values()
-    jobs = {each.domain.name: domain_jobs(each) for each in found}
+    made = [parts(found) for found in domains().values()]
     return dg.Definitions(
         assets=[
-            *(asset for each in found for asset in (*each.assets, *each.external)),
+            *(asset for each in made for asset in each.assets),
             *(_stands_for_broken(name, error) for name, error in broken_domains().items()),
         ],
-        jobs=[*(job for of_domain in jobs.values() for job in of_domain), replay_job(lambda: defs)],
-        schedules=[schedule for each in found for schedule in domain_schedules(each, jobs[each.domain.name])],
-        sensors=[sensor for each in found for sensor in domain_sensors(each, jobs[each.domain.name])],
+        jobs=[*(job for each in made for job in each.jobs), replay_job(lambda: defs)],
+        schedules=[schedule for each in made for schedule in each.schedules],
+        sensors=[sensor for each in made for sensor in each.sensors],
         resources={
             PLATFORM: dg.ResourceDefinition(
                 lambda _: shared_platform(), description="Engine, lakehouse, landing, lineage, cost"

@@ -62,6 +62,18 @@ def reserved(column: str) -> bool:
 _NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?", re.ASCII)
 
 
+def require_name(what: str, name: str, next_step: str) -> None:
+    """Raises NotFoundError unless a domain or a table can have this name; `what` is the object of the error."""
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise NotFoundError(
+            object=what,
+            observed=f"{name!r}, which {'is a word of Python' if keyword.iskeyword(name) else 'is no name'}",
+            expected="a domain and a table of letters, digits and single underscores, the first a letter, "
+            "since they name Python modules and functions",
+            next_step=next_step,
+        )
+
+
 def quoted(name: str) -> str:
     """The name of a column as an identifier of SQL, for Spark, Sail and delta-rs."""
     return "`" + name.replace("`", "``") + "`"
@@ -95,15 +107,11 @@ class TableId:
                 next_step="use a name that `goldpath tables` lists",
             )
         for part in parts[1:]:
-            if not _NAME.fullmatch(part) or keyword.iskeyword(part):
-                raise NotFoundError(
-                    object=f"table {name!r}",
-                    observed=f"{part!r}, which {'is a word of Python' if keyword.iskeyword(part) else 'is no name'}",
-                    expected="a domain and a table of letters, digits and single underscores, the first a letter, "
-                    "since they name Python modules and functions",
-                    next_step="use a name that `goldpath tables` lists, or name a new table so; "
-                    "what landed under another name is moved to a folder of the new one",
-                )
+            require_name(
+                f"table {name!r}", part,
+                "use a name that `goldpath tables` lists, or name a new table so; "
+                "what landed under another name is moved to a folder of the new one",
+            )  # fmt: skip
         return cls(parts[0], parts[1], parts[2])  # type: ignore[arg-type]
 
     @property

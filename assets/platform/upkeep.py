@@ -66,12 +66,12 @@ def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
 
 
 upkeep = dg.define_asset_job(
-    "upkeep",
+    "platform_upkeep",
     selection=[retention, compaction, vacuum, pruning_of_records],
     description="Removes old rows, unneeded files and old records, and merges small files; keeps what models name.",
 )
 upkeep_every_week = dg.ScheduleDefinition(
-    name="upkeep_every_week",
+    name="platform_upkeep_every_week",
     job=upkeep,
     cron_schedule="0 3 * * 0",
     execution_timezone="UTC",

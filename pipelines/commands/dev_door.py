@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from pipelines.commands.dev_access import COOKIE, Access, Asked, Refusal
+from pipelines.machine.http_headers import HeadersInTime
 from pipelines.machine.ports import LOOPBACK
 
 #: Headers of one connection (RFC 9110, section 7.6.1), and those that the door itself answers for.
@@ -87,8 +88,8 @@ class Door:
         self._access = Access(token)
         self._clients: dict[int, httpx.AsyncClient] = {}
         config = uvicorn.Config(
-            self, lifespan="off", ws="websockets-sansio", log_config=None, access_log=False, server_header=False,
-            proxy_headers=False, timeout_graceful_shutdown=1,
+            self, lifespan="off", http=HeadersInTime, ws="websockets-sansio", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)

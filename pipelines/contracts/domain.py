@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipelines.contracts.load import CONTRACTS_FOLDER, Contracts, load_folder
 from pipelines.contracts.model import UNKNOWN, Contract
@@ -75,9 +76,10 @@ class Domain:
 
         Raises:
             ContractError: if a contract is not valid.
-            DefinitionError: for an owner or a cost tag that is not stated yet.
+            DefinitionError: for an owner or a cost tag that is not stated yet, and for an unknown time zone.
         """
         folder = Path(file).parent
+        _require_timezone(folder.name, timezone, file)
         stated = {"owner": owner, **cost.of("any")}
         if unknown := [name for name, value in stated.items() if value in ("", UNKNOWN)]:
             raise DefinitionError(
@@ -91,3 +93,15 @@ class Domain:
     def contract(self, name: str) -> Contract:
         """The contract of `zone/table`; raises NotFoundError if the domain has none."""
         return self.contracts.named(name)
+
+
+def _require_timezone(name: str, timezone: str, file: str) -> None:
+    try:
+        ZoneInfo(timezone)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise DefinitionError(
+            object=f"domain {name}",
+            observed=f"there is no time zone {timezone!r}",
+            expected="an IANA time zone such as UTC or Europe/London",
+            next_step=f"correct {file}",
+        ) from error

@@ -89,7 +89,9 @@ def repair(catalog: Catalog, table: TableId, *, mode: Mode, depth: Depth) -> Rep
             files.set_aside(path, root=catalog.root)
         if 0 <= whole < newest:
             _withdraw(catalog, log, whole, newest)
-    if table.zone == "ops" and (report.steps or newest < 0):
+    if table.zone == "ops" and (
+        report.steps or newest < 0 or _withdrawn(log, newest)
+    ):  # by this repair or a killed one
         _append_again(catalog, table, report, mode, set(readable.files(whole)) if whole >= 0 else set())
     return report
 
@@ -97,11 +99,23 @@ def repair(catalog: Catalog, table: TableId, *, mode: Mode, depth: Depth) -> Rep
 def _withdraw(catalog: Catalog, log: TableLog, whole: int, newest: int) -> None:
     """Replaces each entry after the last whole version by one that changes nothing, the newest first."""
     for version in range(newest, whole, -1):
+        if _withdrawn(log, version):
+            continue
         path = log.log / f"{version:020d}.json"
         info = {"timestamp": int(time.time() * 1000), "operation": OPERATION, "operationParameters": {}}
-        if path.exists():
-            files.set_aside(path, root=catalog.root)
+        if path.exists():  # it stays until it is replaced: without it the version's number would be given again
+            files.set_aside(path, root=catalog.root, how="copy")
         files.replace(path, json.dumps({"commitInfo": info}), survives="power")
+
+
+def _withdrawn(log: TableLog, version: int) -> bool:
+    """Whether a repair wrote this entry."""
+    try:
+        [line] = (log.log / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
+        commit = json.loads(line)
+    except (OSError, ValueError):
+        return False
+    return isinstance(commit, dict) and commit.get("commitInfo", {}).get("operation") == OPERATION
 
 
 def _append_again(catalog: Catalog, table: TableId, report: Repair, mode: Mode, named: set[str]) -> None:
@@ -110,6 +124,7 @@ def _append_again(catalog: Catalog, table: TableId, report: Repair, mode: Mode, 
 
     folder = catalog.path(table)
     known = set(map(_row_text, _rows(folder / name for name in named)))
+    lost: list[pa.Table] = []
     for path in sorted(folder.rglob("*.parquet")):
         if "_delta_log" in path.parts or path.relative_to(folder).as_posix() in named:
             continue
@@ -122,8 +137,9 @@ def _append_again(catalog: Catalog, table: TableId, report: Repair, mode: Mode, 
         if new:
             report.steps.append(f"append again {len(new)} rows of {path.name}")
             known |= set(map(_row_text, table_rows.to_pylist()))
-            if mode == "mend":
-                delta_commits.append_rows(catalog, table, table_rows.take(new))
+            lost.append(table_rows.take(new))
+    if lost and mode == "mend":  # in one commit: after it, nothing says that more rows were to be appended
+        delta_commits.append_rows(catalog, table, pa.concat_tables(lost, promote_options="permissive"))
 
 
 def _tables(paths: list[Path]) -> Iterator[Any]:

@@ -67,12 +67,18 @@ def write_privately() -> None:
     os.umask(PRIVATE)
 
 
-def set_aside(path: Path, *, root: Path) -> Path:
-    """Moves a file or a folder to `damaged/` below `root`, under its path and the time; returns the new path."""
+def set_aside(path: Path, *, root: Path, how: Literal["move", "copy"] = "move") -> Path:
+    """Moves a file or a folder to `damaged/` below `root`, under its path and the time; returns the new path.
+
+    With `copy` the file, which is none of a folder, stays where it is too.
+    """
     target = root / DAMAGED / path.relative_to(root)
     target = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(target)
+    if how == "copy":
+        shutil.copy2(path, target)
+    else:
+        path.rename(target)
     return target
 
 

@@ -84,7 +84,7 @@ class Replay:
     outcomes: Contract
     label: str
     answer: str
-    stages: tuple[str, ...] = ("online_features",)
+    stages: tuple[str, ...] = ("online",)
     days: int = 7
     hours: tuple[int, ...] = (5, 12, 17)
     outcome_days: int = 1

@@ -111,7 +111,7 @@ def domain_jobs(found: Members) -> list[Job]:
         ("reference", at.reference, "Writes the newest deliveries of the tables without days to bronze and silver."),
         ("events", at.events, "Writes pushed events that have landed to tables; online features have them already."),
         ("features", further, "Writes the training sets, and updates the online store to the platform's clock."),
-        ("online_features", at.features, "Updates the online store to the platform's clock."),
+        ("online", at.features, "Updates the online store to the platform's clock."),
         ("train", at.models, "Trains from scratch, evaluates and registers; the gate decides on the champion."),
         ("deploy", at.serving, "Serves the champion of each model."),
         ("whole", ingest | further | models if modelled else NONE, "Everything from landed files to a served model."),

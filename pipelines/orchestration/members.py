@@ -69,19 +69,11 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
             by day with other days than the domain's first.
     """
     modules = list(modules)
-    assets = tuple(_unique(modules, dg.AssetsDefinition))
-    _require_governed(name, modules)
-    external = tuple(
-        spec
-        for module in modules
-        for value in vars(module).values()
-        for spec in (value if isinstance(value, list) else [value])
-        if isinstance(spec, dg.AssetSpec)
-    )
+    assets, external = _declared_once(name, modules)
     found = Members(
         domain=_domain(name, list(_unique(modules, Domain))),
         assets=assets,
-        external=tuple({id(spec): spec for spec in external}.values()),
+        external=external,
         pushed=tuple(_unique(modules, PushSource)),
         services=tuple(service for service in _unique(modules, FeatureService) if service.domain == name),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
@@ -124,14 +116,15 @@ def one_demo(name: str, demos: list[Demo]) -> Demo | None:
     return demos[0] if demos else None
 
 
-def _require_governed(name: str, modules: Iterable[ModuleType]) -> None:
-    declared: dict[dg.AssetKey, dg.AssetsDefinition] = {}
+def _declared_once(
+    name: str, modules: Iterable[ModuleType]
+) -> tuple[tuple[dg.AssetsDefinition, ...], tuple[dg.AssetSpec, ...]]:
+    """The assets, and the specs of external assets; raises DefinitionError for one that may not stand in the domain."""
+    declared: dict[dg.AssetKey, dg.AssetsDefinition | dg.AssetSpec] = {}
     for module in modules:
-        for variable, asset in vars(module).items():
-            if not isinstance(asset, dg.AssetsDefinition):
-                continue
+        for variable, asset in _assets_of(module):
             place = f"({module.__name__}.{variable})"
-            if not is_governed(asset):
+            if isinstance(asset, dg.AssetsDefinition) and not is_governed(asset):
                 keys = ", ".join(key.to_user_string() for key in asset.keys)
                 raise DefinitionError(
                     object=f"asset {keys} {place}",
@@ -139,7 +132,7 @@ def _require_governed(name: str, modules: Iterable[ModuleType]) -> None:
                     expected="bronze_asset, silver_asset, gold_asset or governed_asset",
                     next_step="replace @dg.asset with the decorator that fits",
                 )
-            for key in asset.keys:
+            for key in asset.keys if isinstance(asset, dg.AssetsDefinition) else [asset.key]:
                 if declared.setdefault(key, asset) is not asset:
                     raise DefinitionError(
                         object=f"asset {key.to_user_string()} {place}",
@@ -154,6 +147,19 @@ def _require_governed(name: str, modules: Iterable[ModuleType]) -> None:
                         expected=f"a key such as {key.path[0]}/{name}/{key.path[-1]}",
                         next_step="correct the key, or move the declaration to the domain's folder",
                     )
+    each = {id(asset): asset for asset in declared.values()}.values()
+    return (
+        tuple(asset for asset in each if isinstance(asset, dg.AssetsDefinition)),
+        tuple(asset for asset in each if isinstance(asset, dg.AssetSpec)),
+    )
+
+
+def _assets_of(module: ModuleType) -> Iterator[tuple[str, dg.AssetsDefinition | dg.AssetSpec]]:
+    """The assets of a module by its variables, those in lists too."""
+    for variable, value in vars(module).items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dg.AssetsDefinition | dg.AssetSpec):
+                yield variable, each
 
 
 def _require_one_set_of_days(found: Members) -> None:

@@ -12,6 +12,8 @@ from pipelines.governed.declaration import PLATFORM
 from pipelines.orchestration.replays import RowSelection, replay
 from pipelines.quarantine.table import silver_table
 
+REPLAY_JOB = "replay_quarantine"
+
 
 class ReplayConfig(dg.Config):
     """The rows of one table to judge again, and the reason for it."""
@@ -47,7 +49,10 @@ def replay_job(definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
         )
         context.add_output_metadata(summary)
 
-    @dg.job(description="Judges rejected rows again, in their partitions only; select the rows in the launchpad.")
+    @dg.job(
+        name=REPLAY_JOB,
+        description="Judges rejected rows again, in their partitions only; select the rows in the launchpad.",
+    )
     def replay_quarantine() -> None:
         replay_rows()
 

@@ -9,7 +9,7 @@ from pipelines.landing.proposal import code
 from pipelines.machine import files
 from pipelines.policy.rules import DATA_CLASSES
 from pipelines.scaffold.draft import refuse
-from pipelines.tables import TableId
+from pipelines.tables import require_name
 
 
 def write(root: Path, name: str, owner: str, tags: Mapping[str, str]) -> list[Path]:
@@ -23,7 +23,7 @@ def write(root: Path, name: str, owner: str, tags: Mapping[str, str]) -> list[Pa
     if tags["data_class"] not in DATA_CLASSES:
         refuse(f"--data-class {tags['data_class']}", "there is no such class", f"one of {', '.join(DATA_CLASSES)}",
                "correct the option")  # fmt: skip
-    TableId.parse(f"gold/{name}/table")
+    require_name(f"domain {name!r}", name, "choose another name; the folder of what has landed has the domain's name")
     code.require_package(root / name)
     texts = {root / name / file: text for file, text in code.domain_modules(name, owner, tags).items()}
     files.create(texts)

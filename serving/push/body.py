@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT
@@ -50,11 +52,19 @@ def idempotency_key(header: str | None) -> str | None:
 
 def _parsed(text: bytes, field: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
-        json.dumps(value, allow_nan=False)  # refuses 1e999, which is valid JSON and infinite as a float
-        return value
+        return json.loads(
+            text, parse_float=_exact_float, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated
+        )
     except (ValueError, RecursionError) as error:
         raise _refusal(field, f"no JSON: {error}", "a JSON object") from None
+
+
+def _exact_float(text: str) -> float:
+    """The number; raises ValueError if a float would have another value, as the number of more than 17 digits has."""
+    value = float(text)
+    if not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
+        raise ValueError(f"the number {text[:80]} has more digits than a float holds: send it as a text")
+    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -11,6 +11,7 @@ from pipelines.errors import GoldpathError
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
 from pipelines.machine import ports
+from pipelines.machine.http_headers import HeadersInTime
 from pipelines.medallion.push_source import PushSource
 from pipelines.settings import Settings
 from serving.door import access
@@ -54,7 +55,7 @@ def serve(
     for name in receivers:
         opened(name)
     app = http.create(receivers, stopped, online, access.TokenCheck(access.token(settings, access.PUSH)))
-    uvicorn.run(app, host=ports.LOOPBACK, port=port, log_level="warning", access_log=False)
+    uvicorn.run(app, host=ports.LOOPBACK, port=port, http=HeadersInTime, log_level="warning", access_log=False)
 
 
 def open_all(

@@ -215,7 +215,7 @@ def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None
         "reference",
         "events",
         "features",
-        "online_features",
+        "online",
         "train",
         "deploy",
         "whole",
@@ -223,7 +223,7 @@ def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None
         "outcomes",
     )
     jobs = {job.name for job in repository.get_all_jobs()}
-    assert jobs >= {*(f"flights_{stage}" for stage in stages), "upkeep", "replay_quarantine"}
+    assert jobs >= {*(f"flights_{stage}" for stage in stages), "platform_upkeep", "replay_quarantine"}
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in repository.sensor_defs)
     assert all(schedule.default_status == dg.DefaultScheduleStatus.STOPPED for schedule in repository.schedule_defs)
 

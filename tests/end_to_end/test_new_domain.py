@@ -105,6 +105,7 @@ def test_a_draft_with_unknown_values_stops_its_domain_alone(proposed: str, proje
         ("silver.py", "import no_such_module\n", "No module named 'no_such_module'"),
         ("silver.py", "raise KeyError('x')\n", "silver.py, line 1"),
         ("silver.py", "import sys\n\nsys.exit(3)\n", "SystemExit: 3"),
+        ("silver.py", "print('told to who runs it')\nimport no_such_module\n", "told to who runs it"),
         ("domain.py", "", "cannot import name 'contract'"),
         ("contracts/silver_payments.yaml", "kind: [", "silver_payments.yaml"),
     ],

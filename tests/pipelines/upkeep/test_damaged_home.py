@@ -16,6 +16,7 @@ from pipelines.engine.session import Engine
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.table_log import TableLog
+from pipelines.machine import files
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration import dagster_home
 from pipelines.quarantine import decisions
@@ -180,6 +181,65 @@ def test_after_a_repair_and_a_run_the_tables_are_those_of_the_undamaged_home(
         assert not any(place in failure for failure in left for place in places)
     else:
         assert damage in ("empty", "gone") or file in HARMLESS
+    result = home.run(platform)
+    assert result.success, [event.step_failure_data for event in result.get_step_failure_events()]
+    assert home.rows(platform) == home.rows(home.toys.platform)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: no handler takes it."""
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (f"{zone} {entry}", damage)
+        for zone in ("bronze", "gold")
+        for entry, damage in (("last entry", "cut"), ("first entry", "gone"))
+    ]
+    + [
+        ("costs data file", "gone"),
+        ("decisions entry", "garbage"),
+        ("dagster runs", "garbage"),
+    ],
+)
+def test_a_repair_that_ends_after_each_of_its_changes_goes_on_when_it_is_run_again(
+    home: Home, file: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = home.copy(tmp_path / "home")
+    glob, index = FILES[file]
+    path = sorted(platform.settings.root.glob(glob))[index]
+    DAMAGES[damage](path)
+    numbers = {str(table): platform.lakehouse.path(table) for table in home.tables}
+    newest = {name: TableLog(folder).newest for name, folder in numbers.items()}
+    ended: list[str] = []
+
+    def ends_after(module: Any, name: str) -> None:
+        change = getattr(module, name)
+
+        def changed(*arguments: Any, **keywords: Any) -> None:
+            change(*arguments, **keywords)
+            if "how" not in keywords or str(arguments) not in ended:  # a copy alone does not bring the repair further
+                ended.append(str(arguments))
+                raise Killed
+
+        monkeypatch.setattr(module, name, changed)
+
+    for module, name in ((files, "set_aside"), (files, "replace"), (delta_commits, "append_rows")):
+        ends_after(module, name)
+    while True:
+        changes = len(ended)
+        try:
+            mend(platform, "mend")
+        except Killed:
+            assert len(ended) == changes + 1 < 60
+        else:
+            break
+    monkeypatch.undo()
+    assert ended
+    assert mend(platform, "mend") == []
+    repaired = {name: TableLog(folder).newest for name, folder in numbers.items()}
+    assert all(repaired[name] < 0 or repaired[name] >= newest[name] for name in newest)
     result = home.run(platform)
     assert result.success, [event.step_failure_data for event in result.get_step_failure_events()]
     assert home.rows(platform) == home.rows(home.toys.platform)

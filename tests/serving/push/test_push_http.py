@@ -64,6 +64,8 @@ def test_old_segments_land_by_themselves_and_the_rest_when_the_server_ends(make_
         ('{"delay": NaN}', 400, "bad_event", "body"),
         ('{"delay": 1, "delay": 2}', 400, "bad_event", "body"),
         ('{"delay": 1e999}', 400, "bad_event", "body"),
+        ('{"price": 12345678901234567.89}', 400, "bad_event", "body"),
+        ('[{"parts": [{"price": 0.12345678901234567890}]}]', 400, "bad_event", "body"),
         ("[" * 100_000, 400, "bad_event", "body"),
         ([EVENT] * 1_001, 413, "too_many_events", "body"),
         ([EVENT | {"remark": "x" * 2**20}], 413, "body_too_large", "body"),
