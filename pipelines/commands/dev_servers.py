@@ -340,7 +340,7 @@ def _serve(settings: Settings, redeploy: Redeploy, console: Console) -> list[Ser
         configured = service in settings.serving_tokens
         kept = "GOLDPATH_SERVING_TOKENS" if configured else settings.root / "serving" / "tokens" / service
         servers.append(Server(service, url, f"token in {kept}"))
-    return servers or [Server("Predictions", "-", "nothing was deployed yet; `goldpath demo` deploys a model")]
+    return servers or [Server("Predictions", "-", "none was deployed yet: goldpath materialize serving/DOMAIN/MODEL")]
 
 
 def _show(settings: Settings, servers: list[Server], console: Console) -> None:

@@ -183,4 +183,4 @@ def _show_next(keys: Sequence[dg.AssetKey]) -> None:
     if any(name.startswith("serving/") for name in names) and not (current.ray_address or ray_head.running(current)):
         say("the service ended with the Ray cluster of this command; `goldpath dev` starts it again, and keeps it")
     if tables := [name for name, is_table in names.items() if is_table]:
-        say(f"goldpath tables show {tables[-1]}")
+        say(f"next: goldpath tables show {tables[-1]}")

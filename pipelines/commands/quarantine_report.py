@@ -42,7 +42,10 @@ def show_rows(listing: Mapping[str, Any]) -> None:
     console.print(reasons)
     rows = plain_table("record", "file and row", "why", no_wrap=["record"])
     for row in listing["rows"]:
-        why = ", ".join(f"{reason['code']} ({reason['value']})" for reason in row["reasons"])
+        why = ", ".join(
+            reason["code"] if reason["value"] is None else f"{reason['code']} ({reason['value']})"
+            for reason in row["reasons"]
+        )
         mark = (
             "" if row["state"] == "open" and not row["pending"] else f" [{row['state']}{', pending' * row['pending']}]"
         )
@@ -66,7 +69,7 @@ def show_record(record: Mapping[str, Any]) -> None:
     if record["reasons"]:
         reasons = plain_table("reason", "column", "rule", "value", no_wrap=["reason"])
         for reason in record["reasons"]:
-            reasons.add_row(reason["code"], reason["column"], reason["rule"], str(reason["value"]))
+            reasons.add_row(reason["code"], reason["column"], reason["rule"], _value(reason["value"]))
         console.print("\n", reasons, sep="")
     values = plain_table("column", "as it arrived", "as judged", no_wrap=["column"])
     judged = record["judged"] or {}

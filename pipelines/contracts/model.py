@@ -145,6 +145,13 @@ class RowRule:
     argument: Any = None
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """Its kind and what it needs, as people read it: `set red, blue`, `reference silver/toys/shops.name`."""
+        parts = self.argument if isinstance(self.argument, tuple) else (self.argument,)
+        between = "." if self.kind == "reference" else ", "
+        return f"{self.kind} {between.join(str(part) for part in parts if part is not None)}".strip()
+
 
 @dataclass(frozen=True, slots=True)
 class TableRule:

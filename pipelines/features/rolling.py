@@ -55,7 +55,8 @@ def so_far(events: DataFrame, *, keys: Sequence[str], at: str, means: Mapping[st
         events: One row per event; rows in which `at` or a key is null are left out.
         keys: The entity's columns.
         at: The column with an event's instant, UTC, or its day.
-        means: The columns of numbers, by the name of the result column; a null is left out of a mean.
+        means: The columns of numbers, or of booleans for the share of true, by the name of the result column; a null
+            is left out.
         count: The name of the result column with the number of events.
 
     Returns:

@@ -73,13 +73,13 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a database, in words; an empty text if nothing is, or if it is empty.
+    """What is wrong with a database, in words; an empty text if nothing is, or if there is none.
 
     Another process may use it meanwhile. Nothing is written.
     """
     with contextlib.suppress(FileNotFoundError):
         if not path.stat().st_size:
-            return ""
+            return "it is empty"
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as opened:
             [observed] = opened.execute("PRAGMA quick_check(1)").fetchone()

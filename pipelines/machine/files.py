@@ -100,7 +100,7 @@ def require_new(paths: Iterable[Path]) -> None:
                 object=f"file {path}",
                 observed="it exists",
                 expected="no file of that name: an existing file is never overwritten",
-                next_step="write to another folder, or move the file away",
+                next_step="choose another name or folder, or move the file away",
             )
 
 

@@ -71,9 +71,10 @@ def _training(spec: ModelSpec) -> dg.AssetsDefinition:
 
 def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun) -> Iterator[Written]:
-        yield register(run, spec.registered_name, trained_by=spec.key("training"))
+        yield register(run, spec.registered_name, trained_by=spec.key("training"), metrics=tuple(compared))
 
-    metrics = " and ".join(tasks.gate_metrics(spec.task, spec.gate.metrics))
+    compared = tasks.gate_metrics(spec.task, spec.gate.metrics)
+    metrics = " and ".join(compared)
     declaration = Declaration(
         key=spec.key("models"),
         kind="model",

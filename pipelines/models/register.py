@@ -16,18 +16,19 @@ from pipelines.models.evidence import read_gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 
 
-def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Written:
+def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics: Sequence[str]) -> Written:
     """Registers a challenger, and makes it the champion if the gate says so.
 
     The challenger is the one that this Dagster run trained; where it trained none, the last one that any run trained.
     A challenger with the champion's files is not registered again. The gate's verdict counts against the champion that
     the challenger was compared with, and once: where another champion serves since, or where people took the challenger
-    out of service, it is registered and not promoted.
+    out of service, or the gate compares other metrics than when it was trained, it is registered and not promoted.
 
     Args:
         run: The run of the model's asset.
         model: The model's name in the registry.
         trained_by: The key of the asset that trains challengers.
+        metrics: Those that the model's gate compares.
 
     Raises:
         ModelError: if there is no challenger, or its files are not those of its run record.
@@ -48,7 +49,8 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
         else:
             tags = {"gate": "passed" if gate["passed"] else "failed", "task": str(gate["task"])}
             challenger = registry.register(model, run_id=mlflow_run, tags=tags)
-            objection = _objection(gate, digest, champion, registry.versions(model))
+            objection = _other_metrics(gate, metrics, training_asset)
+            objection = objection or _objection(gate, digest, champion, registry.versions(model))
             is_champion, reason = objection is None, objection or str(gate["reason"])
             if is_champion:
                 registry.promote(challenger)
@@ -57,7 +59,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
         check_name="gate",
         passed=is_champion,
         severity=dg.AssetCheckSeverity.WARN,
-        description=reason,
+        description=reason if gate["passed"] else f"{reason}; card.md of version {challenger.version} has all figures",
         metadata={
             f"{c['opponent']}_{c['metric']}": f"{c['challenger_value']:.4f} against {c['opponent_value']:.4f}"
             for c in gate["comparisons"]
@@ -74,6 +76,16 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str]) -> Writ
     run.record_input(Dataset(training_asset, mlflow_run))
     dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)
     return Written(dataset, metadata, check)
+
+
+def _other_metrics(gate: Mapping[str, Any], metrics: Sequence[str], training_asset: str) -> str | None:
+    """Why the verdict of a gate that compared other metrics does not count; None if it compared these."""
+    if set(gate["metrics"]) == set(metrics):
+        return None
+    return (
+        f"was judged by {' and '.join(gate['metrics'])}, and the gate of its declaration compares "
+        f"{' and '.join(metrics)}: goldpath materialize {training_asset}"
+    )
 
 
 def _objection(

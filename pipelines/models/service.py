@@ -58,6 +58,7 @@ class ServiceSpec:
         question: The class of its questions, of the same module as this declaration.
         runtime: The program that serves it.
         decision: What the answers of a binary model are called.
+        answers_unknown: Whether a question is answered of which no feature is known, from what it tells alone.
 
     Raises:
         DefinitionError: if the questions and the features do not make up the inputs of the model's recipes, or give
@@ -68,6 +69,7 @@ class ServiceSpec:
     question: type[Question]
     runtime: Runtime
     decision: Decision = field(default_factory=Decision)
+    answers_unknown: bool = False
 
     def __post_init__(self) -> None:
         question_check.require(self)

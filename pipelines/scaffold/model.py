@@ -93,9 +93,12 @@ def draft(asked: Asked, service: Declared[FeatureService]) -> Draft:
     spine = _unique([source.column(asked.key), *entities, *inputs])
     document = _training_set(asked, features, spine, used)
     told = ", ".join(c.name for c in inputs) or "nothing but its keys"
-    notes = [f"the question tells {told}: if one is not known when it is asked, name the others with --inputs"]
+    notes = []
+    if not asked.inputs:
+        notes.append(f"the question tells {told}: if one is not known when it is asked, name the others with --inputs")
     if leaking:
-        notes.append(f"left out: {', '.join(leaking)}, a mean of the label, which is not known when the row is")
+        notes.append(f"left out: {', '.join(leaking)}, a mean of the label: add it to the contract and the "
+                     "recipe if labels were known at the instants of these features")  # fmt: skip
     if asked.known_at is None:
         notes.append(f"the label counts as known at {asked.at}, when the question is asked: name the column with the "
                      "instant at which it became known with --known-at, if it is later")  # fmt: skip
@@ -133,8 +136,8 @@ def _inputs(asked: Asked, features: FeatureService) -> list[Column]:
 
 
 def type_in_training(column: Column) -> str:
-    """The type of an input in a training set: decimals become doubles, and booleans 0 and 1."""
-    return "double" if column.type.startswith("decimal") else "int" if column.type == "boolean" else column.type
+    """The type of an input in a training set: decimals become doubles."""
+    return "double" if column.type.startswith("decimal") else column.type
 
 
 def _training_set(

@@ -14,6 +14,7 @@ from pipelines.scaffold.model import docstring
 from pipelines.scaffold.module import Module
 
 _FIELDS = {"string": "str", "int": "int", "bigint": "int", "boolean": "bool"}
+_SAID = {"string": "a text", "int": "a whole number", "bigint": "a whole number", "boolean": "true or false"}
 _NOBODY = {"string": '"nobody"', "int": "-1", "bigint": "-1", "boolean": "False"}
 MOST_CHARACTERS = 256
 
@@ -28,7 +29,9 @@ def draft(model: Declared[ModelSpec]) -> Draft:
     log = predictions.draft(model)
     domain, name = spec.domain.name, spec.name
     route = f"http://127.0.0.1:8099/{domain}/{name}/v1/predict"
-    return Draft(log.contracts, [_service(model, recipe.row_key, asked), *log.modules], log.notes, [
+    keys = ", ".join(spec.features.keys)
+    notes = [*log.notes, f"a question about a {keys} of which no feature is known is refused: docs/services.md"]
+    return Draft(log.contracts, [_service(model, recipe.row_key, asked), *log.modules], notes, [
         f"goldpath materialize features/{domain}/online serving/{domain}/{name}    # while `goldpath dev` runs",
         f"curl {route}    # docs/new-domain.md",
     ])  # fmt: skip
@@ -91,5 +94,5 @@ def _field(column: Column, name: str, is_required: bool) -> str:
 
 
 def _description(column: Column, is_required: bool) -> str:
-    words = column.description.rstrip(".")
-    return words if is_required else f"{words}; or null"
+    allowed = _SAID.get(column.type, "a number")
+    return f"{column.description.rstrip('.')}: {allowed}{'' if is_required else ', or null'}"

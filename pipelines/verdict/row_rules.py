@@ -57,7 +57,7 @@ class RowTest:
             F.struct(
                 F.lit(rule.name).alias("code"),
                 F.lit(rule.column).alias("column"),
-                F.lit(f"{rule.kind} {'' if rule.argument is None else rule.argument}".strip()).alias("rule"),
+                F.lit(rule.words).alias("rule"),
                 shown.alias("value"),
                 F.lit(rule.severity).alias("severity"),
             ),

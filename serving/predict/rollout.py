@@ -5,6 +5,7 @@ Imported only after `ray_connection.connect`, since Ray reads its environment wh
 
 from __future__ import annotations
 
+import logging
 import time
 
 from ray import serve
@@ -33,6 +34,8 @@ def start_proxy(settings: Settings) -> None:
         ports.require_free(settings.serving_port, what="the prediction services", option="GOLDPATH_SERVING_PORT")
     host = "0.0.0.0" if settings.profile == "cluster" else ports.LOOPBACK
     options = HTTPOptions(host=host, port=settings.serving_port, request_timeout_s=REQUEST_SECONDS)
+    # Serve tells of each call of this process on its standard error, in the midst of what a command prints.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="HeadOnly", http_options=options)
 
 

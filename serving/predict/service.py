@@ -156,14 +156,17 @@ class PredictionService:
                     expected=f"an instant that is {_lead(question)} ahead of the platform's time",
                     next_step="correct the instant; during a replay, `goldpath doctor` tells the platform's time",
                 )
-            if prediction.reading.missing and not prediction.reading.features:
+            is_unknown = bool(prediction.reading.missing and not prediction.reading.features)
+            if is_unknown and not self.spec.answers_unknown:
                 return self._unknown_subject(prediction, prefix)
         return None
 
     def _unknown_subject(self, prediction: _Prediction, prefix: str) -> RequestError:
-        keys = ", ".join(f"{key} {prediction.columns[key]}" for key in self.spec.model.features.keys)
+        names = self.spec.model.features.keys
+        keys = ", ".join(f"{key} {prediction.columns[key]}" for key in names)
+        fields = type(prediction.question).model_fields
         return RequestError(
-            object=f"{prefix}{next(iter(type(prediction.question).model_fields))}",
+            object=f"{prefix}{names[0] if len(names) == 1 and names[0] in fields else next(iter(fields))}",
             observed=f"{keys}, of which no feature is known",
             expected="a subject of which at least one feature is known",
             next_step="correct the fields; without any feature the answer would be a guess",

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 Kind = Literal["integer", "decimal", "float", "true_false", "True_False", "TRUE_FALSE", "date", "instant", "clock",
-               "missing", "text"]  # fmt: skip
+               "yes_no", "missing", "text"]  # fmt: skip
 #: Texts that stand for a missing value in a column of another type; in a column of text they are texts.
 NULL_TOKENS = frozenset(
     "NA N/A n/a #N/A NaN nan NaT null NULL Null none None nil <NA> (null) \\N - -- ?".split()
@@ -40,7 +40,15 @@ _WORDS: dict[str, Kind] = {
     **dict.fromkeys(("true", "false"), "true_false"),
     **dict.fromkeys(("True", "False"), "True_False"),
     **dict.fromkeys(("TRUE", "FALSE"), "TRUE_FALSE"),
+    **dict.fromkeys("yes no Yes No YES NO y n Y N".split(), "yes_no"),
     **dict.fromkeys(NULL_TOKENS, "missing"),
+}
+#: The values of a kind, as notes call them.
+_CALLED: dict[Kind, str] = {
+    **dict.fromkeys(("integer", "decimal", "float"), "numbers"),
+    **dict.fromkeys(("true_false", "True_False", "TRUE_FALSE"), "true and false"),
+    **dict.fromkeys(("instant", "clock"), "instants"),
+    "date": "days",
 }
 #: Names of codes whose leading zeros count, even if no value has one yet.
 _CODE = re.compile(
@@ -175,10 +183,20 @@ class ColumnTexts:
             return f"{self.name.strip()} is text: {self.padded:,} texts are values but for the space around them"
         if self.odd:
             text, place = self.odd
-            return f"{self.name} is text: {typed:,} of {texts:,} texts have a type, and not {text!r} ({place})"
+            return f"{self.name} is text: {self._said(f'{typed:,} of {texts:,}')}, and not {text!r} ({place})"
+        if self._kinds == {"yes_no"}:
+            return f"{self.name} is text: {self._said('all')}, if that is what they mean"
         if _CODE.fullmatch(snake_case(self.name)) and len(self._kinds) == 1:
             return f"{self.name} is text: it is named like a code, whose leading zeros count"
         return f"{self.name} is text: no type gives back every text as it is written"
+
+    def _said(self, counted: str) -> str:
+        """What reads so many of the texts, in words."""
+        kinds = self._kinds - {"text"}
+        if kinds == {"yes_no"}:
+            return f"a column declared `boolean` reads {counted} texts, as yes and no"
+        values = sorted({_CALLED.get(kind, "yes and no") for kind in kinds})
+        return f"a type of {' or '.join(values)} gives back {counted} texts"
 
 
 @functools.lru_cache(maxsize=65_536)

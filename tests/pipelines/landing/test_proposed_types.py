@@ -103,10 +103,19 @@ def test_a_text_stands_for_null_only_in_a_column_of_another_type(
 
 def test_a_column_of_which_most_texts_have_a_type_names_the_first_that_has_not() -> None:
     note = column("1.50", "2.50", "a lot", "3.50").note
-    assert note == "v is text: 3 of 4 texts have a type, and not 'a lot' (row 3)"
+    assert note == "v is text: a type of numbers gives back 3 of 4 texts, and not 'a lot' (row 3)"
     assert column("a", "b", "1").note is None
     assert "space around them" in str(column("1 ", " 2").note)
     assert "no UTC offset" in str(column("2026-11-19 08:00:00").note)
+
+
+def test_a_column_of_yes_and_no_is_text_and_said_to_be_one_that_a_boolean_reads() -> None:
+    reads = "v is text: a column declared `boolean` reads"
+    assert (column("yes", "no", "Y").type, column("yes", "no", "Y").note) == (
+        "string", f"{reads} all texts, as yes and no, if that is what they mean",
+    )  # fmt: skip
+    assert column("yes", "no", "yes", "maybe").note == f"{reads} 3 of 4 texts, as yes and no, and not 'maybe' (row 4)"
+    assert column("NO", "DE", "SE").note is None
 
 
 def test_names_are_compared_in_snake_case() -> None:

@@ -38,6 +38,7 @@ class Model:
         self.registry = Registry(platform.settings)
         key = ("training", "toys", self.name.partition(".")[2])
         self._weights, self._passes = b"", True
+        self.metrics = ["auc", "log_loss"]
 
         @governed_asset(key=key, kind="training", owner="toy-data", tags=TAGS, kinds=("json",))
         def training(run: GovernedRun) -> Iterator[Written]:
@@ -50,7 +51,7 @@ class Model:
         )  # fmt: skip
         def registered(run: GovernedRun) -> Iterator[Written]:
             """The registered model. Grain: one version."""
-            yield register(run, self.name, trained_by=key)
+            yield register(run, self.name, trained_by=key, metrics=self.metrics)
 
         self.training, self.registered = training, registered
 
@@ -60,7 +61,7 @@ class Model:
         files.replace(model / "model.safetensors", self._weights)
         champion = self.registry.champion(self.name)
         gate = {
-            "task": "binary",
+            "task": "binary", "metrics": ["auc", "log_loss"],
             "passed": self._passes, "reason": "beats all" if self._passes else "loses", "comparisons": [],
             "champion": champion.digest if champion else None,
         }  # fmt: skip
@@ -109,8 +110,23 @@ def test_a_challenger_that_passed_becomes_the_champion_and_one_that_did_not_is_r
     assert model.register().passed
     model.train(b"2", passes=False)
     check = model.register()
-    assert (check.passed, check.description, model.champion) == (False, "loses", 1)
+    assert (check.passed, model.champion) == (False, 1)
+    assert check.description == "loses; card.md of version 2 has all figures"
     assert [version.version for version in model.registry.versions(model.name)] == [1, 2]
+
+
+@pytest.mark.parametrize(("metrics", "judges"), [(["log_loss", "auc"], True), (["auc"], False), (["brier"], False)])
+def test_a_verdict_by_other_metrics_than_the_gate_compares_now_does_not_count(
+    model: Model, metrics: list[str], judges: bool
+) -> None:
+    model.train(b"1")
+    model.metrics = metrics
+    check = model.register()
+    assert (check.passed, model.champion) == (judges, 1 if judges else None)
+    if not judges:
+        words = f"was judged by auc and log_loss, and the gate of its declaration compares {metrics[0]}"
+        assert str(check.description).startswith(words)
+        assert "goldpath materialize training/toys/" in str(check.description)
 
 
 def test_a_rollback_is_not_undone_by_a_later_run(model: Model) -> None:

@@ -84,6 +84,16 @@ def test_a_rejected_row_keeps_the_arrived_row_and_its_reasons(judged: Judge) -> 
     ]
 
 
+def test_the_rule_of_a_reason_is_said_in_words(judged: Judge) -> None:
+    rows = judged(
+        *distinct([{"weight": "0.4"}, {"colour": "green"}, {"maker": "Nobody"}, {"code": "ab"}, {"part": None}])
+    )
+    said = [reason["rule"] for row in rows for reason in row["_reasons"]]
+    assert said == [
+        "range >= 0.5", "set red, blue", "reference silver/toys/makers.name", "pattern ^[A-Z]{2}$", "required",
+    ]  # fmt: skip
+
+
 def test_a_malformed_line_is_quarantined_with_its_text(judged: Judge) -> None:
     [row] = judged({RESCUED: json.dumps({MALFORMED: "a,b"})})
     assert codes(row) == ["malformed_row"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from assets.flights.service import FlightQuestion
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
+from serving.door.tracing import Trace
+from serving.predict.service import Asked, PredictionService
 from tests.serving.conftest import (
     NOW,
     NULL_FEATURE,
@@ -112,6 +115,19 @@ def test_a_flight_without_any_feature_is_refused_and_not_recorded(served: Served
     assert _refused(response) == (422, "unknown_subject")
     assert "carrier XX, dest BBB" in response.json()["observed"]
     assert len(_logged(served)) == before
+
+
+def test_a_service_that_answers_about_unknown_subjects_names_what_is_missing(served: Served) -> None:
+    service = PredictionService(served.config, served.settings)
+    service.spec = dataclasses.replace(service.spec, answers_unknown=True)
+    unknown = {"flight": "XX1", "origin": "AAA", "destination": "BBB", "tail_number": None}
+    question = FlightQuestion.model_validate(QUESTION | unknown)
+    [answers] = service.answer([Asked([question], Trace("r1", None))])
+    assert isinstance(answers, list), answers
+    told = json.loads(answers[0])
+    assert (told["subject"], told["features"]) == ("2013-11-01-XX-1-AAA", {})
+    assert {missing["reason"] for missing in told["missing"]} == {"unknown entity", "no tailnum given"}
+    assert told["probability"] == _expected(served, told, **unknown)
 
 
 def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Served) -> None:
