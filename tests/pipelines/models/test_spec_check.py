@@ -146,16 +146,16 @@ class Brick(Question):
 
     nobody: ClassVar[dict[str, object]] = {"tower": "none"}
 
-    tower: object
-    colour: object = None
-    size: object = None
+    tower: Column
+    colour: Column = None
+    size: Column = None
 
     @property
     def subject(self) -> str:
         return str(self.tower)
 
     def columns(self) -> dict[str, Column]:
-        return {"tower": self.tower, "colour": self.colour, "heights__other": self.size}  # type: ignore[dict-item]
+        return {"tower": self.tower, "colour": self.colour, "heights__other": self.size}
 
 
 def asking(spec: ModelSpec, nobody: dict[str, object]) -> ServiceSpec:
