@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipelines.errors import DefinitionError
-from pipelines.models.question import Column
-
-if TYPE_CHECKING:
-    from pipelines.models.service import ServiceSpec
+from pipelines.models.question import Column, Question
+from pipelines.models.spec import ModelSpec
 
 #: The classes of the values that a column of a SQL type is asked with; other types are numbers.
 TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)
 KEY_CLASSES: dict[str, tuple[type, ...]] = {"string": TEXT, "int": WHOLE, "bigint": WHOLE}
 
 
-def require(spec: ServiceSpec) -> None:
+def require(model: ModelSpec, question: type[Question]) -> None:
     """Raises DefinitionError if nothing gives an input or a key, or the question gives one as another type.
 
     The values are those of the question about `nobody`; of a column that is null there, the type is not known.
     """
-    given = spec.question.model_validate(spec.question.nobody).columns()
-    features = {name for view in spec.model.features.views for name in view.full_names}
-    inputs = {name for make in spec.model.recipes.values() for name in make().inputs}
-    keys = {key: KEY_CLASSES[view.contract.column(key).type] for view in spec.model.features.views for key in view.keys}
+    given = question.model_validate(question.nobody).columns()
+    features = {name for view in model.features.views for name in view.full_names}
+    inputs = {name for make in model.recipes.values() for name in make().inputs}
+    keys = {key: KEY_CLASSES[view.contract.column(key).type] for view in model.features.views for key in view.keys}
     if absent := sorted((inputs | set(keys)) - set(given) - features):
         raise DefinitionError(
-            object=f"service {spec.name}",
+            object=f"service {model.registered_name}",
             observed=f"nothing gives {', '.join(absent)}",
             expected="each key of the features, and each input of the model that is no feature, in the columns of "
-            f"{spec.question.__name__}",
-            next_step=f"add them to `columns` in {spec.question.__module__}, or to the feature service "
-            f"{spec.model.features.name}",
+            f"{question.__name__}",
+            next_step=f"add them to `columns` in {question.__module__}, or to the feature service "
+            f"{model.features.name}",
         )
-    types = {column.name: column.type for column in spec.model.training_set.columns}
+    types = {column.name: column.type for column in model.training_set.columns}
     expected = {name: TEXT if types[name] == "string" else NUMBER for name in inputs - features if name in types} | keys
     for name, classes in expected.items():
-        _require_value(spec, name, given[name], classes, is_key=name in keys)
+        _require_value(model, question, (name, given[name]), classes, is_key=name in keys)
 
 
-def _require_value(spec: ServiceSpec, name: str, value: Column, classes: tuple[type, ...], *, is_key: bool) -> None:
+def _require_value(
+    model: ModelSpec, question: type[Question], given: tuple[str, Column], classes: tuple[type, ...], *, is_key: bool
+) -> None:
+    name, value = given
     # A boolean is a number to a model, and no key.
     if value is None or (isinstance(value, classes) and not (is_key and isinstance(value, bool))):
         return
     reads = "the features are keyed by" if is_key else "the model reads"
     raise DefinitionError(
-        object=f"service {spec.name}",
-        observed=f"{spec.question.__name__} gives {name} as {type(value).__name__}",
+        object=f"service {model.registered_name}",
+        observed=f"{question.__name__} gives {name} as {type(value).__name__}",
         expected=f"what {reads}: {' or '.join(each.__name__ for each in classes)}",
-        next_step=f"correct the field, or convert it in `columns`, in {spec.question.__module__}",
+        next_step=f"correct the field, or convert it in `columns`, in {question.__module__}",
     )

@@ -72,7 +72,7 @@ class ServiceSpec:
     answers_unknown: bool = False
 
     def __post_init__(self) -> None:
-        question_check.require(self)
+        question_check.require(self.model, self.question)
 
     @property
     def name(self) -> str:
