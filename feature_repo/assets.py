@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from feature_repo import parity_check
 from feature_repo.filling import materialize
 from feature_repo.history import historical
+from feature_repo.parity import compare
 from feature_repo.state import DomainStore
 from pipelines import clock
 from pipelines.contracts.domain import Domain
@@ -40,16 +42,22 @@ def online_key(domain: str) -> tuple[str, str, str]:
 
 
 def online_asset(
-    domain: Domain, services: Sequence[FeatureService], *, freshness: timedelta = timedelta(days=2)
+    domain: Domain,
+    services: Sequence[FeatureService],
+    *,
+    pushed: Sequence[str] = (),
+    freshness: timedelta = timedelta(days=2),
 ) -> dg.AssetsDefinition:
     """The online store of a domain: for each entity of its services' views, the features as they are known now.
 
     A run moves it to the platform's clock or to the instant of its config, and leaves other domains' stores alone. It
-    runs by itself when its tables have new versions that are good.
+    runs by itself when its tables have new versions that are good. Its check blocks what comes after, such as a
+    deployment, where the store does not answer what the as-of join gives.
 
     Args:
         domain: The domain.
         services: All of its feature services.
+        pushed: The views that an `OnlineMove` of the domain moves further than their tables.
         freshness: The age of its newest materialization at which Dagster calls it stale.
 
     Raises:
@@ -73,10 +81,18 @@ def online_asset(
         now = run.platform.now()
         as_of = clock.known_at(config.as_of, now=now, of="config as_of") if config.as_of else now
         place = DomainStore(run.platform.settings, domain.name)
-        moved = materialize(place, services, {name: run.input(name) for name in tables}, as_of=as_of)
+        frames = {name: run.input(name) for name in tables}
+        moved = materialize(place, services, frames, as_of=as_of, anew=run.recomputes)
+        with place.writing():
+            parity = compare(place, services, frames, pushed=pushed)
         dataset = Dataset("/".join(key), moved.as_of.isoformat(), domain.owner, rows=sum(moved.rows.values()))
-        rows = dg.MetadataValue.json(dict(moved.rows))
-        yield Written(dataset, {"as_of": moved.as_of.isoformat(), "rows_by_view": rows, "rebuilt": moved.rebuilt})
+        metadata = {
+            "as_of": moved.as_of.isoformat(),
+            "rows_by_view": dg.MetadataValue.json(dict(moved.rows)),
+            "rebuilt": moved.rebuilt,
+            **parity_check.figures(parity),
+        }
+        yield Written(dataset, metadata, parity_check.check_result(parity, "/".join(key)))
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
     declaration = Declaration(
@@ -88,6 +104,7 @@ def online_asset(
         "A run moves it to the platform's clock or to the instant of its config.\n\n"
         "Grain: one row per entity and feature view.",
         kinds=("feast",),
+        check=parity_check.CHECK,
         inputs={name: TableId.parse(table) for name, table in tables.items()},
         freshness=freshness,
     )

@@ -41,7 +41,12 @@ class Materialized:
 
 
 def materialize(
-    place: DomainStore, services: Sequence[FeatureService], tables: Mapping[str, DataFrame], *, as_of: datetime
+    place: DomainStore,
+    services: Sequence[FeatureService],
+    tables: Mapping[str, DataFrame],
+    *,
+    as_of: datetime,
+    anew: bool = False,
 ) -> Materialized:
     """Moves a domain's online store to what was known at `as_of`, UTC. Other domains' stores stay as they are.
 
@@ -56,6 +61,7 @@ def materialize(
         services: The domain's feature services.
         tables: A DataFrame for each Feast source name.
         as_of: The instant to move to.
+        anew: Whether the store is filled anew in any case.
 
     Raises:
         LockTimeout: if another writer holds the store for too long.
@@ -66,7 +72,7 @@ def materialize(
         remove_other_generations(place, state.generation if state else None)
         views = list({view.name: view for service in services for view in service.views}.values())
         declared = _digest(services)
-        on = state is not None and _goes_on(place, state, declared, views, tables, as_of)
+        on = not anew and state is not None and _goes_on(place, state, declared, views, tables, as_of)
         generation, since = (state.generation, state.as_of) if state and on else (new_generation(), BEGINNING)
         past = _past(views, tables, as_of)
         _require_rows(views, tables, past, as_of)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import pandas as pd
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
+from feature_repo.online_rows import stored_rows
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
-from pipelines.features.declaration import EVENT_TIMESTAMP, qualified
+from pipelines.features.declaration import qualified
 from pipelines.medallion.push_source import OnlineMove, Values
 from pipelines.settings import Settings
 
@@ -47,7 +47,8 @@ class OnlineMover:
             # The store may be a new generation, and writes would go to the old one; or its connection has failed.
             opened = current(place, self._opened.pop(domain, None), rows="any")
             keys = list(dict.fromkeys(event[online.key] for event in events))
-            known = stored_rows(opened, online, keys)
+            held = stored_rows(opened.store, domain, online.view, [{online.key: key} for key in keys])
+            known = {key: row for key, row in zip(keys, held, strict=True) if row is not None}
             before, outcomes = dict(known), []
             for event in events:
                 outcome, row = _applied(online, known.get(event[online.key]), event, now)
@@ -60,28 +61,6 @@ class OnlineMover:
                 opened.store.write_to_online_store(name, df=pd.DataFrame(changed))
             self._opened[domain] = opened
         return outcomes
-
-
-def stored_rows(opened: OpenStore, online: OnlineMove, keys: Sequence[str]) -> dict[str, Values]:
-    """The stored features and `event_timestamp` of each key that the store holds."""
-    view = qualified(online.view.table.domain, online.view.name)
-    features = [f"{view}:{name}" for name in online.view.fields]
-    answer = opened.store.get_online_features(features, entity_rows=[{online.key: key} for key in keys]).proto
-    columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
-    rows: dict[str, Values] = {}
-    for place, key in enumerate(keys):
-        row: dict[str, Any] = {}
-        for name in online.view.fields:
-            column = columns[name]
-            seconds = column.event_timestamps[place].seconds
-            if column.statuses[place] == FieldStatus.NOT_FOUND or not seconds:  # Redis answers null, at 1970
-                break
-            kind = column.values[place].WhichOneof("val")
-            row[name] = getattr(column.values[place], kind) if kind else None
-            row[EVENT_TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
-        else:
-            rows[key] = row
-    return rows
 
 
 def _applied(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from feast import FeatureService
 from feast.errors import FeastError
 from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
-from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
+from feature_repo.online_rows import scalar
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
 from pipelines.errors import GoldpathError
@@ -110,7 +109,7 @@ class OnlineFeatures:
                     missing[place].append(_missing(name, {key: entity[key] for key in keys}))
                 else:
                     known_at = datetime.fromtimestamp(column.event_timestamps[place].seconds, UTC).isoformat()
-                    features[place][name] = FeatureValue(_scalar(column.values[place]), known_at)
+                    features[place][name] = FeatureValue(scalar(column.values[place]), known_at)
         return [FeatureReading(held, tuple(absent)) for held, absent in zip(features, missing, strict=True)]
 
     def _answer(self, rows: list[dict[str, Any]]) -> tuple[_Service, OnlineResponse]:
@@ -160,9 +159,3 @@ def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:
     absent = [key for key, value in entity.items() if value is None]
     reason = f"no {' and '.join(absent)} given" if absent else "unknown entity"
     return MissingFeature(name, reason, entity)
-
-
-def _scalar(value: Value) -> Scalar:
-    kind = value.WhichOneof("val")
-    scalar: Any = getattr(value, kind) if kind else None
-    return None if isinstance(scalar, float) and math.isnan(scalar) else scalar

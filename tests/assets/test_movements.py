@@ -22,7 +22,8 @@ from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.movements import aircraft_moved, bronze_movements, movements, silver_movements
 from assets.flights.schedule import scheduled_flights
 from feature_repo.filling import materialize as move_store
-from feature_repo.online_moves import OnlineMover, stored_rows
+from feature_repo.online_moves import OnlineMover
+from feature_repo.online_rows import stored_rows
 from feature_repo.state import DomainStore
 from feature_repo.store import current
 from pipelines.governed.platform import Platform
@@ -140,9 +141,9 @@ def fill(settings: Settings, table: Any, at: datetime) -> bool:
 
 def online(settings: Settings, aircraft: list[str]) -> dict[str, dict[str, Any]]:
     """The stored row of each aircraft, with its event timestamp."""
-    return {
-        key: dict(row) for key, row in stored_rows(current(DomainStore(settings, "flights")), MOVE, aircraft).items()
-    }
+    store = current(DomainStore(settings, "flights")).store
+    rows = stored_rows(store, "flights", MOVE.view, [{MOVE.key: key} for key in aircraft])
+    return {key: dict(row) for key, row in zip(aircraft, rows, strict=True) if row is not None}
 
 
 def test_events_pushed_in_any_order_give_the_features_of_the_batch_tables(

@@ -108,8 +108,10 @@ def only(rows: list[dict[str, Any]], names: list[str] = NAMES) -> list[dict[str,
     return [{name: row[name] for name in names} for row in rows]
 
 
-def fill(engine: Engine, settings: Settings, tables: Tables, at: datetime) -> Any:
-    return materialize(DomainStore(settings, "flights"), [ARRIVAL_DELAY_V1], frames(engine, tables), as_of=at)
+def fill(engine: Engine, settings: Settings, tables: Tables, at: datetime, *, anew: bool = False) -> Any:
+    return materialize(
+        DomainStore(settings, "flights"), [ARRIVAL_DELAY_V1], frames(engine, tables), as_of=at, anew=anew
+    )
 
 
 @pytest.fixture

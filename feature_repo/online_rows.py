@@ -1,0 +1,54 @@
+"""The rows that an online store holds of one feature view, as its table would hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from feast import FeatureStore
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView, qualified
+
+Row = Mapping[str, Any]
+
+
+def stored_rows(
+    store: FeatureStore, domain: str, view: FeatureView, entities: Sequence[Mapping[str, Any]]
+) -> list[Row | None]:
+    """The stored features and `event_timestamp` (UTC, whole seconds) of each entity; None where the store has no row.
+
+    Args:
+        store: The store of one generation.
+        domain: The domain whose store it is.
+        view: The view.
+        entities: Each with all keys of the view.
+    """
+    if not entities:
+        return []
+    name = qualified(domain, view.name)
+    asked = [f"{name}:{field}" for field in view.fields]
+    answer = store.get_online_features(asked, entity_rows=[dict(entity) for entity in entities]).proto
+    columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
+    rows: list[Row | None] = []
+    for place in range(len(entities)):
+        row: dict[str, Any] | None = {}
+        for field in view.fields:
+            column = columns[field]
+            seconds = column.event_timestamps[place].seconds
+            if column.statuses[place] == FieldStatus.NOT_FOUND or not seconds:  # Redis answers null, at 1970
+                row = None
+                break
+            row[field] = scalar(column.values[place])
+            row[EVENT_TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
+        rows.append(row)
+    return rows
+
+
+def scalar(value: Any) -> Any:
+    """A value of Feast's answer; null where there is none, and for NaN, as which some stores hold a null number."""
+    kind = value.WhichOneof("val")
+    held = getattr(value, kind) if kind else None
+    return None if isinstance(held, float) and math.isnan(held) else held
