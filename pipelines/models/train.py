@@ -67,7 +67,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     decision = _decide(spec, evaluations, window)
     base = champion if fine_tune else None
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
-    windows = {"trained on": str(recipe.train_window), "compared on": str(window)}
+    windows = {"trained on": f"{trained.rows:,} rows of {recipe.train_window}", "compared on": str(window)}
     compared_with = champion.digest if champion else None
     evidence = Evidence(model, spec.task, spec.question, spec.limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)

@@ -159,6 +159,7 @@ KINDS = (
     Kind(r"serving/.*\.jsonl", "log of predictions", _json_lines),
     Kind(r"ray/token", "token of the Ray cluster", _text, _SECRET),
     Kind(r"ray/address\.json", "address of the Ray cluster", _json, "the next program starts a cluster"),
+    Kind(r"dev/token", "token of the pages of `goldpath dev`", _text, "the next start makes a new one"),
     Kind(r"clock", "replay clock", _clock, "the wall clock counts"),
     Kind(r"operations\.db", "the demo's source database", databases.damage, "the demo writes it again"),
     Kind(r"demo/.*", "report of the demo"),

@@ -41,7 +41,7 @@ def orders() -> Iterator[dict[str, Any]]:
         yield {
             "order_id": f"o{number:05d}", "customer": f"c{customer:02d}", "kind": kind, "amount": f"{amount:.2f}",
             "ordered_at": ordered.isoformat(), "closed_at": (ordered + timedelta(days=1)).isoformat(),
-            "returned": "true" if chance.random() < odds else "false",
+            "returned": "true" if chance.random() < odds else "false", "gift": "false" if number % 5 else "true",
         }  # fmt: skip
 
 
@@ -153,11 +153,13 @@ def test_a_question_is_answered_over_http_and_its_prediction_has_a_lineage(
     served: str, project: Path, port: int, goldpath: Command
 ) -> None:
     token = (project / "home/serving/tokens/shop.returns").read_text("utf-8").strip()
-    question = {"order_id": "o99999", "customer": "c01", "kind": "shoes", "amount": 120.0}
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}/shop/returns/v1/predict", json=question, timeout=60, trust_env=False,
-        headers={"Authorization": f"Bearer {token}"},
-    )  # fmt: skip
+    question = {"order_id": "o99999", "customer": "c01", "kind": "shoes", "amount": 120.0, "gift": "of course"}
+    caller = httpx.Client(timeout=60, trust_env=False, headers={"Authorization": f"Bearer {token}"})
+    with caller:
+        url = f"http://127.0.0.1:{port}/shop/returns/v1/predict"
+        refused = caller.post(url, json=question).json()
+        assert (refused["field"], refused["expected"]) == ("gift", "Gift: true or false, or null")
+        answer = caller.post(url, json=question | {"gift": True})
     assert answer.status_code == 200, answer.text
     assert answer.json()["probability"] > 0.4
     lineage = goldpath("lineage", "prediction", answer.json()["prediction_id"]).stdout

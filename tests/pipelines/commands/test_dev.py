@@ -21,6 +21,7 @@ import pytest
 from pipelines.commands.dev_servers import token_file
 from pipelines.machine import ports, ray_environment, ray_head
 from pipelines.settings import Settings
+from pipelines.upkeep import home_files
 from tests.goldpath_process import environment
 
 #: As processes name it, those that listen with a socket of IPv6 too.
@@ -126,6 +127,7 @@ def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
         assert text in dev.output
     assert ray_environment.token_file(settings).read_text(encoding="utf-8") not in dev.output
     assert "do not load" not in dev.output
+    assert [path for path, kind in home_files.walk(settings.root) if kind is None] == []
     query = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
     data = httpx.post(f"{dagster}/graphql", json={"query": query}, headers=login, timeout=60).json()["data"]
     assert [node["location"]["name"] for node in data["repositoriesOrError"]["nodes"]] == ["goldpath"]
