@@ -111,7 +111,7 @@ class Platform:
         return contract.tags["data_class"] if contract else "internal"
 
     def require_loaded(self, asset: str, table: TableId) -> None:
-        """Raises DefinitionError if the domain of a table that an asset reads does not load."""
+        """Raises DefinitionError if the domain of a table that an asset reads does not load, or lacks the table."""
         error = self.broken().get(table.domain)
         if error is not None:
             raise DefinitionError(
@@ -119,6 +119,14 @@ class Platform:
                 observed=f"the domain {table.domain} does not load: {error.object}: {error.observed}",
                 expected="a domain that loads, since its contract says what may be done with the table",
                 next_step=error.next_step,
+            )
+        declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
+        if table.zone != "ops" and declared not in self.contracts:
+            raise DefinitionError(
+                object=f"asset {asset} reads {table}",
+                observed="no contract declares it: its domain, or its contract, was removed",
+                expected="a declared table, since its contract says what may be done with it",
+                next_step=f"restore assets/{table.domain}, or take the input out of {asset}",
             )
 
     def dataset(self, at: TableVersion, *, rows: int | None = None) -> Dataset:

@@ -271,6 +271,18 @@ def test_an_asset_that_reads_a_domain_that_does_not_load_fails_with_that_domains
     assert "correct domain.py" in message
 
 
+@pytest.mark.parametrize("zone", ["silver", "quarantine"])
+def test_an_asset_that_reads_a_table_whose_contract_was_removed_fails_and_names_it(
+    restricted: Platform, materialize: Materialize, zone: Any
+) -> None:
+    restricted.contracts.clear()
+    restricted.lakehouse.record(TableId("quarantine", "toys", "parts"), pa.table({"part": ["brick"]}))
+    asset = declare(inputs={"parts": f"{zone}/toys/parts"}, tags=TAGS | {"data_class": "internal"})
+    assert not materialize(restricted, [asset], raise_on_error=False).success
+    [event], _ = outcome(restricted, asset)
+    assert f"reads {zone}/toys/parts: no contract declares it" in event["run"]["facets"]["errorMessage"]["message"]
+
+
 @pytest.mark.parametrize("data_class", ["confidential", "restricted"])
 def test_a_derived_asset_of_the_same_or_a_higher_data_class_runs(
     restricted: Platform, materialize: Materialize, data_class: str

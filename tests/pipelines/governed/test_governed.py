@@ -208,6 +208,7 @@ def test_a_failing_run_leaves_its_fail_event_and_its_cost(
 def test_an_input_that_was_never_published_fails_the_run_and_names_the_next_step(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
+    platform.contracts[TableId("silver", "toys", "nowhere")] = platform.contracts[PARTS]
     name, asset = make(weigh, inputs={"parts": "silver/toys/nowhere"})
     result = materialize(platform, [asset], raise_on_error=False)
     [failed] = events(platform, name)

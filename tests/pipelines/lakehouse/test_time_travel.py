@@ -163,7 +163,9 @@ def derived(each_engine: Engine, tmp_path: Path, materialize: Materialize) -> Ca
         name = f"gold/toys/shares_{next(_names)}"
         contract = toy_contracts.contract(tmp_path, name, COLUMNS)
         asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
-        platform = platform_on(each_engine, tmp_path / "home", contract)
+        platform = platform_on(
+            each_engine, tmp_path / "home", contract, toy_contracts.contract(tmp_path, str(SILVER), COLUMNS)
+        )
         return Derived(platform, contract.table, contract.path, asset, materialize)
 
     return build
@@ -237,7 +239,7 @@ def goldpath(
     """Runs a command on a home folder with a gold table in two versions, `{gold}` in its arguments, and its input."""
     contract = toy_contracts.contract(tmp_path, f"gold/toys/shares_{next(_names)}", COLUMNS)
     asset = gold_asset(contract, inputs={"blocks": str(SILVER)})(shares)
-    platform = platform_on(engine, tmp_path / "home", contract)
+    platform = platform_on(engine, tmp_path / "home", contract, toy_contracts.contract(tmp_path, str(SILVER), COLUMNS))
     for weight in (1.0, 3.0):
         write(platform, SILVER, [block("brick", weight), block("plate", 1.0)])
         materialize(platform, [asset])
