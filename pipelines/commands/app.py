@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import contracts, cost, landing, lineage, new, quality, quarantine, tables
+from pipelines.commands import contracts, cost, features, landing, lineage, new, quality, quarantine, tables
 from pipelines.commands.demo import DemoCommand, demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 for name, group in {
     "contracts": contracts.app,
+    "features": features.app,
     "lineage": lineage.app,
     "new": new.app,
     "cost": cost.app,

@@ -116,6 +116,32 @@ def test_a_number_of_minutes_since_an_instant_is_reported_as_an_instant(demo: De
     assert shown in " ".join(demo.goldpath("lineage", "prediction", demo.report["prediction"]["id"]).split())
 
 
+@pytest.mark.parametrize("domain", ["flights", "weather"])
+def test_the_online_store_answers_what_the_as_of_join_gives(demo: Demo, domain: str) -> None:
+    parity = json.loads(demo.goldpath("features", "parity", domain, "--json"))
+    assert [view["differences"] for view in parity["views"]] == [[]] * len(parity["views"])
+    assert sum(view["values"] for view in parity["views"]) >= (2_000 if domain == "flights" else 40)
+
+
+def test_the_commands_for_features_agree_with_each_other(demo: Demo) -> None:
+    read = json.loads(demo.goldpath("features", "get", "weather.temperature_v1", "station=JFK", "--json"))
+    online = {feature["feature"].partition("__")[2]: feature["value"] for feature in read["features"]}
+    known_from = {datetime.fromisoformat(feature["known_from"]) for feature in read["features"]}
+    rows = json.loads(
+        demo.goldpath("features", "history", "weather.station_conditions", "station=JFK", "--limit", "500", "--json")
+    )["rows"]
+    [row] = [row for row in rows if datetime.fromisoformat(row["event_timestamp"]) in known_from]
+    assert online == {name: value for name, value in row.items() if name != "event_timestamp"}
+
+
+def test_what_hangs_on_a_column_is_named_in_every_domain(demo: Demo) -> None:
+    found = json.loads(demo.goldpath("features", "impact", "silver/weather/observations.temp", "--json"))
+    assert found["models"] == ["flights.arrival_delay", "weather.temperature"]
+    assert {"flights.origin_weather:temp", "weather.station_conditions:temp_change_3h"} <= set(found["features"])
+    assert "flights.origin_weather:visib" not in found["features"]
+    assert found["owners"] == ["flight-data", "weather-data"]
+
+
 def test_the_cost_report_has_the_workload_classes_of_the_demo(demo: Demo) -> None:
     rows = json.loads(demo.goldpath("cost", "report", "--by", "workload_class", "--json"))
     assert {row["workload_class"] for row in rows} == {"ingestion", "features", "training", "serving"}

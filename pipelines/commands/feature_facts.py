@@ -1,0 +1,206 @@
+"""What `goldpath features` tells: which views there are, who reads them, and what hangs on a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import NotFoundError, UsageError
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified
+
+if TYPE_CHECKING:
+    from pipelines.orchestration.members import Members
+
+_INTEGERS = ("int", "bigint")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view in the store of the domain whose services read it.
+
+    Attributes:
+        domain: That domain.
+        view: The view; its table may be of another domain.
+        services: The services that read it.
+        models: The models that read these.
+    """
+
+    domain: str
+    view: FeatureView
+    services: tuple[FeatureService, ...]
+    models: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name among those of all domains."""
+        return qualified(self.domain, self.view.name)
+
+    def facts(self) -> dict[str, Any]:
+        """What it is, as JSON holds it."""
+        return {
+            "view": self.name,
+            "domain": self.domain,
+            "table": str(self.view.table),
+            "owner": self.view.contract.owner,
+            "keys": list(self.view.keys),
+            "features": list(self.view.fields),
+            "services": [service.full_name for service in self.services],
+            "models": list(self.models),
+        }
+
+
+def views(domains: Mapping[str, Members]) -> list[View]:
+    """All views that a service reads, by domain and name."""
+    found = []
+    for name, members in sorted(domains.items()):
+        by_name = {view.name: view for service in members.services for view in service.views}
+        for view in by_name.values():
+            services = tuple(service for service in members.services if view in service.views)
+            models = tuple(
+                spec.registered_name
+                for other in domains.values()
+                for spec in other.models
+                if spec.features.full_name in {service.full_name for service in services}
+            )
+            found.append(View(name, view, services, models))
+    return found
+
+
+def services(domains: Mapping[str, Members]) -> dict[str, FeatureService]:
+    """All feature services by full name."""
+    return {service.full_name: service for members in domains.values() for service in members.services}
+
+
+def view_named(domains: Mapping[str, Members], name: str) -> View:
+    """The view `domain.view`; raises NotFoundError."""
+    known = {view.name: view for view in views(domains)}
+    if name not in known:
+        raise _unknown("feature view", name, [*known])
+    return known[name]
+
+
+def service_named(domains: Mapping[str, Members], name: str) -> FeatureService:
+    """The service `domain.service`; raises NotFoundError."""
+    known = services(domains)
+    if name not in known:
+        raise _unknown("feature service", name, [*known])
+    return known[name]
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> NotFoundError:
+    return NotFoundError(
+        object=f"{kind} {name!r}",
+        observed="no domain that loads declares it",
+        expected=f"one of {', '.join(sorted(known)) or 'none: no domain declares one'}",
+        next_step="use a name that `goldpath features` lists",
+    )
+
+
+def entity(pairs: Iterable[str], keys: Iterable[str], types: Mapping[str, str]) -> dict[str, Any]:
+    """The values of an entity's keys from arguments `key=value`.
+
+    Args:
+        pairs: The arguments.
+        keys: The keys that are needed.
+        types: The type of each key.
+
+    Raises:
+        UsageError: if one is missing, unknown, given twice or of another type.
+    """
+    needed, given = list(keys), {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or key not in needed or key in given:
+            raise _wrong_keys(pair, "given twice" if key in given else "no key and value", needed)
+        if types[key] in _INTEGERS and not text.removeprefix("-").isdecimal():
+            raise _wrong_keys(pair, f"its type is {types[key]}", needed)
+        given[key] = int(text) if types[key] in _INTEGERS else text
+    if absent := [key for key in needed if key not in given]:
+        raise _wrong_keys(" ".join(pairs) or "no key", f"without {', '.join(absent)}", needed)
+    return {key: given[key] for key in needed}
+
+
+def _wrong_keys(given: str, observed: str, keys: list[str]) -> UsageError:
+    form = " ".join(f"{key}=VALUE" for key in keys)
+    return UsageError(
+        object=f"entity {given}", observed=observed, expected=form, next_step=f"write it so: {form}, each key once"
+    )
+
+
+def key_types(found: Iterable[FeatureView]) -> dict[str, str]:
+    """The type of each key of the views."""
+    return {key: view.contract.column(key).type for view in found for key in view.keys}
+
+
+#: A column of a table, `(table, column)`.
+Column = tuple[str, str]
+
+
+def downstream(events: Iterable[Mapping[str, Any]], start: Iterable[Column]) -> set[Column]:
+    """The columns that depend on some columns, by the newest run of each table; these columns are among them.
+
+    Args:
+        events: OpenLineage events, oldest first.
+        start: The columns.
+    """
+    direct: dict[Column, set[Column]] = {}
+    for table, fields in _newest_columns(events).items():
+        for field, sources in fields.items():
+            for source in sources:
+                direct.setdefault(source, set()).add((table, field))
+    found, new = set(start), list(start)
+    while new:
+        reached = direct.get(new.pop(), set()) - found
+        found |= reached
+        new += reached
+    return found
+
+
+def _newest_columns(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Column]]]:
+    """For each table the sources of its columns, as its newest run left them."""
+    newest: dict[str, dict[str, list[Column]]] = {}
+    for event in events:
+        for output in event.get("outputs", []) if event["eventType"] == "COMPLETE" else []:
+            facet = output.get("facets", {}).get("columnLineage")
+            if facet:
+                newest[output["name"]] = dict(_sources(facet))
+    return newest
+
+
+def _sources(facet: Mapping[str, Any]) -> Iterator[tuple[str, list[Column]]]:
+    for field, lineage in facet.get("fields", {}).items():
+        yield field, [(source["name"], source["field"]) for source in lineage.get("inputFields", [])]
+
+
+def impact(domains: Mapping[str, Members], columns: Iterable[Column]) -> dict[str, list[str]]:
+    """The tables, features, services, models and deployments that hang on some columns.
+
+    A model is named where its service reads one of the features, or its training set holds one of the columns.
+    """
+    reached = set(columns)
+    tables = {table for table, _ in reached}
+    hit = [
+        (view, field)
+        for view in views(domains)
+        for field in (*view.view.fields, *view.view.keys, EVENT_TIMESTAMP)
+        if (str(view.view.table), field) in reached
+    ]
+    read = {service.full_name for view, _ in hit for service in view.services}
+    models = [
+        spec
+        for members in domains.values()
+        for spec in members.models
+        if spec.features.full_name in read or str(spec.training_set.table) in tables
+    ]
+    owners = {view.view.contract.owner for view, _ in hit} | {spec.domain.owner for spec in models}
+    deployed = {"/".join(spec.key("serving")) for spec in models}
+    assets = {"/".join(spec.key.path) for members in domains.values() for spec in members.specs}
+    return {
+        "columns": sorted(f"{table}.{column}" for table, column in reached),
+        "features": sorted({f"{view.name}:{field}" for view, field in hit}),
+        "feature_services": sorted(read),
+        "models": sorted(spec.registered_name for spec in models),
+        "services": sorted(deployed & assets),
+        "owners": sorted(owners),
+    }

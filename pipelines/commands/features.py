@@ -1,0 +1,275 @@
+"""`goldpath features`: the feature views, their values now and then, their parity, and what hangs on a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipelines.governed.platform import Platform
+
+app = typer.Typer(invoke_without_command=True)
+Service = Annotated[str, typer.Argument(metavar="SERVICE", help="A feature service, as domain.service.")]
+ViewName = Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, as domain.view.")]
+Keys = Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The keys of the entity.")]
+
+
+@app.callback()
+def features(context: typer.Context, as_json: AsJson = False) -> None:
+    """Lists all feature views with their table, keys, and who reads them. With a command: one of them.
+
+    Example: `goldpath features`
+    """
+    if context.invoked_subcommand:
+        return
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.commands import feature_facts
+        from pipelines.definitions import domains
+
+        found: list[dict[str, Any]] = [
+            view.facts() | {"online_as_of": _online_as_of(platform, view.domain)}
+            for view in feature_facts.views(domains())
+        ]
+        if as_json:
+            print_json(found)
+            return
+        table = plain_table("view", "keys", "features", "owner", "models", right=["features"], no_wrap=["view"])
+        for facts in found:
+            keys, models = ", ".join(facts["keys"]), ", ".join(facts["models"]) or "-"
+            table.add_row(facts["view"], keys, str(len(facts["features"])), facts["owner"], models)
+        _print(table)
+        for domain, as_of in {facts["domain"]: facts["online_as_of"] for facts in found}.items():
+            say(f"online store of {domain}: " + (f"as of {as_of}" if as_of else "not filled yet"))
+
+
+@app.command("show")
+def show(name: ViewName, as_json: AsJson = False) -> None:
+    """Shows a view: what its features mean, their types and data classes, and who reads them.
+
+    Example: `goldpath features show shop.customer_orders`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.commands import feature_facts
+        from pipelines.definitions import domains
+
+        found = feature_facts.view_named(domains(), name)
+        contract = found.view.contract
+        columns: list[dict[str, str]] = [
+            {
+                "column": column.name,
+                "type": column.type,
+                "class": column.classification or contract.tags["data_class"],
+                "description": column.description,
+            }
+            for column in contract.columns
+        ]
+        facts = found.facts() | {"online_as_of": _online_as_of(platform, found.domain)}
+        if as_json:
+            print_json(facts | {"description": contract.purpose, "columns": columns})
+            return
+        say(f"{found.name}: {contract.purpose}\nGrain: {contract.grain}\n")
+        for fact in ("table", "owner", "keys", "services", "models", "online_as_of"):
+            value = facts[fact]
+            text = ", ".join(value) if isinstance(value, list) else value
+            say(f"{fact.replace('_', ' '):13s} {text or '-'}")
+        table = plain_table(*columns[0], no_wrap=["column"])
+        for column in columns:
+            table.add_row(*column.values())
+        _print(table)
+
+
+@app.command("get")
+def get(service: Service, keys: Keys, as_json: AsJson = False) -> None:
+    """Reads the features of an entity from the online store, as a prediction service does.
+
+    Example: `goldpath features get shop.returns_v1 customer_id=c-17`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.commands import feature_facts
+        from pipelines.definitions import domains
+        from serving.predict.features import OnlineFeatures
+
+        found = feature_facts.service_named(domains(), service)
+        asked = feature_facts.entity(keys, found.keys, feature_facts.key_types(found.views))
+        [reading] = OnlineFeatures(platform.settings, service).read([asked])
+        rows: list[dict[str, Any]] = [
+            {"feature": name, "value": feature.value, "known_from": feature.timestamp, "missing": None}
+            for name, feature in reading.features.items()
+        ]
+        rows += [
+            {"feature": missing.feature, "value": None, "known_from": None, "missing": missing.reason}
+            for missing in reading.missing
+        ]
+        if as_json:
+            print_json({"service": service, "entity": asked, "features": rows})
+            return
+        table = plain_table("feature", "value", "known from", right=["value"])
+        for row in rows:
+            table.add_row(row["feature"], _shown(row["value"]), row["known_from"] or f"({row['missing']})")
+        _print(table)
+
+
+@app.command("history")
+def history(
+    view: ViewName,
+    keys: Keys,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Shows the rows of an entity in a view's table, newest first: what was known from which instant on.
+
+    Example: `goldpath features history shop.customer_orders customer_id=c-17 --limit 5`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.commands import feature_facts
+        from pipelines.definitions import domains
+        from pipelines.features.declaration import EVENT_TIMESTAMP
+
+        found = feature_facts.view_named(domains(), view).view
+        asked = feature_facts.entity(keys, found.keys, feature_facts.key_types([found]))
+        rows = _rows_of(platform, found, asked, limit)
+        if as_json:
+            print_json({"view": view, "entity": asked, "rows": rows})
+            return
+        table = plain_table(EVENT_TIMESTAMP, *found.fields)
+        for row in rows:
+            table.add_row(*[_shown(row[name]) for name in (EVENT_TIMESTAMP, *found.fields)])
+        _print(table)
+
+
+@app.command("parity")
+def parity(
+    domain: Annotated[str, typer.Argument(help="The domain whose online store is compared.")],
+    entities: Annotated[int, typer.Option(min=0, help="At most so many entities of each view; 0: all.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Compares the online store with the as-of join, value by value, for sampled entities. Exit code 1: they differ.
+
+    Example: `goldpath features parity shop --entities 0`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from feature_repo.parity import compare
+        from feature_repo.state import DomainStore
+        from pipelines.definitions import domains
+
+        services, pushed = _store_of(domains(), domain)
+        place = DomainStore(platform.settings, domain)
+        tables = {name: table for service in services for name, table in service.tables.items()}
+        with place.writing():
+            frames = {name: _newest(platform, table) for name, table in tables.items()}
+            found = compare(place, services, frames, pushed=pushed, entities=entities or None)
+        if as_json:
+            import dataclasses
+
+            print_json(dataclasses.asdict(found))
+        else:
+            say(f"features/{domain}/online as of {found.as_of.isoformat()}: {found.words}")
+            table = plain_table(
+                "view", *(numbers := ("entities", "values", "ahead by events", "differences")), right=numbers
+            )
+            for each in found.views:
+                counts = (each.entities, each.values, each.ahead, len(each.differences))
+                table.add_row(each.view, *(f"{count:,}" for count in counts))
+            _print(table)
+        if found.differences:
+            if not as_json:
+                say(f"next: goldpath materialize features/{domain}/online --recompute")
+            raise typer.Exit(1)
+
+
+@app.command("impact")
+def impact(
+    name: Annotated[str, typer.Argument(metavar="TABLE[.COLUMN]", help="zone/domain/table, or one of its columns.")],
+    as_json: AsJson = False,
+) -> None:
+    """Lists what hangs on a table or a column: features, services and models, by the lineage of the newest runs.
+
+    Example: `goldpath features impact silver/shop/orders.amount`
+    """
+    with errors_shown(), opened_platform() as platform:
+        from pipelines.commands import feature_facts
+        from pipelines.definitions import domains
+
+        start = _columns(platform, name)
+        found = feature_facts.impact(domains(), feature_facts.downstream(platform.lineage.events(), start))
+        if as_json:
+            print_json(found)
+            return
+        for kind, names in found.items():
+            if kind != "columns":
+                say(f"{kind.replace('_', ' ')}: {', '.join(names) or '-'}")
+
+
+def _columns(platform: Platform, name: str) -> list[tuple[str, str]]:
+    """The columns that `zone/domain/table` or `zone/domain/table.column` names; raises NotFoundError."""
+    from pipelines.errors import NotFoundError
+    from pipelines.tables import TableId
+
+    table_name, _, column = name.partition(".")
+    contract = platform.contracts.get(TableId.parse(table_name))
+    columns = [each.name for each in contract.columns] if contract else []
+    if not columns or (column and column not in columns):
+        raise NotFoundError(
+            object=f"{'column' if column else 'table'} {name}",
+            observed=f"the contract has {', '.join(columns)}" if columns else "no contract describes the table",
+            expected="a table with a contract, or one of its columns",
+            next_step="use a name that `goldpath tables` lists",
+        )
+    return [(table_name, each) for each in ([column] if column else columns)]
+
+
+def _store_of(domains: Mapping[str, Any], domain: str) -> tuple[Any, list[str]]:
+    """The feature services of a domain, and the views that events move; raises NotFoundError."""
+    from pipelines.errors import NotFoundError
+
+    members = domains.get(domain)
+    if members is None or not members.services:
+        raise NotFoundError(
+            object=f"online store of domain {domain}",
+            observed="it declares no feature service" if members else "no domain that loads has this name",
+            expected=f"one of {', '.join(sorted(name for name, found in domains.items() if found.services))}",
+            next_step="use a domain that `goldpath features` lists",
+        )
+    return members.services, [source.online.view.name for source in members.pushed if source.online]
+
+
+def _newest(platform: Platform, table: str) -> Any:
+    from pipelines.tables import TableId
+
+    return platform.lakehouse.read(platform.lakehouse.current(TableId.parse(table)))
+
+
+def _rows_of(platform: Platform, view: Any, entity: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+    """The rows of an entity in a view's table, newest first."""
+    from pyspark.sql import functions as F
+
+    from pipelines.features.declaration import EVENT_TIMESTAMP
+
+    rows = _newest(platform, str(view.table))
+    for key, value in entity.items():
+        rows = rows.where(F.col(key) == F.lit(value))
+    rows = rows.orderBy(F.col(EVENT_TIMESTAMP).desc()).limit(limit).select(EVENT_TIMESTAMP, *view.fields)
+    return rows.toArrow().to_pylist()
+
+
+def _online_as_of(platform: Platform, domain: str) -> str | None:
+    """The instant to which a domain's online store was moved; None before its first filling."""
+    from feature_repo.state import DomainStore
+
+    state = DomainStore(platform.settings, domain).state()
+    return state.as_of.isoformat() if state else None
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _print(table: Any) -> None:
+    from pipelines.machine.terminal import Terminal
+
+    Terminal().print(table)
