@@ -19,6 +19,9 @@ from pipelines.errors import DefinitionError
 if TYPE_CHECKING:
     import dagster as dg
 
+#: How the partitions of tables by day are named.
+DAY_FORMAT = "%Y-%m-%d"
+
 
 @dataclass(frozen=True, slots=True)
 class CostTags:
@@ -76,10 +79,12 @@ class Domain:
 
         Raises:
             ContractError: if a contract is not valid.
-            DefinitionError: for an owner or a cost tag that is not stated yet, and for an unknown time zone.
+            DefinitionError: for an owner or a cost tag that is not stated yet, for an unknown time zone, and
+                for partitions that are no days.
         """
         folder = Path(file).parent
         _require_timezone(folder.name, timezone, file)
+        _require_days(folder.name, partitions, file)
         stated = {"owner": owner, **cost.of("any")}
         if unknown := [name for name, value in stated.items() if value in ("", UNKNOWN)]:
             raise DefinitionError(
@@ -93,6 +98,19 @@ class Domain:
     def contract(self, name: str) -> Contract:
         """The contract of `zone/table`; raises NotFoundError if the domain has none."""
         return self.contracts.named(name)
+
+
+def _require_days(name: str, partitions: dg.PartitionsDefinition[str] | None, file: str) -> None:
+    """Files land by day, so partitions by hour or month would never be asked for by the domain's sensor."""
+    form = getattr(partitions, "fmt", DAY_FORMAT)
+    if form != DAY_FORMAT:
+        raise DefinitionError(
+            object=f"domain {name}",
+            observed=f"its partitions are named as {form}",
+            expected=f"days, named as {DAY_FORMAT}, as the folders `dt=` of what lands",
+            next_step=f"correct {file}, such as to DailyPartitionsDefinition; a table without partitions takes files "
+            "of any interval",
+        )
 
 
 def _require_timezone(name: str, timezone: str, file: str) -> None:
