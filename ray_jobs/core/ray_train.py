@@ -7,6 +7,7 @@ version, so a type checker can't check calls of these classes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,9 @@ from ray_jobs.core.errors import TrainingError
 __all__ = ["UserCallback", "Workers", "run_workers", "workers_for"]
 
 CHECKPOINTS_KEPT = 2
+#: How often Ray Train's controller looks at its workers. A worker waits at each report until it has looked; Ray's own
+#: two seconds are more than an epoch of a small table takes.
+LOOK_SECONDS = "0.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ def run_workers(
     Raises:
         TrainingError: if more workers failed, or the run reported no checkpoint.
     """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", LOOK_SECONDS)
     trainer = TorchTrainer(
         loop,
         train_loop_config=dict(config),
