@@ -11,12 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from feast import Entity, FeatureView, Project
-from feast.infra.online_stores.online_store import OnlineStore
-from feast.infra.registry.registry_store import RegistryStore
-from feast.protos.feast.core.Registry_pb2 import Registry
-from feast.repo_config import FeastConfigBaseModel, RegistryConfig, RepoConfig
-
+from feature_repo.feast_api import (
+    Entity,
+    FeastConfigBaseModel,
+    FeatureView,
+    OnlineStore,
+    Project,
+    Registry,
+    RegistryConfig,
+    RegistryStore,
+    RepoConfig,
+)
 from feature_repo.objects import feast_objects
 from feature_repo.state import REGISTRY_FILE, DomainStore
 from feature_repo.store import PROJECT, current, open_generation

@@ -10,10 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from feast import Entity, FeatureView, Field, FileSource, ValueType
-from feast import FeatureService as FeastService
-from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
-
+from feature_repo.feast_api import (
+    Bool,
+    Entity,
+    FeastType,
+    FeatureView,
+    Field,
+    FileSource,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    String,
+    ValueType,
+)
+from feature_repo.feast_api import FeatureService as FeastService
 from pipelines.features import declaration
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified
 

@@ -14,13 +14,19 @@ from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-from feast import FeatureView, OnDemandFeatureView
-from feast.data_source import DataSource
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
-from feast.infra.registry.base_registry import BaseRegistry
-from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.feast_api import (
+    BaseRegistry,
+    DataSource,
+    FeastConfigBaseModel,
+    FeatureView,
+    OfflineStore,
+    OnDemandFeatureView,
+    RepoConfig,
+    RetrievalJob,
+    RetrievalMetadata,
+)
 from pipelines.errors import EngineError
 
 Reader = Callable[[str], Any]

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from feast import FeatureStore
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
-
+from feature_repo.feast_api import FeatureStore, FieldStatus
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView, qualified
 
 Row = Mapping[str, Any]

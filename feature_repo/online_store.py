@@ -9,11 +9,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from feast import FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
-from feast.repo_config import RepoConfig
-
+from feature_repo.feast_api import (
+    FeatureView,
+    RepoConfig,
+    SqliteOnlineStore,
+    SqliteOnlineStoreConfig,
+    serialize_entity_key,
+    table_id,
+)
 from feature_repo.store import SQLITE
 
 #: Below 999, which is what SQLite takes in one query before version 3.32.
@@ -49,7 +52,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
 
     def _stored(self, config: RepoConfig, table: FeatureView, keys: list[bytes]) -> dict[bytes, datetime]:
         """The newest stored event timestamp of each entity that is stored."""
-        name = _table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
+        name = table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
         connection, newest = self._get_conn(config), {}
         for start in range(0, len(keys), KEYS_PER_QUERY):
             queried = keys[start : start + KEYS_PER_QUERY]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feast.infra.registry.file import FileRegistryStore
-from feast.repo_config import RegistryConfig
-
+from feature_repo.feast_api import FileRegistryStore, RegistryConfig
 from pipelines.machine import files
 
 if TYPE_CHECKING:
-    from feast.protos.feast.core.Registry_pb2 import Registry
+    from feature_repo.feast_api import Registry
 
 
 class ReplacedFileRegistryStore(FileRegistryStore):

@@ -10,7 +10,7 @@ from feature_repo.state import ONLINE_FILE, REGISTRY_FILE, DomainStore, State
 from pipelines.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feature_repo.feast_api import FeatureStore
 
 #: Feast's project as its own tools see it.
 PROJECT = "goldpath"
@@ -41,7 +41,7 @@ def open_generation(place: DomainStore, generation: str, *, rows: Rows = "newest
         rows: `newest` keeps a stored row that is newer than the written one. `any` overwrites it on Redis too: for a
             writer that compares rows itself and may correct one without a later timestamp.
     """
-    from feast import FeatureStore, RepoConfig
+    from feature_repo.feast_api import FeatureStore, RepoConfig
 
     folder = place.folder / generation
     online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE)}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipelines.errors import GoldpathError
 from pipelines.machine import databases, files
+from pipelines.machine.feast_loading import load_feast
 from pipelines.models import model_files
 from pipelines.models.run_record import RunRecord
 from pipelines.settings import Settings
@@ -76,6 +77,7 @@ def _instance(path: Path) -> str:
 
 
 def _feast_registry(path: Path) -> str:
+    load_feast()
     from feast.protos.feast.core.Registry_pb2 import Registry
 
     return "" if Registry.FromString(path.read_bytes()).ByteSize() else "it is empty"

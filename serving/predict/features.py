@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from feast import FeatureService
-from feast.errors import FeastError
-from feast.online_response import OnlineResponse
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
+from feature_repo.feast_api import FeastError, FeatureService, FieldStatus, OnlineResponse
 from feature_repo.online_rows import scalar
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current

@@ -268,6 +268,13 @@ def test_heavy_libraries_are_imported_where_they_are_used(imports: list[Import])
     assert eager == []
 
 
+def test_feast_is_imported_in_one_module_that_loads_it_quickly(imports: list[Import]) -> None:
+    importers = {found.importer for found in imports if within(found.target, ("feast",))}
+    program = ("pipelines", "feature_repo", "serving", "ray_jobs", "assets")
+    allowed = {"feature_repo.feast_api", "pipelines.machine.feast_loading", "pipelines.upkeep.home_files"}
+    assert {name for name in importers if within(name, program)} == allowed
+
+
 def test_programs_know_nothing_of_dagster(imports: list[Import]) -> None:
     """Neither they nor what they load imports it."""
     loaded = {found for found in imports if found.when == "loading"}

@@ -1,0 +1,81 @@
+"""What is used of Feast: the only module that imports it, since it has to be loaded in a way of its own.
+
+Some names are private; pyproject.toml therefore pins Feast's minor version.
+"""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+from pipelines.machine.feast_loading import load_feast
+
+load_feast()
+
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    Project,
+    RepoConfig,
+    ValueType,
+)
+from feast.data_source import DataSource
+from feast.errors import FeastError
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.infra.registry.file import FileRegistryStore
+from feast.infra.registry.registry_store import RegistryStore
+from feast.online_response import OnlineResponse
+from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import FeastConfigBaseModel, RegistryConfig
+from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+
+table_id = _table_id
+
+__all__ = [
+    "BaseRegistry",
+    "Bool",
+    "DataSource",
+    "Entity",
+    "FeastConfigBaseModel",
+    "FeastError",
+    "FeastType",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "Field",
+    "FieldStatus",
+    "FileRegistryStore",
+    "FileSource",
+    "Float32",
+    "Float64",
+    "Int32",
+    "Int64",
+    "OfflineStore",
+    "OnDemandFeatureView",
+    "OnlineResponse",
+    "OnlineStore",
+    "Project",
+    "Registry",
+    "RegistryConfig",
+    "RegistryStore",
+    "RepoConfig",
+    "RetrievalJob",
+    "RetrievalMetadata",
+    "SqliteOnlineStore",
+    "SqliteOnlineStoreConfig",
+    "String",
+    "Value",
+    "ValueType",
+    "serialize_entity_key",
+    "table_id",
+]
