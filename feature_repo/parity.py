@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.filling import AT_ONCE
 from feature_repo.state import DomainStore
 from feature_repo.store import current
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
@@ -26,8 +27,6 @@ Row = Mapping[str, Any]
 SAMPLE = 200
 #: The largest relative difference of two floating-point numbers that are called equal. Both stores hold them exactly.
 TOLERANCE = 0.0
-#: How many views are joined at once.
-AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
