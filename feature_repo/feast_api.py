@@ -38,8 +38,9 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+from feast.utils import _convert_arrow_to_proto
 
-table_id = _table_id
+convert_arrow_to_proto, table_id = _convert_arrow_to_proto, _table_id
 
 __all__ = [
     "BaseRegistry",
@@ -76,6 +77,7 @@ __all__ = [
     "String",
     "Value",
     "ValueType",
+    "convert_arrow_to_proto",
     "serialize_entity_key",
     "table_id",
 ]

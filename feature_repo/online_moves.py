@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import pandas as pd
-
-from feature_repo.online_rows import stored_rows
+from feature_repo.online_rows import stored_rows, write_rows
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
-from pipelines.features.declaration import qualified
 from pipelines.medallion.push_source import OnlineMove, Values
 from pipelines.settings import Settings
 
@@ -57,8 +54,7 @@ class OnlineMover:
                     known[event[online.key]] = row
             changed = [{online.key: key, **row} for key, row in known.items() if row is not before.get(key)]
             if changed:
-                name = qualified(domain, online.view.name)
-                opened.store.write_to_online_store(name, df=pd.DataFrame(changed))
+                write_rows(opened.store, domain, online.view, changed)
             self._opened[domain] = opened
         return outcomes
 

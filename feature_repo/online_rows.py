@@ -1,4 +1,4 @@
-"""The rows that an online store holds of one feature view, as its table would hold them."""
+"""The rows that an online store holds of one feature view, as its table would hold them: read, and written."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from feature_repo.feast_api import FeatureStore, FieldStatus
+from feature_repo.feast_api import FeatureStore, FieldStatus, convert_arrow_to_proto
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView, qualified
 
 Row = Mapping[str, Any]
+#: The Arrow types of the types of features.
+_ARROW = {
+    "string": "string", "int": "int32", "bigint": "int64", "float": "float32", "double": "float64", "boolean": "bool",
+}  # fmt: skip
 
 
 def stored_rows(
@@ -43,6 +47,23 @@ def stored_rows(
             row[EVENT_TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
         rows.append(row)
     return rows
+
+
+def write_rows(store: FeatureStore, domain: str, view: FeatureView, rows: Sequence[Row]) -> None:
+    """Writes rows of entities, each with all keys, all features and `event_timestamp`, over what is stored.
+
+    By columns of the contract's types: Feast's own method takes a DataFrame, in which a null makes floating-point
+    numbers of a column's integers, and it does not write rows whose features are all null.
+    """
+    import pyarrow as pa
+
+    types = {name: _ARROW[view.contract.column(name).type] for name in (*view.keys, *view.fields)}
+    schema = pa.schema([*types.items(), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
+    target = store.get_feature_view(qualified(domain, view.name))
+    keys = {entity.name: entity.dtype.to_value_type() for entity in target.entity_columns}
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    written = convert_arrow_to_proto(table, target, keys)
+    store._get_provider().online_write_batch(store.config, target, written, None)
 
 
 def scalar(value: Any) -> Any:

@@ -16,7 +16,9 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+from feature_repo import parity
 from feature_repo.filling import Materialized, materialize
+from feature_repo.online_rows import stored_rows, write_rows
 from feature_repo.state import DomainStore
 from feature_repo.store import current
 from pipelines.contracts.load import load
@@ -125,6 +127,23 @@ def test_an_instant_before_all_rows_is_refused_and_the_store_stays_as_it_is(
     with pytest.raises(SettingsError, match="when no row of gold_toys_stock was known"):
         fill(engine, settings, tmp_path, "toys", -1)
     assert stored(settings, "toys") == expected("toys", 20)
+
+
+def test_rows_that_are_filled_and_rows_that_are_written_keep_values_and_types_beside_nulls(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    fill(engine, settings, tmp_path, "toys", 20)
+    place, [view] = DomainStore(settings, "toys"), service(tmp_path, "toys").views
+    assert parity.compare(place, [service(tmp_path, "toys")], tables(engine, "toys"), entities=None).differences == []
+    known = {name: value("toys", name, 21) for name in TYPES} | {"event_timestamp": BEGIN + timedelta(hours=21)}
+    nothing = known | dict.fromkeys(TYPES)
+    store = current(place, rows="any").store
+    write_rows(store, "toys", view, [{"item": "brick", **known}, {"item": "größe", **nothing}])
+    held = stored_rows(store, "toys", view, [{"item": item} for item in ("brick", "größe", "neither")])
+    assert held == [known, nothing, None]
+    assert {name: type(held) for name, held in (held[0] or {}).items()} == {
+        name: type(value) for name, value in known.items()
+    }
 
 
 def test_moving_one_domain_forward_and_back_leaves_the_other_alone(

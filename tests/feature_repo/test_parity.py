@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from assets.flights.features import ARRIVAL_DELAY_V1
 from feature_repo import parity, parity_check
+from feature_repo.online_rows import write_rows
 from feature_repo.state import DomainStore
 from feature_repo.store import current
 from pipelines.engine.session import Engine
@@ -43,7 +43,7 @@ def newest(origin: str) -> Row:
 
 
 def write(place: DomainStore, row: Row) -> None:
-    current(place).store.write_to_online_store(f"flights.{VIEW.name}", df=pd.DataFrame([row]))
+    write_rows(current(place).store, "flights", VIEW, [row])
 
 
 def test_a_filled_store_has_no_difference_and_all_entities_are_compared(engine: Engine, place: DomainStore) -> None:
@@ -70,7 +70,7 @@ def number_field() -> str:
     ("change", "features"),
     [
         (lambda row: row | {number_field(): 1e-9 + (row[number_field()] or 0.0)}, lambda: [number_field()]),
-        (lambda row: row | dict.fromkeys(VIEW.fields[1:], None), None),
+        (lambda row: row | dict.fromkeys(VIEW.fields, None), None),
         (
             lambda row: row | {"event_timestamp": row["event_timestamp"] + timedelta(hours=1)},
             lambda: ["event_timestamp"],
@@ -84,7 +84,7 @@ def test_a_skewed_row_is_found(
     row = newest("JFK")
     write(place, change(row))
     found = compared(engine, place)
-    expected = features() if features else [name for name in VIEW.fields[1:] if row[name] is not None]
+    expected = features() if features else [name for name in VIEW.fields if row[name] is not None]
     assert [(d.view, d.entity, d.feature) for d in found.differences] == [
         (VIEW.name, {"origin": "JFK"}, feature) for feature in expected
     ]
