@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pipelines.errors import CommitConflict
+from pipelines.errors import CommitConflict, DefinitionError
 from pipelines.lakehouse.catalog import Catalog
 from pipelines.lakehouse.staging import Append, Merge, Overwrite, Replace, Staged, StagedFile, Write
 from pipelines.retrying import Backoff
@@ -105,12 +105,14 @@ def commit_staged(
 
     Raises:
         CommitConflict: if another writer committed in between.
+        DefinitionError: if the table's files lie by other partition columns.
     """
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 
     path = catalog.path(table)
     create(catalog, table, staged.schema, partition_by=staged.partition_by)
     current = DeltaTable(str(path))
+    _require_partitions(table, path, staged.partition_by, current.metadata().partition_columns)
     transactions = [Transaction(COMMIT_APP, current.version() + 1)]
     if not isinstance(write, Overwrite) and catalog.batch(table, write.app) >= write.batch:
         return
@@ -138,6 +140,19 @@ def commit_staged(
             Schema.from_arrow(staged.schema),
             partition_by=list(staged.partition_by),
             commit_properties=properties,
+        )
+
+
+def _require_partitions(table: TableId, path: Path, declared: Sequence[str], present: Sequence[str]) -> None:
+    """Raises DefinitionError unless the table's files lie by the partition columns that are declared now."""
+    if list(declared) != list(present):
+        was, now = (f"by {', '.join(names)}" if names else "without partitions" for names in (present, declared))
+        raise DefinitionError(
+            object=f"table {table}",
+            observed=f"its files lie {was}",
+            expected=f"files {now}, as the table is declared now",
+            next_step=f"take the change back; or move {path} away and materialize the table and those derived from it "
+            "again: what landed is taken again",
         )
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.engine.session import Engine
-from pipelines.errors import LandingError, NotFoundError
+from pipelines.errors import DefinitionError, LandingError, NotFoundError
 from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.base import Lakehouse
 from pipelines.lakehouse.embedded import EmbeddedLakehouse
@@ -352,6 +352,18 @@ def test_staged_files_of_a_killed_writer_are_not_visible_and_are_removed_by_the_
         publish(embedded, [row("a")], Overwrite())
     assert ids(read(embedded)) == ["a"]
     assert not list((embedded.root / "_staging").glob("*"))
+
+
+@pytest.mark.parametrize(("before", "now"), [((), (PARTITION,)), ((PARTITION,), ())])
+@pytest.mark.parametrize("write", [Append("app", 2), Overwrite(), Overwrite(("2013-01-01",))])
+def test_a_table_whose_partitions_are_declared_otherwise_is_refused_with_the_way_on(
+    embedded: EmbeddedLakehouse, before: tuple[str, ...], now: tuple[str, ...], write: Write
+) -> None:
+    first = publish(embedded, [row("a")], Append("app", 1), by=before)
+    with pytest.raises(DefinitionError, match="its files lie") as refused:
+        publish(embedded, [row("b")], write, by=now)
+    assert str(embedded.path(TABLE)) in refused.value.next_step
+    assert embedded.current(TABLE) == first
 
 
 def test_staged_files_of_a_failing_writer_are_removed(embedded: EmbeddedLakehouse) -> None:
