@@ -1,7 +1,8 @@
 """How long people and Dagster wait before anything of ours runs, in fresh processes.
 
 The peer of the code location and of `goldpath tables` is `import dagster` alone, which both need; the peer of
-`goldpath --help` is the help of a Typer application with one command.
+`goldpath --help` is the help of a Typer application with one command; the peer of an open online store is
+`import feast` alone. The store is that of the home folder's first domain that has one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pipelines.settings import PROJECT, Settings
 
 ROUNDS = 5
 GOLDPATH = "from pipelines.commands.app import app; app()"
+STORE = "from bench.startup import open_store; open_store()"
 TYPER = "import typer; app = typer.Typer(help='One command.'); app.command()(lambda: None); app()"
 
 
@@ -31,6 +33,7 @@ def measure(settings: Settings) -> list[Row]:
     cases = {
         "code location loads (aim 3 s)": (process("import pipelines.definitions"), dagster),
         "goldpath --help (aim 0.5 s)": (process(GOLDPATH, "--help"), process(TYPER, "--help")),
+        "online store opens (aim 3 s)": (process(STORE), process("import feast")),
         "goldpath tables (aim 2 s)": (process(GOLDPATH, "tables"), dagster),
     }
     rows = []
@@ -38,3 +41,14 @@ def measure(settings: Settings) -> list[Row]:
         a, b, ratio = pairs(ours, peer, rounds=ROUNDS)
         rows.append(Row(name, f"{a:.2f} s", f"{b:.2f} s", ratio))
     return rows
+
+
+def open_store() -> None:
+    """Opens the online store of a domain of the home folder that the environment names."""
+    from feature_repo.state import DomainStore
+    from feature_repo.store import current
+    from pipelines import settings
+
+    home = settings.get()
+    domain = min(path.parent.name for path in (home.root / "features").glob("*/state.json"))
+    current(DomainStore(home, domain))
