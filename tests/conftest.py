@@ -68,6 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 #: Test files that share a session fixture of a minute or more: the demo, a Ray cluster, a deployed service.
 TOGETHER = {
     "tests/end_to_end/test_demo.py": "demo",
+    "tests/end_to_end/test_home.py": "demo",
     "tests/end_to_end/test_ui.py": "demo",
     "tests/ray_jobs/": "ray_jobs",
     "tests/serving/predict/": "predict",

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Dagster's port.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
+    feast_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of Feast's pages.")] = 8888,
     ray_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Ray's port. [default: a free one]")] = None,
     ray_dashboard: Annotated[bool, typer.Option("--ray-dashboard", help="Run Ray's dashboard too (700 MB).")] = False,
     ray_dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of Ray's dashboard.")] = 8265,
 ) -> None:
-    """Runs Dagster, MLflow, Ray and the model that was deployed last, on loopback only, until Ctrl-C.
+    """Runs Dagster, MLflow, Feast's pages, Ray and the models that were deployed last, on loopback only, until Ctrl-C.
 
     Example: `goldpath dev --port 3100`
     """
@@ -34,7 +35,7 @@ def dev(
             settings,
             console=Terminal(),
             redeploy=_redeploy,
-            server_ports=DevPorts(port, mlflow_port, ray_port, ray_dashboard_port),
+            server_ports=DevPorts(port, mlflow_port, feast_port, ray_port, ray_dashboard_port),
             ray_dashboard="on" if ray_dashboard else "off",
         )
 

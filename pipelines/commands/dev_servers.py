@@ -1,7 +1,7 @@
 """The servers of `goldpath dev`: started on this machine, watched until Ctrl-C, then stopped with their processes.
 
-Ray, Dagster (web pages, daemon and one code server) and MLflow each run in a session of their own, of which every
-process is stopped. One door (`dev_door`) shows their pages. The model that was deployed last is served again.
+Ray, Dagster (web pages, daemon and one code server), MLflow and Feast's pages each run in a session of their own, of
+which every process is stopped. One door (`dev_door`) shows their pages. Models that were deployed are served again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DAGSTER_PORT = 3000
 MLFLOW_PORT = 5000
+FEAST_PORT = 8888
 START_SECONDS = 180.0
 POLL_SECONDS = 0.5
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -50,6 +51,7 @@ class DevPorts:
 
     dagster: int = DAGSTER_PORT
     mlflow: int = MLFLOW_PORT
+    feast: int = FEAST_PORT
     ray: int | None = None
     ray_dashboard: int = 8265
 
@@ -170,13 +172,14 @@ class _ServerStarter:
     stack: contextlib.ExitStack
 
     def start(self, server_ports: DevPorts, ray_dashboard: Literal["off", "on"]) -> list[Server]:
-        """Starts Dagster, MLflow, Ray and the door, and waits until they answer and Dagster has loaded the assets."""
+        """Starts the servers and the door; waits until they answer and Dagster has loaded the assets."""
         settings = self.settings
         remote_mlflow = settings.mlflow.startswith(("http://", "https://"))
         running = settings.ray_address or ray_head.running(settings)
         ports.require_free(server_ports.dagster, what="Dagster", option="--port")
         if not remote_mlflow:
             ports.require_free(server_ports.mlflow, what="MLflow", option="--mlflow-port")
+        ports.require_free(server_ports.feast, what="Feast", option="--feast-port")
         if ray_dashboard == "on" and not running:
             ports.require_free(server_ports.ray_dashboard, what="the Ray dashboard", option="--ray-dashboard-port")
         if not running:
@@ -192,6 +195,7 @@ class _ServerStarter:
             servers.append(Server("MLflow", _without_login(settings.mlflow)))
         else:
             servers.append(self._launch(lambda: _mlflow(settings, server_ports.mlflow, folder / "mlflow")))
+        servers.append(self._launch(lambda: _feast(settings, server_ports.feast, folder / "feast")))
         if running:
             servers.append(Server("Ray", running, "was running before; keeps running when this ends"))
         else:
@@ -269,6 +273,12 @@ def _mlflow(settings: Settings, port: int, unix_socket: Path) -> Server:
     }
     child = ChildProcess.start("MLflow", command, log=settings.root / "logs" / "mlflow.log", cwd=PROJECT, env=env)
     return Server("MLflow", "", "experiments, models, registry", child, Pages("MLflow", port, unix_socket))
+
+
+def _feast(settings: Settings, port: int, unix_socket: Path) -> Server:
+    command = [sys.executable, "-m", "feature_repo.web_pages", str(unix_socket)]
+    child = ChildProcess.start("Feast", command, log=settings.root / "logs" / "feast.log", cwd=PROJECT)
+    return Server("Feast", "", "feature views, entities, services", child, Pages("Feast", port, unix_socket))
 
 
 def _without_login(address: str) -> str:

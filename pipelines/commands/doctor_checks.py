@@ -171,7 +171,11 @@ def _servers(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult("Ray", "ok", f"running at {address}" if address else "not running; started when needed")
     serving = _accepts_requests(settings.serving_port)
     yield CheckResult("serving", "ok", f"answers on port {settings.serving_port}" if serving else "not running")
-    needed_ports = {"Dagster": dev_servers.DAGSTER_PORT, "MLflow": dev_servers.MLFLOW_PORT}
+    needed_ports = {
+        "Dagster": dev_servers.DAGSTER_PORT,
+        "MLflow": dev_servers.MLFLOW_PORT,
+        "Feast": dev_servers.FEAST_PORT,
+    }
     if not address:
         needed_ports["serving"] = settings.serving_port
     for name, port in needed_ports.items():

@@ -43,12 +43,13 @@ RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value 
 
 @dataclass(frozen=True, slots=True)
 class Dev:
-    """The URLs of a running `goldpath dev`, and its home folder."""
+    """The URLs of a running `goldpath dev`, its home folder, and the file with its output."""
 
     dagster: str
     mlflow: str
     serving: str
     home: Path
+    output: Path
 
     @property
     def token(self) -> str:
@@ -64,19 +65,21 @@ class Dev:
 
 
 @pytest.fixture(scope="module")
-def dev(demo: Demo) -> Iterator[Dev]:
-    dagster, mlflow, serving = ports.free_port(), ports.free_port(), ports.free_port()
+def dev(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    dagster, mlflow, feast, serving = (ports.free_port() for _ in range(4))
     command = [sys.executable, "-m", "pipelines", "dev", "--port", str(dagster), "--mlflow-port", str(mlflow)]
+    command += ["--feast-port", str(feast)]
+    path = tmp_path_factory.mktemp("dev") / "dev.log"
     env = environment(demo.home, GOLDPATH_SERVING_PORT=str(serving))
-    with (demo.home / "dev.log").open("wb") as log:
+    with path.open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    dev = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=demo.home)
+    dev = Dev(*(f"http://127.0.0.1:{port}" for port in (dagster, mlflow, serving)), home=demo.home, output=path)
     try:
         for url in (f"{dev.dagster}/server_info", f"{dev.mlflow}/health", f"{dev.serving}{SERVICE}/readyz"):
             wait(
                 lambda url=url: answers(url, dev.token),
                 START_SECONDS,
-                lambda: (demo.home / "dev.log").read_text()[-3_000:],
+                lambda: path.read_text()[-3_000:],
             )
         yield dev
     finally:
@@ -193,7 +196,7 @@ def test_the_sensor_takes_a_new_file_after_a_user_switched_it_on(dev: Dev) -> No
 def test_no_log_or_report_contains_a_token(dev: Dev) -> None:
     secrets = [(dev.home / "serving/tokens/flights.arrival_delay").read_text(encoding="utf-8").strip()]
     secrets += [path.read_text(encoding="utf-8").strip() for path in (dev.home / "ray").glob("token")]
-    for path in [dev.home / "dev.log", *dev.home.rglob("*.log"), *dev.home.rglob("*.jsonl"), *dev.home.rglob("*.json")]:
+    for path in [dev.output, *dev.home.rglob("*.log"), *dev.home.rglob("*.jsonl"), *dev.home.rglob("*.json")]:
         text = path.read_text(encoding="utf-8", errors="replace")
         for secret in secrets:
             assert not re.search(re.escape(secret), text), path

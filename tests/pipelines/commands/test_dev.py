@@ -84,6 +84,10 @@ def _listening(process: psutil.Process) -> list[Any]:
     return [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
 
 
+#: What the command lines of MLflow's and Feast's servers hold.
+BEHIND_THE_DOOR = {"mlflow", "uvicorn", "feature_repo.web_pages"}
+
+
 @pytest.fixture
 def dagster_port() -> int:
     return ports.free_port()
@@ -95,8 +99,13 @@ def mlflow_port() -> int:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, dagster_port: int, mlflow_port: int) -> Iterator[Dev]:
-    options = ["--port", str(dagster_port), "--mlflow-port", str(mlflow_port)]
+def feast_port() -> int:
+    return ports.free_port()
+
+
+@pytest.fixture
+def dev(tmp_path: Path, dagster_port: int, mlflow_port: int, feast_port: int) -> Iterator[Dev]:
+    options = ["--port", str(dagster_port), "--mlflow-port", str(mlflow_port), "--feast-port", str(feast_port)]
     dev = Dev(tmp_path / "home", *options, serving_port=ports.free_port())
     yield dev
     dev.close()
@@ -106,21 +115,25 @@ def dev(tmp_path: Path, dagster_port: int, mlflow_port: int) -> Iterator[Dev]:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
-    dev: Dev, tmp_path: Path, dagster_port: int, mlflow_port: int
+    dev: Dev, tmp_path: Path, dagster_port: int, mlflow_port: int, feast_port: int
 ) -> None:
     dev.read_until("Ctrl-C stops everything")
     settings = Settings(home=tmp_path / "home")
-    dagster, mlflow = (f"http://{ports.LOOPBACK}:{port}" for port in (dagster_port, mlflow_port))
+    own_ports = (dagster_port, mlflow_port, feast_port)
+    dagster, mlflow, feast = (f"http://{ports.LOOPBACK}:{port}" for port in own_ports)
     token = token_file(settings).read_text(encoding="utf-8")
     login = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{dagster}/server_info", headers=login).status_code == 200
     assert httpx.get(f"{mlflow}/health", headers=login).text == "OK"
-    assert [httpx.get(url).status_code for url in (dagster, mlflow)] == [401, 401]
+    views = httpx.get(f"{feast}/api/v1/feature_views?project=goldpath", headers=login).json()["featureViews"]
+    assert {"flights.origin_weather", "weather.station_conditions"} <= {view["spec"]["name"] for view in views}
+    assert [httpx.get(url).status_code for url in (dagster, mlflow, feast)] == [401, 401, 401]
     address = ray_head.running(settings)
     assert address is not None
     for text in (
         f"{dagster}/?token={token}",
         f"{mlflow}/?token={token}",
+        f"{feast}/?token={token}",
         address,
         str(ray_environment.token_file(settings)),
     ):
@@ -138,13 +151,13 @@ def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
     assert [process for process in processes if any(secret in " ".join(process.cmdline()) for secret in secrets)] == []
     open_to_all = {(p.name(), c.laddr) for p in processes for c in _listening(p) if c.laddr.ip not in LOOPBACK}
     assert open_to_all == set()
-    by_name = {c.laddr.port for p in processes for c in _listening(p) if {"mlflow", "uvicorn"} & set(p.cmdline())}
-    assert by_name == set()  # MLflow's pages are on a Unix socket alone
+    by_name = {c.laddr.port for p in processes for c in _listening(p) if BEHIND_THE_DOOR & set(p.cmdline())}
+    assert by_name == set()  # their pages are on Unix sockets alone
     dev.process.send_signal(signal.SIGINT)
     assert dev.wait() == 0
     assert "nothing is left running" in dev.output
     assert _living_pids(processes) == []
-    assert all(ports.is_free(port) for port in (dagster_port, mlflow_port, int(address.rpartition(":")[2])))
+    assert all(ports.is_free(port) for port in (*own_ports, int(address.rpartition(":")[2])))
     assert ray_head.running(settings) is None
 
 
