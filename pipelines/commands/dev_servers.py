@@ -355,15 +355,13 @@ def _serve(settings: Settings, redeploy: Redeploy, console: Console) -> list[Ser
 
 def _show(settings: Settings, servers: list[Server], console: Console) -> None:
     """Prints the servers with their addresses, and where their logs are."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
     for server in servers:
-        table.add_row(server.name, server.address, server.note)
-    console.print(table)
+        console.print(server.name, style="bold", end="", highlight=False)
+        console.print(f"  {server.note}" if server.note else "", highlight=False, soft_wrap=True)
+        console.print(f"  {server.address}", highlight=False, soft_wrap=True)  # whole, however narrow the terminal is
     if replay := clock.replay(settings):
         console.print(f"note: {replay}", style="yellow")
-    console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.")
+    console.print(f"Logs are in {settings.root / 'logs'}. Ctrl-C stops everything.", soft_wrap=True)
 
 
 def _watch(settings: Settings, servers: list[Server], console: Console) -> None:
