@@ -104,6 +104,7 @@ def show_error(kind: str, facts: Mapping[str, str]) -> None:
 
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
+    rows.add_column(overflow="fold")  # the end of a path is not cut off
     console = Terminal(stderr=True, highlight=False)
     title = printable(f"{kind}: {facts['object']}")
     shown = dict(facts)
