@@ -104,7 +104,11 @@ class RestApi:
         import requests
         from dlt.common import jsonpath
 
+        from pipelines.sources.timely_http import TimelyAdapter
+
         session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, TimelyAdapter())
         session.params = dict(self._secret_params)
         session.hooks["response"] = [self._refuse_other_servers, self._read_in_time]
         session.hooks["response"].append(_answered(jsonpath.compile_path(records), self.source))

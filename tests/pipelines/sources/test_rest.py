@@ -284,3 +284,19 @@ def test_a_body_that_comes_too_slowly_is_cut_off(api: RestServer, landed: Landed
     api.fail(0, drip, drip, drip)
     with pytest.raises(TransientError, match="bytes of an answer in 0.3 s, and no end"):
         landed.take(replace(SOURCE, timeout_seconds=0.3))
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["status", "header"])
+def test_headers_that_come_too_slowly_are_cut_off(api: RestServer, landed: Landed, start: bytes) -> None:
+    def drip(handler: Any) -> None:
+        with contextlib.suppress(OSError):
+            handler.wfile.write(start)
+            for _ in range(500):
+                handler.wfile.write(b"H")
+                time.sleep(0.02)
+
+    api.fail(0, drip, drip, drip)
+    with pytest.raises(TransientError, match="timed out"):
+        landed.take(replace(SOURCE, timeout_seconds=0.3))
+    api.fail(0, drip)  # the next attempt is answered
+    assert landed.take(replace(SOURCE, timeout_seconds=0.3))
