@@ -113,20 +113,34 @@ def expected(files: Sequence[tuple[str, list[Row]]], winner: str, mode: Mode) ->
 
 @pytest.mark.parametrize("mode", ["increment", "days"])
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(files=FILES, runs_after=st.sets(st.integers(0, 3), max_size=2), winner=st.sampled_from(WINNERS))
+@given(
+    files=FILES,
+    runs_after=st.sets(st.integers(0, 3), max_size=2),
+    touched=st.sets(st.integers(0, 3), max_size=2),
+    winner=st.sampled_from(WINNERS),
+)
 def test_any_cut_of_deliveries_into_runs_gives_the_rows_that_arrived_last(
-    make_pipeline: MakePipeline, mode: Mode, files: list[tuple[str, list[Row]]], runs_after: set[int], winner: str
+    make_pipeline: MakePipeline,
+    mode: Mode,
+    files: list[tuple[str, list[Row]]],
+    runs_after: set[int],
+    touched: set[int],
+    winner: str,
 ) -> None:
     silver = {"quality": []} | ({"winner": winner} if winner else {"winner": None})
     pipeline, asset = build(make_pipeline, mode, columns=COLUMNS, silver=silver)
+    paths: list[Path] = []
     for n, (day, rows) in enumerate(files):
         name = f"{9 - n}.csv"  # the order of names is not that of arrivals
         header, marker = ["part", "holes", "weight"], f"file {n}"  # no two files are equal
         pipeline.land(content([*header, "note"], [[*row, marker] for row in rows]), day=day, name=name)
         path = Path(pipeline.platform.landing.root) / f"toys/{pipeline.name}/dt={day}/{name}"
         os.utime(path, (1_700_000_000 + n, 1_700_000_000 + n))
+        paths.append(path)
         if n in runs_after:
             materialize(pipeline, asset, mode)
+            for again in touched & set(range(n + 1)):  # a file that was taken and is touched is no new delivery
+                os.utime(paths[again], (1_700_001_000 + n, 1_700_001_000 + n))
     materialize(pipeline, asset, mode)
     stays = [
         (row["part"], row["holes"], row["weight"], row["_partition"] if mode == "days" else "")
