@@ -23,7 +23,7 @@ class _InTime:
 
     def getresponse(self) -> Any:
         """The answer, up to its body; raises TimeoutError where its headers did not come in time."""
-        connected: socket.socket = self.sock  # ty: ignore[unresolved-attribute]
+        connected: socket.socket = self.sock  # ty: ignore[missing-attribute]
         late = threading.Event()
 
         def end() -> None:
@@ -35,7 +35,7 @@ class _InTime:
         timer.daemon = True
         timer.start()
         try:
-            answer = super().getresponse()  # ty: ignore[unresolved-attribute]
+            answer = super().getresponse()  # ty: ignore[missing-attribute]
         except (OSError, HTTPException):
             if not late.is_set():
                 raise
