@@ -27,8 +27,10 @@ from pipelines.settings import PROJECT
 ROOMS = ("assets", "feature_repo", "pipelines", "ray_jobs", "serving")
 #: Counts whole once any of it is used: Feast's configuration names its classes by text.
 UNDIVIDED = "feature_repo"
-#: Those of its modules that only Feast's own command line reads: no table is computed with them.
-READ_BY_FEAST = ("feature_repo.definitions", "feature_repo.home_stores")
+#: Those of its modules that only Feast's own command line and pages read: no table is computed with them.
+READ_BY_FEAST = ("feature_repo.definitions", "feature_repo.home_stores", "feature_repo.web_pages")
+#: How Feast is loaded decides about no row, though it looks among the loaded modules.
+LOADING = "pipelines.machine.feast_loading"
 #: The platform's code that types, judges and corrects every row. It counts for every table, with all that it uses.
 JUDGING = ("pipelines.contracts", "pipelines.verdict", "pipelines.quarantine.decisions")
 #: The platform's code that runs transforms. It counts for every table, without what it reads, writes and records with.
@@ -197,7 +199,7 @@ class Code:
     def _leads_to(self, target: Import) -> tuple[Definition, ...]:
         """The definitions that an import stands for; none where it is another project's, or counts anyway."""
         inner = f"{target.module}.{target.attribute}" if target.attribute else target.module
-        if target.module.split(".")[0] not in self._folders or _within(inner, (*JUDGING, RUNNING)):
+        if target.module.split(".")[0] not in self._folders or _within(inner, (*JUDGING, RUNNING, LOADING)):
             return ()
         if _within(inner, (UNDIVIDED,)):
             return tuple(self.whole(UNDIVIDED))
