@@ -19,6 +19,8 @@ OBJECT_STORE_BYTES = 256 * 2**20
 #: Ray counts CPUs as slots: with fewer than four, a served model and a training run with two workers block each other.
 MINIMUM_CPU_SLOTS = 4
 KEPT_SESSIONS = 3
+#: Where Serve's proxy, another process, finds what it does about a lost replica.
+PROXY_MIDDLEWARES = "serving.door.replica_loss:middlewares"
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -28,6 +30,7 @@ def prepare_environment(settings: Settings) -> None:
     (GOLDPATH_RAY_ADDRESS) the network and the token are left to the environment of its operator.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", PROXY_MIDDLEWARES)
     if settings.ray_address:
         return
     # Single-node mode, for which Ray has no other name: all servers listen on loopback, not on every interface.

@@ -220,6 +220,32 @@ def test_a_deployment_with_an_unknown_feature_service_is_refused_and_the_old_mod
     assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == before
 
 
+def test_requests_whose_replica_is_killed_are_answered_by_the_next_one(deployed: Deployed) -> None:
+    settings, _ = deployed
+    (replica,) = _replicas()
+    statuses: list[int] = []
+    killed = threading.Event()
+
+    def ask() -> None:
+        with client.connection(settings, SERVICE) as caller:
+            last = False
+            while not last:
+                last = killed.is_set()
+                answer = caller.post("/v1/predict", json=QUESTION, timeout=60)
+                statuses.append(answer.status_code)
+
+    callers = [threading.Thread(target=ask) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    time.sleep(1)
+    replica.kill()
+    replica.wait(30)
+    killed.set()
+    for caller in callers:
+        caller.join()
+    assert set(statuses) == {200}
+
+
 def test_a_killed_replica_loses_no_answer_and_is_restarted(deployed: Deployed) -> None:
     settings, _ = deployed
     answers = client.ask(settings, SERVICE, [QUESTION] * 5)
