@@ -128,6 +128,7 @@ def test_every_server_answers_and_no_process_is_left_after_ctrl_c(
     assert httpx.get(f"{mlflow}/health", headers=login).text == "OK"
     views = httpx.get(f"{feast}/api/v1/feature_views?project=goldpath", headers=login).json()["featureViews"]
     assert {"flights.origin_weather", "weather.station_conditions"} <= {view["spec"]["name"] for view in views}
+    assert httpx.delete(f"{feast}/api/v1/feature_views/flights.origin_weather", headers=login).status_code == 405
     assert [httpx.get(url).status_code for url in (dagster, mlflow, feast)] == [401, 401, 401]
     address = ray_head.running(settings)
     assert address is not None
