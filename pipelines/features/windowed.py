@@ -14,7 +14,7 @@
 
     @gold_asset(RECENT.table, inputs={"orders": "silver/shop/orders"})
     def customer_orders(orders):
-        return RECENT.rows(orders)
+        return windowed_rows(RECENT, orders)
 
 When an event counts. Time is cut into ticks, UTC, from 1970 on. An event counts from the first tick that is not before
 its instant (`counts="at_once"`), or from the first one after it (`counts="after"`: for questions that are asked at the
@@ -31,18 +31,15 @@ The order of events. By instant, then by the key of their table, which tells eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import timedelta
+from typing import Literal
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features.aggregates import Aggregate
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 SECOND = timedelta(seconds=1)
 
@@ -124,26 +121,3 @@ class Windowed:
     def columns(self) -> tuple[str, ...]:
         """The events' columns that the features are computed from."""
         return tuple(dict.fromkeys(a.column for a in self.features.values() if a.column is not None))
-
-    def rows(self, events: DataFrame) -> DataFrame:
-        """The table's rows: the keys, `event_timestamp`, the features, and the record id of the row's latest event.
-
-        A row at which events leave has the record id of the latest one that leaves.
-
-        Args:
-            events: One row per event, with the record id; those without key or instant are left out.
-        """
-        from pipelines.features.windowed_table import rows
-
-        return rows(self, events)
-
-    def at_instant(self, events: Iterable[Mapping[str, Any]], at: datetime) -> dict[str, Any] | None:
-        """The row that holds at an instant, computed from events alone; None before the first one counts.
-
-        Args:
-            events: The events of one entity, in any order, each with the columns of the declaration.
-            at: The instant, UTC.
-        """
-        from pipelines.features.windowed_events import at_instant
-
-        return at_instant(self, events, at)

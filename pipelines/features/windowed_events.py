@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.errors import TerminalError
 from pipelines.features.aggregates import INTEGERS, Aggregate
 from pipelines.features.declaration import EVENT_TIMESTAMP
-
-if TYPE_CHECKING:
-    from pipelines.features.windowed import Windowed
+from pipelines.features.windowed import Windowed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
@@ -33,8 +31,18 @@ class _Event:
         return aggregate.column is None or self.values[aggregate.column] is not None
 
 
-def at_instant(declared: Windowed, events: Iterable[Values], at: datetime) -> dict[str, Any] | None:
-    """The row of `Windowed.at_instant`."""
+def row_at(declared: Windowed, events: Iterable[Values], at: datetime) -> dict[str, Any] | None:
+    """The row of the table that holds at an instant, computed from events alone; None before the first one counts.
+
+    Args:
+        declared: The features.
+        events: The events of one entity, in any order, each with the columns of the declaration. Of those with one key
+            the last given counts.
+        at: The instant, UTC.
+
+    Raises:
+        TerminalError: for a total beyond 64 bits.
+    """
     now = (at - EPOCH) // SECOND
     known = [event for event in _ordered(declared, events) if event.counts <= now]
     if not known:

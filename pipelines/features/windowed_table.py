@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING
 
 from pipelines.features.aggregates import INTEGERS, Aggregate
 from pipelines.features.declaration import EVENT_TIMESTAMP
+from pipelines.features.windowed import Windowed
 from pipelines.tables import RECORD_ID
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-    from pipelines.features.windowed import Windowed
 
 #: From when an event counts, seconds since 1970; its own instant, microseconds; 1 for an event, null for a leaving.
 COUNTS, INSTANT, EVENT = "_counts", "_instant", "_event"
 MICROS = 1_000_000
 
 
-def rows(declared: Windowed, events: DataFrame) -> DataFrame:
-    """The rows of `Windowed.rows`."""
+def windowed_rows(declared: Windowed, events: DataFrame) -> DataFrame:
+    """The table's rows: the keys, `event_timestamp`, the features, and the record id of the row's latest event.
+
+    A row at which events leave a window has the record id of the latest one that leaves.
+
+    Args:
+        declared: The features.
+        events: One row per event, with the record id; those without key or instant are left out.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 

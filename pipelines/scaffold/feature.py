@@ -90,12 +90,13 @@ def _gold(
         + decorator(table, source)
         + f"def {table.table}({parameter}: DataFrame) -> DataFrame:\n"
         + f'    """The rows of a {", ".join(keys)} so far, and the means of their numbers, as known at an instant."""\n'
-        + f"    return {declared}.rows({parameter})"
+        + f"    return windowed_rows({declared}, {parameter})"
     )
     imports = {
         f"assets.{domain.name}.domain": ("contract",),
         "pipelines.features.aggregates": ("count", "mean") if means else ("count",),
         "pipelines.features.windowed": ("Windowed",),
+        "pipelines.features.windowed_table": ("windowed_rows",),
         **({} if own else {f"assets.{origin.domain}.domain": (origin.domain,)}),
         **GOLD_IMPORTS,
     }

@@ -16,6 +16,8 @@ from pipelines.errors import DefinitionError, TerminalError
 from pipelines.features.aggregates import Aggregate, count, last, mean, total
 from pipelines.features.declaration import EVENT_TIMESTAMP
 from pipelines.features.windowed import Windowed
+from pipelines.features.windowed_events import row_at
+from pipelines.features.windowed_table import windowed_rows
 from pipelines.tables import RECORD_ID
 from tests.pipelines.toy_contracts import contract
 
@@ -139,7 +141,7 @@ def table_rows(engine: Engine, declared: Windowed, events: list[Event]) -> list[
     keys = {"number": pa.int64(), "shop": pa.string(), "shelf": pa.int64(), RECORD_ID: pa.string()}
     rows = [event | {RECORD_ID: f"r{event['number']:04d}"} for event in events]
     frame = engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=pa.schema(keys | types)))
-    computed: list[Event] = declared.rows(frame).toArrow().to_pylist()
+    computed: list[Event] = windowed_rows(declared, frame).toArrow().to_pylist()
     return computed
 
 
@@ -185,7 +187,7 @@ def require_equal(engine: Engine, declared: Windowed, events: list[Event]) -> No
         for edge in {*instants, *(BEGIN + n * HOUR / 4 for n in range(44))}:
             for at in (edge - timedelta(microseconds=1), edge, edge + timedelta(microseconds=1)):
                 held = [row for row in timeline if row[EVENT_TIMESTAMP] <= at]
-                expected, on_demand = brute_force(declared, own, at), declared.at_instant(own, at)
+                expected, on_demand = brute_force(declared, own, at), row_at(declared, own, at)
                 assert (expected is None) == (not held) == (on_demand is None)
                 if expected is None or on_demand is None:
                     continue
@@ -237,7 +239,7 @@ def test_a_value_that_left_a_window_leaves_no_trace(declared: Windowed, engine: 
     events = [sale(1, timedelta(0), price=value), sale(2, HOUR / 2, price=0.1), sale(3, 3 * HOUR / 2, price=0.2)]
     rows = {row[EVENT_TIMESTAMP]: row for row in table_rows(engine, declared, events)}
     for after, price in ((HOUR, 0.1), (3 * HOUR / 2, 0.2)):
-        on_demand = declared.at_instant(events, BEGIN + after)
+        on_demand = row_at(declared, events, BEGIN + after)
         assert on_demand is not None
         assert rows[BEGIN + after]["price_1h"] == on_demand["price_1h"] == price
 
@@ -249,7 +251,7 @@ def test_a_total_of_integers_is_exact_and_one_beyond_64_bits_is_an_error(declare
     assert rows[-1]["pieces"] == largest
     beyond = [sale(1, timedelta(0), pieces=largest), sale(2, timedelta(0), pieces=1)]
     with pytest.raises(TerminalError, match="a total of 9223372036854775808"):
-        declared.at_instant(beyond, BEGIN)
+        row_at(declared, beyond, BEGIN)
     with pytest.raises(Exception, match="9223372036854775808"):
         table_rows(engine, declared, beyond)
 
