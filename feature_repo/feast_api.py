@@ -35,18 +35,19 @@ from feast.infra.registry.registry_store import RegistryStore
 from feast.online_response import OnlineResponse
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
-from feast.utils import _convert_arrow_to_proto
 
-convert_arrow_to_proto, table_id = _convert_arrow_to_proto, _table_id
+table_id = _table_id
 
 __all__ = [
     "BaseRegistry",
     "Bool",
     "DataSource",
     "Entity",
+    "EntityKey",
     "FeastConfigBaseModel",
     "FeastError",
     "FeastType",
@@ -77,7 +78,6 @@ __all__ = [
     "String",
     "Value",
     "ValueType",
-    "convert_arrow_to_proto",
     "serialize_entity_key",
     "table_id",
 ]

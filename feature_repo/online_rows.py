@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from feature_repo.feast_api import FeatureStore, FieldStatus, convert_arrow_to_proto
+from feature_repo import feast_api
+from feature_repo.feast_api import EntityKey, FeatureStore, Value
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView, qualified
 
 Row = Mapping[str, Any]
-#: The Arrow types of the types of features.
-_ARROW = {
-    "string": "string", "int": "int32", "bigint": "int64", "float": "float32", "double": "float64", "boolean": "bool",
+#: The member of Feast's value that holds a column's type.
+_MEMBERS = {
+    "string": "string_val", "int": "int32_val", "bigint": "int64_val", "float": "float_val", "double": "double_val",
+    "boolean": "bool_val",
 }  # fmt: skip
+#: Feast's views by name: to parse one from the registry takes as long as to write a row.
+_views: weakref.WeakKeyDictionary[FeatureStore, dict[str, feast_api.FeatureView]] = weakref.WeakKeyDictionary()
 
 
 def stored_rows(
@@ -30,40 +35,30 @@ def stored_rows(
     """
     if not entities:
         return []
-    name = qualified(domain, view.name)
-    asked = [f"{name}:{field}" for field in view.fields]
-    answer = store.get_online_features(asked, entity_rows=[dict(entity) for entity in entities]).proto
-    columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
+    fields, keys = view.fields, _entity_keys(view, entities)
+    online = store._get_provider().online_store
     rows: list[Row | None] = []
-    for place in range(len(entities)):
-        row: dict[str, Any] | None = {}
-        for field in view.fields:
-            column = columns[field]
-            seconds = column.event_timestamps[place].seconds
-            if column.statuses[place] == FieldStatus.NOT_FOUND or not seconds:  # Redis answers null, at 1970
-                row = None
-                break
-            row[field] = scalar(column.values[place])
-            row[EVENT_TIMESTAMP] = datetime.fromtimestamp(seconds, UTC)
-        rows.append(row)
+    # Redis adds to the list of names that it is given.
+    for instant, values in online.online_read(store.config, _feast_view(store, domain, view), keys, [*fields]):
+        if not instant or not instant.timestamp() or not values or not values.keys() >= {*fields}:
+            rows.append(None)  # Redis answers null, at 1970
+        else:
+            rows.append({name: scalar(values[name]) for name in fields} | {EVENT_TIMESTAMP: _whole_seconds(instant)})
     return rows
 
 
 def write_rows(store: FeatureStore, domain: str, view: FeatureView, rows: Sequence[Row]) -> None:
     """Writes rows of entities, each with all keys, all features and `event_timestamp`, over what is stored.
 
-    By columns of the contract's types: Feast's own method takes a DataFrame, in which a null makes floating-point
-    numbers of a column's integers, and it does not write rows whose features are all null.
+    Feast's own method takes a DataFrame, in which a null makes floating-point numbers of a column's integers, and it
+    does not write rows whose features are all null.
     """
-    import pyarrow as pa
-
-    types = {name: _ARROW[view.contract.column(name).type] for name in (*view.keys, *view.fields)}
-    schema = pa.schema([*types.items(), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
-    target = store.get_feature_view(qualified(domain, view.name))
-    keys = {entity.name: entity.dtype.to_value_type() for entity in target.entity_columns}
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    written = convert_arrow_to_proto(table, target, keys)
-    store._get_provider().online_write_batch(store.config, target, written, None)
+    members = _members(view, view.fields)
+    written = [
+        (key, {name: _value(member, row[name]) for name, member in members.items()}, row[EVENT_TIMESTAMP], None)
+        for key, row in zip(_entity_keys(view, rows), rows, strict=True)
+    ]
+    store._get_provider().online_write_batch(store.config, _feast_view(store, domain, view), written, None)
 
 
 def scalar(value: Any) -> Any:
@@ -71,3 +66,30 @@ def scalar(value: Any) -> Any:
     kind = value.WhichOneof("val")
     held = getattr(value, kind) if kind else None
     return None if isinstance(held, float) and math.isnan(held) else held
+
+
+def _members(view: FeatureView, names: Sequence[str]) -> dict[str, str]:
+    return {name: _MEMBERS[view.contract.column(name).type] for name in names}
+
+
+def _entity_keys(view: FeatureView, entities: Sequence[Mapping[str, Any]]) -> list[EntityKey]:
+    members = _members(view, view.keys)
+    return [
+        EntityKey(join_keys=members, entity_values=[_value(member, entity[name]) for name, member in members.items()])
+        for entity in entities
+    ]
+
+
+def _value(member: str, value: Any) -> Value:
+    return Value() if value is None else Value(**{member: value})
+
+
+def _whole_seconds(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(microsecond=0)
+
+
+def _feast_view(store: FeatureStore, domain: str, view: FeatureView) -> feast_api.FeatureView:
+    views, name = _views.setdefault(store, {}), qualified(domain, view.name)
+    if name not in views:
+        views[name] = store.get_feature_view(name)
+    return views[name]

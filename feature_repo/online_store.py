@@ -24,9 +24,10 @@ KEYS_PER_QUERY = 900
 
 
 class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """The options of Feast's SQLite store."""
+    """The options of Feast's SQLite store, and whether each commit is synced to the disk."""
 
     type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = SQLITE  # ty: ignore[incompatible-attribute-override]
+    synced: bool = True
 
 
 class NewestSqliteOnlineStore(SqliteOnlineStore):
@@ -40,6 +41,9 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         connection = self._get_conn(config)
+        # Readers go on while a row is written, and a commit is one write to one file.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if config.online_store.synced else 'NORMAL'}")
         with connection:
             # Read and write in one transaction, so that no other writer writes between.
             connection.execute("BEGIN IMMEDIATE")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from feature_repo.state import ONLINE_FILE, REGISTRY_FILE, DomainStore, State
 from pipelines.errors import NotFoundError
+from pipelines.machine import files
 
 if TYPE_CHECKING:
     from feature_repo.feast_api import FeatureStore
@@ -38,13 +40,14 @@ def open_generation(place: DomainStore, generation: str, *, rows: Rows = "newest
     Args:
         place: The domain's store.
         generation: The generation.
-        rows: `newest` keeps a stored row that is newer than the written one. `any` overwrites it on Redis too: for a
-            writer that compares rows itself and may correct one without a later timestamp.
+        rows: `newest` keeps a stored row that is newer than the written one. `any` is for pushed events: it overwrites
+            a row on Redis too, since their writer compares rows itself and may correct one without a later timestamp,
+            and it does not sync each commit of SQLite to the disk, since their log is synced (see `sync`).
     """
     from feature_repo.feast_api import FeatureStore, RepoConfig
 
     folder = place.folder / generation
-    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE)}
+    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE), "synced": rows == "newest"}
     if address := place.settings.redis_url:
         online = {"type": "redis", "connection_string": address.get_secret_value(), "skip_dedup": rows == "any"}
     config = RepoConfig(
@@ -92,6 +95,16 @@ def current(place: DomainStore, before: OpenStore | None = None, *, rows: Rows =
     if before is not None and (before.state, before.file) == (state, file):
         return before
     return OpenStore(open_generation(place, state.generation, rows=rows), state, file)
+
+
+def sync(place: DomainStore) -> None:
+    """Syncs to the disk what pushed events wrote to SQLite; Redis has its own persistence."""
+    state = place.state()
+    if state is None or place.settings.redis_url:
+        return
+    for suffix in ("-wal", ""):
+        with contextlib.suppress(FileNotFoundError):  # the log of SQLite was merged, or the store was replaced
+            files.sync(place.folder / state.generation / f"{ONLINE_FILE}{suffix}")
 
 
 def holds_rows(place: DomainStore, generation: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,9 +102,15 @@ def expected(domain: str, hour: int) -> list[dict[str, Any]]:
 
 
 def everything(settings: Settings, domain: str) -> Any:
-    """All that the home folder holds of a domain's store, byte by byte, and what it answers."""
+    """All that the home folder holds of a domain's store, its database as SQL, and what it answers."""
     folder = settings.root / "features" / domain
-    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files: dict[Path, bytes | list[str]] = {}
+    for path in folder.rglob("*"):
+        if path.name == "online.db":  # reading moves bytes between the file and SQLite's log of it
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                files[path.relative_to(folder)] = list(connection.iterdump())
+        elif path.is_file() and not path.name.startswith("online.db-"):
+            files[path.relative_to(folder)] = path.read_bytes()
     return files, stored(settings, domain)
 
 
