@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from feature_repo import parity
+from feature_repo import online_rows, parity
 from feature_repo.filling import Materialized, materialize
 from feature_repo.online_rows import stored_rows, write_rows
 from feature_repo.state import DomainStore
@@ -102,7 +102,8 @@ def expected(domain: str, hour: int) -> list[dict[str, Any]]:
 def everything(settings: Settings, domain: str) -> Any:
     """All that the home folder holds of a domain's store, byte by byte, and what it answers."""
     folder = settings.root / "features" / domain
-    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
+    files = {path.relative_to(folder): path.read_bytes() for path in paths}
     return files, stored(settings, domain)
 
 
@@ -137,7 +138,7 @@ def test_rows_that_are_filled_and_rows_that_are_written_keep_values_and_types_be
     assert parity.compare(place, [service(tmp_path, "toys")], tables(engine, "toys"), entities=None).differences == []
     known = {name: value("toys", name, 21) for name in TYPES} | {"event_timestamp": BEGIN + timedelta(hours=21)}
     nothing = known | dict.fromkeys(TYPES)
-    store = current(place, rows="any").store
+    store = current(place).store
     write_rows(store, "toys", view, [{"item": "brick", **known}, {"item": "größe", **nothing}])
     held = stored_rows(store, "toys", view, [{"item": item} for item in ("brick", "größe", "neither")])
     assert held == [known, nothing, None]
@@ -163,16 +164,15 @@ def test_moving_one_domain_forward_and_back_leaves_the_other_alone(
 def test_a_store_that_is_filled_anew_answers_as_before_until_it_is_complete(
     engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feast.infra.passthrough_provider import PassthroughProvider
-
     fill(engine, settings, tmp_path, "toys", 30)
-    seen, write = [], PassthroughProvider.materialize_single_feature_view
+    seen, write = [], online_rows.write_batches
 
-    def watched(self: Any, *arguments: Any, **named: Any) -> None:
-        write(self, *arguments, **named)
+    def watched(*arguments: Any, **named: Any) -> int:
+        written = write(*arguments, **named)
         seen.append(stored(settings, "toys"))
+        return written
 
-    monkeypatch.setattr(PassthroughProvider, "materialize_single_feature_view", watched)
+    monkeypatch.setattr(online_rows, "write_batches", watched)
     assert fill(engine, settings, tmp_path, "toys", 12).rebuilt
     assert seen == [expected("toys", 30)]
     assert stored(settings, "toys") == expected("toys", 12)
@@ -181,16 +181,16 @@ def test_a_store_that_is_filled_anew_answers_as_before_until_it_is_complete(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from feast.infra.passthrough_provider import PassthroughProvider
+from feature_repo import online_rows
 from pipelines.engine.session import Engine
 from pipelines.settings import Settings
 from tests.feature_repo import test_domains
 
-write = PassthroughProvider.materialize_single_feature_view
-def killed(self, *arguments, **named):
-    write(self, *arguments, **named)
+write = online_rows.write_batches
+def killed(*arguments, **named):
+    write(*arguments, **named)
     os.kill(os.getpid(), signal.SIGKILL)
-PassthroughProvider.materialize_single_feature_view = killed
+online_rows.write_batches = killed
 home, folder, hour = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 redis = os.environ.get("ADDRESS") or None
 with Engine.start("embedded", home=folder / "engine", threads=2) as engine:
