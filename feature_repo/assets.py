@@ -92,7 +92,7 @@ def online_asset(
             "rebuilt": moved.rebuilt,
             **parity_check.figures(parity),
         }
-        yield Written(dataset, metadata, parity_check.check_result(parity, "/".join(key)))
+        yield Written(dataset, metadata, (parity_check.check_result(parity, "/".join(key)),))
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
     declaration = Declaration(
@@ -104,7 +104,7 @@ def online_asset(
         "A run moves it to the platform's clock or to the instant of its config.\n\n"
         "Grain: one row per entity and feature view.",
         kinds=("feast",),
-        check=parity_check.CHECK,
+        checks=(parity_check.CHECK,),
         inputs={name: TableId.parse(table) for name, table in tables.items()},
         freshness=freshness,
     )

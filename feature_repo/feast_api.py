@@ -35,6 +35,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.infra.registry.file import FileRegistryStore
 from feast.infra.registry.registry_store import RegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
@@ -44,6 +45,7 @@ __all__ = [
     "Bool",
     "DataSource",
     "Entity",
+    "EntityKey",
     "FeastConfigBaseModel",
     "FeastError",
     "FeastType",

@@ -42,7 +42,7 @@ class OnlineMover:
         place = DomainStore(self._settings, domain)
         with place.writing():
             # The store may be a new generation, and writes would go to the old one; or its connection has failed.
-            opened = current(place, self._opened.pop(domain, None))
+            opened = current(place, self._opened.pop(domain, None), synced=False)
             keys = list(dict.fromkeys(event[online.key] for event in events))
             held = stored_rows(opened.store, domain, online.view, [{online.key: key} for key in keys])
             known = {key: row for key, row in zip(keys, held, strict=True) if row is not None}

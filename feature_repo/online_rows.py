@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from feature_repo.stored_row import Layout, instant_of
+from feature_repo.stored_row import EncodedRows, Layout, instant_of, microseconds
 from pipelines.errors import NotFoundError
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView, qualified
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from feature_repo.feast_api import FeatureStore
     from feature_repo.online_store import Rows
 
@@ -64,15 +64,21 @@ def write_rows(store: FeatureStore, domain: str, view: FeatureView, rows: Sequen
 
     Raises:
         NotFoundError: as `stored_rows` does.
+        ValueError: for a row without a key.
     """
-    schema = _layout(store, domain, view).schema
-    write_batches(store, domain, view, [pa.RecordBatch.from_pylist([dict(row) for row in rows], schema=schema)])
+    stored = _layout(store, domain, view)
+    keys = [stored.key(row) for row in rows]
+    if None in keys:
+        raise ValueError(f"a row of {stored.name} names no entity: {rows[keys.index(None)]}")
+    instants = [microseconds(row[EVENT_TIMESTAMP]) for row in rows]
+    values = [stored.values([row[name] for name in stored.fields]) for row in rows]
+    rows_of(store).write(stored.name, EncodedRows([key for key in keys if key is not None], instants, values))
 
 
 def write_batches(
     store: FeatureStore, domain: str, view: FeatureView, batches: Iterable[pa.RecordBatch], *, first: bool = False
 ) -> int:
-    """Writes batches of rows as `write_rows` does, and returns the number of rows.
+    """Writes batches of rows by columns, those without a key left out, and returns the number of rows.
 
     Args:
         store: The store of one generation.

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import msgpack
-
 from feature_repo.feast_api import (
     FeatureStore,
     FeatureView,
@@ -81,7 +79,7 @@ class RowOnlineStore(OnlineStore):
         rows = EncodedRows(
             [serialize_entity_key(key, config.entity_key_serialization_version) for key, *_ in data],
             [microseconds(_utc(instant)) for _, _, instant, _ in data],
-            [msgpack.packb([_plain(values.get(name)) for name in layout.fields]) for _, values, *_ in data],
+            [layout.values([_plain(values.get(name)) for name in layout.fields]) for _, values, *_ in data],
         )
         self.rows(config).write(layout.name, rows)
         if progress:
@@ -128,16 +126,17 @@ class RowOnlineStore(OnlineStore):
 
 
 class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """The options of Feast's SQLite store, of which `path` is used."""
+    """The options of Feast's SQLite store, of which `path` is used, and whether each commit is synced to the disk."""
 
     type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = SQLITE  # ty: ignore[incompatible-attribute-override]
+    synced: bool = True
 
 
 class NewestSqliteOnlineStore(RowOnlineStore):
     """On one SQLite file."""
 
     def _open(self, config: RepoConfig) -> Rows:
-        return SqliteRows(Path(config.online_store.path))
+        return SqliteRows(Path(config.online_store.path), synced=config.online_store.synced)
 
 
 class NewestRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -171,10 +170,9 @@ def _feast_value(value: Any, kind: str) -> Value:
 
 
 def _plain(value: Any) -> Any:
-    """What a value of Feast holds; null where it has none, and for NaN."""
+    """What a value of Feast holds; null where it has none."""
     kind = value.WhichOneof("val") if value is not None else None
-    held = getattr(value, kind) if kind else None
-    return None if held != held else held  # NaN alone differs from itself
+    return getattr(value, kind) if kind else None
 
 
 def _utc(instant: datetime) -> datetime:

@@ -23,10 +23,12 @@ class SqliteRows:
 
     Args:
         path: The file, which has to be there unless `create` is called first.
+        synced: Whether each commit is synced to the disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, synced: bool = True) -> None:
         self._path = path
+        self._synced = synced
         self._opened: sqlite3.Connection | None = None
         self._lock = threading.RLock()
 
@@ -93,6 +95,7 @@ class SqliteRows:
             self._opened = sqlite3.connect(
                 address, uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False
             )
+            self._opened.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'NORMAL'}")
         return self._opened
 
     @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.state import ONLINE_FILE, REGISTRY_FILE, DomainStore, State
 from pipelines.errors import NotFoundError
+from pipelines.machine import files
 
 if TYPE_CHECKING:
     from feature_repo.feast_api import FeatureStore
@@ -33,12 +35,19 @@ def project(generation: str) -> str:
     return f"{PROJECT}_{generation}"
 
 
-def open_generation(place: DomainStore, generation: str) -> FeatureStore:
-    """The feature store of one generation of a domain's store."""
+def open_generation(place: DomainStore, generation: str, *, synced: bool = True) -> FeatureStore:
+    """The feature store of one generation of a domain's store.
+
+    Args:
+        place: The domain's store.
+        generation: The generation.
+        synced: Whether each commit to SQLite is synced to the disk. Those of pushed events are not, since their log is
+            synced (see `sync`).
+    """
     from feature_repo.feast_api import FeatureStore, RepoConfig
 
     folder = place.folder / generation
-    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE)}
+    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE), "synced": synced}
     if address := place.settings.redis_url:
         online = {"type": REDIS, "connection_string": address.get_secret_value()}
     config = RepoConfig(
@@ -62,12 +71,13 @@ def open_generation(place: DomainStore, generation: str) -> FeatureStore:
     return store
 
 
-def current(place: DomainStore, before: OpenStore | None = None) -> OpenStore:
+def current(place: DomainStore, before: OpenStore | None = None, *, synced: bool = True) -> OpenStore:
     """The store as it is now: open as it was in `before`, if that is the same filling of it.
 
     Args:
         place: The domain's store.
         before: The store as it was opened before.
+        synced: As in `open_generation`.
 
     Raises:
         NotFoundError: if the store was not filled yet.
@@ -84,7 +94,17 @@ def current(place: DomainStore, before: OpenStore | None = None) -> OpenStore:
     file = None if place.settings.redis_url else _identity(place.folder / state.generation / ONLINE_FILE)
     if before is not None and (before.state.generation, before.file) == (state.generation, file):
         return before if before.state == state else replace(before, state=state)
-    return OpenStore(open_generation(place, state.generation), state, file)
+    return OpenStore(open_generation(place, state.generation, synced=synced), state, file)
+
+
+def sync(place: DomainStore) -> None:
+    """Syncs to the disk what pushed events wrote to SQLite; Redis has its own persistence."""
+    state = place.state()
+    if state is None or place.settings.redis_url:
+        return
+    for suffix in ("-wal", ""):
+        with contextlib.suppress(FileNotFoundError):  # the log of SQLite was merged, or the store was replaced
+            files.sync(place.folder / state.generation / f"{ONLINE_FILE}{suffix}")
 
 
 def holds_rows(place: DomainStore, generation: str) -> bool:

@@ -30,8 +30,11 @@ ARROW = {
 AT_ONCE = 32 * 2**20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NIL, _FALSE, _TRUE, _TEXT = 0xC0, 0xC2, 0xC3, 0xDB
-#: MessagePack's first byte of a number, and how its other bytes are read.
-_NUMBERS = {"int": (0xD2, ">i4"), "bigint": (0xD3, ">i8"), "float": (0xCA, ">f4"), "double": (0xCB, ">f8")}
+#: MessagePack's first byte of a number, its other bytes as NumPy names them, and all of them as `struct` does.
+_NUMBERS = {
+    "int": (0xD2, ">i4", ">Bi"), "bigint": (0xD3, ">i8", ">Bq"), "float": (0xCA, ">f4", ">Bf"),
+    "double": (0xCB, ">f8", ">Bd"),
+}  # fmt: skip
 #: Feast's number of a key's type (`ValueType`), and how its bytes are read; a text has no fixed width.
 _STRING = 2
 _KEYS = {"int": (3, "<i"), "bigint": (4, "<q")}
@@ -90,6 +93,26 @@ class Layout:
             parts.append(struct.pack("<II", number, width) + struct.pack(format_, value))
         return b"".join(parts)
 
+    def values(self, row: Sequence[Any]) -> bytes:
+        """One stored row of features in the order of `fields`: what `encode` makes of it.
+
+        Raises:
+            struct.error, OverflowError: for a value that its type does not hold.
+        """
+        parts = [struct.pack(">BI", 0xDD, len(self.fields))]
+        for kind, value in zip(self.fields.values(), row, strict=True):
+            if value is None or value != value:  # NaN alone differs from itself
+                parts.append(bytes([_NIL]))
+            elif kind == "string":
+                content = value.encode()
+                parts += [struct.pack(">BI", _TEXT, len(content)), content]
+            elif kind == "boolean":
+                parts.append(bytes([_TRUE if value else _FALSE]))
+            else:
+                code, _, format_ = _NUMBERS[kind]
+                parts.append(struct.pack(format_, code, value))
+        return b"".join(parts)
+
     def encode(self, rows: pa.RecordBatch) -> Iterator[EncodedRows]:
         """Rows with the columns of `schema` as a store holds them, some at a time, without those with a null key."""
         rows = pa.RecordBatch.from_arrays([rows.column(name) for name in self.schema.names], self.schema.names)
@@ -143,7 +166,7 @@ def _value(column: pa.Array, kind: str) -> list[pa.Array]:
     if kind == "boolean":
         codes = np.where(valid, np.where(numbers, _TRUE, _FALSE), _NIL).astype(np.uint8)
         return [_binary(codes.reshape(-1, 1))]
-    code, read_as = _NUMBERS[kind]
+    code, read_as, _ = _NUMBERS[kind]
     if kind in ("float", "double"):
         valid = valid & ~np.isnan(numbers)
     content = numbers.astype(read_as).view(np.uint8).reshape(len(numbers), -1)

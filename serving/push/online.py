@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.state import DomainStore
+from feature_repo.store import sync
 from pipelines import clock
-from pipelines.errors import GoldpathError
+from pipelines.errors import DamagedError, GoldpathError
 from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
 from pipelines.verdict.event import check
@@ -65,6 +68,12 @@ class OnlinePath:
             moves = iter(future.result() if done else [PENDING] * len(valid))
             outcomes = [outcome if outcome["online"] == BROKEN else {"online": next(moves)} for outcome in outcomes]
         return outcomes
+
+    def sync(self, source: PushSource) -> None:
+        """Syncs to the disk what the events of a source moved, before its log forgets them. Any thread may ask."""
+        if source.online is not None:
+            with contextlib.suppress(DamagedError):  # such a store is filled anew
+                sync(DomainStore(self._settings, source.online.view.table.domain))
 
     async def check(self) -> None:
         """Returns when the libraries that apply events are loaded."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.settings import PROJECT, Settings
+from serving.predict.features import OnlineFeatures
 from tests.pipelines import toy_contracts
 from tests.servers import redis
 
@@ -100,10 +103,15 @@ def expected(domain: str, hour: int) -> list[dict[str, Any]]:
 
 
 def everything(settings: Settings, domain: str) -> Any:
-    """All that the home folder holds of a domain's store, byte by byte, and what it answers."""
+    """All that the home folder holds of a domain's store, its database as SQL, and what it answers."""
     folder = settings.root / "features" / domain
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
-    files = {path.relative_to(folder): path.read_bytes() for path in paths}
+    files: dict[Path, bytes | list[str]] = {}
+    for path in folder.rglob("*"):
+        if path.name == "online.db":  # reading moves bytes between the file and SQLite's log of it
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                files[path.relative_to(folder)] = list(connection.iterdump())
+        elif path.is_file() and not path.name.startswith("online.db-"):
+            files[path.relative_to(folder)] = path.read_bytes()
     return files, stored(settings, domain)
 
 
@@ -145,6 +153,21 @@ def test_rows_that_are_filled_and_rows_that_are_written_keep_values_and_types_be
     assert {name: type(held) for name, held in (held[0] or {}).items()} == {
         name: type(value) for name, value in known.items()
     }
+
+
+def test_a_prediction_service_reads_what_feast_reads(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    for hour in (20, 24):  # at hour 24 every feature is null
+        fill(engine, settings, tmp_path, "toys", hour)
+        rows = [{"item": item} for item in ITEMS]
+        readings = OnlineFeatures(settings, "toys.stock_v1").read([*rows, {"item": "neither"}])
+        assert [row | reading.values() for row, reading in zip(rows, readings, strict=False)] == stored(
+            settings, "toys"
+        )
+        assert {feature.timestamp for reading in readings for feature in reading.features.values()} == {
+            (BEGIN + timedelta(hours=hour)).isoformat()
+        }
+        assert {missing.reason for missing in readings[-1].missing} == {"unknown entity"}
+        assert len(readings[-1].missing) == len(TYPES)
 
 
 def test_moving_one_domain_forward_and_back_leaves_the_other_alone(
