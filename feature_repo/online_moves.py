@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 
 
 class OnlineMover:
-    """Writes to the online store of one home folder. For one thread at a time: Feast has one SQLite connection."""
+    """Writes to the online store of one home folder. For one thread at a time, in the order of the events."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class OnlineMover:
         place = DomainStore(self._settings, domain)
         with place.writing():
             # The store may be a new generation, and writes would go to the old one; or its connection has failed.
-            opened = current(place, self._opened.pop(domain, None), rows="any")
+            opened = current(place, self._opened.pop(domain, None), synced=False)
             names = online.view.keys
             entities = list(dict.fromkeys(tuple(event[name] for name in names) for event in events))
             asked = [dict(zip(names, entity, strict=True)) for entity in entities]
