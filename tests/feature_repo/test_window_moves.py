@@ -112,9 +112,10 @@ class Toys:
         materialize(self.place, [self.service], {self.declared.table.table.source_name: rows}, as_of=at)
 
     def online(self) -> dict[tuple[str, int], Event]:
-        entities = [{"kind": kind, "box": box} for kind in ("brick", "wheel") for box in (1, 2)]
-        rows = stored_rows(current(self.place).store, "toys", self.declared.view, entities)
-        return {(e["kind"], e["box"]): dict(row) for e, row in zip(entities, rows, strict=True) if row is not None}
+        entities = [(kind, box) for kind in ("brick", "wheel") for box in (1, 2)]
+        asked = [{"kind": kind, "box": box} for kind, box in entities]
+        rows = stored_rows(current(self.place).store, "toys", self.declared.view, asked)
+        return {entity: dict(row) for entity, row in zip(entities, rows, strict=True) if row is not None}
 
 
 def on_demand(declared: Windowed, events: list[Event], at: datetime) -> dict[tuple[str, int], Event]:
