@@ -6,7 +6,9 @@ from assets.flights.domain import contract, flights
 from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from pipelines.models.assets import model_assets
+from pipelines.models.drift_asset import drift_asset
 from pipelines.models.spec import ModelSpec
+from pipelines.orchestration.automation import when_inputs_are_good
 from ray_jobs.programs import TABULAR
 
 LIMITS = (
@@ -29,3 +31,4 @@ ARRIVAL_DELAY = ModelSpec(
     limits=LIMITS,
 )
 training, registered = model_assets(ARRIVAL_DELAY)
+drift = drift_asset(ARRIVAL_DELAY, automation=when_inputs_are_good())

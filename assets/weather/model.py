@@ -6,7 +6,9 @@ from assets.weather.domain import contract, weather
 from assets.weather.features import TEMPERATURE_V1
 from assets.weather.recipe import temperature
 from pipelines.models.assets import model_assets
+from pipelines.models.drift_asset import drift_asset
 from pipelines.models.spec import ModelSpec
+from pipelines.orchestration.automation import when_inputs_are_good
 from ray_jobs.programs import TABULAR
 
 TEMPERATURE = ModelSpec(
@@ -25,3 +27,4 @@ TEMPERATURE = ModelSpec(
     ),
 )
 training, registered = model_assets(TEMPERATURE)
+drift = drift_asset(TEMPERATURE, automation=when_inputs_are_good())

@@ -10,6 +10,7 @@ from pipelines.errors import NotFoundError, UsageError
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified
 
 if TYPE_CHECKING:
+    from pipelines.models.spec import ModelSpec
     from pipelines.orchestration.members import Members
 
 _INTEGERS = ("int", "bigint")
@@ -85,6 +86,14 @@ def service_named(domains: Mapping[str, Members], name: str) -> FeatureService:
     known = services(domains)
     if name not in known:
         raise _unknown("feature service", name, [*known])
+    return known[name]
+
+
+def model_named(domains: Mapping[str, Members], name: str) -> ModelSpec:
+    """The model `domain.model`; raises NotFoundError."""
+    known = {spec.registered_name: spec for members in domains.values() for spec in members.models}
+    if name not in known:
+        raise _unknown("model", name, [*known])
     return known[name]
 
 

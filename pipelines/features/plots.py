@@ -17,8 +17,8 @@ PANELS, COLUMNS = 12, 4
 ALARM = "#b42318"
 #: The width and the height of a panel in inches.
 _WIDTH, _HEIGHT = 2.6, 1.5
-#: The height of the title in inches, and the longest name that fits a panel.
-_TITLE, _LONGEST = 0.5, 44
+#: The height of the title in inches, and the longest name and label that fit a panel.
+_TITLE, _LONGEST, _LONGEST_LABEL = 0.5, 44, 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,45 @@ def bands(panels: Sequence[Band], *, title: str) -> bytes:
         axes.text(
             left + 0.05, bottom + 0.79, f"{low:.4g} to {high:.4g}" if values else "no value", fontsize=6, color=INK
         )
+    return png(figure)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two distributions of one feature over the same bins, the last of them for missing values.
+
+    Attributes:
+        title: Its name.
+        reference: The share of each bin in the reference.
+        now: The share of each bin now.
+        labels: What the first and the last bin of values hold.
+        marked: Whether it has drifted.
+    """
+
+    title: str
+    reference: Sequence[float]
+    now: Sequence[float]
+    labels: tuple[str, str]
+    marked: bool
+
+
+def pairs(panels: Sequence[Pair], *, title: str) -> bytes:
+    """A PNG of features with the shares of their bins: grey bars are the reference, the line is now."""
+    figure, axes = _grid(len(panels), f"{title}\ngrey: reference, line: now, as shares of rows; the last bin: missing")
+    for place, panel in enumerate(panels):
+        left, bottom = _corner(place)
+        color = ALARM if panel.marked else INK
+        scale = 0.52 / (max(*panel.reference, *panel.now) or 1.0)
+        width = 0.9 / len(panel.now)
+        xs = [left + 0.05 + width * (n + 0.5) for n in range(len(panel.now))]
+        axes.bar(xs, [scale * share for share in panel.reference], bottom=bottom + 0.2, width=width * 0.92, color=QUIET)
+        axes.plot(xs, [bottom + 0.2 + scale * share for share in panel.now], color=color, linewidth=1.3, marker=".",
+                  markersize=4)  # fmt: skip
+        _name(axes, panel.title, left, bottom, color)
+        for x, label, side in zip((xs[0], xs[-2]), panel.labels, ("left", "right"), strict=True):
+            axes.text(
+                x, bottom + 0.17, label[:_LONGEST_LABEL], fontsize=6, color=INK, ha=side, va="top", parse_math=False
+            )
     return png(figure)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.features.declaration import FeatureService
+from pipelines.features.drift import DriftLimits
 from pipelines.models.answers import Task
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class ModelSpec:
         features: What it reads when it is asked.
         limits: What it must not be used for, one sentence each.
         gate: What a challenger must win.
+        drift: When its features count as drifted from those that it was trained on.
     """
 
     domain: Domain
@@ -54,12 +56,13 @@ class ModelSpec:
     features: FeatureService
     limits: tuple[str, ...]
     gate: Gate = field(default_factory=Gate)
+    drift: DriftLimits = field(default_factory=DriftLimits)
 
     @property
     def registered_name(self) -> str:
         """The model's name in the registry: `domain.name`."""
         return f"{self.domain.name}.{self.name}"
 
-    def key(self, kind: Literal["training", "models", "serving"]) -> tuple[str, str, str]:
-        """The key of the asset that trains, registers or serves it."""
+    def key(self, kind: Literal["training", "models", "serving", "drift"]) -> tuple[str, str, str]:
+        """The key of the asset that trains, registers, serves or watches it."""
         return (kind, self.domain.name, self.name)

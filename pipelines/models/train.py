@@ -21,12 +21,14 @@ from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
 from pipelines.models import gate, model_files, run_record, tasks
 from pipelines.models.answers import Task
+from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
 from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
 from pipelines.settings import PROJECT
+from pipelines.tables import TableVersion
 
 AS_OF_RULE = "last feature row whose event_timestamp is no later than the question's, nulls taken as they are"
 TRAINING_SET = "training_set"
@@ -71,6 +73,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     compared_with = champion.digest if champion else None
     evidence = Evidence(model, spec.task, spec.question, spec.limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
+    _reference(run, spec, recipe).write(folder / "evidence")
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(
         experiment=model,
@@ -196,13 +199,11 @@ def _record(
 ) -> run_record.RunRecord:
     commit, dirty = run_record.code_version(PROJECT)
     training_set = run.versions[TRAINING_SET]
-    made_by = time_travel.made_by(time_travel.commits(run.platform.lakehouse, training_set.table), training_set)
-    inputs = (made_by.inputs if made_by else None) or {}
     return run_record.RunRecord(
         created_at=run_record.now(),
         code_version=commit,
         code_dirty=dirty,
-        dataset_versions={str(at.table): at.version for at in (training_set, *inputs.values())},
+        dataset_versions={str(at.table): at.version for at in (training_set, *_sources(run).values())},
         feature_service=service,
         as_of_rule=AS_OF_RULE,
         hyperparameters=_plain(dataclasses.asdict(recipe)),
@@ -213,6 +214,22 @@ def _record(
         artifacts=model_files.checksums(model_dir),
         dagster_run_id=run.run_id,
     )
+
+
+def _reference(run: GovernedRun, spec: ModelSpec, recipe: Recipe) -> Reference:
+    """The distributions of the features that the model was trained on, for later comparisons."""
+    house = run.platform.lakehouse
+    sources = {at.table: at for at in _sources(run).values() if time_travel.is_readable(house, at)}
+    tables = [view.table for view in spec.features.views]
+    frames = {table.source_name: house.read(sources.get(table) or house.current(table)) for table in tables}
+    return reference(spec, recipe, run.input(TRAINING_SET), frames)
+
+
+def _sources(run: GovernedRun) -> Mapping[str, TableVersion]:
+    """The tables that the training set was computed from, by the names of its inputs; none if its log lacks them."""
+    training_set = run.versions[TRAINING_SET]
+    made_by = time_travel.made_by(time_travel.commits(run.platform.lakehouse, training_set.table), training_set)
+    return (made_by.inputs if made_by else None) or {}
 
 
 def _plain(value: Any) -> Any:

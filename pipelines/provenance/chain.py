@@ -14,8 +14,8 @@ from pipelines.errors import GoldpathError, NotFoundError
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
 from pipelines.lineage.events import version_of
+from pipelines.models import prediction_log
 from pipelines.models.registry import Registry
-from pipelines.provenance import prediction_log
 from pipelines.quarantine.traces import trace
 from pipelines.tables import RECORD_ID, TableId, TableVersion
 

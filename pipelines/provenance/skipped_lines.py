@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.lineage.events import LineageLog
-from pipelines.provenance import prediction_log
+from pipelines.models import prediction_log
 from pipelines.settings import Settings
 
 

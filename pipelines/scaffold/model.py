@@ -293,12 +293,15 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
         f"    features={service.variable},\n"
         f"    limits=({literal(limit)},),\n"
         ")\n"
-        f"{name}_training, {name}_registered = model_assets({name.upper()})"
+        f"{name}_training, {name}_registered = model_assets({name.upper()})\n"
+        f"{name}_drift = drift_asset({name.upper()}, automation=when_inputs_are_good())"
     )
     imports = {
         f"assets.{domain}.domain": ("contract", domain),
         f"assets.{domain}.recipe": (f"{name}_recipe",),
         "pipelines.models.assets": ("model_assets",),
+        "pipelines.models.drift_asset": ("drift_asset",),
+        "pipelines.orchestration.automation": ("when_inputs_are_good",),
         "pipelines.models.spec": ("ModelSpec",),
         "ray_jobs.programs": ("TABULAR",),
     }

@@ -1,4 +1,4 @@
-"""Writes the prediction log (`pipelines.provenance.prediction_log`): a line for each answer, before the answer is sent.
+"""Writes the prediction log (`pipelines.models.prediction_log`): a line for each answer, before the answer is sent.
 
 The lines of a request are handed to the kernel by one `write` in append mode: after it they survive the death of the
 process, and the lines of two replicas do not mix. A thread syncs the files to the disk once a second, so a power cut

@@ -11,10 +11,10 @@ from typing import Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
+from pipelines.models import prediction_log
 from pipelines.models.answers import Answer, Estimate, Probability
 from pipelines.models.question import Column, Question
 from pipelines.models.service import Decision, find
-from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
 from serving.door.ids import uuid7
 from serving.door.tracing import Trace

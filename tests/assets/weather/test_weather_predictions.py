@@ -14,7 +14,7 @@ from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
 from assets.weather.service import HourQuestion, temperature_service
 from pipelines.governed.platform import Platform
-from pipelines.provenance import prediction_log
+from pipelines.models import prediction_log
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 

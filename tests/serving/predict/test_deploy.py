@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from assets.flights.service import FlightQuestion
 from pipelines.errors import ModelError
 from pipelines.machine import ports
-from pipelines.provenance import prediction_log
+from pipelines.models import prediction_log
 from pipelines.settings import Settings
 from serving.door import access
 from serving.errors import DeploymentError, FeatureStoreUnavailable, RequestError, ServiceUnavailable

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from assets.flights.service import FlightQuestion
-from pipelines.provenance import prediction_log
+from pipelines.models import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
 from serving.door.tracing import Trace

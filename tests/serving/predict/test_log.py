@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.provenance.prediction_log import read
+from pipelines.models.prediction_log import read
 from serving.errors import PredictionNotRecorded
 from serving.predict.log import PredictionLog
 

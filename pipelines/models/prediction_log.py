@@ -7,6 +7,7 @@ service, one file for each day.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ def folders(settings: Settings) -> list[Path]:
     return sorted(path for path in (settings.root / "serving" / "predictions").glob("*") if path.is_dir())
 
 
-def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every logged prediction, oldest day first.
+def read(folder: Path, first: date = date.min, last: date = date.max) -> Iterator[dict[str, Any]]:
+    """The logged predictions of the days from `first` to `last`, both included, oldest day first.
 
     A torn line is left out: its writer was killed or failed while it wrote the line, so nobody got that answer.
     """
     for path in sorted(folder.glob("*.jsonl")):
-        yield from json_lines.read(path, is_prediction)
+        if first.isoformat() <= path.stem <= last.isoformat():
+            yield from json_lines.read(path, is_prediction)
 
 
 def is_prediction(record: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.provenance import prediction_log
+from pipelines.models import prediction_log
 from pipelines.settings import Settings
 
 
