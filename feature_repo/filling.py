@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from feature_repo.state import DomainStore, State, new_generation
 from feature_repo.store import holds_rows, mark_filled, open_generation, remove_other_generations
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, stored_views
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -73,7 +73,7 @@ def materialize(
     with place.writing():
         state = place.state()
         remove_other_generations(place, state.generation if state else None)
-        views = list({view.name: view for service in services for view in service.views}.values())
+        views = stored_views(services)
         declared = _digest(services)
         past, before = _pasts(views, tables, as_of, state.as_of if state else as_of)
         on = not anew and state is not None and _goes_on(place, state, declared, before, as_of)
@@ -111,7 +111,7 @@ def _fill(
 
     (place.folder / generation).mkdir(parents=True, exist_ok=True)
     store = open_generation(place, generation)
-    store.apply(feast_objects(services))
+    store.apply(feast_objects(services, place.settings))
     with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
         if as_of > since:
             store.materialize(start_date=since, end_date=as_of)

@@ -30,7 +30,7 @@ def stored_rows(
     """
     if not entities:
         return []
-    name = qualified(domain, view.name)
+    name = qualified(domain, view.stored_name)
     asked = [f"{name}:{field}" for field in view.fields]
     answer = store.get_online_features(asked, entity_rows=[dict(entity) for entity in entities]).proto
     columns = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
@@ -59,7 +59,7 @@ def write_rows(store: FeatureStore, domain: str, view: FeatureView, rows: Sequen
 
     types = {name: _ARROW[view.contract.column(name).type] for name in (*view.keys, *view.fields)}
     schema = pa.schema([*types.items(), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
-    target = store.get_feature_view(qualified(domain, view.name))
+    target = store.get_feature_view(qualified(domain, view.stored_name))
     keys = {entity.name: entity.dtype.to_value_type() for entity in target.entity_columns}
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     written = convert_arrow_to_proto(table, target, keys)

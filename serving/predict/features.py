@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo.feast_api import FeastError, FeatureService, FieldStatus, OnlineResponse
+from feature_repo.feast_api import FeastError, FieldStatus, OnlineResponse
 from feature_repo.online_rows import scalar
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
 from pipelines.errors import GoldpathError
+from pipelines.features.declaration import FeatureService, qualified
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
@@ -64,11 +65,10 @@ class FeatureReading:
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """The service in the store that was opened, with the join keys of each feature."""
+    """The store that was opened, and what is read of it: full name and join keys by Feast's name, `view:feature`."""
 
     opened: OpenStore
-    service: FeatureService
-    join_keys: Mapping[str, tuple[str, ...]]
+    features: Mapping[str, tuple[str, tuple[str, ...]]]
 
 
 class OnlineFeatures:
@@ -76,11 +76,11 @@ class OnlineFeatures:
 
     Args:
         settings: Of the home folder.
-        service: Its full name, `domain.name`.
+        service: The service with the version of each view that is read.
     """
 
-    def __init__(self, settings: Settings, service: str) -> None:
-        self._place = DomainStore(settings, service.partition(".")[0])
+    def __init__(self, settings: Settings, service: FeatureService) -> None:
+        self._place = DomainStore(settings, service.domain)
         self._service = service
         self._cached: _Service | None = None
 
@@ -99,8 +99,8 @@ class OnlineFeatures:
         columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
         features: list[dict[str, FeatureValue]] = [{} for _ in entities]
         missing: list[list[MissingFeature]] = [[] for _ in entities]
-        for name, keys in opened.join_keys.items():  # in declared order; Feast's order differs between processes
-            column = columns[name]
+        for reference, (name, keys) in opened.features.items():  # declared order; Feast's differs between processes
+            column = columns[reference.replace(":", "__")]
             for place, entity in enumerate(entities):
                 if column.statuses[place] == FieldStatus.NOT_FOUND:
                     missing[place].append(_missing(name, {key: entity[key] for key in keys}))
@@ -117,14 +117,14 @@ class OnlineFeatures:
             try:
                 opened = self._current()
                 store = opened.opened.store
-                answer = store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
+                answer = store.get_online_features([*opened.features], entity_rows=rows, full_feature_names=True)
                 if self._current() is opened:
                     return opened, answer
             except (sqlite3.Error, OSError, RedisError, *_UNREADABLE) as error:
                 failure, self._cached = error, None  # its connection may have failed, or its registry been replaced
         fill = f"goldpath materialize {self._place.asset}"
         raise FeatureStoreUnavailable(
-            object=f"online store of {self._service}",
+            object=f"online store of {self._service.full_name}",
             observed=f"{type(failure).__name__}: {failure}" if failure else "it is filled anew again and again",
             expected="a filled online store that answers",
             next_step=fill if isinstance(failure, _UNREADABLE) else "ask again in a moment",
@@ -140,16 +140,17 @@ class OnlineFeatures:
                 object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
             ) from error
         if before is None or before.opened is not opened:
-            service = opened.store.get_feature_service(self._service)
-            join_keys = {
-                f"{projection.name_to_use()}__{feature.name}": tuple(
-                    opened.store.get_feature_view(projection.name).join_keys
-                )
-                for projection in service.feature_view_projections
-                for feature in projection.features
-            }
-            self._cached = before = _Service(opened, service, join_keys)
+            self._cached = before = _Service(opened, dict(self._held(opened)))
         return before
+
+    def _held(self, opened: OpenStore) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
+        """The features that the views of the store have; one that was declared since its filling is not among them."""
+        for view in self._service.views:
+            stored = qualified(self._service.domain, view.stored_name)
+            fields = {field.name for field in opened.store.get_feature_view(stored).features}
+            for field, name in zip(view.fields, view.full_names, strict=True):
+                if field in fields:
+                    yield f"{stored}:{field}", (name, view.keys)
 
 
 def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:
