@@ -54,7 +54,7 @@ def list_views(as_json: AsJson = False) -> None:
         table = plain_table(*columns, right=["features"], no_wrap=["view"])
         for facts in found:
             keys, models = ", ".join(facts["keys"]), ", ".join(facts["models"]) or "-"
-            version = f"{facts['version']}{' current' if facts['current'] else ''}"
+            version = f"{facts['version']}{'' if facts['current'] else ' not read'}"
             table.add_row(facts["view"], version, keys, str(len(facts["features"])), facts["owner"], models)
         _print(table)
         for domain, as_of in {facts["domain"]: facts["online_as_of"] for facts in found}.items():

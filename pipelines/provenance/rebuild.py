@@ -108,7 +108,7 @@ def request_for_model(platform: Platform, name: str, version: int) -> Request:
         except NotFoundError:
             continue
         read = {parameter: source for parameter, source in derivation.inputs.items() if source in versions}
-        if derivation.reads(read):
+        if derivation.reads(read) and {table, *read.values()} == versions.keys():
             pinned = {parameter: TableVersion(source, versions[source]) for parameter, source in read.items()}
             return Request(TableVersion(table, number), pinned, record.code_version)
     raise NotFoundError(
