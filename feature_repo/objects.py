@@ -30,7 +30,8 @@ from pipelines.features import declaration, versions
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified
 from pipelines.settings import Settings
 
-_TYPES: dict[str, FeastType] = {
+#: Feast's type of each type of feature.
+TYPES: dict[str, FeastType] = {
     "string": String, "int": Int32, "bigint": Int64, "float": Float32, "double": Float64, "boolean": Bool,
 }  # fmt: skip
 _KEY_TYPES = {"string": ValueType.STRING, "int": ValueType.INT32, "bigint": ValueType.INT64}
@@ -73,7 +74,7 @@ def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity
     return FeatureView(
         name=qualified(domain, view.stored_name),
         entities=[entities[qualified(domain, key)] for key in view.keys],
-        schema=[Field(name=c.name, dtype=_TYPES[c.type], description=c.description) for c in columns],
+        schema=[Field(name=c.name, dtype=TYPES[c.type], description=c.description) for c in columns],
         source=FileSource(name=table.source_name, path=str(table), timestamp_field=EVENT_TIMESTAMP),
         online=True,
         ttl=None,

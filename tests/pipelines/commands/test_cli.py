@@ -56,6 +56,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "features parity",
         "features promote",
         "features rollback",
+        "features quality",
         "features show",
         "jars",
         "landing list",
