@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from feature_repo import parity_check
+from feature_repo import freshness_figures, parity_check
 from feature_repo.filling import materialize
 from feature_repo.history import historical
 from feature_repo.parity import compare
@@ -83,6 +83,7 @@ def online_asset(
         place = DomainStore(run.platform.settings, domain.name)
         frames = {name: run.input(name) for name in tables}
         moved = materialize(place, services, frames, as_of=as_of, anew=run.recomputes)
+        fresh = freshness_figures.of_filling(run, place, services)
         with place.writing():
             parity = compare(place, services, frames, pushed=pushed)
         dataset = Dataset("/".join(key), moved.as_of.isoformat(), domain.owner, rows=sum(moved.rows.values()))
@@ -91,8 +92,9 @@ def online_asset(
             "rows_by_view": dg.MetadataValue.json(dict(moved.rows)),
             "rebuilt": moved.rebuilt,
             **parity_check.figures(parity),
+            **fresh.metadata,
         }
-        yield Written(dataset, metadata, (parity_check.check_result(parity, "/".join(key)),))
+        yield Written(dataset, metadata, (parity_check.check_result(parity, "/".join(key)),), fresh.plot)
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
     declaration = Declaration(
