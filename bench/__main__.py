@@ -26,6 +26,7 @@ PARTS = {
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "service": "the prediction service against a bare Ray Serve app",
     "push": "the push server against a bare endpoint that appends to a file and syncs it",
+    "freshness": "from durable in landing to readable online, in micro-batches",
     "model": "the model on the reference split, January to September against October to December",
 }
 
