@@ -17,7 +17,7 @@ Moved = Literal["moved", "unchanged", "ahead"]
 
 
 class OnlineMover:
-    """Writes to the online store of one home folder. For one thread at a time: Feast has one SQLite connection."""
+    """Writes to the online store of one home folder. For one thread at a time, in the order of the events."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class OnlineMover:
         place = DomainStore(self._settings, domain)
         with place.writing():
             # The store may be a new generation, and writes would go to the old one; or its connection has failed.
-            opened = current(place, self._opened.pop(domain, None), rows="any")
+            opened = current(place, self._opened.pop(domain, None), synced=False)
             keys = list(dict.fromkeys(event[online.key] for event in events))
             held = stored_rows(opened.store, domain, online.view, [{online.key: key} for key in keys])
             known = {key: row for key, row in zip(keys, held, strict=True) if row is not None}
