@@ -3,7 +3,7 @@
 A delivery is durable when its file was last written to landing, by the clock of landing's store. It is readable when
 the filling that moved the store to its rows has ended, by this machine's clock. Which deliveries a filling made
 readable follows from the versions of its tables: each names the versions that it was derived from, down to the bronze
-tables, whose batches the ledger lists. A delivery of which no row was clean counts with the next that had some.
+tables, whose batches the ledger lists. A delivery counts whether or not its rows were clean.
 
 A pushed event is durable when its log was synced to the disk, and readable when its row is written.
 """

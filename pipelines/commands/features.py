@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.feature_freshness import freshness
+from pipelines.commands.feature_quality import quality
 from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True)
 app.command("freshness")(freshness)
+app.command("quality")(quality)
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="A feature service, as domain.service.")]
 ViewName = Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, as domain.view.")]
 Keys = Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The keys of the entity.")]
