@@ -16,6 +16,7 @@ from feature_repo.state import DomainStore
 from feature_repo.store import sync
 from pipelines import clock
 from pipelines.errors import DamagedError, GoldpathError
+from pipelines.features.windowed import Windowed
 from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
 from pipelines.verdict.event import check
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: The member `online` of an acknowledgement. `broken`: the event breaks its contract. `pending`: it is applied as soon
 #: as the store is free. `unavailable`: it could not be applied. `none`: the source moves no features. The others are
-#: those of `feature_repo.online_moves`.
+#: those of `feature_repo.window_moves`.
 BROKEN, PENDING, UNAVAILABLE, NONE = "broken", "pending", "unavailable", "none"
 #: Of so many events of a view the freshness is remembered until it is logged; the oldest are dropped.
 MEASURED = 100_000
 #: How an event moves features, its values, and when it was durable.
-_Item: TypeAlias = tuple[OnlineMove, Values, float | None]
+_Item: TypeAlias = tuple[OnlineMove | Windowed, Values, float | None]
 
 
 class OnlinePath:
@@ -49,7 +50,7 @@ class OnlinePath:
         self._mover: OnlineMover | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="push-online")
         self._grouped = Grouped(self._apply, self._executor)
-        self._measured: dict[OnlineMove, deque[float]] = {}
+        self._measured: dict[OnlineMove | Windowed, deque[float]] = {}
 
     @property
     def depth(self) -> int:
