@@ -22,6 +22,7 @@ from feature_repo.assets import online_asset
 from feature_repo.freshness_log import log, summary
 from feature_repo.state import DomainStore
 from pipelines.contracts.domain import CostTags, Domain
+from pipelines.contracts.load import Contracts
 from pipelines.contracts.model import Contract
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.governed.platform import Platform
@@ -58,7 +59,7 @@ def measure(settings: Settings) -> list[Row]:
 
 def _assets(platform: Platform, home: Path) -> list[dg.AssetsDefinition]:
     bronze, silver, gold = (_contract(platform, home, zone) for zone in ("bronze", "silver", "gold"))
-    domain = Domain("bench", "bench", CostTags("bench", "bench", "bench", "bench"), {gold.table: gold})
+    domain = Domain("bench", "bench", CostTags("bench", "bench", "bench", "bench"), Contracts({gold.table: gold}))
     service = FeatureService("readings_v1", "bench", (feature_view(gold),), "The last reading.", "bench")
     return [
         bronze_asset(bronze),

@@ -48,7 +48,7 @@ def document(table: str, *, rules: bool) -> dict[str, Any]:
         for rule, (column, sql) in EXPRESSIONS.items()
     ]
     tags = ("cost_centre", "business_unit", "project", "application", "workload_class")
-    custom = {
+    custom: dict[str, Any] = {
         "tags": dict.fromkeys(tags, "bench") | {"data_class": "public"},
         "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_value"},
     }

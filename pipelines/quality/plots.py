@@ -125,7 +125,7 @@ def seconds_over_time(lines: Mapping[str, Sequence[tuple[datetime, float]]], *, 
     axes.tick_params(labelsize=7)
     axes.set(ylabel="seconds", title=title)
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def markdown(*images: bytes) -> str:

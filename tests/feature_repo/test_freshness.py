@@ -16,6 +16,7 @@ from feature_repo.assets import online_asset
 from feature_repo.freshness_log import KEPT, SAMPLES, Measurement, log, record, summary
 from feature_repo.state import DomainStore
 from pipelines.contracts.domain import CostTags, Domain
+from pipelines.contracts.load import Contracts
 from pipelines.engine.session import Engine
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.governed.platform import Platform
@@ -37,7 +38,7 @@ COLUMNS = [
 @pytest.fixture
 def platform(engine: Engine, tmp_path: Path) -> Platform:
     settings = Settings(home=tmp_path / "home", profile="test", engine=engine.kind)
-    texts = [text(column["name"]) for column in COLUMNS]
+    texts = [text(str(column["name"])) for column in COLUMNS]
     made = [toy_contracts.contract(tmp_path, "bronze/toys/parts", texts)]
     made += [toy_contracts.contract(tmp_path, f"{zone}/toys/parts", COLUMNS) for zone in ("silver", "gold")]
     platform = Platform(settings, lambda: {contract.table: contract for contract in made})
@@ -47,7 +48,7 @@ def platform(engine: Engine, tmp_path: Path) -> Platform:
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     bronze, silver, gold = platform.contracts.values()
-    domain = Domain("toys", "toys", CostTags("cc", "unit", "project", "app"), {gold.table: gold})
+    domain = Domain("toys", "toys", CostTags("cc", "unit", "project", "app"), Contracts({gold.table: gold}))
     service = FeatureService("parts_v1", "toys", (feature_view(gold),), "The last weight.", "toys")
     return [
         bronze_asset(bronze),
@@ -72,9 +73,14 @@ def test_each_filling_measures_the_deliveries_that_it_made_readable(
         for name, content, seconds_ago in deliveries:
             header = "part,event_timestamp,weight\n"
             land(platform, "parts", header + content, day="2026-11-01", name=name)
-            os.utime(landed / name, (time.time() - seconds_ago,) * 2)
+            written_at = time.time() - seconds_ago
+            os.utime(landed / name, (written_at, written_at))
         result = materialize(platform, declared, None, None)
-        [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "features"]
+        [event] = [
+            e
+            for e in result.get_asset_materialization_events()
+            if e.asset_key == dg.AssetKey(["features", "toys", "online"])
+        ]
         return {key: value.value for key, value in event.materialization.metadata.items()}
 
     def counts() -> list[int]:
@@ -99,6 +105,8 @@ def test_each_filling_measures_the_deliveries_that_it_made_readable(
 def test_a_summary_of_few_seconds_has_exact_ranks(seconds: list[float]) -> None:
     found = summary([Measurement.of("v", "pushed", seconds[:3]), Measurement.of("v", "pushed", seconds[3:])])
     ranked = sorted(seconds)
+    assert found.p50 is not None
+    assert found.p99 is not None
     below = {share: sum(second <= value for second in ranked) for share, value in ((0.5, found.p50), (0.99, found.p99))}
     assert (found.count, found.worst) == (len(seconds), ranked[-1])
     assert all(count >= share * len(ranked) for share, count in below.items())
