@@ -39,12 +39,12 @@ from typing import Literal
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features.aggregates import Aggregate
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+from pipelines.features.declaration import FeatureView
 
 SECOND = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Windowed:
     """Aggregates of an entity's events. Grain of its rows: one per entity and tick at which a value may change.
 
@@ -70,7 +70,6 @@ class Windowed:
     holds: Literal["while_in_window", "until_next_event"] = "while_in_window"
 
     def __post_init__(self) -> None:
-        FeatureView(self.table)
         types = {column.name: column.type for column in self.events.columns}
         declared = {column.name: column.type for column in self.table.columns}
         for key in self.keys:
@@ -103,7 +102,7 @@ class Windowed:
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns that name an entity, in the table and in the events."""
-        return tuple(name for name in self.table.key_columns if name != EVENT_TIMESTAMP)
+        return self.view.keys
 
     @property
     def tick_seconds(self) -> int:
@@ -116,6 +115,19 @@ class Windowed:
         if self.holds == "until_next_event":
             return ()
         return tuple(sorted({aggregate.seconds for aggregate in self.features.values() if aggregate.seconds}))
+
+    @property
+    def longest_seconds(self) -> int | None:
+        """The length of the longest window of time; None where an event may count for ever."""
+        spans = [aggregate.seconds for aggregate in self.features.values()]
+        if self.holds == "until_next_event" or None in spans:
+            return None
+        return max(self.leaving_seconds)
+
+    @property
+    def view(self) -> FeatureView:
+        """The table as a feature view."""
+        return FeatureView(self.table)
 
     @property
     def columns(self) -> tuple[str, ...]:

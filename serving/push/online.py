@@ -13,6 +13,7 @@ from feature_repo.state import DomainStore
 from feature_repo.store import sync
 from pipelines import clock
 from pipelines.errors import DamagedError, GoldpathError
+from pipelines.features.windowed import Windowed
 from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
 from pipelines.verdict.event import check
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: The member `online` of an acknowledgement. `broken`: the event breaks its contract. `pending`: it is applied as soon
 #: as the store is free. `unavailable`: it could not be applied. `none`: the source moves no features. The others are
-#: those of `feature_repo.online_moves`.
+#: those of `feature_repo.window_moves`.
 BROKEN, PENDING, UNAVAILABLE, NONE = "broken", "pending", "unavailable", "none"
 
 
@@ -53,7 +54,7 @@ class OnlinePath:
         if source.online is None:
             return [{"online": NONE}] * len(events)
         outcomes: list[dict[str, Any]] = []
-        valid: list[tuple[OnlineMove, Values]] = []
+        valid: list[tuple[OnlineMove | Windowed, Values]] = []
         for event in events:
             values, broken = check(event, source.silver)
             if broken:
@@ -84,7 +85,7 @@ class OnlinePath:
         await self._grouped.finish()
         self._executor.shutdown()
 
-    def _apply(self, items: list[tuple[OnlineMove, Values]]) -> list[str]:
+    def _apply(self, items: list[tuple[OnlineMove | Windowed, Values]]) -> list[str]:
         outcomes = [UNAVAILABLE] * len(items)
         for online in dict.fromkeys(online for online, _ in items):
             places = [place for place, (move, _) in enumerate(items) if move is online]

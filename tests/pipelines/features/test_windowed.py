@@ -10,13 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, TerminalError
 from pipelines.features.aggregates import Aggregate, count, last, mean, total
 from pipelines.features.declaration import EVENT_TIMESTAMP
 from pipelines.features.windowed import Windowed
-from pipelines.features.windowed_events import row_at
+from pipelines.features.windowed_events import row_at, still_needed
 from pipelines.features.windowed_table import windowed_rows
 from pipelines.tables import RECORD_ID
 from tests.pipelines.toy_contracts import contract
@@ -215,6 +217,26 @@ def sale(number: int, after: timedelta, **values: Any) -> Event:
         "number": number, "shop": "north", "shelf": 1, "sold_at": BEGIN + after,
         **dict.fromkeys(COLUMNS), **values,
     }  # fmt: skip
+
+
+@given(chance=st.randoms(use_true_random=False), variant=st.sampled_from(sorted(VARIANTS)), place=st.integers(1, 3))
+def test_what_is_kept_of_events_that_come_in_any_order_gives_the_row_of_all_of_them(
+    declared: Windowed, chance: random.Random, variant: str, place: int
+) -> None:
+    changed = replace(declared, **VARIANTS[variant])
+    names = chance.sample(sorted(FEATURES), place)
+    changed = replace(changed, features={name: FEATURES[name][1] for name in names})
+    events = [event | {"shop": "north", "shelf": 1} for event in random_events(chance.randrange(10**6), 25)]
+    kept: list[Any] = []
+    so_far: list[Event] = []
+    now = BEGIN + HOUR
+    while len(so_far) < len(events):
+        group = events[len(so_far) : len(so_far) + chance.randrange(1, 6)]
+        so_far += group
+        kept = still_needed(changed, [*kept, *group, *chance.choices(so_far, k=2)], now)
+        for after in (timedelta(0), HOUR / 2, 3 * HOUR):
+            assert row_at(changed, kept, now + after) == row_at(changed, so_far, now + after)
+        now += chance.randrange(4) * HOUR / 2
 
 
 def test_an_event_is_in_a_window_from_its_instant_until_the_length_has_passed(
