@@ -27,6 +27,7 @@ from feature_repo.feast_api import (
     RetrievalJob,
     RetrievalMetadata,
 )
+from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.errors import EngineError
 
 Reader = Callable[[str], Any]
@@ -107,7 +108,7 @@ class LakehouseRetrievalJob(RetrievalJob):
         return self._metadata
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        rows = self.frame.toArrow()
+        rows = arrow_rows(self.frame)
         if self._source:
             _pulled.get()[self._source] += rows.num_rows
         return rows
