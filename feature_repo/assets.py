@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from feature_repo import parity_check
-from feature_repo.filling import materialize
+from feature_repo.filling import AT_ONCE, materialize
 from feature_repo.history import historical
 from feature_repo.parity import compare
 from feature_repo.state import DomainStore
@@ -17,6 +18,7 @@ from pipelines import clock
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
+from pipelines.features import quality, quality_check
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, Written
@@ -51,8 +53,8 @@ def online_asset(
     """The online store of a domain: for each entity of its services' views, the features as they are known now.
 
     A run moves it to the platform's clock or to the instant of its config, and leaves other domains' stores alone. It
-    runs by itself when its tables have new versions that are good. Its check blocks what comes after, such as a
-    deployment, where the store does not answer what the as-of join gives.
+    runs by itself when its tables have new versions that are good. Its checks block what comes after, such as a
+    deployment, where the store does not answer what the as-of join gives, or its views break their contracts.
 
     Args:
         domain: The domain.
@@ -85,14 +87,21 @@ def online_asset(
         moved = materialize(place, services, frames, as_of=as_of, anew=run.recomputes)
         with place.writing():
             parity = compare(place, services, frames, pushed=pushed)
+        views = {view.name: view for service in services for view in service.views}.values()
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:  # the engine plans each question on one core
+            qualities = list(
+                threads.map(lambda view: quality.measure(view, frames[view.table.source_name], moved.as_of), views)
+            )
         dataset = Dataset("/".join(key), moved.as_of.isoformat(), domain.owner, rows=sum(moved.rows.values()))
         metadata = {
             "as_of": moved.as_of.isoformat(),
             "rows_by_view": dg.MetadataValue.json(dict(moved.rows)),
             "rebuilt": moved.rebuilt,
             **parity_check.figures(parity),
+            **quality_check.figures(qualities),
         }
-        yield Written(dataset, metadata, parity_check.check_result(parity, "/".join(key)))
+        checks = (parity_check.check_result(parity, "/".join(key)), quality_check.check_result(qualities))
+        yield Written(dataset, metadata, checks)
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
     declaration = Declaration(
@@ -104,7 +113,7 @@ def online_asset(
         "A run moves it to the platform's clock or to the instant of its config.\n\n"
         "Grain: one row per entity and feature view.",
         kinds=("feast",),
-        check=parity_check.CHECK,
+        checks=(parity_check.CHECK, quality_check.CHECK),
         inputs={name: TableId.parse(table) for name, table in tables.items()},
         freshness=freshness,
     )

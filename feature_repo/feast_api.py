@@ -27,26 +27,25 @@ from feast.data_source import DataSource
 from feast.errors import FeastError
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.online_stores.helpers import compute_versioned_name as versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
-from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.infra.registry.file import FileRegistryStore
 from feast.infra.registry.registry_store import RegistryStore
-from feast.online_response import OnlineResponse
 from feast.protos.feast.core.Registry_pb2 import Registry
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
-from feast.utils import _convert_arrow_to_proto
-
-convert_arrow_to_proto, table_id = _convert_arrow_to_proto, _table_id
 
 __all__ = [
     "BaseRegistry",
     "Bool",
     "DataSource",
     "Entity",
+    "EntityKey",
     "FeastConfigBaseModel",
     "FeastError",
     "FeastType",
@@ -54,7 +53,6 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "Field",
-    "FieldStatus",
     "FileRegistryStore",
     "FileSource",
     "Float32",
@@ -63,21 +61,20 @@ __all__ = [
     "Int64",
     "OfflineStore",
     "OnDemandFeatureView",
-    "OnlineResponse",
     "OnlineStore",
     "Project",
+    "RedisOnlineStore",
+    "RedisOnlineStoreConfig",
     "Registry",
     "RegistryConfig",
     "RegistryStore",
     "RepoConfig",
     "RetrievalJob",
     "RetrievalMetadata",
-    "SqliteOnlineStore",
     "SqliteOnlineStoreConfig",
     "String",
     "Value",
     "ValueType",
-    "convert_arrow_to_proto",
     "serialize_entity_key",
-    "table_id",
+    "versioned_name",
 ]

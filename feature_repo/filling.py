@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 from feature_repo.state import DomainStore, State, new_generation
 from feature_repo.store import holds_rows, mark_filled, open_generation, remove_other_generations
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -73,7 +71,7 @@ def materialize(
     with place.writing():
         state = place.state()
         remove_other_generations(place, state.generation if state else None)
-        views = list({view.name: view for service in services for view in service.views}.values())
+        views = _views(services)
         declared = _digest(services)
         past, before = _pasts(views, tables, as_of, state.as_of if state else as_of)
         on = not anew and state is not None and _goes_on(place, state, declared, before, as_of)
@@ -106,17 +104,32 @@ def _fill(
     as_of: datetime,
 ) -> dict[str, int]:
     """Writes the rows from `since` to `as_of` to a generation; returns their number by Feast source name."""
+    from feature_repo.latest_rows import batches, latest_rows
     from feature_repo.objects import feast_objects
-    from feature_repo.offline_store import reading
+    from feature_repo.online_rows import rows_of, write_batches
 
     (place.folder / generation).mkdir(parents=True, exist_ok=True)
     store = open_generation(place, generation)
     store.apply(feast_objects(services))
-    with reading(tables.__getitem__) as rows, contextlib.redirect_stdout(io.StringIO()):
-        if as_of > since:
-            store.materialize(start_date=since, end_date=as_of)
+
+    def fill(view: FeatureView) -> int:
+        latest = latest_rows(view, tables[view.table.source_name], since, as_of)
+        return write_batches(store, place.domain, view, batches(latest), first=since == BEGINNING)
+
+    views = _views(services)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:
+        written = list(threads.map(fill, views))
+    for view in views:  # Feast's own tools show it
+        registered = store.get_feature_view(qualified(place.domain, view.name))
+        store.registry.apply_materialization(registered, store.project, since, as_of)
+    rows_of(store).close()
     mark_filled(place, generation)
-    return dict(rows)
+    return {view.table.source_name: rows for view, rows in zip(views, written, strict=True)}
+
+
+def _views(services: Sequence[FeatureService]) -> list[FeatureView]:
+    """The views of the services, each once."""
+    return list({view.name: view for service in services for view in service.views}.values())
 
 
 def _digest(services: Sequence[FeatureService]) -> str:

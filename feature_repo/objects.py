@@ -28,7 +28,8 @@ from feature_repo.feast_api import FeatureService as FeastService
 from pipelines.features import declaration
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified
 
-_TYPES: dict[str, FeastType] = {
+#: Feast's type of each type of feature.
+TYPES: dict[str, FeastType] = {
     "string": String, "int": Int32, "bigint": Int64, "float": Float32, "double": Float64, "boolean": Bool,
 }  # fmt: skip
 _KEY_TYPES = {"string": ValueType.STRING, "int": ValueType.INT32, "bigint": ValueType.INT64}
@@ -66,7 +67,7 @@ def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity
     return FeatureView(
         name=qualified(domain, view.name),
         entities=[entities[qualified(domain, key)] for key in view.keys],
-        schema=[Field(name=c.name, dtype=_TYPES[c.type], description=c.description) for c in columns],
+        schema=[Field(name=c.name, dtype=TYPES[c.type], description=c.description) for c in columns],
         source=FileSource(name=table.source_name, path=str(table), timestamp_field=EVENT_TIMESTAMP),
         online=True,
         ttl=None,

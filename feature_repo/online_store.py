@@ -1,68 +1,180 @@
-"""Feast's SQLite online store, without overwriting a row by an older one; Feast's Redis store does so by itself.
+"""The online stores as Feast sees them: SQLite and Redis, with one row for each entity and view (`stored_row`).
 
-Two programs write: a run that moves the store to the state of the tables, and pushed events that are newer than those.
+Feast's own stores keep each value apart, under its feature's name, and overwrite a row by an older one. Two programs
+write: a run that moves the store to the state of the tables, and pushed events that are newer than those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from feature_repo.feast_api import (
+    FeatureStore,
     FeatureView,
+    OnlineStore,
+    RedisOnlineStore,
+    RedisOnlineStoreConfig,
     RepoConfig,
-    SqliteOnlineStore,
     SqliteOnlineStoreConfig,
+    Value,
     serialize_entity_key,
-    table_id,
+    versioned_name,
 )
-from feature_repo.store import SQLITE
+from feature_repo.objects import TYPES
+from feature_repo.redis_rows import RedisRows
+from feature_repo.sqlite_rows import SqliteRows
+from feature_repo.store import REDIS, SQLITE
+from feature_repo.stored_row import EncodedRows, Layout, instant_of, microseconds
 
-#: Below 999, which is what SQLite takes in one query before version 3.32.
-KEYS_PER_QUERY = 900
+_KINDS = {feast_type: kind for kind, feast_type in TYPES.items()}
+#: The field of Feast's value that holds each type.
+_VALUE_FIELDS = {
+    "string": "string_val", "int": "int32_val", "bigint": "int64_val", "float": "float_val", "double": "double_val",
+    "boolean": "bool_val",
+}  # fmt: skip
+Written = list[tuple[Any, dict[str, Any], datetime, datetime | None]]
 
 
-class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """The options of Feast's SQLite store."""
+class Rows(Protocol):
+    """The rows of one generation of a store."""
 
-    type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = SQLITE  # ty: ignore[incompatible-attribute-override]
+    def create(self, views: Sequence[str]) -> None: ...
+    def drop(self, views: Sequence[str]) -> None: ...
+    def write(self, view: str, rows: EncodedRows, *, first: bool = False) -> None: ...
+    def read(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[int, bytes] | None]: ...
+    def close(self) -> None: ...
 
 
-class NewestSqliteOnlineStore(SqliteOnlineStore):
-    """Writes a row unless one with a later event timestamp is stored; at equal timestamps the last written stays."""
+class RowOnlineStore(OnlineStore):
+    """Writes a row unless a later one is stored; of equal instants the last written stays."""
+
+    def __init__(self) -> None:
+        self._rows: Rows | None = None
+        self._layouts: dict[str, Layout] = {}
+
+    def layout(self, store: FeatureStore, view: str) -> Layout:
+        """How the rows of a registered view are laid out; raises FeastError for one that is not registered."""
+        if view not in self._layouts:
+            self._layouts[view] = layout_of(store.config, store.get_feature_view(view))
+        return self._layouts[view]
+
+    def rows(self, config: RepoConfig) -> Rows:
+        """Its rows, which stay open."""
+        if self._rows is None:
+            self._rows = self._open(config)
+        return self._rows
+
+    @abstractmethod
+    def _open(self, config: RepoConfig) -> Rows: ...
 
     def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: Written, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Writes rows that Feast has made; ours are written by columns, by `online_rows`."""
+        layout = layout_of(config, table)
+        rows = EncodedRows(
+            [serialize_entity_key(key, config.entity_key_serialization_version) for key, *_ in data],
+            [microseconds(_utc(instant)) for _, _, instant, _ in data],
+            [layout.values([_plain(values.get(name)) for name in layout.fields]) for _, values, *_ in data],
+        )
+        self.rows(config).write(layout.name, rows)
+        if progress:
+            progress(len(data))
+
+    def online_read(
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
-        connection = self._get_conn(config)
-        with connection:
-            # Read and write in one transaction, so that no other writer writes between.
-            connection.execute("BEGIN IMMEDIATE")
-            keys = [serialize_entity_key(key, config.entity_key_serialization_version) for key, *_ in data]
-            stored = self._stored(config, table, keys)
-            newest = [
-                row for key, row in zip(keys, data, strict=True) if key not in stored or _utc(row[2]) >= stored[key]
-            ]
-            super().online_write_batch(config, table, sorted(newest, key=lambda row: _utc(row[2])), progress)
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """The rows of the entities in a view, as Feast asks for them."""
+        layout = layout_of(config, table)
+        names = layout.fields if requested_features is None else requested_features
+        keys = [serialize_entity_key(key, config.entity_key_serialization_version) for key in entity_keys]
+        answers: list[tuple[datetime | None, dict[str, Any] | None]] = []
+        for found in self.rows(config).read([(layout.name, key) for key in keys]):
+            if found is None:
+                answers.append((None, None))
+                continue
+            values = dict(zip(layout.fields, layout.decode(found[1]), strict=True))
+            feast_values = {name: _feast_value(values[name], layout.fields[name]) for name in names if name in values}
+            answers.append((instant_of(found[0]), feast_values))
+        return answers
 
-    def _stored(self, config: RepoConfig, table: FeatureView, keys: list[bytes]) -> dict[bytes, datetime]:
-        """The newest stored event timestamp of each entity that is stored."""
-        name = table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
-        connection, newest = self._get_conn(config), {}
-        for start in range(0, len(keys), KEYS_PER_QUERY):
-            queried = keys[start : start + KEYS_PER_QUERY]
-            marks = ", ".join("?" * len(queried))
-            query = f'SELECT entity_key, event_ts FROM "{name}" WHERE entity_key IN ({marks})'
-            for key, instant in connection.execute(query, queried):
-                newest[key] = max(_utc(instant), newest.get(key, _utc(instant)))
-        return newest
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Makes room for the views that are applied, and removes the rows of those that are not."""
+        rows = self.rows(config)
+        rows.create([layout_of(config, table).name for table in tables_to_keep])
+        rows.drop([layout_of(config, table).name for table in tables_to_delete])
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Any]) -> None:
+        """Removes the rows of the views."""
+        self.rows(config).drop([layout_of(config, table).name for table in tables])
+
+
+class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    """The options of Feast's SQLite store, of which `path` is used, and whether each commit is synced to the disk."""
+
+    type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = SQLITE  # ty: ignore[incompatible-attribute-override]
+    synced: bool = True
+
+
+class NewestSqliteOnlineStore(RowOnlineStore):
+    """On one SQLite file."""
+
+    def _open(self, config: RepoConfig) -> Rows:
+        return SqliteRows(Path(config.online_store.path), synced=config.online_store.synced)
+
+
+class NewestRedisOnlineStoreConfig(RedisOnlineStoreConfig):
+    """The options of Feast's Redis store; an address means the same to both."""
+
+    type: Literal["feature_repo.online_store.NewestRedisOnlineStore"] = REDIS  # ty: ignore[incompatible-attribute-override]
+
+
+class NewestRedisOnlineStore(RowOnlineStore):
+    """On Redis."""
+
+    def client(self, config: RepoConfig) -> Any:
+        """The client that Feast's own store makes."""
+        return RedisOnlineStore()._get_client(config.online_store)
+
+    def _open(self, config: RepoConfig) -> Rows:
+        return RedisRows(self.client(config), config.project)
+
+
+def layout_of(config: RepoConfig, view: FeatureView) -> Layout:
+    """How the rows of a view are laid out: by its registered keys and features."""
+    return Layout(
+        versioned_name(view, config.registry.enable_online_feature_view_versioning),
+        {field.name: _KINDS[field.dtype] for field in view.entity_columns},
+        {field.name: _KINDS[field.dtype] for field in view.features},
+    )
+
+
+def _feast_value(value: Any, kind: str) -> Value:
+    return Value() if value is None else Value(**{_VALUE_FIELDS[kind]: value})
+
+
+def _plain(value: Any) -> Any:
+    """What a value of Feast holds; null where it has none."""
+    kind = value.WhichOneof("val") if value is not None else None
+    return getattr(value, kind) if kind else None
 
 
 def _utc(instant: datetime) -> datetime:
-    """Feast stores instants without their zone, which is UTC."""
+    """Feast means UTC by an instant without a zone."""
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

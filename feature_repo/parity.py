@@ -1,7 +1,7 @@
 """Parity: whether the online store answers what the as-of join gives, value by value, for sampled entities.
 
 The as-of join is the one that training sets are made with, at the instant to which the store was moved. A value is
-equal only with its type; the instant of a row counts too, in whole seconds, which is what Feast's stores hold.
+equal only with its type; the instant of a row counts too.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _known(view: FeatureView, rows: DataFrame, as_of: datetime, entities: int | 
     return [
         {key: row[key] for key in view.keys}
         | {field: _null(row[name]) for field, name in names}
-        | {EVENT_TIMESTAMP: row[known_at].replace(microsecond=0)}
+        | {EVENT_TIMESTAMP: row[known_at]}
         for row in joined.toArrow().to_pylist()
     ]
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.state import ONLINE_FILE, REGISTRY_FILE, DomainStore, State
 from pipelines.errors import NotFoundError
+from pipelines.machine import files
 
 if TYPE_CHECKING:
     from feature_repo.feast_api import FeatureStore
 
 #: Feast's project as its own tools see it.
 PROJECT = "goldpath"
+#: The types of the online stores in Feast's configuration.
 SQLITE = "feature_repo.online_store.NewestSqliteOnlineStore"
-Rows = Literal["newest", "any"]
+REDIS = "feature_repo.online_store.NewestRedisOnlineStore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +35,21 @@ def project(generation: str) -> str:
     return f"{PROJECT}_{generation}"
 
 
-def open_generation(place: DomainStore, generation: str, *, rows: Rows = "newest") -> FeatureStore:
+def open_generation(place: DomainStore, generation: str, *, synced: bool = True) -> FeatureStore:
     """The feature store of one generation of a domain's store.
 
     Args:
         place: The domain's store.
         generation: The generation.
-        rows: `newest` keeps a stored row that is newer than the written one. `any` overwrites it on Redis too: for a
-            writer that compares rows itself and may correct one without a later timestamp.
+        synced: Whether each commit to SQLite is synced to the disk. Those of pushed events are not, since their log is
+            synced (see `sync`).
     """
     from feature_repo.feast_api import FeatureStore, RepoConfig
 
     folder = place.folder / generation
-    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE)}
+    online: dict[str, Any] = {"type": SQLITE, "path": str(folder / ONLINE_FILE), "synced": synced}
     if address := place.settings.redis_url:
-        online = {"type": "redis", "connection_string": address.get_secret_value(), "skip_dedup": rows == "any"}
+        online = {"type": REDIS, "connection_string": address.get_secret_value()}
     config = RepoConfig(
         project=project(generation),
         provider="local",
@@ -68,13 +71,13 @@ def open_generation(place: DomainStore, generation: str, *, rows: Rows = "newest
     return store
 
 
-def current(place: DomainStore, before: OpenStore | None = None, *, rows: Rows = "newest") -> OpenStore:
-    """The store as it is now: `before`, if that is still so.
+def current(place: DomainStore, before: OpenStore | None = None, *, synced: bool = True) -> OpenStore:
+    """The store as it is now: open as it was in `before`, if that is the same filling of it.
 
     Args:
         place: The domain's store.
         before: The store as it was opened before.
-        rows: As in `open_generation`.
+        synced: As in `open_generation`.
 
     Raises:
         NotFoundError: if the store was not filled yet.
@@ -89,9 +92,19 @@ def current(place: DomainStore, before: OpenStore | None = None, *, rows: Rows =
             next_step=f"goldpath materialize {place.asset}",
         )
     file = None if place.settings.redis_url else _identity(place.folder / state.generation / ONLINE_FILE)
-    if before is not None and (before.state, before.file) == (state, file):
-        return before
-    return OpenStore(open_generation(place, state.generation, rows=rows), state, file)
+    if before is not None and (before.state.generation, before.file) == (state.generation, file):
+        return before if before.state == state else replace(before, state=state)
+    return OpenStore(open_generation(place, state.generation, synced=synced), state, file)
+
+
+def sync(place: DomainStore) -> None:
+    """Syncs to the disk what pushed events wrote to SQLite; Redis has its own persistence."""
+    state = place.state()
+    if state is None or place.settings.redis_url:
+        return
+    for suffix in ("-wal", ""):
+        with contextlib.suppress(FileNotFoundError):  # the log of SQLite was merged, or the store was replaced
+            files.sync(place.folder / state.generation / f"{ONLINE_FILE}{suffix}")
 
 
 def holds_rows(place: DomainStore, generation: str) -> bool:
@@ -128,7 +141,7 @@ def _redis(place: DomainStore, generation: str) -> Any:
     """The client of Feast's own store, so that an address means the same to both."""
     store = open_generation(place, generation)
     online: Any = store._get_provider()
-    return online.online_store._get_client(store.config.online_store)
+    return online.online_store.client(store.config)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -21,7 +21,7 @@ KEY = ("ops", "platform", "sources")
     owner=platform.owner,
     tags=platform.cost.of("upkeep"),
     kinds=("json",),
-    check=unknown_sources.CHECK,
+    checks=(unknown_sources.CHECK,),
 )
 def sources(run: GovernedRun) -> Iterator[Written]:
     """The sources that land without a contract, each treated by its domain's drift mode for tables.
@@ -35,4 +35,4 @@ def sources(run: GovernedRun) -> Iterator[Written]:
     ]
     metadata = {"unknown": len(unknown), "sources": dg.MetadataValue.table(rows) if rows else "each has its contract"}
     dataset = Dataset(run.declaration.name, run.run_id, run.declaration.owner, rows=len(unknown))
-    yield Written(dataset, metadata, unknown_sources.check_result(unknown, list(KEY)))
+    yield Written(dataset, metadata, (unknown_sources.check_result(unknown, list(KEY)),))

@@ -1,5 +1,5 @@
 """What was known about an entity at an instant?
 
 May import the modules at the root.
-A new aggregate over a window is a function in `rolling`.
+A new aggregate of events is a kind in `aggregates`, in both `windowed_table` and `windowed_events`.
 """

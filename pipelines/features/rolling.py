@@ -45,48 +45,6 @@ def ticks(events: DataFrame, *, keys: Sequence[str], known_at: str, sums: Mappin
     return known.groupBy(*keys, TICK).agg(*totals, latest_record.alias(RECORD_ID))
 
 
-def so_far(events: DataFrame, *, keys: Sequence[str], at: str, means: Mapping[str, str], count: str) -> DataFrame:
-    """An entity's events so far: how many, and the means of their columns.
-
-    An event counts from the second after its instant: a question that is asked at that instant is about the event, and
-    must not find it among what is known.
-
-    Args:
-        events: One row per event; rows in which `at` or a key is null are left out.
-        keys: The entity's columns.
-        at: The column with an event's instant, UTC, or its day.
-        means: The columns of numbers, or of booleans for the share of true, by the name of the result column; a null
-            is left out.
-        count: The name of the result column with the number of events.
-
-    Returns:
-        One row per entity and second: the keys, `event_timestamp`, the count, the means, and the record id of the
-        second's latest event.
-    """
-    from pyspark.sql import functions as F
-
-    seconds = F.unix_timestamp(F.col(at).cast("timestamp"))
-    numbers = [F.col(column).cast("double").alias(mean_) for mean_, column in means.items()]
-    known = events.select(
-        *keys, (seconds + 1).cast("bigint").alias(TICK), F.col(at).alias("_known_at"), RECORD_ID, *numbers
-    )
-    known = known.dropna(subset=[*keys, TICK])
-    by_second = known.groupBy(*keys, TICK).agg(
-        F.count(F.lit(1)).alias("_known_events"),
-        F.max_by(RECORD_ID, F.struct("_known_at", RECORD_ID)).alias(RECORD_ID),
-        *[F.sum(name).alias(f"_known_sum_{name}") for name in means],
-        *[F.count(name).alias(f"_known_count_{name}") for name in means],
-    )
-    ever = all_so_far(keys)
-    return by_second.select(
-        *keys,
-        tick_end().alias("event_timestamp"),
-        F.sum("_known_events").over(ever).alias(count),
-        *[mean(f"_known_sum_{name}", f"_known_count_{name}", ever).alias(name) for name in means],
-        RECORD_ID,
-    )
-
-
 def last_hours(keys: Sequence[str], hours: int) -> WindowSpec:
     """The window over an entity's ticks of the last `hours` hours, with the current one."""
     from pyspark.sql import Window

@@ -58,10 +58,10 @@ def declare(
             next_step="write the function's docstring or the contract's description.purpose",
         )
     keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.further_keys)]
-    check = declaration.check
     checks = [
         dg.AssetCheckSpec(check.name, asset=keys[0], blocking=check.blocking, description=check.description)
-    ] if check else []  # fmt: skip
+        for check in declaration.checks
+    ]
     decorate = dg.multi_asset(
         name="__".join(declaration.key),
         specs=[_spec(declaration, key, partitions, automation) for key in keys],
@@ -100,7 +100,7 @@ def _run(
     """Executes the governed run and yields its results to Dagster; of a failed run only its failed checks."""
     outcome = governed_run.execute(declaration, getattr(context.resources, PLATFORM), context, work, config)
     if outcome.error is not None:
-        yield from (written.check for written in outcome.written if written.check and not written.check.passed)
+        yield from (check for written in outcome.written for check in written.checks if not check.passed)
         _raise_for_dagster(outcome.error, context.retry_number + 1)
     of_several_days = context.assets_def.partitions_def is not None and len(context.partition_keys) > 1
     for written in outcome.written:
@@ -110,7 +110,7 @@ def _run(
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey(written.dataset.name.split("/")),
             metadata=written.metadata,
-            check_results=[written.check] if written.check else [],
+            check_results=list(written.checks),
             data_version=dg.DataVersion(written.dataset.version) if written.dataset.version else None,
         )
 
@@ -125,7 +125,7 @@ def governed_asset(
     inputs: Mapping[str, str] | None = None,
     deps: Sequence[Sequence[str]] = (),
     config: type[dg.Config] | None = None,
-    check: Check | None = None,
+    checks: Sequence[Check] = (),
     automation: dg.AutomationCondition[Any] | None = None,
     freshness: timedelta | None = None,
 ) -> Callable[[Work], dg.AssetsDefinition]:
@@ -143,7 +143,7 @@ def governed_asset(
         inputs: Input name to table, `zone/domain/table`; the run pins each table's version when it starts.
         deps: The keys of other assets that it depends on.
         config: The class of the run's config.
-        check: The asset's check.
+        checks: The asset's checks.
         automation: When the asset is materialized without a person's request.
         freshness: The age of its newest materialization at which Dagster calls it stale.
 
@@ -161,7 +161,7 @@ def governed_asset(
             kinds=tuple(kinds),
             inputs={name: TableId.parse(text) for name, text in (inputs or {}).items()},
             deps=tuple(tuple(dep) for dep in deps),
-            check=check,
+            checks=tuple(checks),
             freshness=freshness,
         )
         return declare(declaration, work, config=config, automation=automation)

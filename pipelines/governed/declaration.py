@@ -26,7 +26,7 @@ Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "m
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The one asset check of an asset; if a blocking check fails, the assets downstream do not run in the same run."""
+    """An asset check; if a blocking one fails as an error, the assets downstream do not run in the same run."""
 
     name: str
     description: str
@@ -47,7 +47,7 @@ class Declaration:
         inputs: The tables that it reads, by the name under which its work asks for them.
         deps: The keys of other assets that it depends on.
         contract: The contract of the table that it writes; None for an asset that is no table.
-        check: Its asset check; None without one.
+        checks: Its asset checks.
         further_keys: The keys of what it writes beside `key`, such as a quarantine.
         freshness: The age of its newest materialization at which Dagster calls it stale; None without a limit.
     """
@@ -61,7 +61,7 @@ class Declaration:
     inputs: Mapping[str, TableId] = field(default_factory=dict)
     deps: tuple[tuple[str, ...], ...] = ()
     contract: Contract | None = None
-    check: Check | None = None
+    checks: tuple[Check, ...] = ()
     further_keys: tuple[tuple[str, ...], ...] = ()
     freshness: timedelta | None = None
 
@@ -79,7 +79,7 @@ class Written:
         dataset: What was written, for lineage; its name is the asset key, joined by slashes.
         metadata: What Dagster shows about it. Of a run over several partitions, the figures of the run are shown on the
             last partition alone, and named so: `run_cost`.
-        check: The result of the asset's check.
+        checks: The results of the asset's checks.
         large_metadata: Metadata that is too large to be repeated for each partition of a run, such as a plot; it is
             shown on the last partition alone.
         by_partition: Metadata of each partition of the run, beside that of the table.
@@ -87,7 +87,7 @@ class Written:
 
     dataset: Dataset
     metadata: dict[str, Any] = field(default_factory=dict)
-    check: dg.AssetCheckResult | None = None
+    checks: tuple[dg.AssetCheckResult, ...] = ()
     large_metadata: dict[str, Any] = field(default_factory=dict)
     by_partition: dict[str, dict[str, Any]] = field(default_factory=dict)
 

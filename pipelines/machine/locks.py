@@ -52,10 +52,19 @@ def held(path: Path, *, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Ite
         ) from None
     try:
         now = datetime.now(UTC)
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now:%F %T} UTC: {purpose}\n", "utf-8")
+        _write(path, f"process {os.getpid()} on {socket.gethostname()} since {now:%F %T} UTC: {purpose}\n".encode())
         yield
     finally:
         lock.release()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Overwrites a file in place: a file that is emptied first is written to the disk by ext4 when it is closed."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, os.write(descriptor, content))
+    finally:
+        os.close(descriptor)
 
 
 def _owner(path: Path) -> str:

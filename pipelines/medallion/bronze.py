@@ -49,7 +49,7 @@ def bronze_work(contract: Contract) -> Callable[[GovernedRun], Iterator[Written]
             str(table), str(at.version), contract.owner, fields, rows=rows, bytes=house.snapshot(at).bytes
         )
         metadata = {"files": files, "rows_in": rows, "rows_clean": rows, "rows_quarantined": 0}
-        written = Written(dataset, metadata, deliveries_check.check_result(edge, files=files, rows=rows))
+        written = Written(dataset, metadata, (deliveries_check.check_result(edge, files=files, rows=rows),))
         written.by_partition = _rows_by_day(run, house.snapshot(at).partition_rows(PARTITION))
         yield warned(written, staleness.not_written_since(platform, contract))
 

@@ -132,7 +132,7 @@ def _declaration(
         inputs=inputs,
         deps=deps,
         contract=contract,
-        check=deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),
+        checks=(deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),),
         further_keys=further_keys,
         freshness=timedelta(seconds=contract.freshness_seconds),
     )

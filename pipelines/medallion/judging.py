@@ -247,7 +247,7 @@ def table_written(run: GovernedRun, contract: Contract, judged: Judged, words: S
         "rows_quarantined": result.rows_quarantined,
     }
     folder = run.platform.settings.root / "quality"
-    return Written(dataset, counts, contract_check.check_result(result, folder=folder, words=words))
+    return Written(dataset, counts, (contract_check.check_result(result, folder=folder, words=words),))
 
 
 def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, figures: dict[str, Any]) -> Written:
@@ -258,11 +258,16 @@ def quarantine_written(contract: Contract, at: TableVersion, rejected: Staged, f
 
 
 def warned(written: Written, warning: str) -> Written:
-    """What a run records, with a warning added to its check; as it is without one."""
-    if warning and written.check is not None:
-        severity = dg.AssetCheckSeverity.WARN if written.check.passed else written.check.severity
-        description = f"{written.check.description}; {warning}"
-        written.check = written.check._replace(passed=False, severity=severity, description=description)
+    """What a run records, with a warning added to its checks; as it is without one."""
+    if warning:
+        written.checks = tuple(
+            check._replace(
+                passed=False,
+                severity=dg.AssetCheckSeverity.WARN if check.passed else check.severity,
+                description=f"{check.description}; {warning}",
+            )
+            for check in written.checks
+        )
     return written
 
 
@@ -288,7 +293,7 @@ def unchanged(run: GovernedRun, contract: Contract, table: TableId | None = None
     house, table = run.platform.lakehouse, table or contract.table
     at = house.current(table)
     dataset = Dataset(str(table), str(at.version), contract.owner, rows=0, bytes=0)
-    check = None
+    checks: tuple[dg.AssetCheckResult, ...] = ()
     if table == contract.table:
-        check = contract_check.unchanged_result(contract, at, list(staleness.findings(run.platform, contract)))
-    return Written(dataset, {"nothing_new": True, "rows_in": 0, "rows_clean": 0, "rows_quarantined": 0}, check)
+        checks = (contract_check.unchanged_result(contract, at, list(staleness.findings(run.platform, contract))),)
+    return Written(dataset, {"nothing_new": True, "rows_in": 0, "rows_clean": 0, "rows_quarantined": 0}, checks)

@@ -73,7 +73,7 @@ def landing_asset(
             rows=extraction.rows,
             bytes=extraction.bytes,
         )
-        yield Written(dataset, metadata, _cursor_check(findings))
+        yield Written(dataset, metadata, (_cursor_check(findings),))
 
     declaration = Declaration(
         key=("landing", table.domain, table.table),
@@ -83,7 +83,7 @@ def landing_asset(
         description=f"{contract.purpose}\n\nWhat is new in the source since the last delivery. Grain: {contract.grain}",
         kinds=(source.kind,),
         deps=tuple(tuple(dep) for dep in deps),
-        check=Check("cursor", "No row of the source is dated in the future.", blocking=False),
+        checks=(Check("cursor", "No row of the source is dated in the future.", blocking=False),),
         freshness=timedelta(seconds=contract.freshness_seconds),
     )
     return declare(declaration, work, automation=automation)

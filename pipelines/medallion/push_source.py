@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features.declaration import FeatureView
+from pipelines.features.windowed import Windowed
 from pipelines.verdict.event import require_judgeable
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ class PushSource:
         bronze: The contract of the bronze table that takes the events.
         silver: The contract that an event is checked against before it may update features.
         day: The event's column with the day that it belongs to, YYYY-MM-DD; None is the UTC day of its arrival.
-        online: The online features that an event updates; None for none.
+        online: The online features that an event updates: windows of the silver table's rows, or a function of the
+            stored row; None for none.
     """
 
     bronze: Contract
     silver: Contract
     day: str | None = None
-    online: OnlineMove | None = None
+    online: OnlineMove | Windowed | None = None
 
     @property
     def name(self) -> tuple[str, str]:
@@ -88,7 +90,7 @@ class PushSource:
 
 
 def push_source(
-    bronze: Contract, silver: Contract, *, day: str | None = None, online: OnlineMove | None = None
+    bronze: Contract, silver: Contract, *, day: str | None = None, online: OnlineMove | Windowed | None = None
 ) -> PushSource:
     """Declares a pushed source.
 
@@ -97,7 +99,8 @@ def push_source(
             fills in if the sender does not.
         silver: The contract that an event is checked against before it may update features.
         day: The event's column with the day that it belongs to, YYYY-MM-DD; None is the UTC day of its arrival.
-        online: The online features that an event updates; None for none.
+        online: The online features that an event updates: windows of the silver table's rows, or a function of the
+            stored row; None for none.
 
     Raises:
         DefinitionError: if a bad event could keep other events from being taken, or, for a source that updates
@@ -121,7 +124,10 @@ def push_source(
             )
     if online:
         require_judgeable(silver)
-        _require_view(bronze, silver, online)
+        if isinstance(online, Windowed):
+            _require_windows(bronze, silver, online)
+        else:
+            _require_view(bronze, silver, online)
     return PushSource(bronze, silver, day, online)
 
 
@@ -137,3 +143,22 @@ def _require_view(bronze: Contract, silver: Contract, online: OnlineMove) -> Non
             expected=f"a view of domain {bronze.table.domain} with one key, and events that hold it and their instant",
             next_step=f"correct OnlineMove, or the columns of {silver.path}",
         )
+
+
+def _require_windows(bronze: Contract, silver: Contract, online: Windowed) -> None:
+    """Refuses windows of other events, events that are not told apart by their ids, and columns computed elsewhere."""
+    others = [field for field in online.view.fields if field not in online.features]
+    requirements = {
+        f"a table of domain {bronze.table.domain}": online.table.table.domain == bronze.table.domain,
+        f"the events of {silver.table}": online.events.table == silver.table,
+        f"the key {EVENT_ID} of {silver.table}": silver.key_columns == [EVENT_ID],
+        f"windows for {', '.join(others)}": not others,
+    }
+    for requirement, met in requirements.items():
+        if not met:
+            raise DefinitionError(
+                object=f"pushed source {bronze.table}",
+                observed=f"it moves {online.table.table}, which lacks {requirement}",
+                expected="windows whose rows follow from the pushed events alone, each of which counts once",
+                next_step=f"correct the declaration, {online.table.path} or {silver.path}",
+            )

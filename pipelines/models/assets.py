@@ -84,7 +84,7 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
         "Grain: one version per trained challenger.",
         kinds=("mlflow",),
         deps=(spec.key("training"),),
-        check=Check("gate", f"The challenger beats the baseline and the champion, by {metrics}", blocking=False),
+        checks=(Check("gate", f"The challenger beats the baseline and the champion, by {metrics}", blocking=False),),
     )
     return declare(declaration, work)
 

@@ -75,7 +75,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics
     }
     run.record_input(Dataset(training_asset, mlflow_run))
     dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)
-    return Written(dataset, metadata, check)
+    return Written(dataset, metadata, (check,))
 
 
 def _other_metrics(gate: Mapping[str, Any], metrics: Sequence[str], training_asset: str) -> str | None:

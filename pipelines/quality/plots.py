@@ -23,7 +23,7 @@ def roc(curves: Mapping[str, Points]) -> bytes:
         axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.8)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, gate window")
     axes.legend(frameon=False, loc="lower right")
-    return _png(figure)
+    return png(figure)
 
 
 def calibration(curves: Mapping[str, Points]) -> bytes:
@@ -34,7 +34,7 @@ def calibration(curves: Mapping[str, Points]) -> bytes:
         axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.8, marker="o", markersize=4)
     axes.set(xlabel="predicted probability", ylabel="observed share of positives", title="Calibration, gate window")
     axes.legend(frameon=False, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def predicted_against_actual(points: Mapping[str, Points]) -> bytes:
@@ -47,7 +47,7 @@ def predicted_against_actual(points: Mapping[str, Points]) -> bytes:
     axes.plot([low, high], [low, high], color=INK, linewidth=1, linestyle=":")
     axes.set(xlabel="true value", ylabel="predicted value", title="Predictions, gate window")
     axes.legend(frameon=False, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def residuals(histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
@@ -60,7 +60,7 @@ def residuals(histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
     axes.axvline(0, color=QUIET, linewidth=1, linestyle=":")
     axes.set(xlabel="predicted minus true value", ylabel="density of rows", title="Residuals, gate window")
     axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def interval_coverage(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -73,7 +73,7 @@ def interval_coverage(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
     axes.set_ylim(0, 1.02)
     axes.set(xlabel="predicted value", ylabel="share inside the interval", title="Interval, gate window")
     axes.legend(frameon=False, loc="lower right")
-    return _png(figure)
+    return png(figure)
 
 
 def confusion(matrices: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -91,7 +91,7 @@ def confusion(matrices: Mapping[str, Mapping[str, Any]]) -> bytes:
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes.set_yticks(range(len(labels)), labels, fontsize=7)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion, gate window")
-    return _png(figure)
+    return png(figure)
 
 
 def recall(recalls: Mapping[str, Mapping[str, float]]) -> bytes:
@@ -110,7 +110,7 @@ def bars(values: Mapping[str, float], *, title: str) -> bytes:
     axes.margins(x=0.12)
     axes.tick_params(labelsize=8)
     axes.set(title=title)
-    return _png(figure)
+    return png(figure)
 
 
 def markdown(*images: bytes) -> str:
@@ -132,7 +132,8 @@ def _figure() -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The image of a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -75,24 +75,31 @@ def draft(domain: Domain, folder: Path, name: str, source: Contract, keys: Seque
 def _gold(
     domain: Domain, table: TableId, source: Contract, keys: Sequence[str], at: str, means: dict[str, str]
 ) -> Module:
-    parameter = source.table.table
+    declared, parameter, origin = table.table.upper(), source.table.table, source.table
+    features = {COUNT: "count()", **{mean: f"mean({literal(column)})" for mean, column in means.items()}}
+    own = origin.domain == domain.name
     body = (
-        decorator(table, source)
+        f"{declared} = Windowed(\n"
+        f'    table=contract("gold/{table.table}"),\n'
+        f'    events={"" if own else f"{origin.domain}."}contract("{origin.zone}/{parameter}"),\n'
+        f"    at={literal(at)},\n"
+        '    counts="after",\n'
+        "    features={\n"
+        + "".join(f"        {literal(name)}: {feature},\n" for name, feature in features.items())
+        + "    },\n)\n\n\n"
+        + decorator(table, source)
         + f"def {table.table}({parameter}: DataFrame) -> DataFrame:\n"
         + f'    """The rows of a {", ".join(keys)} so far, and the means of their numbers, as known at an instant."""\n'
-        + "    return so_far(\n"
-        + f"        {parameter},\n"
-        + f"        keys=[{columns.texts(keys)}],\n"
-        + f"        at={literal(at)},\n"
-        + "        means={"
-        + ", ".join(f"{literal(mean)}: {literal(column)}" for mean, column in means.items())
-        + "},\n"
-        + f"        count={literal(COUNT)},\n"
-        + "    )"
+        + f"    return windowed_rows({declared}, {parameter})"
     )
     imports = {
-        f"assets.{domain.name}.domain": ("contract",), "pipelines.features.rolling": ("so_far",), **GOLD_IMPORTS,
-    }  # fmt: skip
+        f"assets.{domain.name}.domain": ("contract",),
+        "pipelines.features.aggregates": ("count", "mean") if means else ("count",),
+        "pipelines.features.windowed": ("Windowed",),
+        "pipelines.features.windowed_table": ("windowed_rows",),
+        **({} if own else {f"assets.{origin.domain}.domain": (origin.domain,)}),
+        **GOLD_IMPORTS,
+    }
     return Module("gold.py", GOLD_DOC, imports, body, DATA_FRAME)
 
 

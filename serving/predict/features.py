@@ -1,20 +1,21 @@
-"""Reads a feature service from Feast's online store, in this process, and names the features that it does not hold."""
+"""Reads a feature service from the online store, in this process, and names the features that it does not hold."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo.feast_api import FeastError, FeatureService, FieldStatus, OnlineResponse
-from feature_repo.online_rows import scalar
+from feature_repo.feast_api import FeastError
+from feature_repo.online_rows import layout, rows_of
+from feature_repo.online_store import Rows
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
+from feature_repo.stored_row import Layout, instant_of
 from pipelines.errors import GoldpathError
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
@@ -63,16 +64,24 @@ class FeatureReading:
 
 
 @dataclass(frozen=True, slots=True)
+class _View:
+    """One view of the service: how its rows are laid out, and its features' full names with their places in a row."""
+
+    layout: Layout
+    features: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Service:
-    """The service in the store that was opened, with the join keys of each feature."""
+    """The service in the store that was opened: its rows, and its views in declared order."""
 
     opened: OpenStore
-    service: FeatureService
-    join_keys: Mapping[str, tuple[str, ...]]
+    rows: Rows
+    views: Sequence[_View]
 
 
 class OnlineFeatures:
-    """One feature service of one home folder. For one thread at a time, since Feast uses one SQLite connection.
+    """One feature service of one home folder. For one thread at a time.
 
     Args:
         settings: Of the home folder.
@@ -85,7 +94,7 @@ class OnlineFeatures:
         self._cached: _Service | None = None
 
     def read(self, entities: Sequence[Mapping[str, Scalar]]) -> list[FeatureReading]:
-        """The features of each entity row that the online store holds now.
+        """The features of each entity row that the online store holds now, all read at one moment.
 
         Args:
             entities: Join key to value; null where the caller does not know it.
@@ -93,33 +102,14 @@ class OnlineFeatures:
         Raises:
             FeatureStoreUnavailable: if the store does not answer, is being rebuilt or was not filled yet.
         """
-        # Feast refuses null keys; an empty key belongs to no entity.
-        rows = [{key: "" if value is None else value for key, value in row.items()} for row in entities]
-        opened, response = self._answer(rows)
-        columns = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
-        features: list[dict[str, FeatureValue]] = [{} for _ in entities]
-        missing: list[list[MissingFeature]] = [[] for _ in entities]
-        for name, keys in opened.join_keys.items():  # in declared order; Feast's order differs between processes
-            column = columns[name]
-            for place, entity in enumerate(entities):
-                if column.statuses[place] == FieldStatus.NOT_FOUND:
-                    missing[place].append(_missing(name, {key: entity[key] for key in keys}))
-                else:
-                    known_at = datetime.fromtimestamp(column.event_timestamps[place].seconds, UTC).isoformat()
-                    features[place][name] = FeatureValue(scalar(column.values[place]), known_at)
-        return [FeatureReading(held, tuple(absent)) for held, absent in zip(features, missing, strict=True)]
-
-    def _answer(self, rows: list[dict[str, Any]]) -> tuple[_Service, OnlineResponse]:
-        """The answer of the store that is the current one before and after it is read: a replaced one is removed."""
         failure: Exception | None = None
         for _ in range(ATTEMPTS):
-            opened: _Service | None = None
             try:
-                opened = self._current()
-                store = opened.opened.store
-                answer = store.get_online_features(opened.service, entity_rows=rows, full_feature_names=True)
-                if self._current() is opened:
-                    return opened, answer
+                service = self._current()
+                readings = _read(service, entities)
+                # The store that is the current one before and after it is read: a replaced one is removed.
+                if self._current() is service:
+                    return readings
             except (sqlite3.Error, OSError, RedisError, *_UNREADABLE) as error:
                 failure, self._cached = error, None  # its connection may have failed, or its registry been replaced
         fill = f"goldpath materialize {self._place.asset}"
@@ -139,17 +129,50 @@ class OnlineFeatures:
             raise FeatureStoreUnavailable(
                 object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
             ) from error
-        if before is None or before.opened is not opened:
+        if before is None or before.opened.store is not opened.store:
             service = opened.store.get_feature_service(self._service)
-            join_keys = {
-                f"{projection.name_to_use()}__{feature.name}": tuple(
-                    opened.store.get_feature_view(projection.name).join_keys
-                )
-                for projection in service.feature_view_projections
-                for feature in projection.features
-            }
-            self._cached = before = _Service(opened, service, join_keys)
+            views = [_view(opened, projection) for projection in service.feature_view_projections]
+            self._cached = before = _Service(opened, rows_of(opened.store), views)
         return before
+
+
+def _view(opened: OpenStore, projection: Any) -> _View:
+    stored = layout(opened.store, projection.name)
+    places = {name: place for place, name in enumerate(stored.fields)}
+    name = projection.name_to_use()
+    return _View(stored, [(f"{name}__{feature.name}", places[feature.name]) for feature in projection.features])
+
+
+def _read(service: _Service, entities: Sequence[Mapping[str, Scalar]]) -> list[FeatureReading]:
+    keys = [[view.layout.key(entity) for entity in entities] for view in service.views]
+    asked = list(
+        dict.fromkeys(
+            (view.layout.name, key)
+            for view, its in zip(service.views, keys, strict=True)
+            for key in its
+            if key is not None
+        )
+    )
+    stored = dict(zip(asked, service.rows.read(asked), strict=True))
+    features: list[dict[str, FeatureValue]] = [{} for _ in entities]
+    missing: list[list[MissingFeature]] = [[] for _ in entities]
+    for view, its in zip(service.views, keys, strict=True):
+        values: dict[bytes | None, dict[str, FeatureValue]] = {}
+        for place, key in enumerate(its):
+            row = stored.get((view.layout.name, key)) if key is not None else None
+            if row is None:
+                entity = {name: entities[place][name] for name in view.layout.keys}
+                missing[place] += [_missing(name, entity) for name, _ in view.features]
+                continue
+            if key not in values:
+                values[key] = _values(view, *row)
+            features[place].update(values[key])
+    return [FeatureReading(held, tuple(absent)) for held, absent in zip(features, missing, strict=True)]
+
+
+def _values(view: _View, instant: int, stored: bytes) -> dict[str, FeatureValue]:
+    row, known_at = view.layout.decode(stored), instant_of(instant).isoformat()
+    return {name: FeatureValue(row[place], known_at) for name, place in view.features}
 
 
 def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:

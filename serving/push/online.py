@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.state import DomainStore
+from feature_repo.store import sync
 from pipelines import clock
-from pipelines.errors import GoldpathError
+from pipelines.errors import DamagedError, GoldpathError
+from pipelines.features.windowed import Windowed
 from pipelines.medallion.push_source import OnlineMove, PushSource, Values
 from pipelines.settings import Settings
 from pipelines.verdict.event import check
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: The member `online` of an acknowledgement. `broken`: the event breaks its contract. `pending`: it is applied as soon
 #: as the store is free. `unavailable`: it could not be applied. `none`: the source moves no features. The others are
-#: those of `feature_repo.online_moves`.
+#: those of `feature_repo.window_moves`.
 BROKEN, PENDING, UNAVAILABLE, NONE = "broken", "pending", "unavailable", "none"
 
 
@@ -50,7 +54,7 @@ class OnlinePath:
         if source.online is None:
             return [{"online": NONE}] * len(events)
         outcomes: list[dict[str, Any]] = []
-        valid: list[tuple[OnlineMove, Values]] = []
+        valid: list[tuple[OnlineMove | Windowed, Values]] = []
         for event in events:
             values, broken = check(event, source.silver)
             if broken:
@@ -66,6 +70,12 @@ class OnlinePath:
             outcomes = [outcome if outcome["online"] == BROKEN else {"online": next(moves)} for outcome in outcomes]
         return outcomes
 
+    def sync(self, source: PushSource) -> None:
+        """Syncs to the disk what the events of a source moved, before its log forgets them. Any thread may ask."""
+        if source.online is not None:
+            with contextlib.suppress(DamagedError):  # such a store is filled anew
+                sync(DomainStore(self._settings, source.online.view.table.domain))
+
     async def check(self) -> None:
         """Returns when the libraries that apply events are loaded."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._opened)
@@ -75,7 +85,7 @@ class OnlinePath:
         await self._grouped.finish()
         self._executor.shutdown()
 
-    def _apply(self, items: list[tuple[OnlineMove, Values]]) -> list[str]:
+    def _apply(self, items: list[tuple[OnlineMove | Windowed, Values]]) -> list[str]:
         outcomes = [UNAVAILABLE] * len(items)
         for online in dict.fromkeys(online for online, _ in items):
             places = [place for place, (move, _) in enumerate(items) if move is online]

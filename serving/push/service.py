@@ -193,7 +193,10 @@ class Receiver:
         async with self._delivering:
             try:
                 await loop.run_in_executor(self._writer, self._log.seal)
-                for segment in list(self._log.sealed):
+                sealed = list(self._log.sealed)
+                if sealed:
+                    await asyncio.to_thread(self._online.sync, self.source)
+                for segment in sealed:
                     uris += await asyncio.to_thread(self._land, segment)
                     await loop.run_in_executor(self._writer, self._log.forget, segment)
             except (GoldpathError, OSError) as error:

@@ -41,7 +41,7 @@ FIRST_DAY_ENDS = datetime(2013, 11, 2, 4, tzinfo=UTC)
 LATER = (datetime(2013, 11, 2, 17, 30, tzinfo=UTC), datetime(2013, 11, 3, 12, tzinfo=UTC))
 SILVER, HISTORY = TableId.parse("silver/flights/flights"), TableId.parse("gold/flights/aircraft_history")
 ARROW = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
-assert movements.online
+assert isinstance(movements.online, OnlineMove)
 MOVE: OnlineMove = movements.online
 
 

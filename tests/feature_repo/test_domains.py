@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from feature_repo import parity
+from feature_repo import online_rows, parity
 from feature_repo.filling import Materialized, materialize
 from feature_repo.online_rows import stored_rows, write_rows
 from feature_repo.state import DomainStore
@@ -27,6 +29,7 @@ from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.settings import PROJECT, Settings
+from serving.predict.features import OnlineFeatures
 from tests.pipelines import toy_contracts
 from tests.servers import redis
 
@@ -100,9 +103,15 @@ def expected(domain: str, hour: int) -> list[dict[str, Any]]:
 
 
 def everything(settings: Settings, domain: str) -> Any:
-    """All that the home folder holds of a domain's store, byte by byte, and what it answers."""
+    """All that the home folder holds of a domain's store, its database as SQL, and what it answers."""
     folder = settings.root / "features" / domain
-    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files: dict[Path, bytes | list[str]] = {}
+    for path in folder.rglob("*"):
+        if path.name == "online.db":  # reading moves bytes between the file and SQLite's log of it
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                files[path.relative_to(folder)] = list(connection.iterdump())
+        elif path.is_file() and not path.name.startswith("online.db-"):
+            files[path.relative_to(folder)] = path.read_bytes()
     return files, stored(settings, domain)
 
 
@@ -137,13 +146,28 @@ def test_rows_that_are_filled_and_rows_that_are_written_keep_values_and_types_be
     assert parity.compare(place, [service(tmp_path, "toys")], tables(engine, "toys"), entities=None).differences == []
     known = {name: value("toys", name, 21) for name in TYPES} | {"event_timestamp": BEGIN + timedelta(hours=21)}
     nothing = known | dict.fromkeys(TYPES)
-    store = current(place, rows="any").store
+    store = current(place).store
     write_rows(store, "toys", view, [{"item": "brick", **known}, {"item": "größe", **nothing}])
     held = stored_rows(store, "toys", view, [{"item": item} for item in ("brick", "größe", "neither")])
     assert held == [known, nothing, None]
     assert {name: type(held) for name, held in (held[0] or {}).items()} == {
         name: type(value) for name, value in known.items()
     }
+
+
+def test_a_prediction_service_reads_what_feast_reads(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    for hour in (20, 24):  # at hour 24 every feature is null
+        fill(engine, settings, tmp_path, "toys", hour)
+        rows = [{"item": item} for item in ITEMS]
+        readings = OnlineFeatures(settings, "toys.stock_v1").read([*rows, {"item": "neither"}])
+        assert [row | reading.values() for row, reading in zip(rows, readings, strict=False)] == stored(
+            settings, "toys"
+        )
+        assert {feature.timestamp for reading in readings for feature in reading.features.values()} == {
+            (BEGIN + timedelta(hours=hour)).isoformat()
+        }
+        assert {missing.reason for missing in readings[-1].missing} == {"unknown entity"}
+        assert len(readings[-1].missing) == len(TYPES)
 
 
 def test_moving_one_domain_forward_and_back_leaves_the_other_alone(
@@ -163,16 +187,15 @@ def test_moving_one_domain_forward_and_back_leaves_the_other_alone(
 def test_a_store_that_is_filled_anew_answers_as_before_until_it_is_complete(
     engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feast.infra.passthrough_provider import PassthroughProvider
-
     fill(engine, settings, tmp_path, "toys", 30)
-    seen, write = [], PassthroughProvider.materialize_single_feature_view
+    seen, write = [], online_rows.write_batches
 
-    def watched(self: Any, *arguments: Any, **named: Any) -> None:
-        write(self, *arguments, **named)
+    def watched(*arguments: Any, **named: Any) -> int:
+        written = write(*arguments, **named)
         seen.append(stored(settings, "toys"))
+        return written
 
-    monkeypatch.setattr(PassthroughProvider, "materialize_single_feature_view", watched)
+    monkeypatch.setattr(online_rows, "write_batches", watched)
     assert fill(engine, settings, tmp_path, "toys", 12).rebuilt
     assert seen == [expected("toys", 30)]
     assert stored(settings, "toys") == expected("toys", 12)
@@ -181,16 +204,16 @@ def test_a_store_that_is_filled_anew_answers_as_before_until_it_is_complete(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from feast.infra.passthrough_provider import PassthroughProvider
+from feature_repo import online_rows
 from pipelines.engine.session import Engine
 from pipelines.settings import Settings
 from tests.feature_repo import test_domains
 
-write = PassthroughProvider.materialize_single_feature_view
-def killed(self, *arguments, **named):
-    write(self, *arguments, **named)
+write = online_rows.write_batches
+def killed(*arguments, **named):
+    write(*arguments, **named)
     os.kill(os.getpid(), signal.SIGKILL)
-PassthroughProvider.materialize_single_feature_view = killed
+online_rows.write_batches = killed
 home, folder, hour = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 redis = os.environ.get("ADDRESS") or None
 with Engine.start("embedded", home=folder / "engine", threads=2) as engine:

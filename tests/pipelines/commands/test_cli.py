@@ -52,6 +52,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "features history",
         "features impact",
         "features parity",
+        "features quality",
         "features show",
         "jars",
         "landing list",

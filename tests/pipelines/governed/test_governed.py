@@ -349,7 +349,7 @@ def checked_work(*, passed: bool) -> Work:
         key = dg.AssetKey(list(run.declaration.key))
         yield Written(
             Dataset(run.declaration.name, "v1"),
-            check=dg.AssetCheckResult(check_name="ok", asset_key=key, passed=passed),
+            checks=(dg.AssetCheckResult(check_name="ok", asset_key=key, passed=passed),),
         )
 
     return work
@@ -358,7 +358,7 @@ def checked_work(*, passed: bool) -> Work:
 def test_a_failed_blocking_check_stops_the_downstream_asset(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
-    name, upstream = make(checked_work(passed=False), check=Check("ok", "is it?", blocking=True))
+    name, upstream = make(checked_work(passed=False), checks=[Check("ok", "is it?", blocking=True)])
     downstream_name, downstream = make(weigh, deps=[name.split("/")])
     result = materialize(platform, [upstream, downstream], raise_on_error=False)
     assert not result.success
@@ -370,7 +370,7 @@ def test_a_failed_blocking_check_stops_the_downstream_asset(
 def test_a_failed_check_that_does_not_block_lets_the_downstream_asset_run(
     platform: Platform, make: Make, materialize: Materialize
 ) -> None:
-    name, upstream = make(checked_work(passed=False), check=Check("ok", "is it?", blocking=False))
+    name, upstream = make(checked_work(passed=False), checks=[Check("ok", "is it?", blocking=False)])
     downstream_name, downstream = make(weigh, deps=[name.split("/")])
     assert materialize(platform, [upstream, downstream]).success
     assert len(events(platform, downstream_name)) == 2

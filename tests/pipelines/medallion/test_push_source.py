@@ -10,6 +10,9 @@ import pytest
 from assets.flights.domain import contract
 from assets.flights.movements import movements
 from pipelines.errors import DefinitionError
+from pipelines.features.aggregates import mean
+from pipelines.features.declaration import feature_view
+from pipelines.features.windowed import Windowed
 from pipelines.medallion.push_source import push_source
 
 
@@ -37,6 +40,19 @@ def test_a_day_column_that_the_contract_lacks_is_refused() -> None:
 def test_a_source_that_updates_features_is_refused_if_a_rule_needs_more_than_one_event() -> None:
     with pytest.raises(DefinitionError, match="an error rule that one event alone cannot be judged by"):
         push_source(movements.bronze, contract("silver/flights"), online=movements.online)
+
+
+def test_windows_that_do_not_follow_from_the_pushed_events_alone_are_refused() -> None:
+    table = contract("gold/aircraft_history")
+    features = {name: mean("delay") for name in feature_view(table).fields}
+    declared = Windowed(table=table, events=movements.silver, at="moved_at", features=features)
+    assert push_source(movements.bronze, movements.silver, online=declared).online is declared
+    one = {"last_dep_delay": mean("delay")}
+    with pytest.raises(DefinitionError, match="lacks windows for last_arr_delay, ready_at_minute"):
+        push_source(movements.bronze, movements.silver, online=replace(declared, features=one))
+    other = Windowed(table=table, events=contract("silver/flights"), at="departed_at", features={})
+    with pytest.raises(DefinitionError, match="lacks the events of silver/flights/movements"):
+        push_source(movements.bronze, movements.silver, online=other)
 
 
 def test_the_asset_of_the_source_shows_owner_group_and_address() -> None:

@@ -31,10 +31,10 @@ def look_for_unknown(toy: ToyPipeline) -> dg.AssetCheckEvaluation:
         """Looks at sources. Grain: none."""
         unknown = unknown_sources.treat(run)
         check = unknown_sources.check_result(unknown, list(key))
-        yield Written(Dataset("/".join(key), rows=len(unknown)), {}, check)
+        yield Written(Dataset("/".join(key), rows=len(unknown)), {}, (check,))
 
     asset = governed_asset(
-        key=key, kind="ops", owner="toy-data", tags=TAGS, kinds=(), check=unknown_sources.CHECK
+        key=key, kind="ops", owner="toy-data", tags=TAGS, kinds=(), checks=[unknown_sources.CHECK]
     )(work)  # fmt: skip
     [check] = toy.run(asset).get_asset_check_evaluations()
     return check

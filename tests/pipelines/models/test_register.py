@@ -47,7 +47,7 @@ class Model:
 
         @governed_asset(
             key=("models", *key[1:]), kind="model", owner="toy-data", tags=TAGS, kinds=("json",), deps=[key],
-            check=Check("gate", "It beats the others", blocking=False),
+            checks=[Check("gate", "It beats the others", blocking=False)],
         )  # fmt: skip
         def registered(run: GovernedRun) -> Iterator[Written]:
             """The registered model. Grain: one version."""

@@ -113,7 +113,7 @@ def test_a_store_that_is_filled_anew_stays_as_it_was_if_that_is_killed(
         def kill(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        killed.setattr("feast.FeatureStore.materialize", kill)
+        killed.setattr("feature_repo.online_rows.write_batches", kill)
         with pytest.raises(KeyboardInterrupt):
             fill(settings, earlier)
     assert OnlineFeatures(settings, SERVICE).read([ENTITIES]) == before

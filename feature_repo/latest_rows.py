@@ -1,0 +1,38 @@
+"""The last row of each entity of a feature table between two instants, read batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+
+def latest_rows(view: FeatureView, rows: DataFrame, since: datetime, as_of: datetime) -> DataFrame:
+    """The last row of each entity from `since` to `as_of`, both included, UTC: keys, features, `event_timestamp`.
+
+    The engine holds the entities and their last instants in memory, not their features: those pass through the join.
+    """
+    from pyspark.sql import functions as F
+
+    at = F.col(EVENT_TIMESTAMP)
+    known = rows.where((at >= F.lit(since)) & (at <= F.lit(as_of))).select(*view.keys, *view.fields, EVENT_TIMESTAMP)
+    last = known.groupBy(*view.keys).agg(F.max(EVENT_TIMESTAMP).alias(EVENT_TIMESTAMP))
+    return last.join(known, [*view.keys, EVENT_TIMESTAMP]).select(*known.columns)
+
+
+def batches(frame: DataFrame) -> Iterator[pa.RecordBatch]:
+    """The rows of a plan as the engine sends them, without the whole result in memory."""
+    import pyarrow as pa
+
+    plan: Any = frame
+    client = plan.sparkSession.client
+    # PySpark's own `toLocalIterator` is the same, with each row made into Python objects.
+    for answer in client.to_table_as_iterator(plan._plan.to_proto(client), {}):
+        if isinstance(answer, pa.Table):
+            yield from answer.to_batches()

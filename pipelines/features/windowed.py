@@ -1,0 +1,135 @@
+"""Features over windows of an entity's events, declared once: for the table, for pushed events and on demand.
+
+    RECENT = Windowed(
+        table=contract("gold/customer_orders"),
+        events=contract("silver/orders"),
+        at="ordered_at",
+        features={
+            "orders_7d": count(last=timedelta(days=7)),
+            "amount_mean_20": mean("amount", last=20),
+            "amount_so_far": total("amount"),
+            "last_amount": last("amount"),
+        },
+    )
+
+    @gold_asset(RECENT.table, inputs={"orders": "silver/shop/orders"})
+    def customer_orders(orders):
+        return windowed_rows(RECENT, orders)
+
+When an event counts. Time is cut into ticks, UTC, from 1970 on. An event counts from the first tick that is not before
+its instant (`counts="at_once"`), or from the first one after it (`counts="after"`: for questions that are asked at the
+instants of the events, and must not find them among what is known). A window of the length L at t holds the events that
+count from after t - L up to t: one that counts from c is in it at c and is no longer in it at c + L.
+
+Which rows there are. A row's values hold until the entity's next row. So there is a row at each tick from which an
+event counts, and one at each tick at which an event leaves a window, also where that lies ahead: the table then needs
+no new event to be right. With `holds="until_next_event"` there are only the former: the value of the last event's tick
+is kept however long ago it was.
+
+The order of events. By instant, then by the key of their table, which tells events apart: each counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from pipelines.contracts.model import Contract
+from pipelines.errors import DefinitionError
+from pipelines.features.aggregates import Aggregate
+from pipelines.features.declaration import FeatureView
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Windowed:
+    """Aggregates of an entity's events. Grain of its rows: one per entity and tick at which a value may change.
+
+    Attributes:
+        table: The contract of the gold table; its key is the entity and `event_timestamp`.
+        events: The contract of the table of events; its key tells events apart.
+        at: The events' column with the instant, UTC, at which an event became known, or its day.
+        features: Column of the table to how it is computed.
+        tick: Values change at multiples of it alone; each window of time is one of them too.
+        counts: Whether an event counts at its own instant, or after it.
+        holds: Whether a value ends when an event leaves its window, or with the next event.
+
+    Raises:
+        DefinitionError: where columns, types or windows do not fit.
+    """
+
+    table: Contract
+    events: Contract
+    at: str
+    features: Mapping[str, Aggregate]
+    tick: timedelta = SECOND
+    counts: Literal["at_once", "after"] = "at_once"
+    holds: Literal["while_in_window", "until_next_event"] = "while_in_window"
+
+    def __post_init__(self) -> None:
+        types = {column.name: column.type for column in self.events.columns}
+        declared = {column.name: column.type for column in self.table.columns}
+        for key in self.keys:
+            if types.get(key) != declared[key]:
+                self._refuse(f"key {key}: {types.get(key, 'no such column')}", f"{declared[key]}, as in the table")
+        if types.get(self.at) not in ("timestamp", "date"):
+            self._refuse(f"at {self.at}: {types.get(self.at, 'no such column')}", "an instant or a day of the events")
+        if self.tick < SECOND or self.tick % SECOND:
+            self._refuse(f"a tick of {self.tick}", "one or more whole seconds, which online stores hold exactly")
+        for name, aggregate in self.features.items():
+            if wrong := aggregate.wrong():
+                self._refuse(f"{name}: {wrong}", "a positive window, in whole seconds or events")
+            if aggregate.seconds and aggregate.seconds % self.tick_seconds:
+                self._refuse(f"{name}: a window of {aggregate.span}", f"a multiple of the tick, {self.tick}")
+            computed = aggregate.type_of(types.get(aggregate.column or ""))
+            if computed is None or (aggregate.column and aggregate.column not in types):
+                has = types.get(aggregate.column or "", "no such column")
+                self._refuse(f"{name}: {aggregate.kind} of {aggregate.column}: {has}", "a column of numbers")
+            if declared.get(name) != computed:
+                self._refuse(f"{name}: {declared.get(name, 'no such column')} in the table", f"{computed}")
+
+    def _refuse(self, observed: str, expected: str) -> None:
+        raise DefinitionError(
+            object=f"windowed features of {self.table.table} from {self.events.table}",
+            observed=observed,
+            expected=expected,
+            next_step=f"correct the declaration, {self.table.path} or {self.events.path}",
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that name an entity, in the table and in the events."""
+        return self.view.keys
+
+    @property
+    def tick_seconds(self) -> int:
+        """The length of a tick."""
+        return int(self.tick.total_seconds())
+
+    @property
+    def leaving_seconds(self) -> tuple[int, ...]:
+        """How long after an event counts a value may change again, without a further event."""
+        if self.holds == "until_next_event":
+            return ()
+        return tuple(sorted({aggregate.seconds for aggregate in self.features.values() if aggregate.seconds}))
+
+    @property
+    def longest_seconds(self) -> int | None:
+        """The length of the longest window of time; None where an event may count for ever."""
+        spans = [aggregate.seconds for aggregate in self.features.values()]
+        if self.holds == "until_next_event" or None in spans:
+            return None
+        return max(self.leaving_seconds)
+
+    @property
+    def view(self) -> FeatureView:
+        """The table as a feature view."""
+        return FeatureView(self.table)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The events' columns that the features are computed from."""
+        return tuple(dict.fromkeys(a.column for a in self.features.values() if a.column is not None))
