@@ -86,7 +86,8 @@ def _spine_schema() -> Any:
 
 @contextmanager
 def _ours(place: Path) -> Iterator[tuple[Callable[[], Any], Callable[[], Any]]]:
-    from feature_repo.asof import FeatureRows, as_of_join
+    from feature_repo.asof import as_of_join
+    from feature_repo.feature_rows import FeatureRows
     from pipelines.engine.arrow_rows import arrow_rows
     from pipelines.engine.session import Engine
 

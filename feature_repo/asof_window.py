@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from feature_repo.asof import FeatureRows
+    from feature_repo.feature_rows import FeatureRows
 
 _TIME, _ORDER, _LAST, _AT, _CREATED = "_asof_time", "_asof_order", "_asof_last", "_asof_at", "_asof_created"
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.asof import as_of_join
 from feature_repo.feast_api import (
     BaseRegistry,
     DataSource,
@@ -27,6 +27,7 @@ from feature_repo.feast_api import (
     RetrievalJob,
     RetrievalMetadata,
 )
+from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.errors import EngineError
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.asof import INDEX_BYTES, FeatureRows, as_of_join
+from feature_repo.asof import INDEX_BYTES, as_of_join
 from feature_repo.asof_index import AT, HASH, HashCollision, Index
+from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.engine.session import Engine
 from pipelines.lineage.column_lineage import SourceColumn, column_lineage
