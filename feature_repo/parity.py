@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.asof import as_of_join
+from feature_repo.feature_rows import FeatureRows
 from feature_repo.filling import AT_ONCE
 from feature_repo.state import DomainStore
 from feature_repo.store import current

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROJECT = "goldpath"
 #: The types of the online stores in Feast's configuration.
 SQLITE = "feature_repo.online_store.NewestSqliteOnlineStore"
-REDIS = "feature_repo.online_store.NewestRedisOnlineStore"
+REDIS = "feature_repo.redis_store.NewestRedisOnlineStore"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -50,17 +50,23 @@ class FeatureReading:
     """The features of one entity row, by their full names `view__feature`.
 
     Attributes:
-        features: Those that the store holds.
+        held: The value of each that the store holds.
+        known_at: When the row of each of those became known, ISO 8601 in UTC.
         missing: The others.
     """
 
-    features: Mapping[str, FeatureValue]
+    held: Mapping[str, Scalar]
+    known_at: Mapping[str, str]
     missing: tuple[MissingFeature, ...]
+
+    @property
+    def features(self) -> dict[str, FeatureValue]:
+        """Those that the store holds."""
+        return {name: FeatureValue(value, self.known_at[name]) for name, value in self.held.items()}
 
     def values(self) -> dict[str, Scalar]:
         """The value of every feature; null where it is missing."""
-        held = {name: feature.value for name, feature in self.features.items()}
-        return held | {missing.feature: None for missing in self.missing}
+        return {**self.held, **{missing.feature: None for missing in self.missing}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +140,6 @@ class OnlineFeatures:
             self._cached = before = _Service(opened, rows_of(opened.store), views)
         return before
 
-    def _held(self, opened: OpenStore) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
-        """The features that the views of the store have; one that was declared since its filling is not among them."""
-        for view in self._service.views:
-            stored = qualified(self._service.domain, view.stored_name)
-            fields = {field.name for field in opened.store.get_feature_view(stored).features}
-            for field, name in zip(view.fields, view.full_names, strict=True):
-                if field in fields:
-                    yield f"{stored}:{field}", (name, view.keys)
-
 
 def _view(opened: OpenStore, domain: str, view: FeatureView) -> _View:
     """The features that the view has in the store; one that was declared since its filling is not among them."""
@@ -163,25 +160,20 @@ def _read(service: _Service, entities: Sequence[Mapping[str, Scalar]]) -> list[F
         )
     )
     stored = dict(zip(asked, service.rows.read(asked), strict=True))
-    features: list[dict[str, FeatureValue]] = [{} for _ in entities]
+    held: list[dict[str, Scalar]] = [{} for _ in entities]
+    known_at: list[dict[str, str]] = [{} for _ in entities]
     missing: list[list[MissingFeature]] = [[] for _ in entities]
     for view, its in zip(service.views, keys, strict=True):
-        values: dict[bytes | None, dict[str, FeatureValue]] = {}
         for place, key in enumerate(its):
             row = stored.get((view.layout.name, key)) if key is not None else None
             if row is None:
                 entity = {name: entities[place][name] for name in view.layout.keys}
                 missing[place] += [_missing(name, entity) for name, _ in view.features]
                 continue
-            if key not in values:
-                values[key] = _values(view, *row)
-            features[place].update(values[key])
-    return [FeatureReading(held, tuple(absent)) for held, absent in zip(features, missing, strict=True)]
-
-
-def _values(view: _View, instant: int, stored: bytes) -> dict[str, FeatureValue]:
-    row, known_at = view.layout.decode(stored), instant_of(instant).isoformat()
-    return {name: FeatureValue(row[place], known_at) for name, place in view.features}
+            values = view.layout.decode(row[1])
+            held[place].update((name, values[at]) for name, at in view.features)
+            known_at[place].update(dict.fromkeys([name for name, _ in view.features], instant_of(row[0]).isoformat()))
+    return [FeatureReading(*each) for each in zip(held, known_at, map(tuple, missing), strict=True)]
 
 
 def _missing(name: str, entity: Mapping[str, Scalar]) -> MissingFeature:

@@ -144,8 +144,8 @@ class PredictionService:
             **_said(prediction.answer, self.spec.decision),
             "model": self._identity,
             "features": {
-                name: {"value": feature.value, "timestamp": feature.timestamp}
-                for name, feature in prediction.reading.features.items()
+                name: {"value": value, "timestamp": prediction.reading.known_at[name]}
+                for name, value in prediction.reading.held.items()
             },
             "missing": [asdict(missing) for missing in prediction.reading.missing],
             "as_of": as_of.isoformat(),
@@ -163,7 +163,7 @@ class PredictionService:
                     expected=f"an instant that is {_lead(question)} ahead of the platform's time",
                     next_step="correct the instant; during a replay, `goldpath doctor` tells the platform's time",
                 )
-            is_unknown = bool(prediction.reading.missing and not prediction.reading.features)
+            is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
             if is_unknown and not self.spec.answers_unknown:
                 return self._unknown_subject(prediction, prefix)
         return None

@@ -49,6 +49,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "dev",
         "doctor",
         "features compare",
+        "features freshness",
         "features get",
         "features history",
         "features impact",
