@@ -28,6 +28,7 @@ PARTS = {
     "online": "reading features in process against stock Feast, SQLite and Redis",
     "service": "the prediction service against a bare Ray Serve app",
     "push": "the push server against a bare endpoint that appends to a file and syncs it",
+    "freshness": "from durable in landing to readable online, in micro-batches",
     "model": "the model on the reference split, January to September against October to December",
 }
 

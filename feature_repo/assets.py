@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from feature_repo import parity_check
+from feature_repo import freshness_figures, parity_check
 from feature_repo.filling import AT_ONCE, materialize
 from feature_repo.history import historical
 from feature_repo.parity import compare
@@ -85,6 +85,7 @@ def online_asset(
         place = DomainStore(run.platform.settings, domain.name)
         frames = {name: run.input(name) for name in tables}
         moved = materialize(place, services, frames, as_of=as_of, anew=run.recomputes)
+        fresh = freshness_figures.of_filling(run, place, services)
         with place.writing():
             parity = compare(place, services, frames, pushed=pushed)
         views = {view.name: view for service in services for view in service.views}.values()
@@ -99,9 +100,10 @@ def online_asset(
             "rebuilt": moved.rebuilt,
             **parity_check.figures(parity),
             **quality_check.figures(qualities),
+            **fresh.metadata,
         }
         checks = (parity_check.check_result(parity, "/".join(key)), quality_check.check_result(qualities))
-        yield Written(dataset, metadata, checks)
+        yield Written(dataset, metadata, checks, fresh.plot)
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
     declaration = Declaration(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.commands.feature_freshness import freshness
 from pipelines.commands.feature_quality import quality
 from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
 
 app = typer.Typer(invoke_without_command=True)
+app.command("freshness")(freshness)
 app.command("quality")(quality)
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="A feature service, as domain.service.")]
 ViewName = Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, as domain.view.")]

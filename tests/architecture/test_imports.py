@@ -44,7 +44,13 @@ LONGEST_MODULE_LINES = 400
 #: Programs that run without Dagster, and the module beside them with which domains declare assets.
 PROGRAMS = ("feature_repo", "ray_jobs", "serving")
 #: Modules of those rooms that declare assets, or read the code location.
-DECLARES_ASSETS = ("feature_repo.assets", "feature_repo.definitions", "feature_repo.parity_check")
+DECLARES_ASSETS = (
+    "feature_repo.assets",
+    "feature_repo.definitions",
+    "feature_repo.freshness",
+    "feature_repo.freshness_figures",
+    "feature_repo.parity_check",
+)
 
 
 @dataclass(frozen=True, slots=True)

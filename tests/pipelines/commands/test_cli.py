@@ -48,6 +48,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "demo",
         "dev",
         "doctor",
+        "features freshness",
         "features get",
         "features history",
         "features impact",

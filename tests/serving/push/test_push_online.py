@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -45,6 +46,11 @@ def test_a_read_after_the_acknowledgement_sees_the_moved_features(
     assert read["aircraft_history__last_dep_delay"].value is None
     server.end(signal.SIGTERM)
     assert len(server.landed_ids()) == 5
+    shown = server.goldpath("features", "freshness", "flights", "--json")
+    [pushed] = [facts for facts in json.loads(shown) if facts["counted"] == "events"]
+    assert (pushed["view"], pushed["count"]) == ("flights.aircraft_history", 2)
+    assert 0 < pushed["p50_seconds"] <= pushed["p99_seconds"] == pushed["worst_seconds"]
+    assert pushed["in_time"] == (pushed["p99_seconds"] <= pushed["limit_seconds"])
 
 
 def test_events_that_a_killed_server_had_not_applied_are_applied_at_its_next_start(
