@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+#: The bytes of a batch: SQLite writes few large batches faster than many small ones, as it keeps keys in their order.
+TOGETHER = 32 * 2**20
+
 
 def latest_rows(
     view: FeatureView, rows: DataFrame, since: datetime, as_of: datetime, part: tuple[int, int] = (0, 1)
@@ -39,12 +42,18 @@ def latest_rows(
 
 
 def batches(frame: DataFrame) -> Iterator[pa.RecordBatch]:
-    """The rows of a plan as the engine sends them, without the whole result in memory."""
+    """The rows of a plan as the engine sends them, some together, without the whole result in memory."""
     import pyarrow as pa
 
     plan: Any = frame
     client = plan.sparkSession.client
+    held: list[pa.RecordBatch] = []
     # PySpark's own `toLocalIterator` is the same, with each row made into Python objects.
     for answer in client.to_table_as_iterator(plan._plan.to_proto(client), {}):
         if isinstance(answer, pa.Table):
-            yield from answer.to_batches()
+            held += answer.to_batches()
+            if sum(batch.nbytes for batch in held) >= TOGETHER:
+                yield pa.concat_batches(held)
+                held = []
+    if held:
+        yield pa.concat_batches(held)
