@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from feature_repo.state import DomainStore, State
 from feature_repo.store import holds_rows, mark_filled, open_generation, remove_other_generations
-from feature_repo.unfinished import Filling, Part, begun, unfinished
+from feature_repo.unfinished import Filling, begun, unfinished
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified, stored_views
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -78,7 +77,7 @@ def materialize(
         state = place.state()
         left = unfinished(place, state.generation if state else None)
         remove_other_generations(place, *[each.generation for each in (state, left) if each])
-        views, declared = _views(services), _digest(services)
+        views, declared = stored_views(services), _digest(services)
         instants = [as_of, *(each.as_of for each in (state, left) if each)]
         past, *before = _pasts(views, tables, *instants)
         _require_rows(views, tables, past, as_of)
@@ -86,7 +85,7 @@ def materialize(
         if state and not anew and _goes_on(place, state, declared, before[0], as_of):
             place.moving(state, as_of)
             since = state.as_of
-            filling = Filling(state.generation, declared, as_of, past, {view.name: 1 for view in views}, {})
+            filling = Filling(state.generation, declared, as_of, past, {view.stored_name: 1 for view in views}, {})
         elif left and not anew and _goes_on(place, left, declared, before[-1], as_of):
             filling = replace(left, as_of=as_of, past=past)
         else:
@@ -128,42 +127,37 @@ def _fill(
     from feature_repo.objects import feast_objects
     from feature_repo.online_rows import rows_of, write_batches
 
-    generation, views = filling.generation, {view.name: view for view in _views(services)}
+    generation, views = filling.generation, {view.stored_name: view for view in stored_views(services)}
     (place.folder / generation).mkdir(parents=True, exist_ok=True)
     store = open_generation(place, generation)
-    store.apply(feast_objects(services))
+    store.apply(feast_objects(services, place.settings))
     mark_filled(place, generation)
     if since is None:
         filling.save(place)
 
     noting = threading.Lock()
 
-    def fill(part: Part) -> tuple[str, int]:
+    def fill(name: str) -> tuple[str, int]:
         nonlocal filling
-        view, start = views[part[0]], since or filling.done.get(part, BEGINNING)
-        latest = latest_rows(view, tables[view.table.source_name], start, filling.as_of, part[1:])
-        # What a killed run has written is not later than what its part holds now.
-        rows = write_batches(store, place.domain, view, batches(latest), first=since is None)
-        if since is None:
-            with noting:
-                filling = filling.with_done(part)
-                filling.save(place)
+        view, rows = views[name], 0
+        for part in filling.parts_of(name):  # one after the other, since each takes memory
+            start = since or filling.done.get(part, BEGINNING)
+            latest = latest_rows(view, tables[view.table.source_name], start, filling.as_of, part[1:])
+            # What a killed run has written is not later than what its part holds now.
+            rows += write_batches(store, place.domain, view, batches(latest), first=since is None)
+            if since is None:
+                with noting:
+                    filling = filling.with_done(part)
+                    filling.save(place)
         return view.table.source_name, rows
 
-    written: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:
-        for source, rows in threads.map(fill, filling.all_parts):
-            written[source] += rows
+        written = dict(threads.map(fill, views))
     for name in views:  # Feast's own tools show it
         registered = store.get_feature_view(qualified(place.domain, name))
         store.registry.apply_materialization(registered, store.project, since or BEGINNING, filling.as_of)
     rows_of(store).close()
-    return dict(written)
-
-
-def _views(services: Sequence[FeatureService]) -> list[FeatureView]:
-    """The views of the services, each once."""
-    return list({view.name: view for service in services for view in service.views}.values())
+    return written
 
 
 def _digest(services: Sequence[FeatureService]) -> str:

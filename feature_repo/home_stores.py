@@ -81,7 +81,7 @@ def _declared(now: Settings, domain: str, services: Sequence[FeatureService]) ->
     with tempfile.TemporaryDirectory() as folder:
         place = DomainStore(now.model_copy(update={"home": Path(folder), "redis_url": None}), domain)
         (place.folder / "declared").mkdir(parents=True)
-        open_generation(place, "declared").apply(feast_objects(services))
+        open_generation(place, "declared").apply(feast_objects(services, now))
         return _read(place.folder / "declared" / REGISTRY_FILE)
 
 

@@ -32,7 +32,7 @@ class Filling:
         declared: A digest of the feature services that it is filled for.
         as_of: The instant of the newest row that it may hold, UTC.
         past: For each Feast source, what its rows up to `as_of` were.
-        parts: View to its number of parts.
+        parts: View, by its stored name, to its number of parts.
         done: The parts that are complete, each with the instant up to which it is.
     """
 
@@ -43,10 +43,9 @@ class Filling:
     parts: Mapping[str, int]
     done: Mapping[Part, datetime]
 
-    @property
-    def all_parts(self) -> list[Part]:
-        """Every part of every view."""
-        return [(view, number, count) for view, count in self.parts.items() for number in range(count)]
+    def parts_of(self, view: str) -> list[Part]:
+        """Every part of a view."""
+        return [(view, number, self.parts[view]) for number in range(self.parts[view])]
 
     def with_done(self, part: Part) -> Filling:
         """With one more part that is complete up to `as_of`."""
@@ -77,8 +76,10 @@ def begun(declared: str, as_of: datetime, past: Mapping[str, str], views: Sequen
         past: For each Feast source the number of its rows, `-`, and a digest of them.
         views: The views.
     """
-    values = {view.name: int(past[view.table.source_name].partition("-")[0]) * len(view.fields) for view in views}
-    parts = {view: 1 + count // VALUES_PER_PART for view, count in values.items()}
+    parts = {}
+    for view in views:
+        rows = int(past[view.table.source_name].partition("-")[0])
+        parts[view.stored_name] = 1 + rows * len(view.fields) // VALUES_PER_PART
     return Filling(new_generation(), declared, as_of, past, parts, {})
 
 

@@ -12,7 +12,10 @@ from typing import Any
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
 from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.feature_versions import as_trained
 from pipelines.models.question import Column, Question
+from pipelines.models.registry import EVIDENCE_FOLDER
+from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
@@ -48,7 +51,8 @@ class PredictionService:
     """One model with one feature service. For one thread at a time; `serving.predict.http.Worker` is that thread.
 
     Raises:
-        ModelError: if the model's files are not those of its digest.
+        ModelError: if the model's files are not those of its digest, or a version of a feature view that it was trained
+            with is no longer declared.
     """
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
@@ -56,7 +60,9 @@ class PredictionService:
         self._settings = settings
         self.spec = find(config.service)
         self._model = models.load(config.model, self.spec)
-        self._features = OnlineFeatures(settings, self.spec.model.features.full_name)
+        record = RunRecord.read(config.model.folder.parent / EVIDENCE_FOLDER)
+        self._read = as_trained(self.spec.model.features, record, model=f"{config.model.name}@{config.model.version}")
+        self._features = OnlineFeatures(settings, self._read)
         self._log = PredictionLog(prediction_log.folder(settings, config.name))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
@@ -67,7 +73,8 @@ class PredictionService:
             "metrics": self._config.model.metrics,
             "question": self.spec.model.question,
             "task": self._model.task,
-            "feature_service": self.spec.model.features.full_name,
+            "feature_service": self._read.full_name,
+            "feature_versions": {view.name: view.version for view in self._read.views},
             "inputs": list(self._model.inputs),
         }
 

@@ -161,7 +161,7 @@ def test_a_prediction_service_reads_what_feast_reads(engine: Engine, settings: S
     for hour in (20, 24):  # at hour 24 every feature is null
         fill(engine, settings, tmp_path, "toys", hour)
         rows = [{"item": item} for item in ITEMS]
-        readings = OnlineFeatures(settings, "toys.stock_v1").read([*rows, {"item": "neither"}])
+        readings = OnlineFeatures(settings, service(tmp_path, "toys")).read([*rows, {"item": "neither"}])
         assert [row | reading.values() for row, reading in zip(rows, readings, strict=False)] == stored(
             settings, "toys"
         )
