@@ -24,7 +24,7 @@ from feature_repo.feast_api import (
 )
 from feature_repo.objects import DATA_CLASS, feast_objects
 from feature_repo.state import REGISTRY_FILE, DomainStore
-from feature_repo.store import PROJECT, current, open_generation
+from feature_repo.store import PROJECT, OpenStore, current, open_generation
 from pipelines import settings
 from pipelines.errors import SettingsError
 from pipelines.features.declaration import SHOWN, FeatureService, is_shown
@@ -108,7 +108,10 @@ class HomeOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class HomeOnlineStore(OnlineStore):
-    """Reads the online store of the domain that a view's name begins with."""
+    """Reads the online store of the domain that a view's name begins with, which stays open."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, OpenStore] = {}
 
     def online_read(
         self,
@@ -131,7 +134,9 @@ class HomeOnlineStore(OnlineStore):
                 expected=f"features up to {SHOWN}",
                 next_step="leave them out, or goldpath features get SERVICE KEY=VALUE --reads CLASS",
             )
-        opened = current(DomainStore(settings.get(), table.name.partition(".")[0]))
+        domain = table.name.partition(".")[0]
+        opened = current(DomainStore(settings.get(), domain), self._opened.get(domain))
+        self._opened[domain] = opened
         provider: Any = opened.store._get_provider()
         return provider.online_store.online_read(opened.store.config, table, entity_keys, requested_features)
 

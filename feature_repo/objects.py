@@ -48,7 +48,6 @@ def feast_objects(services: Iterable[FeatureService], settings: Settings) -> lis
     """
     entities: dict[str, Entity] = {}
     views: dict[str, FeatureView] = {}
-    made = []
     services = list(services)
     for domain in dict.fromkeys(service.domain for service in services):
         for view in stored_views(service for service in services if service.domain == domain):
@@ -56,8 +55,7 @@ def feast_objects(services: Iterable[FeatureService], settings: Settings) -> lis
                 entity = _entity(domain, key, view)
                 entities.setdefault(entity.name, entity)
             views[qualified(domain, view.stored_name)] = _view(domain, view, entities)
-    for service in services:
-        made.append(_service(service.at(versions.current(settings, service)), views))
+    made = [_service(service.at(versions.current(settings, service)), views) for service in services]
     return [*entities.values(), *views.values(), *made]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
-from pipelines.features.declaration import KEY_TYPES
+from pipelines.features.declaration import KEY_TYPES, is_shown
 from pipelines.landing.proposal.code import literal
 from pipelines.scaffold import columns
 from pipelines.scaffold.draft import Draft, refuse

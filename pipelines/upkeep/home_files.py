@@ -142,6 +142,7 @@ KINDS = (
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/[^/]+/filling\.json", "note of an unfinished filling", _json, _FILLED_AGAIN),
     Kind(
         r"features/[^/]+/versions\.json",
         "decisions about the versions of feature views",
