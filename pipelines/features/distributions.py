@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Kind = Literal["number", "text"]
 #: How many texts have a bin of their own.
 CATEGORIES = 20
+#: A text of fewer rows has no bin, so that no reference holds the names or addresses of single people.
+MINIMUM_TEXTS = 10
 _DECILES = tuple(n / 10 for n in range(1, 10))
 #: How far below a value its bin begins, relative to the greatest decile: engines may round computed values differently.
 _SAME = 1e-9
@@ -152,7 +154,7 @@ def _edges(numbers: np.ndarray[Any, Any]) -> tuple[float, ...]:
 
 
 def _most_frequent(values: pa.ChunkedArray) -> tuple[str, ...]:
-    counts = [(count, text) for text, count in _texts(values).items() if text is not None]
+    counts = [(count, text) for text, count in _texts(values).items() if text is not None and count >= MINIMUM_TEXTS]
     return tuple(text for _, text in sorted(counts, key=lambda pair: (-pair[0], pair[1]))[:CATEGORIES])
 
 

@@ -23,7 +23,7 @@ def draft(model: Declared[ModelSpec]) -> Draft:
     """The service of a model and the tables of its predictions."""
     spec = model.value
     recipe = spec.recipes["from_scratch"]()
-    features = {full for view in spec.features.views for full in view.full_names}
+    features = set(spec.features.full_names)
     names = dict.fromkeys([recipe.row_key, *spec.features.keys, *(n for n in recipe.inputs if n not in features)])
     asked = [spec.training_set.column(name) for name in names]
     log = predictions.draft(model)

@@ -136,12 +136,17 @@ def test_no_verdict_depends_on_the_order_of_rows_or_on_how_they_are_cut(
 
 
 def test_texts_with_a_bin_are_the_most_frequent_ones_in_any_order() -> None:
-    values = [f"c{n}" for n in range(100) for _ in range(1 + n // 50)]
+    values = [f"c{n}" for n in range(100) for _ in range(9 + n // 50)]
     found = distribution("text", arrow("text", values))
     assert found == distribution("text", arrow("text", values[::-1]))
     assert len(found.bins) == CATEGORIES
-    assert found.counts == (*[2] * CATEGORIES, 150 - 2 * CATEGORIES, 0)
+    assert found.counts == (*[10] * CATEGORIES, 950 - 10 * CATEGORIES, 0)
     assert found.labels[-2:] == ("others", "missing")
+
+
+def test_texts_of_few_rows_are_not_kept() -> None:
+    found = distribution("text", arrow("text", [f"customer {n}" for n in range(500)] + ["shop"] * 10))
+    assert (found.bins, found.counts) == (("shop",), (10, 500, 0))
 
 
 def test_values_of_a_table_are_the_same_in_any_order_and_missing_ones_are_null(
