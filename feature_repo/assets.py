@@ -20,6 +20,7 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features import quality, quality_check
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning
+from pipelines.features.on_demand import with_features
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, Written
 from pipelines.lineage.events import Dataset
@@ -148,6 +149,7 @@ def training_set_asset(
     def decorate(spine_of: Callable[..., DataFrame]) -> dg.AssetsDefinition:
         def transform(**tables: DataFrame) -> DataFrame:
             rows = historical(service, spine_of(**{name: tables[name] for name in inputs}), tables)
+            rows = with_features(service.on_demand, rows)
             return rows.select(*columns, *([RECORD_ID] if RECORD_ID in rows.columns else []))
 
         transform.__doc__ = spine_of.__doc__
@@ -158,18 +160,22 @@ def training_set_asset(
 
 def _require_features(contract: Contract, service: FeatureService) -> None:
     """Refuses a column that is named after a view of the service and is not a feature of it, or has another type."""
-    features = {f"{view.name}__{EVENT_TIMESTAMP}": "timestamp" for view in service.views} | {
-        full_name: view.contract.column(field).type
-        for view in service.views
-        for field, full_name in zip(view.fields, view.full_names, strict=True)
-    }
-    views = {view.name for view in service.views}
+    features = (
+        service.computed
+        | {f"{view.name}__{EVENT_TIMESTAMP}": "timestamp" for view in service.views}
+        | {
+            full_name: view.contract.column(field).type
+            for view in service.views
+            for field, full_name in zip(view.fields, view.full_names, strict=True)
+        }
+    )
+    names = {named.name for named in (*service.views, *service.on_demand)}
     for column in contract.columns:
-        if column.name.partition("__")[0] in views and features.get(column.name) != column.type:
+        if column.name.partition("__")[0] in names and features.get(column.name) != column.type:
             feature = f"the feature is {features[column.name]}" if column.name in features else "no such feature"
             raise DefinitionError(
                 object=f"training set {contract.table}",
                 observed=f"column {column.name} {column.type}, and {feature}",
-                expected=f"a feature of {service.full_name} as view__feature, with its type",
+                expected=f"a feature of {service.full_name} as view__feature or name__output, with its type",
                 next_step=f"correct the column in {contract.path}; its views have {', '.join(sorted(features))}",
             )

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from assets.weather.gold import HORIZON
 from assets.weather.model import TEMPERATURE
-from assets.weather.seasons import cycles
+from assets.weather.seasons import CYCLES
 from pipelines.models.assets import service_asset
 from pipelines.models.question import INSTANT, Column, Instant, Question
 from pipelines.models.service import ServiceSpec
@@ -41,7 +41,8 @@ class HourQuestion(Question):
 
     def columns(self) -> dict[str, Column]:
         """The station, and the season and time of day as gold/hours has them."""
-        return {"station": self.station, **cycles(self.valid_at)}
+        [season] = CYCLES.of_rows([{"valid_at": self.valid_at}])
+        return {"station": self.station, **season}
 
 
 temperature_service = ServiceSpec(TEMPERATURE, HourQuestion, PREDICTION)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
+from pipelines.features.on_demand import OnDemand
 from pipelines.tables import TableId
 
 #: The column that holds the instant from which a row is known, UTC.
@@ -98,10 +99,12 @@ class FeatureService:
         views: The views that it reads whole; those of other domains' tables are among them where it reads them.
         description: What is known, and when.
         owner: The team that answers for it.
+        on_demand: What is computed from these features and from columns of the question, in training sets as in
+            answers; one may take what another before it gives.
 
     Raises:
-        DefinitionError: for a service without views, a view that it reads twice, two views with one name, and a key
-            that has two types.
+        DefinitionError: for a service without views, a view that it reads twice, two views with one name, a key that
+            has two types, and an on-demand input that is named after a view and is no feature of it with its type.
     """
 
     name: str
@@ -109,6 +112,7 @@ class FeatureService:
     views: tuple[FeatureView, ...]
     description: str
     owner: str
+    on_demand: tuple[OnDemand, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -127,6 +131,49 @@ class FeatureService:
                 expected="each view once",
                 next_step="take one of them out",
             )
+        self._require_inputs()
+
+    def _require_inputs(self) -> None:
+        """Refuses on-demand columns whose inputs are named after a view, and no feature of it or of another type."""
+        views = {view.name for view in self.views}
+        types = {
+            full_name: view.contract.column(field).type
+            for view in self.views
+            for field, full_name in zip(view.fields, view.full_names, strict=True)
+        }
+        for declared in self.on_demand:
+            for name, type_ in declared.inputs.items():
+                if (name in types or name.partition("__")[0] in views) and types.get(name) != type_:
+                    raise DefinitionError(
+                        object=f"feature service {self.full_name}",
+                        observed=f"{declared.name} takes {name} as {type_}, which is {types.get(name, 'no feature')}",
+                        expected="a feature of its views as view__feature, with its type, or a column of the question",
+                        next_step=f"correct the inputs of {declared.name}",
+                    )
+            if declared.name in views:
+                raise DefinitionError(
+                    object=f"feature service {self.full_name}",
+                    observed=f"{declared.name} names a view and on-demand columns",
+                    expected="one meaning for each name",
+                    next_step="rename the on-demand columns",
+                )
+            views.add(declared.name)
+            types |= {name: declared.outputs[output] for name, output in declared.full_names.items()}
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """The on-demand features as training sets and models name them, `name__output`, each with its type."""
+        return {
+            name: declared.outputs[output]
+            for declared in self.on_demand
+            for name, output in declared.full_names.items()
+        }
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The on-demand inputs that are no features: columns of the question."""
+        names = (name for declared in self.on_demand for name in declared.inputs)
+        return tuple(name for name in dict.fromkeys(names) if name not in {*self.full_names, *self.computed})
 
     @property
     def full_name(self) -> str:
