@@ -24,8 +24,11 @@ PARTS = {
     "elt": "LakeBench's ELT mode, governed, beside its bare engines",
     "merges": "200 small merges, the last ones against the first ones",
     "asof": "the as-of join against DuckDB's ASOF JOIN",
+    "materialize": "filling an empty online store against `feast materialize`, SQLite and Redis",
+    "online": "reading features in process against stock Feast, SQLite and Redis",
     "service": "the prediction service against a bare Ray Serve app",
     "push": "the push server against a bare endpoint that appends to a file and syncs it",
+    "freshness": "from durable in landing to readable online, in micro-batches",
     "model": "the model on the reference split, January to September against October to December",
 }
 

@@ -48,16 +48,16 @@ def document(table: str, *, rules: bool) -> dict[str, Any]:
         for rule, (column, sql) in EXPRESSIONS.items()
     ]
     tags = ("cost_centre", "business_unit", "project", "application", "workload_class")
-    custom = {
+    custom: dict[str, Any] = {
         "tags": dict.fromkeys(tags, "bench") | {"data_class": "public"},
         "drift": {"tables": "freeze", "columns": "discard_value", "data_type": "discard_value"},
-        "nullTokens": ["", "NA"],
-        "keyMatch": "exact",
     }
+    if zone == "silver":
+        custom |= {"nullTokens": ["", "NA"], "keyMatch": "exact"}
     return {
         "apiVersion": "v3.1.0", "kind": "DataContract", "id": name, "version": "1.0.0", "status": "active",
         "domain": "bench", "description": {"purpose": "Flights, repeated."}, "team": {"name": "bench"},
-        "servers": [{"server": "landing", "type": "local", "path": name, "format": "csv"}],
+        "servers": [{"server": "landing", "type": "local", "path": f"bench/{name}/dt=*/*", "format": "csv"}],
         "schema": [{"name": name, "physicalName": table, "dataGranularityDescription": "One row per flight and copy.",
                     "properties": properties, "quality": quality if rules and zone == "silver" else []}],
         "slaProperties": [{"property": "freshness", "value": 1, "unit": "d"},
@@ -78,7 +78,15 @@ def contract_of(
 
 
 def add_contract(platform: Platform, folder: Path, body: dict[str, Any]) -> Contract:
-    """Writes a contract document to a file, loads it, and adds the contract to the platform."""
+    """Writes a contract document to a file, loads it, and adds the contract to the platform.
+
+    A bronze table's columns keep their names and descriptions alone.
+    """
+    [entry] = body["schema"]
+    if entry["physicalName"].startswith("bronze/"):
+        entry["properties"] = [
+            {"name": p["name"], "description": p["description"], "logicalType": "string"} for p in entry["properties"]
+        ]
     path = folder / f"{body['schema'][0]['physicalName'].replace('/', '_')}.yaml"
     path.write_text(yaml.safe_dump(body), encoding="utf-8")
     contract = load(path)

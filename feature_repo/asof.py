@@ -1,83 +1,155 @@
 """The as-of join: for each row of a spine, the last row of a feature table that was known at its instant.
 
-This module alone decides what is known at an instant. The spine rows and the instants of the feature rows are put into
-one table; a window over each entity in the order of time finds the last feature instant before each spine row; an
-equi-join adds that row's values. So the engine sorts once per feature table, and the join multiplies no rows.
+This module alone decides what is known at an instant. It has two operators that give the same: an index of the feature
+tables past which the spine streams, in the embedded engine, and a plan of windows for any engine, in `asof_window`.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
+from feature_repo.asof_window import window_join
+from feature_repo.feature_rows import FeatureRows
+from pipelines.engine.arrow_rows import in_this_process, rows_up_to
+from pipelines.lineage.declared_plan import declared_as
+
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-_TIME, _ORDER, _LAST, _KNOWN_AT = "_asof_time", "_asof_order", "_asof_last", "_asof_known_at"
+    from feature_repo.asof_index import Index, Lookups
 
-
-@dataclass(frozen=True, slots=True)
-class FeatureRows:
-    """One feature table to join.
-
-    Attributes:
-        rows: One row per entity and `timestamp`.
-        keys: Spine column to the feature table's key column.
-        timestamp: When a row became known, UTC.
-        columns: Feature column to its name in the result.
-        ttl: A row that is older than this at the spine row's instant is not used; None sets no limit.
-        known_at: Name of a result column for the used row's timestamp; None leaves it out.
-    """
-
-    rows: DataFrame
-    keys: Mapping[str, str]
-    timestamp: str
-    columns: Mapping[str, str]
-    ttl: timedelta | None = None
-    known_at: str | None = None
+#: Up to this size the feature tables of a join are held in memory. Larger ones are joined by the plan of windows, which
+#: spills to disk.
+INDEX_BYTES = 1 << 30
 
 
-def as_of_join(spine: DataFrame, tables: Sequence[FeatureRows], *, timestamp: str) -> DataFrame:
+def as_of_join(
+    spine: DataFrame, tables: Sequence[FeatureRows], *, timestamp: str, index_bytes: int = INDEX_BYTES
+) -> DataFrame:
     """Adds the features of every table to each spine row, as they were known at its `timestamp`.
 
     A feature row counts if its timestamp is not later than the spine row's. Its values are taken as they are: a null is
-    not filled with an older value. A spine row without a match, or with a null key, gets nulls. A feature table must
-    have one row per key and timestamp, as its contract's key says; a second one would double spine rows.
+    not filled with an older value. A spine row without a match, or with a null key, gets nulls. All spine rows stay,
+    each once, whatever the feature tables hold.
+
+    In the embedded engine the feature tables are read by this call; the spine is read when the plan runs. Column
+    lineage reads the plan of windows in any case.
 
     Args:
-        spine: The rows to complete; all stay, each once.
+        spine: The rows to complete.
         tables: The feature tables.
         timestamp: The spine column with the instant up to which features may be known, UTC.
+        index_bytes: The feature tables are indexed in memory up to so many bytes.
     """
-    for table in tables:
-        spine = _join(spine, table, timestamp)
-    return spine
+
+    def by_windows() -> DataFrame:
+        return reduce(partial(window_join, timestamp=timestamp), tables, spine)
+
+    indexed = _indexed_join(spine, tables, timestamp, index_bytes) if in_this_process(spine) else None
+    return by_windows() if indexed is None else declared_as(by_windows, *indexed)
 
 
-def _join(spine: DataFrame, table: FeatureRows, timestamp: str) -> DataFrame:
-    from pyspark.sql import Window
+def _indexed_join(
+    spine: DataFrame, tables: Sequence[FeatureRows], timestamp: str, index_bytes: int
+) -> tuple[DataFrame, Lookups] | None:
+    """The join by indexes, and what has to live as long as its plan; None where only the plan of windows does it."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import StructField, StructType
+
+    from feature_repo.asof_index import AT, HASH, Lookup, Lookups, complete, held
+
+    hashes: dict[str, Column] = {}
+    lookups, fields, room = [], list(spine.schema.fields), float(index_bytes)
+    for place, table in enumerate(tables):
+        hashed = _hashes(spine, table)
+        if hashed is None:
+            return None
+        index = _index(table, hashed, room)
+        if index is None:
+            return None
+        room -= index.bytes_
+        name = f"{HASH}_{place}"
+        hashes[name] = F.when(_all_known(timestamp, *table.keys), hashed.of_spine)
+        lookups.append(Lookup(index, name))
+        values = table.rows.select(*_values(table)).schema.fields
+        fields += [StructField(field.name, field.dataType) for field in values]
+    completing = Lookups(spine.columns, lookups)
+    # In as many partitions as the engine has threads: a table of one file comes in one.
+    asked = spine.withColumns({**hashes, AT: F.unix_micros(timestamp)}).repartition(AT, *hashes)
+    return asked.mapInArrow(partial(complete, held(completing)), StructType(fields)), completing
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashes:
+    """The hash of a key on both sides, and the columns that are compared besides it, as both sides cast them."""
+
+    of_spine: Column
+    of_rows: Column
+    compared: Mapping[str, Column]
+
+
+def _hashes(spine: DataFrame, table: FeatureRows) -> _Hashes | None:
+    """How a key is hashed: one integer is its own hash. None where its two types are not compared by their bytes."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import BooleanType, DateType, IntegralType, StringType
+
+    if not table.keys:
+        return _Hashes(F.lit(0).cast("bigint"), F.lit(0).cast("bigint"), {})
+    ours, theirs = {}, {}
+    for our_name, their_name in table.keys.items():
+        types = spine.schema[our_name].dataType, table.rows.schema[their_name].dataType
+        if all(isinstance(type_, IntegralType) for type_ in types):
+            ours[our_name], theirs[our_name] = F.col(our_name).cast("bigint"), F.col(their_name).cast("bigint")
+        elif types[0] == types[1] and isinstance(types[0], BooleanType | DateType | StringType):
+            ours[our_name], theirs[our_name] = F.col(our_name), F.col(their_name)
+        else:
+            return None
+    if len(ours) == 1 and isinstance(spine.schema[next(iter(ours))].dataType, IntegralType):
+        return _Hashes(*ours.values(), *theirs.values(), {})
+    return _Hashes(F.xxhash64(*ours.values()), F.xxhash64(*theirs.values()), theirs)
+
+
+def _index(table: FeatureRows, hashed: _Hashes, room: float) -> Index | None:
+    """The index of a table; None if it has no room in memory, or two of its keys have one hash."""
     from pyspark.sql import functions as F
 
-    empty = {f.name: F.lit(None).cast(f.dataType) for f in spine.schema.fields if f.name not in table.keys}
-    instants = table.rows.select(*[F.col(theirs).alias(ours) for ours, theirs in table.keys.items()], table.timestamp)
-    instants = instants.withColumnRenamed(table.timestamp, _TIME).withColumns(empty)
-    instants = instants.withColumns({_ORDER: F.lit(0), _LAST: F.col(_TIME)})  # before spine rows of the same instant
-    rows = spine.withColumns({_TIME: F.col(timestamp), _ORDER: F.lit(1), _LAST: F.lit(None).cast("timestamp")})
-    # Time only grows along the window, so its maximum is the last one; `last(ignorenulls)` is quadratic on Sail.
-    past = Window.partitionBy(*table.keys).orderBy(_TIME, _ORDER).rowsBetween(Window.unboundedPreceding, 0)
-    rows = rows.unionByName(instants).withColumn(_LAST, F.max(_LAST).over(past)).where(F.col(_ORDER) == 1)
-    if table.ttl is not None:
-        age = F.unix_micros(timestamp) - F.unix_micros(_LAST)
-        rows = rows.withColumn(_LAST, F.when(age <= int(table.ttl.total_seconds() * 1_000_000), F.col(_LAST)))
-    features = table.rows.select(
-        *[F.col(theirs).alias(f"_asof_{ours}") for ours, theirs in table.keys.items()],
-        F.col(table.timestamp).alias(_KNOWN_AT),
-        *[F.col(name).alias(result) for name, result in table.columns.items()],
+    from feature_repo.asof_index import AT, CREATED, HASH, HashCollision, Index
+
+    by_creation = table.known_from == "creation"
+    needed = [*table.keys.values(), table.timestamp, *([table.created] if table.created and by_creation else [])]
+    created = [F.unix_micros(table.created).alias(CREATED)] if table.created else []
+    compared = {ours: f"_asof_key_{ours}" for ours in hashed.compared}
+    rows = table.rows.where(_all_known(*needed)).select(
+        hashed.of_rows.alias(HASH),
+        F.unix_micros(table.timestamp).alias(AT),
+        *created,
+        *[column.alias(compared[ours]) for ours, column in hashed.compared.items()],
+        *_values(table),
     )
-    same_row = F.col(_LAST) == F.col(_KNOWN_AT)
-    for key in table.keys:
-        same_row = same_row & (F.col(key) == F.col(f"_asof_{key}"))
-    known_at = [F.col(_KNOWN_AT).alias(table.known_at)] if table.known_at else []
-    return rows.join(features, same_row, "left").select(*spine.columns, *table.columns.values(), *known_at)
+    found = rows_up_to(rows, room)
+    if found is None:
+        return None
+    values = [name for name in found.column_names if name not in (HASH, AT, CREATED, *compared.values())]
+    try:
+        return Index.of(found, compared, values, by_creation=by_creation, ttl=table.ttl_microseconds)
+    except HashCollision:
+        return None
+
+
+def _values(table: FeatureRows) -> list[Column]:
+    """The columns that a table adds to the spine."""
+    from pyspark.sql import functions as F
+
+    known_at = [F.col(table.timestamp).alias(table.known_at)] if table.known_at else []
+    return [*[F.col(name).alias(result) for name, result in table.columns.items()], *known_at]
+
+
+def _all_known(*names: str) -> Column:
+    """Whether none of the columns is null."""
+    from pyspark.sql import functions as F
+
+    return reduce(operator.and_, [F.col(name).isNotNull() for name in names])

@@ -1,4 +1,4 @@
-"""What is used of Feast: the only module that imports it, since it has to be loaded in a way of its own.
+"""What is used of Feast: the module that imports it, since it has to be loaded in a way of its own.
 
 Some names are private; pyproject.toml therefore pins Feast's minor version.
 """
@@ -29,7 +29,6 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.online_stores.helpers import compute_versioned_name as versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.infra.registry.file import FileRegistryStore
@@ -63,8 +62,6 @@ __all__ = [
     "OnDemandFeatureView",
     "OnlineStore",
     "Project",
-    "RedisOnlineStore",
-    "RedisOnlineStoreConfig",
     "Registry",
     "RegistryConfig",
     "RegistryStore",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.asof import as_of_join
+from feature_repo.feature_rows import FeatureRows
 from pipelines.errors import DefinitionError
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService
 

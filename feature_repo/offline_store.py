@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.asof import as_of_join
 from feature_repo.feast_api import (
     BaseRegistry,
     DataSource,
@@ -27,6 +27,8 @@ from feature_repo.feast_api import (
     RetrievalJob,
     RetrievalMetadata,
 )
+from feature_repo.feature_rows import FeatureRows
+from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.errors import EngineError
 
 Reader = Callable[[str], Any]
@@ -107,7 +109,7 @@ class LakehouseRetrievalJob(RetrievalJob):
         return self._metadata
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        rows = self.frame.toArrow()
+        rows = arrow_rows(self.frame)
         if self._source:
             _pulled.get()[self._source] += rows.num_rows
         return rows

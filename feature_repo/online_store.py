@@ -1,4 +1,4 @@
-"""The online stores as Feast sees them: SQLite and Redis, with one row for each entity and view (`stored_row`).
+"""The online stores as Feast sees them, with one row for each entity and view (`stored_row`); here the SQLite one.
 
 Feast's own stores keep each value apart, under its feature's name, and overwrite a row by an older one. Two programs
 write: a run that moves the store to the state of the tables, and pushed events that are newer than those.
@@ -16,8 +16,6 @@ from feature_repo.feast_api import (
     FeatureStore,
     FeatureView,
     OnlineStore,
-    RedisOnlineStore,
-    RedisOnlineStoreConfig,
     RepoConfig,
     SqliteOnlineStoreConfig,
     Value,
@@ -25,9 +23,8 @@ from feature_repo.feast_api import (
     versioned_name,
 )
 from feature_repo.objects import TYPES
-from feature_repo.redis_rows import RedisRows
 from feature_repo.sqlite_rows import SqliteRows
-from feature_repo.store import REDIS, SQLITE
+from feature_repo.store import SQLITE
 from feature_repo.stored_row import EncodedRows, Layout, instant_of, microseconds
 
 _KINDS = {feast_type: kind for kind, feast_type in TYPES.items()}
@@ -137,23 +134,6 @@ class NewestSqliteOnlineStore(RowOnlineStore):
 
     def _open(self, config: RepoConfig) -> Rows:
         return SqliteRows(Path(config.online_store.path), synced=config.online_store.synced)
-
-
-class NewestRedisOnlineStoreConfig(RedisOnlineStoreConfig):
-    """The options of Feast's Redis store; an address means the same to both."""
-
-    type: Literal["feature_repo.online_store.NewestRedisOnlineStore"] = REDIS  # ty: ignore[incompatible-attribute-override]
-
-
-class NewestRedisOnlineStore(RowOnlineStore):
-    """On Redis."""
-
-    def client(self, config: RepoConfig) -> Any:
-        """The client that Feast's own store makes."""
-        return RedisOnlineStore()._get_client(config.online_store)
-
-    def _open(self, config: RepoConfig) -> Rows:
-        return RedisRows(self.client(config), config.project)
 
 
 def layout_of(config: RepoConfig, view: FeatureView) -> Layout:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from pipelines.errors import DamagedError
@@ -47,14 +48,14 @@ def new_generation() -> str:
     return uuid.uuid4().hex[:12]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DomainStore:
     """The place of one domain's online store in a home folder."""
 
     settings: Settings
     domain: str
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The domain's folder."""
         return self.settings.root / "features" / self.domain

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
 
+from pipelines.engine import arrow_rows
 from pipelines.engine.jars import ensure_jars
 from pipelines.engine.sail import SailServer
 from pipelines.engine.spark import DELTA_CONF, SparkServer
@@ -140,6 +141,8 @@ class Engine:
             conf |= SPARK_SESSION_CONF | {"spark.sql.shuffle.partitions": str(threads)}
         for name, value in conf.items():
             session.conf.set(name, value)
+        if isinstance(server, SailServer):
+            arrow_rows.runs_here(session)
         return cls(kind=kind, session=session, server=server)
 
     def stop(self) -> None:

@@ -2,15 +2,20 @@
 
 A view is a gold table whose key holds `event_timestamp`, the instant from which a row is known, UTC. Its fields are the
 other columns of the table's contract. `feature_repo` makes Feast's objects of these declarations.
+
+A table `<view>_v<number>` is a further version of a view: a second gold table beside the first, with the same keys. Its
+features have the names of the first, `view__feature`, so training sets and models keep their columns. Which version is
+read is not declared but decided: `versions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pipelines.contracts.model import Contract
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, NotFoundError
 from pipelines.features.on_demand import OnDemand
 from pipelines.tables import TableId
 
@@ -24,6 +29,12 @@ KEY_TYPES = ("string", "int", "bigint")
 def qualified(domain: str, name: str) -> str:
     """The name of a domain's service, view or entity among those of all domains: `domain.name`."""
     return f"{domain}.{name}"
+
+
+def view_and_version(table: TableId) -> tuple[str, int]:
+    """The view that a gold table is a version of, and its number: `orders_v2` is version 2 of `orders`, itself 1."""
+    match = re.fullmatch(r"(.+)_v([1-9]\d*)", table.table)
+    return (match[1], int(match[2])) if match else (table.table, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +81,18 @@ class FeatureView:
 
     @property
     def name(self) -> str:
-        """The view's name: that of its table."""
-        return self.contract.table.table
+        """The view's name, which all its versions share."""
+        return view_and_version(self.table)[0]
+
+    @property
+    def version(self) -> int:
+        """The number of this version, from 1."""
+        return view_and_version(self.table)[1]
+
+    @property
+    def stored_name(self) -> str:
+        """The name of this version among the views of a store: that of its table."""
+        return self.table.table
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -96,7 +117,8 @@ class FeatureService:
     Attributes:
         name: Its name, which ends with its version, such as `arrival_delay_v1`.
         domain: The domain that declares it, and whose online store holds its views.
-        views: The views that it reads whole; those of other domains' tables are among them where it reads them.
+        views: The views that it reads whole, of each view every version that is declared; those of other domains'
+            tables are among them where it reads them.
         description: What is known, and when.
         owner: The team that answers for it.
         on_demand: What is computed from these features and from columns of the question, in training sets as in
@@ -104,7 +126,8 @@ class FeatureService:
 
     Raises:
         DefinitionError: for a service without views, a view that it reads twice, two views with one name, a key that
-            has two types, and an on-demand input that is named after a view and is no feature of it with its type.
+            has two types, versions of a view that differ in their keys or in a feature's type, and an on-demand input
+            that is named after a view and is no feature of it with its type.
     """
 
     name: str
@@ -140,6 +163,7 @@ class FeatureService:
             full_name: view.contract.column(field).type
             for view in self.views
             for field, full_name in zip(view.fields, view.full_names, strict=True)
+            if full_name in self.full_names
         }
         for declared in self.on_demand:
             for name, type_ in declared.inputs.items():
@@ -191,26 +215,65 @@ class FeatureService:
         return tuple(dict.fromkeys(key for view in self.views for key in view.keys))
 
     @property
+    def versions(self) -> dict[str, dict[int, FeatureView]]:
+        """The versions of each view by number, lowest first, by the view's name."""
+        names = dict.fromkeys(view.name for view in self.views)
+        ordered = sorted(self.views, key=lambda view: view.version)
+        return {name: {view.version: view for view in ordered if view.name == name} for name in names}
+
+    @property
     def full_names(self) -> tuple[str, ...]:
-        """All its features as training sets and models name them: `view__feature`."""
-        return tuple(name for view in self.views for name in view.full_names)
+        """The features that every version of their view has, as training sets and models name them: `view__feature`."""
+        return tuple(
+            name
+            for versions in self.versions.values()
+            for name in next(iter(versions.values())).full_names
+            if all(name in view.full_names for view in versions.values())
+        )
+
+    def at(self, versions: Mapping[str, int]) -> FeatureService:
+        """The service with one version of each view.
+
+        Args:
+            versions: The number of the version by the view's name.
+
+        Raises:
+            NotFoundError: for a version that is not declared.
+        """
+        for name, declared in self.versions.items():
+            if versions[name] not in declared:
+                raise NotFoundError(
+                    object=f"version {versions[name]} of feature view {qualified(self.domain, name)}",
+                    observed=f"the service {self.full_name} declares {', '.join(map(str, declared))}",
+                    expected="a version that is declared",
+                    next_step="declare its table again, or choose another version: "
+                    f"goldpath features show {qualified(self.domain, name)}",
+                )
+        return replace(self, views=tuple(view for view in self.views if versions[view.name] == view.version))
+
+    def over(self, sources: Iterable[str]) -> FeatureService:
+        """The service with the versions whose tables, by Feast source name, are among `sources`."""
+        given = set(sources)
+        return replace(self, views=tuple(view for view in self.views if view.table.source_name in given))
 
 
 def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:
-    """Raises DefinitionError if a name stands for two views, or a key has two types.
+    """Raises DefinitionError if a name stands for two views, a key has two types, or versions of a view do not fit.
 
     Args:
         name: What reads the views together, for the error.
         views: The views.
     """
-    tables: dict[str, TableId] = {}
+    tables: dict[tuple[str, int], TableId] = {}
     types: dict[str, tuple[str, TableId]] = {}
+    firsts: dict[str, FeatureView] = {}
     for view in views:
-        if tables.setdefault(view.name, view.table) != view.table:
+        _require_fitting(name, firsts.setdefault(view.name, view), view)
+        if (first := tables.setdefault((view.name, view.version), view.table)) != view.table:
             raise DefinitionError(
                 object=name,
-                observed=f"{tables[view.name]} and {view.table} are both its view {view.name}",
-                expected="one table for each name of a view",
+                observed=f"{first} and {view.table} are both its view {view.name}",
+                expected="one table for each name of a view, and for each of its versions",
                 next_step="rename one of the tables, or derive one of your own from it",
             )
         for key in view.keys:
@@ -222,6 +285,28 @@ def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:
                     expected="one type for each key, since one question gives one value of it",
                     next_step=f"give the column one type, or another name, in {view.contract.path}",
                 )
+
+
+def _require_fitting(name: str, one: FeatureView, other: FeatureView) -> None:
+    """Raises DefinitionError unless two versions of a view have the same keys, and a type for each common feature."""
+
+    def types(view: FeatureView) -> dict[str, str]:
+        return {field: view.contract.column(field).type for field in view.fields}
+
+    differing = [field for field, type_ in types(other).items() if types(one).get(field, type_) != type_]
+    if set(one.keys) != set(other.keys) or differing:
+        differs = differing[0] if differing else "the key"
+        raise DefinitionError(
+            object=name,
+            observed=f"{differs} differs between {one.table} and {other.table}, versions of the view {one.name}",
+            expected="the same keys in every version of a view, and one type of each feature: models keep their inputs",
+            next_step=f"correct {other.contract.path}, or give the table a name that does not end with a version",
+        )
+
+
+def stored_views(services: Iterable[FeatureService]) -> tuple[FeatureView, ...]:
+    """The views that the store of a domain with these services holds: every version, each once."""
+    return tuple({view.table: view for service in services for view in service.views}.values())
 
 
 def feature_view(contract: Contract) -> FeatureView:

@@ -179,6 +179,11 @@ class Ledger:
         )
         return list(self._connection.execute(query, [after]))
 
+    def landed(self, *, after: int, until: int) -> list[float]:
+        """When each delivery in the batches after one, up to another, was written to landing, in seconds since 1970."""
+        query = "SELECT modified_ns FROM deliveries WHERE fate = 'batch' AND batch > ? AND batch <= ?"
+        return [nanoseconds / 1e9 for (nanoseconds,) in self._connection.execute(query, [after, until])]
+
     def batches(self) -> list[Batch]:
         """Every batch, sorted by number."""
         by_number: dict[int, list[Delivery]] = {}

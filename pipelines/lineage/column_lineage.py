@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from pipelines.lineage.declared_plan import declared_plans
 from pipelines.lineage.plan_columns import Origin, combine, unknown
 from pipelines.lineage.plan_expressions import EXPRESSIONS
 from pipelines.lineage.plan_relations import RELATIONS
@@ -86,7 +87,9 @@ def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
     connected: Any = df  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
     client = connected.sparkSession.client
     walk = PlanWalk(client, inputs, relations=RELATIONS, expressions=EXPRESSIONS)
-    columns = walk.relation(connected._plan.plan(client)).columns
+    with declared_plans():
+        plan = connected._plan.plan(client)
+    columns = walk.relation(plan).columns
     if [column.folded for column in columns] == [name.casefold() for name in names]:
         origins = columns.origins()
     else:

@@ -17,7 +17,7 @@ def require(model: ModelSpec, question: type[Question]) -> None:
     The values are those of the question about `nobody`; of a column that is null there, the type is not known.
     """
     given = question.model_validate(question.nobody).columns()
-    features = {name for view in model.features.views for name in view.full_names}
+    features = set(model.features.full_names)
     inputs = {name for make in model.recipes.values() for name in make().inputs}
     inputs = {*inputs, *model.features.asked} - set(model.features.computed)
     keys = {key: KEY_CLASSES[view.contract.column(key).type] for view in model.features.views for key in view.keys}

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from matplotlib.figure import Figure
 
 INK, ACCENT, QUIET = "#1f2933", "#b7791f", "#9aa5b1"
@@ -110,6 +112,19 @@ def bars(values: Mapping[str, float], *, title: str) -> bytes:
     axes.margins(x=0.12)
     axes.tick_params(labelsize=8)
     axes.set(title=title)
+    return png(figure)
+
+
+def seconds_over_time(lines: Mapping[str, Sequence[tuple[datetime, float]]], *, title: str) -> bytes:
+    """A PNG of durations by name over time, on a logarithmic scale; a point is (instant, seconds)."""
+    figure, axes = _figure()
+    figure.set_size_inches(6.4, 2.8)
+    for (name, points), color in zip(lines.items(), (ACCENT, INK, QUIET, "#5a7d9a"), strict=False):
+        axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.4, marker="o", markersize=3)
+    axes.set_yscale("log")
+    axes.tick_params(labelsize=7)
+    axes.set(ylabel="seconds", title=title)
+    axes.legend(frameon=False, fontsize=8)
     return png(figure)
 
 

@@ -142,6 +142,14 @@ KINDS = (
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/[^/]+/filling\.json", "note of an unfinished filling", _json, _FILLED_AGAIN),
+    Kind(
+        r"features/[^/]+/versions\.json",
+        "decisions about the versions of feature views",
+        _json,
+        "the lowest version of each view is read again: promote again what was promoted",
+    ),
+    Kind(r"features/[^/]+/freshness\.jsonl", "log of the online store's freshness", _json_lines),
     Kind(r"features/[^/]+/[^/]+/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),
     Kind(
@@ -159,6 +167,8 @@ KINDS = (
     Kind(r"serving/models/.*", "file of a served model"),
     Kind(r"serving/tokens/[^/]+", "token of a service", _text, _SECRET),
     Kind(r"serving/.*\.jsonl", "log of predictions", _json_lines),
+    Kind(r"push/[^/]+/[^/]+/[^/]*\.log", "log of pushed events", _json_lines),
+    Kind(r"push/.*", "ids of pushed events"),
     Kind(r"ray/token", "token of the Ray cluster", _text, _SECRET),
     Kind(r"ray/address\.json", "address of the Ray cluster", _json, "the next program starts a cluster"),
     Kind(r"dev/token", "token of the pages of `goldpath dev`", _text, "the next start makes a new one"),

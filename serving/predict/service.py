@@ -13,7 +13,10 @@ from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
 from pipelines.features.on_demand import with_values
 from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.feature_versions import as_trained
 from pipelines.models.question import Column, Question
+from pipelines.models.registry import EVIDENCE_FOLDER
+from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
@@ -49,7 +52,8 @@ class PredictionService:
     """One model with one feature service. For one thread at a time; `serving.predict.http.Worker` is that thread.
 
     Raises:
-        ModelError: if the model's files are not those of its digest.
+        ModelError: if the model's files are not those of its digest, or a version of a feature view that it was trained
+            with is no longer declared.
     """
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
@@ -57,7 +61,9 @@ class PredictionService:
         self._settings = settings
         self.spec = find(config.service)
         self._model = models.load(config.model, self.spec)
-        self._features = OnlineFeatures(settings, self.spec.model.features.full_name)
+        record = RunRecord.read(config.model.folder.parent / EVIDENCE_FOLDER)
+        self._read = as_trained(self.spec.model.features, record, model=f"{config.model.name}@{config.model.version}")
+        self._features = OnlineFeatures(settings, self._read)
         self._log = PredictionLog(prediction_log.folder(settings, config.name))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
@@ -68,7 +74,8 @@ class PredictionService:
             "metrics": self._config.model.metrics,
             "question": self.spec.model.question,
             "task": self._model.task,
-            "feature_service": self.spec.model.features.full_name,
+            "feature_service": self._read.full_name,
+            "feature_versions": {view.name: view.version for view in self._read.views},
             "inputs": list(self._model.inputs),
         }
 
@@ -139,8 +146,8 @@ class PredictionService:
             **_said(prediction.answer, self.spec.decision),
             "model": self._identity,
             "features": {
-                name: {"value": feature.value, "timestamp": feature.timestamp}
-                for name, feature in prediction.reading.features.items()
+                name: {"value": value, "timestamp": prediction.reading.known_at[name]}
+                for name, value in prediction.reading.held.items()
             },
             "missing": [asdict(missing) for missing in prediction.reading.missing],
             "as_of": as_of.isoformat(),
@@ -158,7 +165,7 @@ class PredictionService:
                     expected=f"an instant that is {_lead(question)} ahead of the platform's time",
                     next_step="correct the instant; during a replay, `goldpath doctor` tells the platform's time",
                 )
-            is_unknown = bool(prediction.reading.missing and not prediction.reading.features)
+            is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
             if is_unknown and not self.spec.answers_unknown:
                 return self._unknown_subject(prediction, prefix)
         return None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from pipelines.errors import GoldpathError
 from pipelines.landing.delivery import Manifest
@@ -30,6 +30,8 @@ from serving.push.online import OnlinePath
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0
 logger = logging.getLogger(__name__)
+Durable: TypeAlias = tuple[int, float]
+"""The position of an event in its log, and when it was synced to the disk, in seconds of `time.monotonic`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class Receiver:
         self._online = online
         self._limits = limits
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="push-log")
-        self._commit: Grouped[bytes, int] = Grouped(self._append, self._writer)
-        self._in_flight: dict[str, tuple[bytes, asyncio.Future[list[int]]]] = {}
+        self._commit: Grouped[bytes, Durable] = Grouped(self._append, self._writer)
+        self._in_flight: dict[str, tuple[bytes, asyncio.Future[list[Durable]]]] = {}
         self._delivering = asyncio.Lock()
         self._landing_problem: str | None = None
 
@@ -97,9 +99,9 @@ class Receiver:
             new_marks = {event_id: marks[place] for event_id, place in new.items()}
             self._in_flight |= {event_id: (mark, committed) for event_id, mark in new_marks.items()}
             committed.add_done_callback(lambda done: self._settle(new_marks, done))
-        for future in dict.fromkeys(self._in_flight[event_id][1] for event_id in ids if event_id in self._in_flight):
-            await _durable(future, self.source)
-        outcomes = await self._online.move(self.source, events)
+        commits = dict.fromkeys(self._in_flight[event_id][1] for event_id in ids if event_id in self._in_flight)
+        durable_at = [await _durable(commit, self.source) for commit in commits]
+        outcomes = await self._online.move(self.source, events, max(durable_at, default=None))
         return [
             {
                 "event_id": event_id,
@@ -147,14 +149,15 @@ class Receiver:
             next_step="send the same events again later, with the same ids",
         )
 
-    def _append(self, lines: list[bytes]) -> Sequence[int]:
+    def _append(self, lines: list[bytes]) -> Sequence[Durable]:
         first = self._log.append(lines)
-        return range(first, first + len(lines))
+        now = time.monotonic()
+        return [(position, now) for position in range(first, first + len(lines))]
 
-    def _settle(self, marks: Mapping[str, bytes], done: asyncio.Future[list[int]]) -> None:
+    def _settle(self, marks: Mapping[str, bytes], done: asyncio.Future[list[Durable]]) -> None:
         """Remembers the fingerprints of new events by their ids, once their lines are on the disk."""
         if not done.cancelled() and done.exception() is None:
-            self._log.remember(list(marks), done.result()[0], list(marks.values()))
+            self._log.remember(list(marks), done.result()[0][0], list(marks.values()))
         for event_id in marks:
             del self._in_flight[event_id]
 
@@ -195,7 +198,7 @@ class Receiver:
                 await loop.run_in_executor(self._writer, self._log.seal)
                 sealed = list(self._log.sealed)
                 if sealed:
-                    await asyncio.to_thread(self._online.sync, self.source)
+                    await asyncio.to_thread(self._online.settle, self.source)
                 for segment in sealed:
                     uris += await asyncio.to_thread(self._land, segment)
                     await loop.run_in_executor(self._writer, self._log.forget, segment)
@@ -242,10 +245,10 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def _durable(future: asyncio.Future[list[int]], source: PushSource) -> None:
-    """Returns when the events of a commit are on the disk; raises PushRefused if they could not be written."""
+async def _durable(future: asyncio.Future[list[Durable]], source: PushSource) -> float:
+    """When the events of a commit were on the disk; raises PushRefused if they could not be written."""
     try:
-        await asyncio.shield(future)
+        return (await asyncio.shield(future))[0][1]
     except OSError as error:
         domain, name = source.name
         raise PushRefused(

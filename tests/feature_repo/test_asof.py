@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.asof import FeatureRows, as_of_join
+from feature_repo.asof import INDEX_BYTES, as_of_join
+from feature_repo.asof_index import AT, HASH, HashCollision, Index
+from feature_repo.feature_rows import FeatureRows
+from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.engine.session import Engine
+from pipelines.lineage.column_lineage import SourceColumn, column_lineage
 
 BEGIN = datetime(2013, 3, 10, 6, 59, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -21,15 +27,33 @@ Row = dict[str, Any]
 SPINE = pa.schema(
     [("row", pa.int64()), ("case", pa.int64()), ("airport", pa.string()), ("number", pa.int32()), ("asked_at", INSTANT)]
 )
-#: By airport; by airport and number under other names, with a ttl of ten minutes; by number, with its instant.
+#: By airport, the latest created counts; by airport and number under other names, known from its creation, with a ttl of
+#: ten minutes and its instant; by number of another type, with its instant.
 WEATHER = pa.schema(
-    [("case", pa.int64()), ("airport", pa.string()), ("at", INSTANT), ("temp", pa.float64()), ("sky", pa.string())]
+    [
+        ("case", pa.int64()),
+        ("airport", pa.string()),
+        ("at", INSTANT),
+        ("written", INSTANT),
+        ("temp", pa.float64()),
+        ("sky", pa.string()),
+    ]
 )
 HISTORY = pa.schema(
-    [("case", pa.int64()), ("place", pa.string()), ("flight", pa.int32()), ("at", INSTANT), ("late", pa.int64())]
+    [
+        ("case", pa.int64()),
+        ("place", pa.string()),
+        ("flight", pa.int32()),
+        ("at", INSTANT),
+        ("written", INSTANT),
+        ("late", pa.int64()),
+    ]
 )
-FLEET = pa.schema([("case", pa.int64()), ("number", pa.int32()), ("since", INSTANT), ("seats", pa.int32())])
+FLEET = pa.schema([("case", pa.int64()), ("number", pa.int64()), ("since", INSTANT), ("seats", pa.int32())])
 TTL = timedelta(minutes=10)
+#: How large the tables may be that are held in memory; none are, and windows find the rows.
+Operator = Literal["index", "windows"]
+BYTES: dict[Operator, int] = {"index": INDEX_BYTES, "windows": -1}
 
 
 def frame(engine: Engine, rows: Sequence[Row], schema: pa.Schema) -> Any:
@@ -38,45 +62,65 @@ def frame(engine: Engine, rows: Sequence[Row], schema: pa.Schema) -> Any:
     return engine.session.createDataFrame(pa.Table.from_pylist(list(rows), schema=schema))
 
 
-def joined(engine: Engine, spine: list[Row], weather: list[Row], history: list[Row], fleet: list[Row]) -> list[Row]:
+def joined(
+    engine: Engine,
+    spine: list[Row],
+    weather: list[Row],
+    history: list[Row],
+    fleet: list[Row],
+    operator: Operator = "index",
+) -> list[Row]:
     case = {"case": "case"}
     tables = [
-        FeatureRows(frame(engine, weather, WEATHER), case | {"airport": "airport"}, "at", {"temp": "temp", "sky": "sky"}),
+        FeatureRows(
+            frame(engine, weather, WEATHER), case | {"airport": "airport"}, "at", {"temp": "temp", "sky": "sky"},
+            created="written",
+        ),
         FeatureRows(
             frame(engine, history, HISTORY), case | {"airport": "place", "number": "flight"}, "at", {"late": "h__late"},
-            ttl=TTL, known_at="h__at",
+            ttl=TTL, known_at="h__at", created="written", known_from="creation",
         ),
         FeatureRows(
             frame(engine, fleet, FLEET), case | {"number": "number"}, "since", {"seats": "seats"}, known_at="seats_since"
         ),
     ]  # fmt: skip
-    rows = as_of_join(frame(engine, spine, SPINE), tables, timestamp="asked_at").toArrow()
-    return sorted(rows.to_pylist(), key=lambda row: row["row"])
+    rows = as_of_join(frame(engine, spine, SPINE), tables, timestamp="asked_at", index_bytes=BYTES[operator])
+    return sorted(arrow_rows(rows).to_pylist(), key=lambda row: row["row"])
 
 
 def last_known(
-    question: Row, rows: list[Row], keys: dict[str, str], timestamp: str, ttl: timedelta | None = None
+    question: Row,
+    rows: list[Row],
+    keys: dict[str, str],
+    timestamp: str,
+    values: Sequence[str],
+    *,
+    by_creation: bool = False,
+    ttl: timedelta | None = None,
 ) -> Row | None:
-    """The latest of the rows with the same keys and no later than the question, unless it is too old."""
+    """The last of the rows with the same keys that were known to the question, unless it is too old."""
     if question["asked_at"] is None or any(question[ours] is None for ours in keys):
         return None
-    past = [
-        row
-        for row in rows
-        if all(row[theirs] == question[ours] for ours, theirs in keys.items())
-        and row[timestamp] is not None
-        and row[timestamp] <= question["asked_at"]
-    ]
-    last = max(past, key=lambda row: row[timestamp], default=None)
+
+    def known(row: Row) -> bool:
+        instants = [row[timestamp], *([row["written"]] if by_creation else [])]
+        return all(instant is not None and instant <= question["asked_at"] for instant in instants)
+
+    def version(row: Row) -> list[tuple[bool, Any]]:  # null is before everything
+        return [(row.get(name) is not None, row.get(name)) for name in (timestamp, "written", *values)]
+
+    past = [row for row in rows if all(row[theirs] == question[ours] for ours, theirs in keys.items()) and known(row)]
+    last = max(past, key=version, default=None)
     return None if last is None or (ttl is not None and question["asked_at"] - last[timestamp] > ttl) else last
 
 
 def brute_force(spine: list[Row], weather: list[Row], history: list[Row], fleet: list[Row]) -> list[Row]:
     expected = []
+    by_flight = {"case": "case", "airport": "place", "number": "flight"}
     for question in spine:
-        sky = last_known(question, weather, {"case": "case", "airport": "airport"}, "at") or {}
-        late = last_known(question, history, {"case": "case", "airport": "place", "number": "flight"}, "at", TTL) or {}
-        seats = last_known(question, fleet, {"case": "case", "number": "number"}, "since") or {}
+        sky = last_known(question, weather, {"case": "case", "airport": "airport"}, "at", ["temp", "sky"]) or {}
+        late = last_known(question, history, by_flight, "at", ["late"], by_creation=True, ttl=TTL) or {}
+        seats = last_known(question, fleet, {"case": "case", "number": "number"}, "since", ["seats"]) or {}
         expected.append(
             question
             | {"temp": sky.get("temp"), "sky": sky.get("sky"), "h__late": late.get("late"), "h__at": late.get("at")}
@@ -97,17 +141,15 @@ VALUES = st.sampled_from([0, 1, 2, None])
 def rows_of(
     keys: dict[str, st.SearchStrategy[Any]], timestamp: str, values: Sequence[str]
 ) -> st.SearchStrategy[list[Row]]:
-    """Rows of which no two have the same key and instant, as a feature table's contract says."""
+    """Rows, some of which have one key and instant, or are equal."""
     columns = keys | {timestamp: INSTANTS | st.none()} | dict.fromkeys(values, VALUES)
-    return st.lists(
-        st.fixed_dictionaries(columns), max_size=10, unique_by=lambda row: (*(row[k] for k in keys), row[timestamp])
-    )
+    return st.lists(st.fixed_dictionaries(columns), max_size=10)
 
 
 CASE = st.tuples(
     st.lists(SPINES, min_size=1, max_size=6),
-    rows_of({"airport": AIRPORTS}, "at", ["temp", "sky"]),
-    rows_of({"place": AIRPORTS, "flight": NUMBERS}, "at", ["late"]),
+    rows_of({"airport": AIRPORTS, "written": INSTANTS | st.none()}, "at", ["temp", "sky"]),
+    rows_of({"place": AIRPORTS, "flight": NUMBERS, "written": INSTANTS | st.none()}, "at", ["late"]),
     rows_of({"number": NUMBERS}, "since", ["seats"]),
 )
 
@@ -124,11 +166,14 @@ def together(cases: Sequence[tuple[list[Row], ...]]) -> tuple[list[Row], ...]:
     return spine, weather, history, fleet
 
 
+@pytest.mark.parametrize("operator", get_args(Operator))
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases=st.lists(CASE, min_size=20, max_size=40))
-def test_every_spine_row_gets_the_values_of_brute_force(engine: Engine, cases: list[tuple[list[Row], ...]]) -> None:
+def test_every_spine_row_gets_the_values_of_brute_force(
+    engine: Engine, operator: Operator, cases: list[tuple[list[Row], ...]]
+) -> None:
     parts = together(cases)
-    assert joined(engine, *parts) == brute_force(*parts)
+    assert joined(engine, *parts, operator=operator) == brute_force(*parts)
 
 
 def at(minutes: float) -> datetime:
@@ -146,7 +191,7 @@ def asked(row: int, minutes: float | None, airport: str | None = "EWR", number: 
 
 
 def weather(minutes: float, temp: float | None, airport: str | None = "EWR") -> Row:
-    return {"case": 0, "airport": airport, "at": at(minutes), "temp": temp, "sky": None}
+    return {"case": 0, "airport": airport, "at": at(minutes), "written": at(minutes), "temp": temp, "sky": None}
 
 
 def test_a_feature_row_of_the_same_instant_is_known(engine: Engine) -> None:
@@ -160,7 +205,7 @@ def test_a_newer_null_is_not_filled_with_an_older_value(engine: Engine) -> None:
 
 
 def test_a_row_older_than_the_ttl_gives_no_value_and_no_instant(engine: Engine) -> None:
-    history = [{"case": 0, "place": "EWR", "flight": 1, "at": at(0), "late": 7}]
+    history = [{"case": 0, "place": "EWR", "flight": 1, "at": at(0), "written": at(0), "late": 7}]
     edge = TTL.total_seconds() / 60
     rows = joined(engine, [asked(0, edge), asked(1, edge + 1e-6)], [], history, [])
     assert [(row["h__late"], row["h__at"]) for row in rows] == [(7, at(0)), (None, None)]
@@ -192,3 +237,67 @@ def test_instants_of_other_centuries_are_joined(engine: Engine, shift: timedelta
     spine = [asked(0, 5) | {"asked_at": at(5) + shift}]
     rows = joined(engine, spine, [weather(1, 9.0) | {"at": at(1) + shift}], [], [])
     assert rows[0]["temp"] == 9.0
+
+
+def correction(written: float, late: int | None, minutes: float = 1) -> Row:
+    return {"case": 0, "place": "EWR", "flight": 1, "at": at(minutes), "written": at(written), "late": late}
+
+
+@pytest.mark.parametrize("operator", get_args(Operator))
+def test_a_corrected_row_counts_from_its_creation_and_a_late_one_does_not_hide_a_newer_one(
+    engine: Engine, operator: Operator
+) -> None:
+    history = [correction(1, 10), correction(5, 11), correction(7, 99, minutes=0)]
+    rows = joined(engine, [asked(0, 4.9), asked(1, 5), asked(2, 8)], [], history, [], operator)
+    assert [row["h__late"] for row in rows] == [10, 11, 11]
+
+
+@pytest.mark.parametrize("operator", get_args(Operator))
+def test_a_table_without_keys_answers_every_row(engine: Engine, operator: Operator) -> None:
+    table = FeatureRows(frame(engine, [weather(1, 9.0), weather(5, 8.0)], WEATHER), {}, "at", {"temp": "temp"})
+    spine = frame(engine, [asked(0, 0), asked(1, 4, airport=None), asked(2, 6), asked(3, None)], SPINE)
+    rows = arrow_rows(as_of_join(spine, [table], timestamp="asked_at", index_bytes=BYTES[operator])).to_pylist()
+    assert {row["row"]: row["temp"] for row in rows} == {0: None, 1: 9.0, 2: 8.0, 3: None}
+
+
+def test_keys_of_which_the_engine_decides_whether_they_are_equal_are_left_to_it(engine: Engine) -> None:
+    spine = frame(engine, [asked(0, 5)], SPINE).selectExpr("row", "asked_at", "cast(number as decimal(5, 1)) as number")
+    fleet = frame(engine, [{"case": 0, "number": 1, "since": at(1), "seats": 7}], FLEET)
+    rows = as_of_join(
+        spine, [FeatureRows(fleet, {"number": "number"}, "since", {"seats": "seats"})], timestamp="asked_at"
+    )
+    assert arrow_rows(rows)["seats"].to_pylist() == [7]
+
+
+def test_columns_of_the_result_are_reached_by_the_frame_too(engine: Engine) -> None:
+    table = FeatureRows(frame(engine, [weather(1, 9.0)], WEATHER), {"airport": "airport"}, "at", {"temp": "temp"})
+    rows = as_of_join(frame(engine, [asked(0, 5)], SPINE), [table], timestamp="asked_at")
+    assert rows.where(rows["temp"] > 8).select(rows["row"], (rows.temp + 1).alias("warmer")).collect() == [(0, 10.0)]
+
+
+def test_lineage_names_the_columns_behind_each_feature_whichever_operator_runs(engine: Engine, tmp_path: Path) -> None:
+    for name, rows, schema in (("spine", [asked(0, 5)], SPINE), ("weather", [weather(1, 9.0)], WEATHER)):
+        frame(engine, rows, schema).write.parquet(str(tmp_path / name))
+    spine, rows_ = (engine.session.read.parquet(str(tmp_path / name)) for name in ("spine", "weather"))
+    table = FeatureRows(rows_, {"airport": "airport"}, "at", {"temp": "weather__temp"}, created="written")
+    inputs = {str(tmp_path / name): f"gold/toy/{name}" for name in ("spine", "weather")}
+    lineages = [
+        column_lineage(
+            as_of_join(spine, [table], timestamp="asked_at", index_bytes=bytes_).select("row", "weather__temp"), inputs
+        )
+        for bytes_ in BYTES.values()
+    ]
+    assert lineages[0] == lineages[1]
+    assert lineages[0].columns == {
+        "row": (SourceColumn("gold/toy/spine", "row", "identity"),),
+        "weather__temp": (SourceColumn("gold/toy/weather", "temp", "identity"),),
+    }
+
+
+def test_two_keys_with_one_hash_are_refused_and_not_mixed() -> None:
+    rows = pa.table({HASH: [5, 5, 5], AT: [1, 2, 3], "key": ["a", "a", "b"], "value": [1, 2, 3]})
+    with pytest.raises(HashCollision):
+        Index.of(rows, {"key": "key"}, ["value"], by_creation=False, ttl=None)
+    index = Index.of(rows.slice(0, 2), {"key": "key"}, ["value"], by_creation=False, ttl=None)
+    asked_ = pa.record_batch({"key": ["a", "b"]})
+    assert index.known(asked_, pa.array([5, 5]), np.array([2, 2]))["value"].to_pylist() == [2, None]

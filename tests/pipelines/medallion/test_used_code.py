@@ -330,7 +330,8 @@ FLIGHTS = {
         ("assets/flights/silver.py", "return planes", "return planes.distinct()", set()),
         ("assets/flights/gold.py", "LATE_MINUTES = 15", "LATE_MINUTES = 16", {"departures"}),
         ("assets/flights/silver.py", "GROUND_MINUTES = 60", "GROUND_MINUTES = 61", {"flights"}),
-        ("feature_repo/asof.py", "_asof_time", "_asof_instant", {"training_set_asset"}),
+        ("feature_repo/asof_window.py", "_asof_time", "_asof_instant", {"training_set_asset"}),
+        ("feature_repo/asof_index.py", "return np.argsort(packed)", "return np.argsort(-packed)", {"training_set_asset"}),
         ("pipelines/verdict/row_rules.py", '"error"', '"fault"', set(FLIGHTS)),
     ],
 )  # fmt: skip

@@ -50,11 +50,9 @@ class Server:
     def start(self, until: str = "/healthz") -> httpx.Client:
         """Starts the server, and returns a client when the path `until` succeeds."""
         self.port = ports.free_port()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLDPATH_")}
-        environment |= {"GOLDPATH_HOME": str(self.settings.root), "GOLDPATH_CLOCK": NOW.isoformat()}
         command = [sys.executable, "-m", "pipelines", "push", "--port", str(self.port), *self.options]
         with (self.settings.root / "server.log").open("ab") as output:
-            self.process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, cwd=PROJECT, env=self.environment, stdout=output, stderr=output)
         client = self.client()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -64,6 +62,19 @@ class Server:
             except httpx.TransportError:
                 time.sleep(0.1)
         raise AssertionError((self.settings.root / "server.log").read_text())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of commands on this home folder."""
+        own = {"GOLDPATH_HOME": str(self.settings.root), "GOLDPATH_CLOCK": NOW.isoformat()}
+        return {name: value for name, value in os.environ.items() if not name.startswith("GOLDPATH_")} | own
+
+    def goldpath(self, *arguments: str) -> str:
+        """The output of a command on this home folder, which must succeed."""
+        command = [sys.executable, "-m", "pipelines", *arguments]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
 
     def client(self) -> httpx.Client:
         """A client that has the token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assets.flights.features import ARRIVAL_DELAY_V1
 from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, Fill
 from tests.serving.push.server import PATH, START_SECONDS, Server, event
@@ -20,7 +22,7 @@ def test_a_read_after_the_acknowledgement_sees_the_moved_features(
     server = make_server("--segment-seconds", "3600")
     fill(server.settings, NOW)
     client = server.start(until="/readyz")
-    features = OnlineFeatures(server.settings, "flights.arrival_delay_v1")
+    features = OnlineFeatures(server.settings, ARRIVAL_DELAY_V1)
 
     def last_delay() -> tuple[Any, str]:
         feature = features.read([ENTITIES])[0].features["aircraft_history__last_dep_delay"]
@@ -45,6 +47,11 @@ def test_a_read_after_the_acknowledgement_sees_the_moved_features(
     assert read["aircraft_history__last_dep_delay"].value is None
     server.end(signal.SIGTERM)
     assert len(server.landed_ids()) == 5
+    shown = server.goldpath("features", "freshness", "flights", "--json")
+    [pushed] = [facts for facts in json.loads(shown) if facts["counted"] == "events"]
+    assert (pushed["view"], pushed["count"]) == ("flights.aircraft_history", 2)
+    assert 0 < pushed["p50_seconds"] <= pushed["p99_seconds"] == pushed["worst_seconds"]
+    assert pushed["in_time"] == (pushed["p99_seconds"] <= pushed["limit_seconds"])
 
 
 def test_events_that_a_killed_server_had_not_applied_are_applied_at_its_next_start(
@@ -57,7 +64,7 @@ def test_events_that_a_killed_server_had_not_applied_are_applied_at_its_next_sta
     server.end(signal.SIGKILL)
     fill(server.settings, NOW)
     server.start()
-    features = OnlineFeatures(server.settings, "flights.arrival_delay_v1")
+    features = OnlineFeatures(server.settings, ARRIVAL_DELAY_V1)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if features.read([ENTITIES])[0].features["aircraft_history__last_dep_delay"].value == 5.0:
