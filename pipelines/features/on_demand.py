@@ -17,7 +17,7 @@ a request; `pc` is `pyarrow.compute`. So both are computed by the same instructi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,36 @@ class OnDemand:
         arrays = [pa.array([row[name] for row in rows], type_) for name, type_ in types.items()]
         computed: list[dict[str, Any]] = _function(self)(*arrays).to_pylist()
         return computed
+
+
+def require_inputs(of: str, every: Sequence[OnDemand], features: Mapping[str, str], views: Collection[str]) -> None:
+    """Raises DefinitionError for an input that is named after a view, and no feature of it or of another type.
+
+    Args:
+        of: What declares the columns, for the error.
+        every: The columns; each may take what one before it gives.
+        features: The type of each feature, `view__feature`.
+        views: The names of the views.
+    """
+    types, names = dict(features), set(views)
+    for declared in every:
+        for name, type_ in declared.inputs.items():
+            if (name in types or name.partition("__")[0] in names) and types.get(name) != type_:
+                raise DefinitionError(
+                    object=of,
+                    observed=f"{declared.name} takes {name} as {type_}, which is {types.get(name, 'no feature')}",
+                    expected="a feature of its views as view__feature, with its type, or a column of the question",
+                    next_step=f"correct the inputs of {declared.name}",
+                )
+        if declared.name in names:
+            raise DefinitionError(
+                object=of,
+                observed=f"{declared.name} names a view or on-demand columns already",
+                expected="one meaning for each name",
+                next_step="rename the on-demand columns",
+            )
+        names.add(declared.name)
+        types |= {name: declared.outputs[output] for name, output in declared.full_names.items()}
 
 
 def with_values(every: Sequence[OnDemand], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -124,13 +124,19 @@ def test_types_that_features_do_not_have_are_refused(inputs: Any, outputs: Any, 
             "takes aircraft_history__ready_at as double, which is no feature",
         ),
         ("slack", {"aircraft_history__ready_at_minute": "int"}, "as int, which is double"),
-        ("aircraft_history", {"departure_minute": "double"}, "aircraft_history names a view and on-demand columns"),
+        (
+            "aircraft_history",
+            {"departure_minute": "double"},
+            "aircraft_history names a view or on-demand columns already",
+        ),
     ],
 )
 def test_a_service_refuses_inputs_that_its_views_do_not_have(name: str, inputs: Any, said: str) -> None:
     declared = OnDemand(name=name, inputs=inputs, outputs={"minutes": "double"}, compute=judged)
     with pytest.raises(DefinitionError, match=said):
-        FeatureService("v1", "flights", (feature_view(contract("gold/aircraft_history")),), "", "o", (declared,))
+        FeatureService(
+            "v1", "flights", (feature_view(contract("gold/aircraft_history")),), "", "o", on_demand=(declared,)
+        )
 
 
 def test_a_service_tells_its_on_demand_features_and_what_the_question_has_to_give() -> None:
@@ -138,6 +144,6 @@ def test_a_service_tells_its_on_demand_features_and_what_the_question_has_to_giv
     slack = OnDemand(name="slack", inputs=inputs, outputs={"minutes": "double"}, compute=judged)
     after = OnDemand(name="after", inputs={"slack__minutes": "double"}, outputs={"x": "int"}, compute=judged)
     view = feature_view(contract("gold/aircraft_history"))
-    service = FeatureService("v1", "flights", (view,), "", "o", (slack, after))
+    service = FeatureService("v1", "flights", (view,), "", "o", on_demand=(slack, after))
     assert service.computed == {"slack__minutes": "double", "after__x": "int"}
     assert service.asked == ("departure_minute",)
