@@ -22,12 +22,12 @@ from feature_repo.feast_api import (
     RegistryStore,
     RepoConfig,
 )
-from feature_repo.objects import feast_objects
+from feature_repo.objects import DATA_CLASS, feast_objects
 from feature_repo.state import REGISTRY_FILE, DomainStore
 from feature_repo.store import PROJECT, OpenStore, current, open_generation
 from pipelines import settings
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import FeatureService
+from pipelines.features.declaration import SHOWN, FeatureService, is_shown
 from pipelines.settings import Settings
 
 
@@ -120,7 +120,20 @@ class HomeOnlineStore(OnlineStore):
         entity_keys: list[Any],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """The rows of the entities in a view, as Feast asks for them; raises NotFoundError for a store not filled."""
+        """The rows of the entities in a view, as Feast asks for them.
+
+        Raises:
+            NotFoundError: if the store was not filled yet.
+            SettingsError: for a feature above the class that is shown to everybody: Feast's tools name no clearance.
+        """
+        asked = [field for field in table.features if not requested_features or field.name in requested_features]
+        if above := [field.name for field in asked if not is_shown(field.tags.get(DATA_CLASS, SHOWN))]:
+            raise SettingsError(
+                object=f"feature view {table.name}",
+                observed=f"Feast was asked for {', '.join(above)}, more protected than {SHOWN}",
+                expected=f"features up to {SHOWN}",
+                next_step="leave them out, or goldpath features get SERVICE KEY=VALUE --reads CLASS",
+            )
         domain = table.name.partition(".")[0]
         opened = current(DomainStore(settings.get(), domain), self._opened.get(domain))
         self._opened[domain] = opened

@@ -18,7 +18,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.filling import AT_ONCE
 from feature_repo.state import DomainStore
 from feature_repo.store import current
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, stored_views
+from pipelines.features.declaration import EVENT_TIMESTAMP, SHOWN, FeatureService, FeatureView, stored_views
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,7 +30,10 @@ SAMPLE = 200
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that differs; `online` or `offline` is the text `no row` where that side has none."""
+    """One value that differs; `online` or `offline` is the text `no row` where that side has none.
+
+    Of a column above the class that is shown to everybody, a value is its class in brackets.
+    """
 
     view: str
     entity: Mapping[str, Any]
@@ -151,8 +154,9 @@ def _compared(
 ) -> ViewParity:
     differences: list[Difference] = []
     names, values, ahead = (*view.fields, EVENT_TIMESTAMP), 0, 0
+    hidden = {name: f"({view.data_class(name)})" for name in view.above(SHOWN)}
     for known, stored in zip(expected, held, strict=True):
-        entity = {key: known[key] for key in view.keys}
+        entity = {key: hidden.get(key, known[key]) for key in view.keys}
         if stored is None:
             differences.append(Difference(view.stored_name, entity, EVENT_TIMESTAMP, "no row", known[EVENT_TIMESTAMP]))
         elif ahead_allowed and stored[EVENT_TIMESTAMP] > known[EVENT_TIMESTAMP]:
@@ -160,7 +164,9 @@ def _compared(
             continue
         else:
             differences += [
-                Difference(view.stored_name, entity, name, stored[name], known[name])
+                Difference(
+                    view.stored_name, entity, name, hidden.get(name, stored[name]), hidden.get(name, known[name])
+                )
                 for name in names
                 if not _equal(stored[name], known[name])
             ]

@@ -58,7 +58,7 @@ def views(domains: Mapping[str, Members]) -> list[View]:
     found = []
     for name, members in sorted(domains.items()):
         for view in stored_views(members.services):
-            services = tuple(service for service in members.services if view in service.views)
+            services = tuple(service for service in members.services if str(view.table) in service.tables.values())
             models = tuple(spec.registered_name for spec in models_of(domains, services))
             found.append(View(name, view, services, models))
     return found

@@ -10,9 +10,10 @@ from pipelines.commands import feature_versions
 from pipelines.commands.feature_freshness import freshness
 from pipelines.commands.feature_quality import quality
 from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
+from pipelines.features.declaration import SHOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pipelines.governed.platform import Platform
 
@@ -23,6 +24,9 @@ app.command("freshness")(freshness)
 app.command("quality")(quality)
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="A feature service, as domain.service.")]
 ViewName = Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, as domain.view.")]
+Reads = Annotated[
+    str, typer.Option("--reads", metavar="CLASS", help="The data class up to which the caller may see values.")
+]
 Keys = Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The keys of the entity.")]
 
 
@@ -108,8 +112,10 @@ def show(name: ViewName, as_json: AsJson = False) -> None:
 
 
 @app.command("get")
-def get(service: Service, keys: Keys, as_json: AsJson = False) -> None:
+def get(service: Service, keys: Keys, reads: Reads = SHOWN, as_json: AsJson = False) -> None:
     """Reads the features of an entity from the online store, as a prediction service with current versions does.
+
+    Features above the data class of `--reads` are named, and their values are not shown.
 
     Example: `goldpath features get shop.returns_v1 customer_id=c-17`
     """
@@ -123,8 +129,11 @@ def get(service: Service, keys: Keys, as_json: AsJson = False) -> None:
         asked = feature_facts.entity(keys, found.keys, feature_facts.key_types(found.views))
         read = found.at(versions.current(platform.settings, found))
         [reading] = OnlineFeatures(platform.settings, read).read([asked])
+        withheld = dict(pair for view in read.views for pair in _withheld(view, reads, view.name + "__"))
         rows: list[dict[str, Any]] = [
-            {"feature": name, "value": feature.value, "known_from": feature.timestamp, "missing": None}
+            {"feature": name, "value": None, "known_from": None, "missing": withheld[name]}
+            if name in withheld
+            else {"feature": name, "value": feature.value, "known_from": feature.timestamp, "missing": None}
             for name, feature in reading.features.items()
         ]
         rows += [
@@ -145,9 +154,12 @@ def history(
     view: ViewName,
     keys: Keys,
     limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 20,
+    reads: Reads = SHOWN,
     as_json: AsJson = False,
 ) -> None:
     """Shows the rows of an entity in a view's table, newest first: what was known from which instant on.
+
+    Features above the data class of `--reads` are left out, and named below.
 
     Example: `goldpath features history shop.customer_orders customer_id=c-17 --limit 5`
     """
@@ -158,14 +170,18 @@ def history(
 
         found = feature_facts.view_named(domains(), view).view
         asked = feature_facts.entity(keys, found.keys, feature_facts.key_types([found]))
-        rows = _rows_of(platform, found, asked, limit)
+        withheld = dict(_withheld(found, reads))
+        fields = [name for name in found.fields if name not in withheld]
+        rows = _rows_of(platform, found, fields, asked, limit)
         if as_json:
-            print_json({"view": view, "entity": asked, "rows": rows})
+            print_json({"view": view, "entity": asked, "rows": rows, "withheld": withheld})
             return
-        table = plain_table(EVENT_TIMESTAMP, *found.fields)
+        table = plain_table(EVENT_TIMESTAMP, *fields)
         for row in rows:
-            table.add_row(*[_shown(row[name]) for name in (EVENT_TIMESTAMP, *found.fields)])
+            table.add_row(*[_shown(row[name]) for name in (EVENT_TIMESTAMP, *fields)])
         _print(table)
+        for name, reason in withheld.items():
+            say(f"left out: {name}, {reason}")
 
 
 @app.command("parity")
@@ -270,7 +286,18 @@ def _newest(platform: Platform, table: str) -> Any:
     return platform.lakehouse.read(platform.lakehouse.current(TableId.parse(table)))
 
 
-def _rows_of(platform: Platform, view: Any, entity: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+def _withheld(view: Any, reads: str, prefix: str = "") -> list[tuple[str, str]]:
+    """The features of a view above a data class, each with the reason why its value is not shown."""
+    from pipelines.features.declaration import require_class
+
+    require_class("option --reads", reads)
+    above = [name for name in view.above(reads) if name in view.fields]
+    return [(f"{prefix}{name}", f"{view.data_class(name)}: --reads {view.data_class(name)}") for name in above]
+
+
+def _rows_of(
+    platform: Platform, view: Any, fields: Sequence[str], entity: Mapping[str, Any], limit: int
+) -> list[dict[str, Any]]:
     """The rows of an entity in a view's table, newest first."""
     from pyspark.sql import functions as F
 
@@ -279,7 +306,7 @@ def _rows_of(platform: Platform, view: Any, entity: Mapping[str, Any], limit: in
     rows = _newest(platform, str(view.table))
     for key, value in entity.items():
         rows = rows.where(F.col(key) == F.lit(value))
-    rows = rows.orderBy(F.col(EVENT_TIMESTAMP).desc()).limit(limit).select(EVENT_TIMESTAMP, *view.fields)
+    rows = rows.orderBy(F.col(EVENT_TIMESTAMP).desc()).limit(limit).select(EVENT_TIMESTAMP, *fields)
     return rows.toArrow().to_pylist()
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, NotFoundError
+from pipelines.features.on_demand import OnDemand, require_inputs
+from pipelines.policy.rules import DATA_CLASSES
 from pipelines.tables import TableId
 
 #: The column that holds the instant from which a row is known, UTC.
@@ -23,6 +25,8 @@ EVENT_TIMESTAMP = "event_timestamp"
 #: The types of features, and of the keys of entities. Feast's stores hold each value of them exactly.
 FEATURE_TYPES = ("string", "int", "bigint", "float", "double", "boolean")
 KEY_TYPES = ("string", "int", "bigint")
+#: The data class up to which values are read and shown where nobody declares another.
+SHOWN = "internal"
 
 
 def qualified(domain: str, name: str) -> str:
@@ -40,16 +44,31 @@ def view_and_version(table: TableId) -> tuple[str, int]:
 class FeatureView:
     """The rows of one gold table as features. Grain: one row per entity and instant.
 
+    Attributes:
+        contract: The contract of the table.
+        without: The columns that are left out.
+
     Raises:
-        DefinitionError: for a table of another zone, one without an instant or an entity in its key, and a column of a
-            type that Feast's online stores do not hold exactly.
+        DefinitionError: for a table of another zone, one without an instant or an entity in its key, a column of a type
+            that Feast's online stores do not hold exactly, and a column to leave out that is no feature.
     """
 
     contract: Contract
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._require_instant_and_entity()
+        columns = {column.name for column in self.contract.columns}
+        if wrong := [name for name in self.without if name not in columns - {*self.keys, EVENT_TIMESTAMP}]:
+            raise DefinitionError(
+                object=f"feature view on {self.table}",
+                observed=f"it leaves out {', '.join(wrong)}",
+                expected=f"some of its features, {', '.join(FeatureView(self.contract).fields)}",
+                next_step="correct `without`; keys cannot be left out",
+            )
         for column in self.contract.columns:
+            if column.name in self.without:
+                continue
             allowed = KEY_TYPES if column.name in self.keys else FEATURE_TYPES
             if column.name != EVENT_TIMESTAMP and column.type not in allowed:
                 raise DefinitionError(
@@ -100,8 +119,18 @@ class FeatureView:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The features: all columns but the keys and the instant."""
-        return tuple(c.name for c in self.contract.columns if c.name not in (*self.keys, EVENT_TIMESTAMP))
+        """The features: all columns but the keys, the instant, and those that are left out."""
+        others = (*self.keys, EVENT_TIMESTAMP, *self.without)
+        return tuple(c.name for c in self.contract.columns if c.name not in others)
+
+    def data_class(self, column: str) -> str:
+        """How protected a column is: its own `classification`, else the `data_class` of its table."""
+        return self.contract.column(column).classification or self.contract.tags["data_class"]
+
+    def above(self, clearance: str) -> list[str]:
+        """The keys and features that are more protected than a class of `DATA_CLASSES`; those of no such class too."""
+        allowed = DATA_CLASSES[: DATA_CLASSES.index(clearance) + 1]
+        return [name for name in (*self.keys, *self.fields) if self.data_class(name) not in allowed]
 
     @property
     def full_names(self) -> tuple[str, ...]:
@@ -120,10 +149,14 @@ class FeatureService:
             tables are among them where it reads them.
         description: What is known, and when.
         owner: The team that answers for it.
+        reads: The data class up to which it reads columns, of training sets and online.
+        on_demand: What is computed from these features and from columns of the question, in training sets as in
+            answers; one may take what another before it gives.
 
     Raises:
-        DefinitionError: for a service without views, a view that it reads twice, two views with one name, a key that
-            has two types, and versions of a view that differ in their keys or in a feature's type.
+        DefinitionError: for a service without views, a column above `reads`, a view that it reads twice, two views with
+            one name, a key that has two types, versions of a view that differ in their keys or a feature's type, and an
+            on-demand input that is named after a view and is no feature of it with its type.
     """
 
     name: str
@@ -131,8 +164,11 @@ class FeatureService:
     views: tuple[FeatureView, ...]
     description: str
     owner: str
+    reads: str = SHOWN
+    on_demand: tuple[OnDemand, ...] = ()
 
     def __post_init__(self) -> None:
+        self._require_clearance()
         if not self.views:
             raise DefinitionError(
                 object=f"feature service {self.full_name}",
@@ -149,6 +185,44 @@ class FeatureService:
                 expected="each view once",
                 next_step="take one of them out",
             )
+        types = {
+            full_name: view.contract.column(field).type
+            for view in self.views
+            for field, full_name in zip(view.fields, view.full_names, strict=True)
+            if full_name in self.full_names
+        }
+        require_inputs(f"feature service {self.full_name}", self.on_demand, types, {view.name for view in self.views})
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """The on-demand features as training sets and models name them, `name__output`, each with its type."""
+        return {
+            name: declared.outputs[output]
+            for declared in self.on_demand
+            for name, output in declared.full_names.items()
+        }
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The on-demand inputs that are no features: columns of the question."""
+        names = (name for declared in self.on_demand for name in declared.inputs)
+        return tuple(name for name in dict.fromkeys(names) if name not in {*self.full_names, *self.computed})
+
+    def _require_clearance(self) -> None:
+        """Raises DefinitionError for a class that does not exist, and for a column of a view that is above it."""
+        require_class(f"feature service {self.full_name}", self.reads)
+        for view in self.views:
+            if above := view.above(self.reads):
+                left_out = ", ".join(repr(name) for name in above)
+                classes = sorted({view.data_class(name) for name in above})
+                raise DefinitionError(
+                    object=f"feature service {self.full_name}",
+                    observed=f"{', '.join(above)} of {view.table} is {' and '.join(classes)}, and it reads up to "
+                    f"{self.reads}",
+                    expected=f"columns of the classes {', '.join(DATA_CLASSES)}, none above that of the service",
+                    next_step=f"leave it out, feature_view(..., without=[{left_out}]), or have the owner of the data "
+                    f'agree and declare reads="{classes[-1]}"',
+                )
 
     @property
     def full_name(self) -> str:
@@ -256,13 +330,33 @@ def _require_fitting(name: str, one: FeatureView, other: FeatureView) -> None:
 
 
 def stored_views(services: Iterable[FeatureService]) -> tuple[FeatureView, ...]:
-    """The views that the store of a domain with these services holds: every version, each once."""
-    return tuple({view.table: view for service in services for view in service.views}.values())
+    """The views that the store of a domain with these services holds: every version, with what any service reads."""
+    views: dict[TableId, FeatureView] = {}
+    for view in (view for service in services for view in service.views):
+        before = views.get(view.table, view)
+        views[view.table] = replace(view, without=tuple(name for name in view.without if name in before.without))
+    return tuple(views.values())
 
 
-def feature_view(contract: Contract) -> FeatureView:
-    """The view over a gold table; raises DefinitionError as `FeatureView` does."""
-    return FeatureView(contract)
+def is_shown(data_class: str) -> bool:
+    """Whether values of a data class are shown to people and tools that declare none."""
+    return data_class in DATA_CLASSES[: DATA_CLASSES.index(SHOWN) + 1]
+
+
+def require_class(object_: str, data_class: str) -> None:
+    """Raises DefinitionError for a data class that does not exist; the first argument names what has it."""
+    if data_class not in DATA_CLASSES:
+        raise DefinitionError(
+            object=object_,
+            observed=f"reads {data_class!r}",
+            expected=f"one of {', '.join(DATA_CLASSES)}",
+            next_step="name one of these data classes",
+        )
+
+
+def feature_view(contract: Contract, *, without: Sequence[str] = ()) -> FeatureView:
+    """The view over a gold table, but for the columns `without`; raises DefinitionError as `FeatureView` does."""
+    return FeatureView(contract, tuple(without))
 
 
 def feature_views(contracts: Sequence[Contract]) -> tuple[FeatureView, ...]:
