@@ -64,7 +64,7 @@ def _sides(engine: Engine, folder: Path, features: int, redis: str | None) -> tu
     settings = Settings(home=folder / "home", redis_url=SecretStr(redis) if redis else None)
     tables = {source: engine.session.read.parquet(str(folder / "rows.parquet")) for source in declared.tables}
     materialize(DomainStore(settings, DOMAIN), [declared], tables, as_of=AS_OF)
-    ours = OnlineFeatures(settings, declared.full_name)
+    ours = OnlineFeatures(settings, declared)
     with contextlib.redirect_stdout(io.StringIO()):
         stock = stock_feast(folder, folder / "rows.parquet", features, redis)
         stock.materialize(BEGIN, AS_OF)

@@ -67,7 +67,7 @@ def measure(settings: Settings) -> list[Row]:
         home = Path(folder)
         place, generation, now = DomainStore(Settings(home=home), "flights"), new_generation(), datetime.now(UTC)
         (place.folder / generation).mkdir(parents=True)
-        open_generation(place, generation).apply(feast_objects([ARRIVAL_DELAY_V1]))
+        open_generation(place, generation).apply(feast_objects([ARRIVAL_DELAY_V1], Settings(home=home)))
         place.save(State(generation, "", now, now, {}))
         token = access.token(Settings(home=home), access.PUSH).get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

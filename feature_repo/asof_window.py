@@ -41,8 +41,8 @@ def window_join(spine: DataFrame, table: FeatureRows, timestamp: str) -> DataFra
     rows = rows.unionByName(instants).withColumn(_LAST, F.max(_LAST).over(past)).where(F.col(_ORDER) == 1)
     last = F.col(_LAST)[_AT] if bitemporal else F.col(_LAST)
     if table.ttl_microseconds is not None:
-        age = F.unix_micros(timestamp) - F.unix_micros(last)
-        rows = rows.withColumn(_LAST, F.when(age <= table.ttl_microseconds, F.col(_LAST)))
+        # Not the struct is made null: Sail finds fields in a null struct.
+        last = F.when(F.unix_micros(timestamp) - F.unix_micros(last) <= table.ttl_microseconds, last)
     same_row = last == F.col(_AT)
     if bitemporal:
         same_row = same_row & (F.col(_LAST)[_CREATED] == F.col(_CREATED))

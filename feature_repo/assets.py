@@ -18,13 +18,15 @@ from pipelines import clock
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
-from pipelines.features import quality, quality_check
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning
+from pipelines.features import quality, quality_check, versions
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning, stored_views
+from pipelines.features.on_demand import with_features
 from pipelines.governed.asset import declare
-from pipelines.governed.declaration import Declaration, GovernedRun, Written
+from pipelines.governed.declaration import Declaration, GovernedRun, InputChoice, Written
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good
+from pipelines.settings import Settings
 from pipelines.tables import RECORD_ID, TableId
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ def online_asset(
     domain: Domain,
     services: Sequence[FeatureService],
     *,
-    pushed: Sequence[str] = (),
     freshness: timedelta = timedelta(days=2),
 ) -> dg.AssetsDefinition:
     """The online store of a domain: for each entity of its services' views, the features as they are known now.
@@ -59,7 +60,6 @@ def online_asset(
     Args:
         domain: The domain.
         services: All of its feature services.
-        pushed: The views that an `OnlineMove` of the domain moves further than their tables.
         freshness: The age of its newest materialization at which Dagster calls it stale.
 
     Raises:
@@ -80,6 +80,8 @@ def online_asset(
     tables = {name: table for service in services for name, table in service.tables.items()}
 
     def work(run: GovernedRun, config: OnlineConfig) -> Iterator[Written]:
+        from pipelines.definitions import moved_views  # it imports the domain that calls this
+
         now = run.platform.now()
         as_of = clock.known_at(config.as_of, now=now, of="config as_of") if config.as_of else now
         place = DomainStore(run.platform.settings, domain.name)
@@ -87,8 +89,8 @@ def online_asset(
         moved = materialize(place, services, frames, as_of=as_of, anew=run.recomputes)
         fresh = freshness_figures.of_filling(run, place, services)
         with place.writing():
-            parity = compare(place, services, frames, pushed=pushed)
-        views = {view.name: view for service in services for view in service.views}.values()
+            parity = compare(place, services, frames, pushed=moved_views(domain.name))
+        views = stored_views(services)
         with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:  # the engine plans each question on one core
             qualities = list(
                 threads.map(lambda view: quality.measure(view, frames[view.table.source_name], moved.as_of), views)
@@ -145,17 +147,33 @@ def training_set_asset(
         DefinitionError: if a column of the contract is named after a view, and no feature of it or of another type.
     """
     _require_features(contract, service)
+    choice = _current_versions(service)
     columns = [column.name for column in contract.columns]
 
     def decorate(spine_of: Callable[..., DataFrame]) -> dg.AssetsDefinition:
         def transform(**tables: DataFrame) -> DataFrame:
-            rows = historical(service, spine_of(**{name: tables[name] for name in inputs}), tables)
+            read = service.over(tables)
+            rows = historical(read, spine_of(**{name: tables[name] for name in inputs}), tables)
+            rows = with_features(service.on_demand, rows)
             return rows.select(*columns, *([RECORD_ID] if RECORD_ID in rows.columns else []))
 
         transform.__doc__ = spine_of.__doc__
-        return gold_asset(contract, inputs={**inputs, **service.tables}, automation=automation)(transform)
+        every_input = {**inputs, **service.tables}
+        return gold_asset(contract, inputs=every_input, automation=automation, choice=choice)(transform)
 
     return decorate
+
+
+def _current_versions(service: FeatureService) -> InputChoice | None:
+    """Leaves out the tables of the versions that are not read now; None where each view has one version."""
+    if all(len(declared) == 1 for declared in service.versions.values()):
+        return None
+    sources = {view.table.source_name for view in service.views if len(service.versions[view.name]) > 1}
+
+    def left_out(settings: Settings) -> set[str]:
+        return sources - service.at(versions.current(settings, service)).tables.keys()
+
+    return InputChoice(frozenset(sources), left_out)
 
 
 def _require_features(contract: Contract, service: FeatureService) -> None:
@@ -164,14 +182,17 @@ def _require_features(contract: Contract, service: FeatureService) -> None:
         full_name: view.contract.column(field).type
         for view in service.views
         for field, full_name in zip(view.fields, view.full_names, strict=True)
+        if full_name in service.full_names
     }
-    views = {view.name for view in service.views}
+    features |= service.computed
+    names = {named.name for named in (*service.views, *service.on_demand)}
     for column in contract.columns:
-        if column.name.partition("__")[0] in views and features.get(column.name) != column.type:
+        if column.name.partition("__")[0] in names and features.get(column.name) != column.type:
             feature = f"the feature is {features[column.name]}" if column.name in features else "no such feature"
             raise DefinitionError(
                 object=f"training set {contract.table}",
                 observed=f"column {column.name} {column.type}, and {feature}",
-                expected=f"a feature of {service.full_name} as view__feature, with its type",
+                expected=f"a feature of {service.full_name} as view__feature, with its type, which each version of "
+                "the view has, or an on-demand one as name__output",
                 next_step=f"correct the column in {contract.path}; its views have {', '.join(sorted(features))}",
             )

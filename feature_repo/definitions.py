@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from feature_repo.objects import feast_objects
+from pipelines import settings
 from pipelines.definitions import feature_services
 
 for _services in feature_services().values():
-    globals().update({f"{type(found).__name__} {found.name}": found for found in feast_objects(_services)})
+    globals().update(
+        {f"{type(found).__name__} {found.name}": found for found in feast_objects(_services, settings.get())}
+    )

@@ -47,10 +47,12 @@ def measure(
         seconds = [
             now - landed_at
             for name, last in batches.items()
-            if name in before.get(view.name, {})
-            for landed_at in platform.ledger(TableId.parse(name)).landed(after=before[view.name][name], until=last)
+            if name in before.get(view.stored_name, {})
+            for landed_at in platform.ledger(TableId.parse(name)).landed(
+                after=before[view.stored_name][name], until=last
+            )
         ]
-        measured.append(Measurement.of(view.name, "filled", seconds, batches))
+        measured.append(Measurement.of(view.stored_name, "filled", seconds, batches))
     record(place, measured)
     return measured
 

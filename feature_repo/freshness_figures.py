@@ -12,7 +12,7 @@ import dagster as dg
 from feature_repo.freshness import measure
 from feature_repo.freshness_log import Measurement, log, summary
 from feature_repo.state import DomainStore
-from pipelines.features.declaration import FeatureService
+from pipelines.features.declaration import FeatureService, stored_views
 from pipelines.governed.declaration import GovernedRun
 from pipelines.quality import plots
 
@@ -30,14 +30,14 @@ class Figures:
 
 def of_filling(run: GovernedRun, place: DomainStore, services: Sequence[FeatureService]) -> Figures:
     """Measures the filling that has just ended; without figures where it made no delivery readable."""
-    views = list({view.name: view for service in services for view in service.views}.values())
+    views = stored_views(services)
     measured = measure(
         run.platform, place, views, {v.table.source_name: run.versions[v.table.source_name] for v in views}
     )
     whole = summary(measured)
     if not whole.count:
         return Figures()
-    limits = {view.name: view.contract.freshness_seconds for view in views}
+    limits = {view.stored_name: view.contract.freshness_seconds for view in views}
     table = dg.MetadataValue.table([_record(each, limits[each.view]) for each in measured if each.count])
     seconds = {"freshness_p50_seconds": whole.p50, "freshness_p99_seconds": whole.p99}
     return Figures({"freshness": table, **seconds}, {"freshness_plot": dg.MetadataValue.md(_plot(log(place)))})

@@ -22,12 +22,12 @@ from feature_repo.feast_api import (
     RegistryStore,
     RepoConfig,
 )
-from feature_repo.objects import feast_objects
+from feature_repo.objects import DATA_CLASS, feast_objects
 from feature_repo.state import REGISTRY_FILE, DomainStore
-from feature_repo.store import PROJECT, current, open_generation
+from feature_repo.store import PROJECT, OpenStore, current, open_generation
 from pipelines import settings
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import FeatureService
+from pipelines.features.declaration import SHOWN, FeatureService, is_shown
 from pipelines.settings import Settings
 
 
@@ -81,7 +81,7 @@ def _declared(now: Settings, domain: str, services: Sequence[FeatureService]) ->
     with tempfile.TemporaryDirectory() as folder:
         place = DomainStore(now.model_copy(update={"home": Path(folder), "redis_url": None}), domain)
         (place.folder / "declared").mkdir(parents=True)
-        open_generation(place, "declared").apply(feast_objects(services))
+        open_generation(place, "declared").apply(feast_objects(services, now))
         return _read(place.folder / "declared" / REGISTRY_FILE)
 
 
@@ -108,7 +108,10 @@ class HomeOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class HomeOnlineStore(OnlineStore):
-    """Reads the online store of the domain that a view's name begins with."""
+    """Reads the online store of the domain that a view's name begins with, which stays open."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, OpenStore] = {}
 
     def online_read(
         self,
@@ -117,8 +120,23 @@ class HomeOnlineStore(OnlineStore):
         entity_keys: list[Any],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """The rows of the entities in a view, as Feast asks for them; raises NotFoundError for a store not filled."""
-        opened = current(DomainStore(settings.get(), table.name.partition(".")[0]))
+        """The rows of the entities in a view, as Feast asks for them.
+
+        Raises:
+            NotFoundError: if the store was not filled yet.
+            SettingsError: for a feature above the class that is shown to everybody: Feast's tools name no clearance.
+        """
+        asked = [field for field in table.features if not requested_features or field.name in requested_features]
+        if above := [field.name for field in asked if not is_shown(field.tags.get(DATA_CLASS, SHOWN))]:
+            raise SettingsError(
+                object=f"feature view {table.name}",
+                observed=f"Feast was asked for {', '.join(above)}, more protected than {SHOWN}",
+                expected=f"features up to {SHOWN}",
+                next_step="leave them out, or goldpath features get SERVICE KEY=VALUE --reads CLASS",
+            )
+        domain = table.name.partition(".")[0]
+        opened = current(DomainStore(settings.get(), domain), self._opened.get(domain))
+        self._opened[domain] = opened
         provider: Any = opened.store._get_provider()
         return provider.online_store.online_read(opened.store.config, table, entity_keys, requested_features)
 

@@ -43,7 +43,7 @@ class KeptEvents:
         self._version = TableLog(self._tables.path(declared.events.table)).newest
         names = (*declared.keys, *declared.events.key_columns, declared.at, *declared.columns)
         self._types = {name: declared.events.column(name).type for name in names}
-        self._view = json.dumps([declared.view.name, *self._types])  # other columns are read anew
+        self._view = json.dumps([declared.view.stored_name, *self._types])  # other columns are read anew
 
     def of(self, entities: Sequence[Entity], now: datetime) -> dict[Entity, list[Values]]:
         """The events of each entity, those of the table last.

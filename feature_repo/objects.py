@@ -1,8 +1,9 @@
 """Feast's objects, made of the feature views and services that domains declare.
 
 All domains are in one Feast project. An entity, a view and a service are named `domain.name`, so two domains may use
-one name; join keys and features keep the names of their columns. In a service a view has its table's name alone, so
-features are `view__feature` in training sets and answers.
+one name; join keys and features keep the names of their columns. Each version of a view is a Feast view, named as its
+table; a service has the current version of each, under the view's name alone, so features are `view__feature` in
+training sets and answers.
 """
 
 from __future__ import annotations
@@ -25,28 +26,36 @@ from feature_repo.feast_api import (
     ValueType,
 )
 from feature_repo.feast_api import FeatureService as FeastService
-from pipelines.features import declaration
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified
+from pipelines.features import declaration, versions
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, qualified, stored_views
+from pipelines.settings import Settings
 
 #: Feast's type of each type of feature.
 TYPES: dict[str, FeastType] = {
     "string": String, "int": Int32, "bigint": Int64, "float": Float32, "double": Float64, "boolean": Bool,
 }  # fmt: skip
+#: The tag of a Feast field that says how protected it is.
+DATA_CLASS = "data_class"
 _KEY_TYPES = {"string": ValueType.STRING, "int": ValueType.INT32, "bigint": ValueType.INT64}
 
 
-def feast_objects(services: Iterable[FeatureService]) -> list[Any]:
-    """The entities, views and services of the declared services, each once."""
+def feast_objects(services: Iterable[FeatureService], settings: Settings) -> list[Any]:
+    """The entities, views and services of the declared services, each once.
+
+    Args:
+        services: The services.
+        settings: Of the home folder that says which version of a view is the current one.
+    """
     entities: dict[str, Entity] = {}
     views: dict[str, FeatureView] = {}
-    made = []
-    for service in services:
-        for view in service.views:
+    services = list(services)
+    for domain in dict.fromkeys(service.domain for service in services):
+        for view in stored_views(service for service in services if service.domain == domain):
             for key in view.keys:
-                entity = _entity(service.domain, key, view)
+                entity = _entity(domain, key, view)
                 entities.setdefault(entity.name, entity)
-            views.setdefault(qualified(service.domain, view.name), _view(service.domain, view, entities))
-        made.append(_service(service, views))
+            views[qualified(domain, view.stored_name)] = _view(domain, view, entities)
+    made = [_service(service.at(versions.current(settings, service)), views) for service in services]
     return [*entities.values(), *views.values(), *made]
 
 
@@ -65,9 +74,17 @@ def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity
     contract, table = view.contract, view.table
     columns = [contract.column(name) for name in (*view.keys, *view.fields)]
     return FeatureView(
-        name=qualified(domain, view.name),
+        name=qualified(domain, view.stored_name),
         entities=[entities[qualified(domain, key)] for key in view.keys],
-        schema=[Field(name=c.name, dtype=TYPES[c.type], description=c.description) for c in columns],
+        schema=[
+            Field(
+                name=c.name,
+                dtype=TYPES[c.type],
+                description=c.description,
+                tags={DATA_CLASS: view.data_class(c.name)},
+            )
+            for c in columns
+        ],
         source=FileSource(name=table.source_name, path=str(table), timestamp_field=EVENT_TIMESTAMP),
         online=True,
         ttl=None,
@@ -80,7 +97,10 @@ def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity
 def _service(service: FeatureService, views: dict[str, FeatureView]) -> FeastService:
     return FeastService(
         name=service.full_name,
-        features=[views[qualified(service.domain, view.name)].with_name(view.name) for view in service.views],
+        features=[
+            views[qualified(service.domain, view.stored_name)].with_name(view.name)[[*view.fields]]
+            for view in service.views
+        ],
         description=service.description,
         owner=service.owner,
         tags={"domain": service.domain},

@@ -97,12 +97,12 @@ def write_batches(
 
 def _layout(store: FeatureStore, domain: str, view: FeatureView) -> Layout:
     """The layout of a view, which holds the columns of its contract."""
-    stored = layout(store, qualified(domain, view.name))
+    stored = layout(store, qualified(domain, view.stored_name))
     declared = {name: view.contract.column(name).type for name in (*view.keys, *view.fields)}
     if {**stored.keys, **stored.fields} != declared:
         columns = ", ".join(f"{name} {kind}" for name, kind in {**stored.keys, **stored.fields}.items())
         raise NotFoundError(
-            object=f"feature view {qualified(domain, view.name)} in the online store",
+            object=f"feature view {qualified(domain, view.stored_name)} in the online store",
             observed=f"the store was filled for {columns}",
             expected=f"the columns of {view.contract.path}",
             next_step=f"goldpath materialize features/{domain}/online",

@@ -18,7 +18,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.filling import AT_ONCE
 from feature_repo.state import DomainStore
 from feature_repo.store import current
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, SHOWN, FeatureService, FeatureView, stored_views
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 #: How many entities of each view are compared after a materialization.
 SAMPLE = 200
-#: The largest relative difference of two floating-point numbers that are called equal. Both stores hold them exactly.
-TOLERANCE = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that differs; `online` or `offline` is the text `no row` where that side has none."""
+    """One value that differs; `online` or `offline` is the text `no row` where that side has none.
+
+    Of a column above the class that is shown to everybody, a value is its class in brackets.
+    """
 
     view: str
     entity: Mapping[str, Any]
@@ -43,10 +44,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ViewParity:
-    """The comparison of one view.
+    """The comparison of one version of a view.
 
     Attributes:
-        view: Its name.
+        view: The name of its table.
         entities: How many of its entities were compared.
         values: How many values, their instants among them.
         ahead: How many entities pushed events have moved further than the table; their values are not compared.
@@ -96,7 +97,7 @@ def compare(
         place: The domain's store; no writer may change it meanwhile.
         services: The domain's feature services.
         tables: A DataFrame for each Feast source name.
-        pushed: The views that pushed events move further than their tables.
+        pushed: The views, by the name of their table, that pushed events move further than it.
         entities: At most so many of each view, the same in each comparison at one instant; None compares all.
 
     Raises:
@@ -106,14 +107,14 @@ def compare(
 
     opened = current(place)
     as_of = opened.state.as_of
-    views = list({view.name: view for service in services for view in service.views}.values())
+    views = stored_views(services)
     with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:  # the engine plans each question on one core
         known = list(threads.map(lambda view: _known(view, tables[view.table.source_name], as_of, entities), views))
     compared = []
     for view, expected in zip(views, known, strict=True):
         keys = [{key: row[key] for key in view.keys} for row in expected]
         held = stored_rows(opened.store, place.domain, view, keys)
-        compared.append(_compared(view, expected, held, ahead_allowed=view.name in pushed))
+        compared.append(_compared(view, expected, held, ahead_allowed=view.stored_name in pushed))
     return Parity(place.domain, as_of, tuple(compared))
 
 
@@ -153,27 +154,28 @@ def _compared(
 ) -> ViewParity:
     differences: list[Difference] = []
     names, values, ahead = (*view.fields, EVENT_TIMESTAMP), 0, 0
+    hidden = {name: f"({view.data_class(name)})" for name in view.above(SHOWN)}
     for known, stored in zip(expected, held, strict=True):
-        entity = {key: known[key] for key in view.keys}
+        entity = {key: hidden.get(key, known[key]) for key in view.keys}
         if stored is None:
-            differences.append(Difference(view.name, entity, EVENT_TIMESTAMP, "no row", known[EVENT_TIMESTAMP]))
+            differences.append(Difference(view.stored_name, entity, EVENT_TIMESTAMP, "no row", known[EVENT_TIMESTAMP]))
         elif ahead_allowed and stored[EVENT_TIMESTAMP] > known[EVENT_TIMESTAMP]:
             ahead += 1
             continue
         else:
             differences += [
-                Difference(view.name, entity, name, stored[name], known[name])
+                Difference(
+                    view.stored_name, entity, name, hidden.get(name, stored[name]), hidden.get(name, known[name])
+                )
                 for name in names
                 if not _equal(stored[name], known[name])
             ]
         values += len(names)
-    return ViewParity(view.name, len(expected), values, ahead, tuple(differences))
+    return ViewParity(view.stored_name, len(expected), values, ahead, tuple(differences))
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if type(one) is not type(other):
-        return False
-    return math.isclose(one, other, rel_tol=TOLERANCE) if isinstance(one, float) else one == other
+    return type(one) is type(other) and one == other
 
 
 def _words(difference: Difference) -> str:

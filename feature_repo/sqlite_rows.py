@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 from feature_repo.stored_row import EncodedRows
@@ -16,6 +17,8 @@ from feature_repo.stored_row import EncodedRows
 #: Of one query: what SQLite takes before version 3.32 are 999 values; and 500 tables.
 KEYS_PER_QUERY, VIEWS_PER_QUERY = 900, 400
 SECONDS_TO_WAIT = 30.0
+#: Memory for pages of one connection, which are read as they are used.
+CACHE_KIB = 64 * 1024
 
 
 class SqliteRows:
@@ -62,8 +65,10 @@ class SqliteRows:
             "event_ts = excluded.event_ts, feature_values = excluded.feature_values "
             "WHERE excluded.event_ts >= stored.event_ts"
         )
+        # In the order of their keys they change each page of the table's index once.
+        ordered = sorted(zip(rows.keys, rows.instants, rows.values, strict=True), key=itemgetter(0))
         with self._transaction() as connection:
-            connection.executemany(statement, zip(rows.keys, rows.instants, rows.values, strict=True))
+            connection.executemany(statement, ordered)
 
     def read(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[int, bytes] | None]:
         """The instant and the values of each asked view and key, all of one moment; None where no row is stored."""
@@ -95,6 +100,7 @@ class SqliteRows:
             self._opened = sqlite3.connect(
                 address, uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False
             )
+            self._opened.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._opened.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'NORMAL'}")
         return self._opened
 

@@ -123,10 +123,10 @@ def mark_filled(place: DomainStore, generation: str) -> None:
         _redis(place, generation).set(project(generation), "filled")
 
 
-def remove_other_generations(place: DomainStore, kept: str | None) -> None:
-    """Removes what is left of all generations but one."""
+def remove_other_generations(place: DomainStore, *kept: str) -> None:
+    """Removes what is left of all generations but some."""
     for generation in place.generations():
-        if generation == kept:
+        if generation in kept:
             continue
         if place.settings.redis_url:
             client, ending = _redis(place, generation), project(generation)

@@ -136,6 +136,13 @@ def push_sources() -> dict[tuple[str, str], PushSource]:
     return {source.name: source for found in domains().values() for source in found.pushed}
 
 
+def moved_views(domain: str) -> list[str]:
+    """The views of a domain, by the names of their tables, that pushed events move further than these."""
+    sources = push_sources().values()
+    moves = [source.online for source in sources if source.online and source.name[0] == domain]
+    return [move.view.stored_name for move in moves]
+
+
 def feature_services() -> dict[str, tuple[FeatureService, ...]]:
     """The feature services of each domain that declares some, by its name."""
     return {name: found.services for name, found in domains().items() if found.services}

@@ -32,5 +32,5 @@ def training_set(departures: DataFrame) -> DataFrame:
     return departures.where("arrived_late is not null").drop("outcome")
 
 
-online = online_asset(flights, [ARRIVAL_DELAY_V1], pushed=["aircraft_history"])
+online = online_asset(flights, [ARRIVAL_DELAY_V1])
 ONLINE = online_key(flights.name)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError, UsageError
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified, stored_views
 
 if TYPE_CHECKING:
+    from pipelines.contracts.model import Contract
+    from pipelines.models.spec import ModelSpec
     from pipelines.orchestration.members import Members
 
 _INTEGERS = ("int", "bigint")
@@ -17,11 +19,11 @@ _INTEGERS = ("int", "bigint")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view in the store of the domain whose services read it.
+    """One version of a view in the store of the domain whose services read it.
 
     Attributes:
         domain: That domain.
-        view: The view; its table may be of another domain.
+        view: The version of the view; its table may be of another domain.
         services: The services that read it.
         models: The models that read these.
     """
@@ -33,14 +35,15 @@ class View:
 
     @property
     def name(self) -> str:
-        """Its name among those of all domains."""
-        return qualified(self.domain, self.view.name)
+        """Its name among those of all domains, which ends with the version from the second on."""
+        return qualified(self.domain, self.view.stored_name)
 
     def facts(self) -> dict[str, Any]:
         """What it is, as JSON holds it."""
         return {
             "view": self.name,
             "domain": self.domain,
+            "version": self.view.version,
             "table": str(self.view.table),
             "owner": self.view.contract.owner,
             "keys": list(self.view.keys),
@@ -51,20 +54,21 @@ class View:
 
 
 def views(domains: Mapping[str, Members]) -> list[View]:
-    """All views that a service reads, by domain and name."""
+    """All versions of views that a service reads, by domain."""
     found = []
     for name, members in sorted(domains.items()):
-        by_name = {view.name: view for service in members.services for view in service.views}
-        for view in by_name.values():
-            services = tuple(service for service in members.services if view in service.views)
-            models = tuple(
-                spec.registered_name
-                for other in domains.values()
-                for spec in other.models
-                if spec.features.full_name in {service.full_name for service in services}
-            )
+        for view in stored_views(members.services):
+            services = tuple(service for service in members.services if str(view.table) in service.tables.values())
+            models = tuple(spec.registered_name for spec in models_of(domains, services))
             found.append(View(name, view, services, models))
     return found
+
+
+def models_of(domains: Mapping[str, Members], services: Iterable[FeatureService]) -> list[ModelSpec]:
+    """The models of every domain that read one of the services."""
+    names = {service.full_name for service in services}
+    specs = [spec for members in domains.values() for spec in members.models]
+    return [spec for spec in specs if spec.features.full_name in names]
 
 
 def services(domains: Mapping[str, Members]) -> dict[str, FeatureService]:
@@ -73,11 +77,38 @@ def services(domains: Mapping[str, Members]) -> dict[str, FeatureService]:
 
 
 def view_named(domains: Mapping[str, Members], name: str) -> View:
-    """The view `domain.view`; raises NotFoundError."""
+    """The view `domain.view`, or a further version of it, `domain.view_v2`; raises NotFoundError."""
     known = {view.name: view for view in views(domains)}
     if name not in known:
         raise _unknown("feature view", name, [*known])
     return known[name]
+
+
+def readers(domains: Mapping[str, Members], name: str) -> tuple[str, tuple[FeatureService, ...]]:
+    """The name of the view `domain.view` in its domain, and the services that read it; raises NotFoundError."""
+    domain, _, view = name.partition(".")
+    members = domains.get(domain)
+    reading = tuple(service for service in members.services if view in service.versions) if members else ()
+    if not reading:
+        known = {qualified(each.domain, each.view.name) for each in views(domains)}
+        raise _unknown("feature view", name, sorted(known))
+    return view, reading
+
+
+def contacts(contract: Contract) -> list[str]:
+    """Whom to ask about a table: the team, and the channels of the contract's `support`."""
+    import yaml
+
+    document = yaml.safe_load(contract.path.read_text(encoding="utf-8"))
+    channels = [entry for entry in document.get("support") or [] if isinstance(entry, dict)]
+    named = [" ".join(str(entry[key]) for key in ("channel", "url") if entry.get(key)) for entry in channels]
+    return [f"team {contract.owner}", *filter(None, named)]
+
+
+def sources(events: Iterable[Mapping[str, Any]], table: str) -> dict[str, list[str]]:
+    """The columns `table.column` that each column of a table was computed from by its newest run."""
+    newest = _newest_columns(events).get(table, {})
+    return {field: sorted({f"{name}.{column}" for name, column in columns}) for field, columns in newest.items()}
 
 
 def service_named(domains: Mapping[str, Members], name: str) -> FeatureService:

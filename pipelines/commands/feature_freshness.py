@@ -55,7 +55,7 @@ def _facts(platform: Platform, domain: str) -> list[dict[str, Any]]:
     from pipelines.definitions import domains
     from pipelines.errors import NotFoundError
 
-    views = {view.view.name: view for view in feature_facts.views(domains()) if view.domain == domain}
+    views = {view.view.stored_name: view for view in feature_facts.views(domains()) if view.domain == domain}
     if not views:
         raise NotFoundError(
             object=f"online store of domain {domain}",

@@ -2,15 +2,22 @@
 
 A view is a gold table whose key holds `event_timestamp`, the instant from which a row is known, UTC. Its fields are the
 other columns of the table's contract. `feature_repo` makes Feast's objects of these declarations.
+
+A table `<view>_v<number>` is a further version of a view: a second gold table beside the first, with the same keys. Its
+features have the names of the first, `view__feature`, so training sets and models keep their columns. Which version is
+read is not declared but decided: `versions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pipelines.contracts.model import Contract
-from pipelines.errors import DefinitionError
+from pipelines.errors import DefinitionError, NotFoundError
+from pipelines.features.on_demand import OnDemand, require_inputs
+from pipelines.policy.rules import DATA_CLASSES
 from pipelines.tables import TableId
 
 #: The column that holds the instant from which a row is known, UTC.
@@ -18,6 +25,8 @@ EVENT_TIMESTAMP = "event_timestamp"
 #: The types of features, and of the keys of entities. Feast's stores hold each value of them exactly.
 FEATURE_TYPES = ("string", "int", "bigint", "float", "double", "boolean")
 KEY_TYPES = ("string", "int", "bigint")
+#: The data class up to which values are read and shown where nobody declares another.
+SHOWN = "internal"
 
 
 def qualified(domain: str, name: str) -> str:
@@ -25,20 +34,41 @@ def qualified(domain: str, name: str) -> str:
     return f"{domain}.{name}"
 
 
+def view_and_version(table: TableId) -> tuple[str, int]:
+    """The view that a gold table is a version of, and its number: `orders_v2` is version 2 of `orders`, itself 1."""
+    match = re.fullmatch(r"(.+)_v([1-9]\d*)", table.table)
+    return (match[1], int(match[2])) if match else (table.table, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureView:
     """The rows of one gold table as features. Grain: one row per entity and instant.
 
+    Attributes:
+        contract: The contract of the table.
+        without: The columns that are left out.
+
     Raises:
-        DefinitionError: for a table of another zone, one without an instant or an entity in its key, and a column of a
-            type that Feast's online stores do not hold exactly.
+        DefinitionError: for a table of another zone, one without an instant or an entity in its key, a column of a type
+            that Feast's online stores do not hold exactly, and a column to leave out that is no feature.
     """
 
     contract: Contract
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._require_instant_and_entity()
+        columns = {column.name for column in self.contract.columns}
+        if wrong := [name for name in self.without if name not in columns - {*self.keys, EVENT_TIMESTAMP}]:
+            raise DefinitionError(
+                object=f"feature view on {self.table}",
+                observed=f"it leaves out {', '.join(wrong)}",
+                expected=f"some of its features, {', '.join(FeatureView(self.contract).fields)}",
+                next_step="correct `without`; keys cannot be left out",
+            )
         for column in self.contract.columns:
+            if column.name in self.without:
+                continue
             allowed = KEY_TYPES if column.name in self.keys else FEATURE_TYPES
             if column.name != EVENT_TIMESTAMP and column.type not in allowed:
                 raise DefinitionError(
@@ -69,8 +99,18 @@ class FeatureView:
 
     @property
     def name(self) -> str:
-        """The view's name: that of its table."""
-        return self.contract.table.table
+        """The view's name, which all its versions share."""
+        return view_and_version(self.table)[0]
+
+    @property
+    def version(self) -> int:
+        """The number of this version, from 1."""
+        return view_and_version(self.table)[1]
+
+    @property
+    def stored_name(self) -> str:
+        """The name of this version among the views of a store: that of its table."""
+        return self.table.table
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -79,8 +119,18 @@ class FeatureView:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The features: all columns but the keys and the instant."""
-        return tuple(c.name for c in self.contract.columns if c.name not in (*self.keys, EVENT_TIMESTAMP))
+        """The features: all columns but the keys, the instant, and those that are left out."""
+        others = (*self.keys, EVENT_TIMESTAMP, *self.without)
+        return tuple(c.name for c in self.contract.columns if c.name not in others)
+
+    def data_class(self, column: str) -> str:
+        """How protected a column is: its own `classification`, else the `data_class` of its table."""
+        return self.contract.column(column).classification or self.contract.tags["data_class"]
+
+    def above(self, clearance: str) -> list[str]:
+        """The keys and features that are more protected than a class of `DATA_CLASSES`; those of no such class too."""
+        allowed = DATA_CLASSES[: DATA_CLASSES.index(clearance) + 1]
+        return [name for name in (*self.keys, *self.fields) if self.data_class(name) not in allowed]
 
     @property
     def full_names(self) -> tuple[str, ...]:
@@ -95,13 +145,18 @@ class FeatureService:
     Attributes:
         name: Its name, which ends with its version, such as `arrival_delay_v1`.
         domain: The domain that declares it, and whose online store holds its views.
-        views: The views that it reads whole; those of other domains' tables are among them where it reads them.
+        views: The views that it reads whole, of each view every version that is declared; those of other domains'
+            tables are among them where it reads them.
         description: What is known, and when.
         owner: The team that answers for it.
+        reads: The data class up to which it reads columns, of training sets and online.
+        on_demand: What is computed from these features and from columns of the question, in training sets as in
+            answers; one may take what another before it gives.
 
     Raises:
-        DefinitionError: for a service without views, a view that it reads twice, two views with one name, and a key
-            that has two types.
+        DefinitionError: for a service without views, a column above `reads`, a view that it reads twice, two views with
+            one name, a key that has two types, versions of a view that differ in their keys or a feature's type, and an
+            on-demand input that is named after a view and is no feature of it with its type.
     """
 
     name: str
@@ -109,8 +164,11 @@ class FeatureService:
     views: tuple[FeatureView, ...]
     description: str
     owner: str
+    reads: str = SHOWN
+    on_demand: tuple[OnDemand, ...] = ()
 
     def __post_init__(self) -> None:
+        self._require_clearance()
         if not self.views:
             raise DefinitionError(
                 object=f"feature service {self.full_name}",
@@ -127,6 +185,44 @@ class FeatureService:
                 expected="each view once",
                 next_step="take one of them out",
             )
+        types = {
+            full_name: view.contract.column(field).type
+            for view in self.views
+            for field, full_name in zip(view.fields, view.full_names, strict=True)
+            if full_name in self.full_names
+        }
+        require_inputs(f"feature service {self.full_name}", self.on_demand, types, {view.name for view in self.views})
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """The on-demand features as training sets and models name them, `name__output`, each with its type."""
+        return {
+            name: declared.outputs[output]
+            for declared in self.on_demand
+            for name, output in declared.full_names.items()
+        }
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The on-demand inputs that are no features: columns of the question."""
+        names = (name for declared in self.on_demand for name in declared.inputs)
+        return tuple(name for name in dict.fromkeys(names) if name not in {*self.full_names, *self.computed})
+
+    def _require_clearance(self) -> None:
+        """Raises DefinitionError for a class that does not exist, and for a column of a view that is above it."""
+        require_class(f"feature service {self.full_name}", self.reads)
+        for view in self.views:
+            if above := view.above(self.reads):
+                left_out = ", ".join(repr(name) for name in above)
+                classes = sorted({view.data_class(name) for name in above})
+                raise DefinitionError(
+                    object=f"feature service {self.full_name}",
+                    observed=f"{', '.join(above)} of {view.table} is {' and '.join(classes)}, and it reads up to "
+                    f"{self.reads}",
+                    expected=f"columns of the classes {', '.join(DATA_CLASSES)}, none above that of the service",
+                    next_step=f"leave it out, feature_view(..., without=[{left_out}]), or have the owner of the data "
+                    f'agree and declare reads="{classes[-1]}"',
+                )
 
     @property
     def full_name(self) -> str:
@@ -144,26 +240,65 @@ class FeatureService:
         return tuple(dict.fromkeys(key for view in self.views for key in view.keys))
 
     @property
+    def versions(self) -> dict[str, dict[int, FeatureView]]:
+        """The versions of each view by number, lowest first, by the view's name."""
+        names = dict.fromkeys(view.name for view in self.views)
+        ordered = sorted(self.views, key=lambda view: view.version)
+        return {name: {view.version: view for view in ordered if view.name == name} for name in names}
+
+    @property
     def full_names(self) -> tuple[str, ...]:
-        """All its features as training sets and models name them: `view__feature`."""
-        return tuple(name for view in self.views for name in view.full_names)
+        """The features that every version of their view has, as training sets and models name them: `view__feature`."""
+        return tuple(
+            name
+            for versions in self.versions.values()
+            for name in next(iter(versions.values())).full_names
+            if all(name in view.full_names for view in versions.values())
+        )
+
+    def at(self, versions: Mapping[str, int]) -> FeatureService:
+        """The service with one version of each view.
+
+        Args:
+            versions: The number of the version by the view's name.
+
+        Raises:
+            NotFoundError: for a version that is not declared.
+        """
+        for name, declared in self.versions.items():
+            if versions[name] not in declared:
+                raise NotFoundError(
+                    object=f"version {versions[name]} of feature view {qualified(self.domain, name)}",
+                    observed=f"the service {self.full_name} declares {', '.join(map(str, declared))}",
+                    expected="a version that is declared",
+                    next_step="declare its table again, or choose another version: "
+                    f"goldpath features show {qualified(self.domain, name)}",
+                )
+        return replace(self, views=tuple(view for view in self.views if versions[view.name] == view.version))
+
+    def over(self, sources: Iterable[str]) -> FeatureService:
+        """The service with the versions whose tables, by Feast source name, are among `sources`."""
+        given = set(sources)
+        return replace(self, views=tuple(view for view in self.views if view.table.source_name in given))
 
 
 def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:
-    """Raises DefinitionError if a name stands for two views, or a key has two types.
+    """Raises DefinitionError if a name stands for two views, a key has two types, or versions of a view do not fit.
 
     Args:
         name: What reads the views together, for the error.
         views: The views.
     """
-    tables: dict[str, TableId] = {}
+    tables: dict[tuple[str, int], TableId] = {}
     types: dict[str, tuple[str, TableId]] = {}
+    firsts: dict[str, FeatureView] = {}
     for view in views:
-        if tables.setdefault(view.name, view.table) != view.table:
+        _require_fitting(name, firsts.setdefault(view.name, view), view)
+        if (first := tables.setdefault((view.name, view.version), view.table)) != view.table:
             raise DefinitionError(
                 object=name,
-                observed=f"{tables[view.name]} and {view.table} are both its view {view.name}",
-                expected="one table for each name of a view",
+                observed=f"{first} and {view.table} are both its view {view.name}",
+                expected="one table for each name of a view, and for each of its versions",
                 next_step="rename one of the tables, or derive one of your own from it",
             )
         for key in view.keys:
@@ -177,9 +312,51 @@ def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:
                 )
 
 
-def feature_view(contract: Contract) -> FeatureView:
-    """The view over a gold table; raises DefinitionError as `FeatureView` does."""
-    return FeatureView(contract)
+def _require_fitting(name: str, one: FeatureView, other: FeatureView) -> None:
+    """Raises DefinitionError unless two versions of a view have the same keys, and a type for each common feature."""
+
+    def types(view: FeatureView) -> dict[str, str]:
+        return {field: view.contract.column(field).type for field in view.fields}
+
+    differing = [field for field, type_ in types(other).items() if types(one).get(field, type_) != type_]
+    if set(one.keys) != set(other.keys) or differing:
+        differs = differing[0] if differing else "the key"
+        raise DefinitionError(
+            object=name,
+            observed=f"{differs} differs between {one.table} and {other.table}, versions of the view {one.name}",
+            expected="the same keys in every version of a view, and one type of each feature: models keep their inputs",
+            next_step=f"correct {other.contract.path}, or give the table a name that does not end with a version",
+        )
+
+
+def stored_views(services: Iterable[FeatureService]) -> tuple[FeatureView, ...]:
+    """The views that the store of a domain with these services holds: every version, with what any service reads."""
+    views: dict[TableId, FeatureView] = {}
+    for view in (view for service in services for view in service.views):
+        before = views.get(view.table, view)
+        views[view.table] = replace(view, without=tuple(name for name in view.without if name in before.without))
+    return tuple(views.values())
+
+
+def is_shown(data_class: str) -> bool:
+    """Whether values of a data class are shown to people and tools that declare none."""
+    return data_class in DATA_CLASSES[: DATA_CLASSES.index(SHOWN) + 1]
+
+
+def require_class(object_: str, data_class: str) -> None:
+    """Raises DefinitionError for a data class that does not exist; the first argument names what has it."""
+    if data_class not in DATA_CLASSES:
+        raise DefinitionError(
+            object=object_,
+            observed=f"reads {data_class!r}",
+            expected=f"one of {', '.join(DATA_CLASSES)}",
+            next_step="name one of these data classes",
+        )
+
+
+def feature_view(contract: Contract, *, without: Sequence[str] = ()) -> FeatureView:
+    """The view over a gold table, but for the columns `without`; raises DefinitionError as `FeatureView` does."""
+    return FeatureView(contract, tuple(without))
 
 
 def feature_views(contracts: Sequence[Contract]) -> tuple[FeatureView, ...]:

@@ -80,7 +80,7 @@ def judge(profile: ViewProfile) -> list[Finding]:
         now, past = periods.get(0), [figures for n, figures in periods.items() if n and figures.rows >= MINIMUM_ROWS]
         if now is not None and now.rows >= MINIMUM_ROWS and len(past) >= MINIMUM_PERIODS:
             found += [
-                Finding(profile.view.name, feature, kind, "warning", words)
+                Finding(profile.view.stored_name, feature, kind, "warning", words)
                 for kind, words in _changes(now, past, profile.period)
             ]
     return found
@@ -99,23 +99,23 @@ def freshness(view: FeatureView, rows: DataFrame, as_of: datetime) -> Iterator[F
     for result in table_rules.measure(rows, contract, now=as_of, previous={}):
         if not result.passed:
             words = f"breaks {result.rule.name}: {result.observed} s, {result.rule.bounds} expected"
-            yield Finding(view.name, "", "staleness", result.rule.severity, words)
+            yield Finding(view.stored_name, "", "staleness", result.rule.severity, words)
 
 
 def _stale(profile: ViewProfile) -> Iterator[Finding]:
     if profile.age is None:
         words = f"has no row up to {profile.as_of.isoformat(timespec='seconds')}"
-        yield Finding(profile.view.name, "", "staleness", "warning", words)
+        yield Finding(profile.view.stored_name, "", "staleness", "warning", words)
     elif profile.age > profile.period:
         words = f"is stale: its newest row is {rounded(profile.age)} old, its freshness {rounded(profile.period)}"
-        yield Finding(profile.view.name, "", "staleness", "warning", words)
+        yield Finding(profile.view.stored_name, "", "staleness", "warning", words)
 
 
 def _broken(profile: ViewProfile) -> Iterator[Finding]:
     for rule, rows in profile.broken.items():
         feature = rule.column if rule.column in profile.view.fields else ""
         words = f"breaks {rule.name} in {rows:,} of {sum(profile.rows):,} rows"
-        yield Finding(profile.view.name, feature, "contract", rule.severity, words)
+        yield Finding(profile.view.stored_name, feature, "contract", rule.severity, words)
 
 
 def _changes(now: Figures, past: Sequence[Figures], period: timedelta) -> Iterator[tuple[Kind, str]]:

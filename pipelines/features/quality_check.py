@@ -50,7 +50,7 @@ def rows(quality: ViewQuality) -> list[dict[str, Any]]:
     profile = quality.profile
     return [
         {
-            "view": profile.view.name,
+            "view": profile.view.stored_name,
             "feature": feature,
             "rows": now.rows,
             "missing": f"{now.missing_share:.1%}",
@@ -71,7 +71,7 @@ def plot(qualities: Sequence[ViewQuality]) -> bytes:
     """A PNG of up to `plots.PANELS` features over the periods, those with a finding first."""
     panels = [
         plots.Band(
-            title=f"{quality.profile.view.name}.{feature}",
+            title=f"{quality.profile.view.stored_name}.{feature}",
             low=_over_time(periods, lambda figures: figures.quantiles[0] if figures.quantiles else None),
             middle=_over_time(periods, lambda figures: figures.quantiles[2] if figures.quantiles else figures.distinct),
             high=_over_time(periods, lambda figures: figures.quantiles[-1] if figures.quantiles else None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,7 @@ from pipelines.contracts.model import Contract
 from pipelines.cost.metering import Usage
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
+from pipelines.settings import Settings
 from pipelines.tables import TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class InputChoice:
+    """Inputs of which a run reads some, such as one version of several.
+
+    Attributes:
+        among: The names of these inputs.
+        left_out: Those of them that a run leaves out now.
+    """
+
+    among: frozenset[str]
+    left_out: Callable[[Settings], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """What is known about an asset before it runs.
 
@@ -45,6 +59,7 @@ class Declaration:
         description: Business meaning and grain, shown in the Dagster UI.
         kinds: The technologies that Dagster shows as icons.
         inputs: The tables that it reads, by the name under which its work asks for them.
+        choice: Which inputs a run leaves out, where the home folder decides; None where a run reads all of them.
         deps: The keys of other assets that it depends on.
         contract: The contract of the table that it writes; None for an asset that is no table.
         checks: Its asset checks.
@@ -59,6 +74,7 @@ class Declaration:
     description: str
     kinds: tuple[str, ...]
     inputs: Mapping[str, TableId] = field(default_factory=dict)
+    choice: InputChoice | None = None
     deps: tuple[tuple[str, ...], ...] = ()
     contract: Contract | None = None
     checks: tuple[Check, ...] = ()
@@ -69,6 +85,11 @@ class Declaration:
     def name(self) -> str:
         """The key, joined by slashes."""
         return "/".join(self.key)
+
+    def inputs_now(self, settings: Settings) -> dict[str, TableId]:
+        """The inputs that a run reads now."""
+        left_out = self.choice.left_out(settings) if self.choice else ()
+        return {name: table for name, table in self.inputs.items() if name not in left_out}
 
 
 @dataclass(slots=True)
@@ -101,7 +122,8 @@ class GovernedRun:
         platform: The engine, the lakehouse and all else that the run works with.
         context: Dagster's context of the run.
         usage: What the run has used so far.
-        versions: The versions of the declared inputs that the run pinned when it started, by input name.
+        versions: The versions of the declared inputs that the run pinned when it started, by input name; those that
+            the declaration leaves out now are not among them.
         inputs_read: Everything that the run has read, for lineage.
     """
 

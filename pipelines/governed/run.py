@@ -61,13 +61,14 @@ def execute(
     inputs_read: list[Dataset] = []
     with metering.metering() as usage:
         try:
-            for table in declaration.inputs.values():
+            inputs = declaration.inputs_now(platform.settings)
+            for table in inputs.values():
                 platform.require_loaded(declaration.name, table)
-            classes = {str(table): platform.data_class(table) for table in declaration.inputs.values()}
+            classes = {str(table): platform.data_class(table) for table in inputs.values()}
             rules.require_data_class(declaration.name, tags=tags, input_classes=classes)
-            for table in _tables(declaration):
+            for table in {*inputs.values(), *_own_tables(declaration)}:
                 platform.lakehouse.require_whole(table)
-            versions = {name: platform.lakehouse.current(table) for name, table in declaration.inputs.items()}
+            versions = {name: platform.lakehouse.current(table) for name, table in inputs.items()}
             if replay := clock.replay(platform.settings):
                 context.log.warning(replay)
             if platform.settings.engine == "spark" and (
@@ -99,13 +100,12 @@ def _storage_error(error: BaseException, platform: Platform) -> GoldpathError | 
     return full_disk.named(error, platform.folders) or read_only.named(error, platform.settings.root)
 
 
-def _tables(declaration: Declaration) -> set[TableId]:
-    """The tables that a run reads, and those that it writes: its own, and the quarantine of a silver table."""
-    tables = set(declaration.inputs.values())
-    if declaration.key[0] in ZONES:
-        own = TableId.parse("/".join(declaration.key))
-        tables |= {own, TableId("quarantine", own.domain, own.table)} if own.zone == "silver" else {own}
-    return tables
+def _own_tables(declaration: Declaration) -> set[TableId]:
+    """The tables that a run writes: its own, and the quarantine of a silver table."""
+    if declaration.key[0] not in ZONES:
+        return set()
+    own = TableId.parse("/".join(declaration.key))
+    return {own, TableId("quarantine", own.domain, own.table)} if own.zone == "silver" else {own}
 
 
 def _record_outcome(

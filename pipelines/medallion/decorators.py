@@ -18,7 +18,7 @@ import dagster as dg
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.asset import declare
-from pipelines.governed.declaration import Declaration
+from pipelines.governed.declaration import Declaration, InputChoice
 from pipelines.medallion import deliveries_check
 from pipelines.medallion.bronze import bronze_work
 from pipelines.medallion.gold import Derivation, derivations, gold_work
@@ -89,6 +89,7 @@ def gold_asset(
     inputs: Mapping[str, str],
     automation: Automation | None = None,
     zone_kind: Literal["gold", "ops"] = "gold",
+    choice: InputChoice | None = None,
 ) -> Callable[[Transform], dg.AssetsDefinition]:
     """A decorator for a table that is a function of published tables; a run replaces it whole.
 
@@ -100,13 +101,14 @@ def gold_asset(
         inputs: Parameter name of the transform to table, `zone/domain/table`.
         automation: When it is materialized without a person's request; None for never.
         zone_kind: The asset's kind: `ops` for a table of the platform's own.
+        choice: Which inputs a run leaves out; the transform is called without them. None for none.
     """
     table = contract.table
     tables = {name: TableId.parse(text) for name, text in inputs.items()}
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
-        derivations[table] = Derivation(contract, tables, transform)
-        declaration = _declaration(contract, zone_kind, tables, description=inspect.getdoc(transform))
+        derivations[table] = Derivation(contract, tables, transform, choice.among if choice else frozenset())
+        declaration = _declaration(contract, zone_kind, tables, description=inspect.getdoc(transform), choice=choice)
         return declare(declaration, gold_work(table), automation=automation)
 
     return decorate
@@ -121,6 +123,7 @@ def _declaration(
     further_keys: tuple[tuple[str, ...], ...] = (),
     kinds: tuple[str, ...] = ("deltalake", "pyspark"),
     description: str | None = None,
+    choice: InputChoice | None = None,
 ) -> Declaration:
     return Declaration(
         key=tuple(contract.table.key),
@@ -130,6 +133,7 @@ def _declaration(
         description="\n\n".join(filter(None, (description or contract.purpose, f"Grain: {contract.grain}"))),
         kinds=kinds,
         inputs=inputs,
+        choice=choice,
         deps=deps,
         contract=contract,
         checks=(deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),),

@@ -38,11 +38,18 @@ class Derivation:
         contract: The contract of the table.
         inputs: Parameter name of the transform to input table.
         transform: The function that computes the table's rows.
+        choosable: The inputs of which a run reads some; the transform takes those that it is given.
     """
 
     contract: Contract
     inputs: Mapping[str, TableId]
     transform: Transform
+    choosable: frozenset[str] = frozenset()
+
+    def reads(self, inputs: Mapping[str, TableId]) -> bool:
+        """Whether these inputs, by parameter name, are what a run may read."""
+        known = inputs.items() <= self.inputs.items()
+        return known and self.inputs.keys() - inputs.keys() <= self.choosable
 
     def rows(self, inputs: Mapping[str, DataFrame]) -> tuple[DataFrame, list[str]]:
         """The table's rows as a plan that has not run, and the names of the columns that are published."""
@@ -82,12 +89,12 @@ def gold_work(table: TableId) -> Callable[[GovernedRun], Iterator[Written]]:
         contract = derivation.contract
         with house.writing(table):
             note = DerivedFrom.of(run.platform, table)
-            versions = {name: run.versions[name].version for name in derivation.inputs}
+            versions = {name: at.version for name, at in run.versions.items()}
             digests = {WHOLE: digest(code_digest(contract, derivation.transform), versions)}
             if not note.changed(digests) and not run.recomputes:
                 yield unchanged(run, contract)
                 return
-            rows, columns = derivation.rows({name: run.input(name) for name in derivation.inputs})
+            rows, columns = derivation.rows({name: run.input(name) for name in run.versions})
             judged = judge_rows(run, contract, rows, {}, columns=columns)
             written = table_written(run, contract, judged)
             if not judged.verdict.passed or judged.verdict.rows_quarantined:

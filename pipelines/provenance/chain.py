@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import units
 from pipelines.errors import GoldpathError, NotFoundError
+from pipelines.features.declaration import view_and_version
 from pipelines.governed.platform import Platform
 from pipelines.lakehouse.catalog import text
 from pipelines.lineage.events import version_of
@@ -49,10 +50,15 @@ def prediction_chain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     record = registry.record(model)
     domain = model.name.split(".")[0]
     filled_from = _filled_from(platform, domain, prediction["answered_at"])
+    tables = [TableId.parse(table) for table in record.dataset_versions]
+    trained_on = {view_and_version(table)[0]: table for table in tables if table.zone == "gold"}
     views: dict[str, dict[str, Any]] = {}
     for name, feature in prediction["features"].items():
         view, _, column = name.partition("__")
-        entry = views.setdefault(view, {"view": view, "timestamp": feature["timestamp"], "values": {}})
+        table = trained_on.get(view) or _table(platform, domain, view)
+        entry = views.setdefault(
+            view, {"view": view, "table": str(table), "timestamp": feature["timestamp"], "values": {}}
+        )
         entry["values"][column] = feature["value"]
     return {
         "prediction": prediction,
@@ -99,17 +105,17 @@ def _with_origin(
     Args:
         platform: Where the tables are.
         domain: The domain of the model.
-        entry: The view's name, the timestamp of its values, and the values.
+        entry: The view's name and table, the timestamp of its values, and the values.
         prediction: The logged prediction.
         filled_from: Table name to version, for each run that moved the online store before, the newest first.
     """
-    table = _table(platform, domain, entry["view"])
+    table = TableId.parse(entry["table"])
     contract = platform.contracts[table]
     keys = [name for name in contract.key_columns if name != "event_timestamp"]
     entity = {key: prediction["columns"][key] for key in keys}
     instants = {name: units.instant(contract.column(name).unit, value) for name, value in entry["values"].items()}
     entry["instants"] = {name: f"{instant:%F %T} UTC" for name, instant in instants.items() if instant}
-    origin = {**entry, "entity": entity, "table": str(table), "version": None, "record": None, "source": "unknown"}
+    origin = {**entry, "entity": entity, "version": None, "record": None, "source": "unknown"}
     if entry["timestamp"] is None:
         return origin
     moved_to = list(dict.fromkeys(versions[str(table)] for versions in filled_from if str(table) in versions))

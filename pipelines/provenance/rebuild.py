@@ -104,11 +104,12 @@ def request_for_model(platform: Platform, name: str, version: int) -> Request:
     versions = {TableId.parse(table): number for table, number in record.dataset_versions.items()}
     for table, number in versions.items():
         try:
-            inputs = derivation_of(table).inputs
+            derivation = derivation_of(table)
         except NotFoundError:
             continue
-        if set(inputs.values()) <= set(versions):
-            pinned = {parameter: TableVersion(source, versions[source]) for parameter, source in inputs.items()}
+        read = {parameter: source for parameter, source in derivation.inputs.items() if source in versions}
+        if derivation.reads(read) and {table, *read.values()} == versions.keys():
+            pinned = {parameter: TableVersion(source, versions[source]) for parameter, source in read.items()}
             return Request(TableVersion(table, number), pinned, record.code_version)
     raise NotFoundError(
         object=f"training set of {name}@{version}",
@@ -154,7 +155,7 @@ def rebuild(platform: Platform, request: Request, *, output: Path | None = None)
 def _require_inputs(platform: Platform, request: Request, derivation: Derivation) -> None:
     """Raises NotFoundError if the transform reads other tables now, or an input version is gone."""
     tables = {name: at.table for name, at in request.inputs.items()}
-    if tables != dict(derivation.inputs):
+    if not derivation.reads(tables):
         raise NotFoundError(
             object=f"inputs of {request.at}",
             observed=f"the transform reads {', '.join(map(str, derivation.inputs.values()))} now",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
-from pipelines.features.declaration import KEY_TYPES
+from pipelines.features.declaration import KEY_TYPES, is_shown
 from pipelines.landing.proposal.code import literal
 from pipelines.scaffold import columns
 from pipelines.scaffold.draft import Draft, refuse
@@ -105,7 +105,7 @@ def _gold(
 
 def _features(domain: Domain, folder: Path, name: str) -> Module:
     """The feature service; and the online store, or the service among those that the domain's store has."""
-    service = f"{name}_v1"
+    service, data_class = f"{name}_v1", domain.cost.data_class
     body = (
         f"{service.upper()} = FeatureService(\n"
         f"    name={literal(service)},\n"
@@ -113,7 +113,8 @@ def _features(domain: Domain, folder: Path, name: str) -> Module:
         f'    views=(feature_view(contract("gold/{name}")),),\n'
         f'    description="What is known of {name.replace("_", " ")}: say here what and when.",\n'
         f"    owner={domain.name}.owner,\n"
-        ")"
+        + ("" if is_shown(data_class) else f"    reads={literal(data_class)},\n")
+        + ")"
     )
     imports = {
         f"assets.{domain.name}.domain": ("contract", domain.name),

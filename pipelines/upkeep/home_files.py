@@ -142,6 +142,13 @@ KINDS = (
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
+    Kind(r"features/[^/]+/[^/]+/filling\.json", "note of an unfinished filling", _json, _FILLED_AGAIN),
+    Kind(
+        r"features/[^/]+/versions\.json",
+        "decisions about the versions of feature views",
+        _json,
+        "the lowest version of each view is read again: promote again what was promoted",
+    ),
     Kind(r"features/[^/]+/freshness\.jsonl", "log of the online store's freshness", _json_lines),
     Kind(r"features/[^/]+/[^/]+/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),

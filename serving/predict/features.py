@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
@@ -17,6 +16,7 @@ from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
 from feature_repo.stored_row import Layout, instant_of
 from pipelines.errors import GoldpathError
+from pipelines.features.declaration import FeatureService, FeatureView, qualified
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
 
@@ -91,11 +91,11 @@ class OnlineFeatures:
 
     Args:
         settings: Of the home folder.
-        service: Its full name, `domain.name`.
+        service: The service with the version of each view that is read.
     """
 
-    def __init__(self, settings: Settings, service: str) -> None:
-        self._place = DomainStore(settings, service.partition(".")[0])
+    def __init__(self, settings: Settings, service: FeatureService) -> None:
+        self._place = DomainStore(settings, service.domain)
         self._service = service
         self._cached: _Service | None = None
 
@@ -120,7 +120,7 @@ class OnlineFeatures:
                 failure, self._cached = error, None  # its connection may have failed, or its registry been replaced
         fill = f"goldpath materialize {self._place.asset}"
         raise FeatureStoreUnavailable(
-            object=f"online store of {self._service}",
+            object=f"online store of {self._service.full_name}",
             observed=f"{type(failure).__name__}: {failure}" if failure else "it is filled anew again and again",
             expected="a filled online store that answers",
             next_step=fill if isinstance(failure, _UNREADABLE) else "ask again in a moment",
@@ -136,17 +136,17 @@ class OnlineFeatures:
                 object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
             ) from error
         if before is None or before.opened.store is not opened.store:
-            service = opened.store.get_feature_service(self._service)
-            views = [_view(opened, projection) for projection in service.feature_view_projections]
+            views = [_view(opened, self._service.domain, view) for view in self._service.views]
             self._cached = before = _Service(opened, rows_of(opened.store), views)
         return before
 
 
-def _view(opened: OpenStore, projection: Any) -> _View:
-    stored = layout(opened.store, projection.name)
+def _view(opened: OpenStore, domain: str, view: FeatureView) -> _View:
+    """The features that the view has in the store; one that was declared since its filling is not among them."""
+    stored = layout(opened.store, qualified(domain, view.stored_name))
     places = {name: place for place, name in enumerate(stored.fields)}
-    name = projection.name_to_use()
-    return _View(stored, [(f"{name}__{feature.name}", places[feature.name]) for feature in projection.features])
+    names = zip(view.fields, view.full_names, strict=True)
+    return _View(stored, [(name, places[field]) for field, name in names if field in places])
 
 
 def _read(service: _Service, entities: Sequence[Mapping[str, Scalar]]) -> list[FeatureReading]:

@@ -11,8 +11,12 @@ from typing import Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
+from pipelines.features.on_demand import with_values
 from pipelines.models.answers import Answer, Estimate, Probability
-from pipelines.models.question import Column, Question
+from pipelines.models.feature_versions import as_trained
+from pipelines.models.question import Column, Question, columns_of
+from pipelines.models.registry import EVIDENCE_FOLDER
+from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
 from pipelines.provenance import prediction_log
 from pipelines.settings import Settings
@@ -48,7 +52,8 @@ class PredictionService:
     """One model with one feature service. For one thread at a time; `serving.predict.http.Worker` is that thread.
 
     Raises:
-        ModelError: if the model's files are not those of its digest.
+        ModelError: if the model's files are not those of its digest, or a version of a feature view that it was trained
+            with is no longer declared.
     """
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
@@ -56,7 +61,9 @@ class PredictionService:
         self._settings = settings
         self.spec = find(config.service)
         self._model = models.load(config.model, self.spec)
-        self._features = OnlineFeatures(settings, self.spec.model.features.full_name)
+        record = RunRecord.read(config.model.folder.parent / EVIDENCE_FOLDER)
+        self._read = as_trained(self.spec.model.features, record, model=f"{config.model.name}@{config.model.version}")
+        self._features = OnlineFeatures(settings, self._read)
         self._log = PredictionLog(prediction_log.folder(settings, config.name))
         self._identity = config.model.model_dump(include={"name", "version", "digest"})
 
@@ -67,7 +74,8 @@ class PredictionService:
             "metrics": self._config.model.metrics,
             "question": self.spec.model.question,
             "task": self._model.task,
-            "feature_service": self.spec.model.features.full_name,
+            "feature_service": self._read.full_name,
+            "feature_versions": {view.name: view.version for view in self._read.views},
             "inputs": list(self._model.inputs),
         }
 
@@ -123,10 +131,11 @@ class PredictionService:
         return outcomes
 
     def _predict(self, questions: Sequence[Question]) -> list[_Prediction]:
-        asked = [question.columns() for question in questions]
+        asked = columns_of(questions)
         keys = self.spec.model.features.keys
         readings = self._features.read([{key: columns[key] for key in keys} for columns in asked])
         rows = [columns | reading.values() for columns, reading in zip(asked, readings, strict=True)]
+        rows = with_values(self.spec.model.features.on_demand, rows)
         answers = self._model.answer({name: [row[name] for row in rows] for name in rows[0]})
         return [_Prediction(*parts) for parts in zip(questions, asked, readings, answers, strict=True)]
 

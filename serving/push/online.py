@@ -99,7 +99,7 @@ class OnlinePath:
         while measured:
             seconds.append(measured.popleft())
         if seconds:
-            freshness_log.record(place, [freshness_log.Measurement.of(view.name, "pushed", seconds)])
+            freshness_log.record(place, [freshness_log.Measurement.of(view.stored_name, "pushed", seconds)])
         with contextlib.suppress(DamagedError):  # such a store is filled anew
             sync(place)
 

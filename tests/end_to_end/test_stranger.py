@@ -25,6 +25,16 @@ ORDERS = 3_000
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = ("--owner", "shop-data", "--cost-centre", "cc-7", "--business-unit", "retail", "--project", "returns",
        "--application", "shop")  # fmt: skip
+SECOND = '''
+
+@gold_asset(contract("gold/customer_orders_v2"), inputs={"orders": "silver/shop/orders"})
+def customer_orders_v2(orders: DataFrame) -> DataFrame:
+    """The rows of a customer so far, and the means of their amounts with postage."""
+    from pyspark.sql import functions as F
+
+    rows = so_far(orders, keys=["customer"], at="ordered_at", means={"amount_mean": "amount"}, count="rows_so_far")
+    return rows.withColumn("amount_mean", F.col("amount_mean") + 10)
+'''
 WINDOWS = ("--train-start", "2026-01-01", "--train-end", "2026-03-01", "--gate-end", "2026-04-01")
 MODEL = ("--task", "binary", "--label", "returned", "--from", "silver/shop/orders", "--key", "order_id",
          "--at", "ordered_at", "--known-at", "closed_at", "--features", "customer_orders_v1", *WINDOWS)  # fmt: skip
@@ -168,3 +178,58 @@ def test_a_question_is_answered_over_http_and_its_prediction_has_a_lineage(
     goldpath("materialize", *tables, "gold/shop/returns_outcomes")
     rows = json.loads(goldpath("tables", "show", "gold/shop/returns_outcomes", "--json").stdout)["rows"]
     assert [(row["subject"], row["outcome"]) for row in rows] == [("o99999", None)]
+
+
+def test_a_second_version_of_a_view_is_compared_promoted_and_rolled_back_and_the_first_model_goes_on_with_the_first(
+    served: str, project: Path, port: int, goldpath: Command
+) -> None:
+    declare_second_version(project / "assets/shop")
+    goldpath("materialize", "gold/shop/customer_orders_v2", "features/shop/online")
+    compared = json.loads(goldpath("features", "compare", "shop.customer_orders", "1", "2", "--json").stdout)
+    assert (compared["rows"], compared["common"]) == ([ORDERS, ORDERS], ORDERS)
+    assert {each["feature"]: each["equal"] for each in compared["features"]} == {"rows_so_far": 1.0, "amount_mean": 0.0}
+    assert [(each["model"], each["rows"]) for each in compared["effects"]] == [("shop.returns@1", ORDERS)]
+    first = amount_mean(goldpath)
+    goldpath("features", "promote", "shop.customer_orders", "2", "--because", "with postage")
+    assert amount_mean(goldpath) == pytest.approx(first + 10)
+    goldpath("materialize", "serving/shop/returns")
+    assert asked(project, port)["features"]["customer_orders__amount_mean"]["value"] == first
+    goldpath("materialize", "gold/shop/returns_training_set", "training/shop/returns", "models/shop/returns")
+    shown = json.loads(goldpath("features", "show", "shop.customer_orders", "--json").stdout)
+    models = {each["version"]: [model.split()[0] for model in each["models"]] for each in shown["versions"]}
+    assert models == {1: ["shop.returns@1"], 2: ["shop.returns@2"]}
+    goldpath("features", "rollback", "shop.customer_orders", "--because", "postage is paid by nobody")
+    assert amount_mean(goldpath) == first
+    assert asked(project, port)["features"]["customer_orders__amount_mean"]["value"] == first
+    for version in ("1", "2"):
+        rebuilt = json.loads(goldpath("rebuild", "--model", "shop.returns", "--version", version, "--json").stdout)
+        assert rebuilt["same_content"]
+
+
+def declare_second_version(folder: Path) -> None:
+    contract = (folder / "contracts/gold_customer_orders.yaml").read_text("utf-8")
+    second = contract.replace("customer_orders", "customer_orders_v2").replace("customer-orders", "customer-orders-2")
+    (folder / "contracts/gold_customer_orders_v2.yaml").write_text(second, "utf-8")
+    with (folder / "gold.py").open("a", encoding="utf-8") as gold:
+        gold.write(SECOND)
+    features = (folder / "features.py").read_text("utf-8")
+    view = 'feature_view(contract("gold/customer_orders"))'
+    views = features.replace(f"({view},)", f"({view}, {view.replace('_orders', '_orders_v2')})")
+    assert views != features
+    (folder / "features.py").write_text(views, "utf-8")
+
+
+def amount_mean(goldpath: Command) -> float:
+    """What people read of the current version."""
+    read = json.loads(goldpath("features", "get", "shop.customer_orders_v1", "customer=c01", "--json").stdout)
+    return next(each["value"] for each in read["features"] if each["feature"] == "customer_orders__amount_mean")
+
+
+def asked(project: Path, port: int) -> dict[str, Any]:
+    """What the service answers about an order of the same customer."""
+    token = (project / "home/serving/tokens/shop.returns").read_text("utf-8").strip()
+    question = {"order_id": "o99998", "customer": "c01", "kind": "shoes", "amount": 120.0, "gift": True}
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"http://127.0.0.1:{port}/shop/returns/v1/predict"
+    with httpx.Client(timeout=60, trust_env=False, headers=headers) as caller:
+        return caller.post(url, json=question).json()

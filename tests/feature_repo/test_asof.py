@@ -204,10 +204,11 @@ def test_a_newer_null_is_not_filled_with_an_older_value(engine: Engine) -> None:
     assert rows[0]["temp"] is None
 
 
-def test_a_row_older_than_the_ttl_gives_no_value_and_no_instant(engine: Engine) -> None:
+@pytest.mark.parametrize("operator", get_args(Operator))
+def test_a_row_older_than_the_ttl_gives_no_value_and_no_instant(engine: Engine, operator: Operator) -> None:
     history = [{"case": 0, "place": "EWR", "flight": 1, "at": at(0), "written": at(0), "late": 7}]
     edge = TTL.total_seconds() / 60
-    rows = joined(engine, [asked(0, edge), asked(1, edge + 1e-6)], [], history, [])
+    rows = joined(engine, [asked(0, edge), asked(1, edge + 1e-6)], [], history, [], operator)
     assert [(row["h__late"], row["h__at"]) for row in rows] == [(7, at(0)), (None, None)]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from feature_repo import online_rows, parity
+from feature_repo import filling, online_rows, parity, unfinished
 from feature_repo.filling import Materialized, materialize
 from feature_repo.online_rows import stored_rows, write_rows
 from feature_repo.state import DomainStore
@@ -159,7 +161,7 @@ def test_a_prediction_service_reads_what_feast_reads(engine: Engine, settings: S
     for hour in (20, 24):  # at hour 24 every feature is null
         fill(engine, settings, tmp_path, "toys", hour)
         rows = [{"item": item} for item in ITEMS]
-        readings = OnlineFeatures(settings, "toys.stock_v1").read([*rows, {"item": "neither"}])
+        readings = OnlineFeatures(settings, service(tmp_path, "toys")).read([*rows, {"item": "neither"}])
         assert [row | reading.values() for row, reading in zip(rows, readings, strict=False)] == stored(
             settings, "toys"
         )
@@ -237,6 +239,56 @@ def test_a_filling_that_is_killed_before_its_record_loses_nothing_and_is_made_up
     assert stored(settings, "toys") == expected("toys", 35)
     assert everything(settings, "shop") == other
     assert len(DomainStore(settings, "toys").generations()) == 1
+
+
+def killed_after(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the next filling write so many parts of views, and ends it in the middle of one more."""
+    write, done = online_rows.write_batches, itertools.count(1)
+
+    def killed(store: Any, domain: str, view: Any, batches: Any, **named: Any) -> int:
+        if next(done) <= parts:
+            return write(store, domain, view, batches, **named)
+        write(store, domain, view, [next(iter(batches)).slice(0, 1)], **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(online_rows, "write_batches", killed)
+    monkeypatch.setattr(filling, "AT_ONCE", 1)
+
+
+@pytest.mark.parametrize("change", ["", "withdrawn", "earlier", "declared", "recomputed"])
+def test_a_first_filling_that_was_killed_goes_on_where_it_was_unless_its_rows_have_changed(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    place, declared = DomainStore(settings, "toys"), service(tmp_path, "toys")
+    [(source, rows)] = tables(engine, "toys").items()
+    table, items = rows.toArrow(), [f"item-{number}" for number in range(40)]
+    brick = [row for row in table.to_pylist() if row["item"] == "brick"]
+    # Of every second item nothing is known after hour 20, so that a part that goes on from hour 30 does not write it.
+    every = [row | {"item": item} for number, item in enumerate(items) for row in (brick[:21] if number % 2 else brick)]
+    kept = [row for row in every if change != "withdrawn" or row["item"] != "item-7"]
+
+    def frames(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {source: engine.session.createDataFrame(pa.Table.from_pylist(rows, schema=table.schema))}
+
+    known = sum(row["event_timestamp"] <= BEGIN + timedelta(hours=30) for row in every)
+    monkeypatch.setattr(unfinished, "VALUES_PER_PART", known * len(TYPES) // 2)  # three parts
+    with monkeypatch.context() as patch:
+        killed_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            materialize(place, [declared], frames(every), as_of=BEGIN + timedelta(hours=30))
+    assert place.state() is None
+    if change == "declared":
+        declared = replace(declared, name="stock_v2")
+    as_of = BEGIN + timedelta(hours=28 if change == "earlier" else 33)
+    written = materialize(place, [declared], frames(kept), as_of=as_of, anew=change == "recomputed").rows[source]
+    entities = {row["item"] for row in kept}
+    assert (written < len(entities)) if not change else (written == len(entities))
+    assert len(place.generations()) == 1
+    assert not list(place.folder.rglob("filling.json"))
+    assert parity.compare(place, [declared], frames(kept), entities=None).differences == []
+    [view] = declared.views
+    held = stored_rows(current(place).store, "toys", view, [{"item": item} for item in items])
+    assert {item for item, row in zip(items, held, strict=True) if row is not None} == entities
 
 
 def test_rows_that_the_server_lost_are_written_again(engine: Engine, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def platform(engine: Engine, tmp_path: Path) -> Platform:
 
 def origin(platform: Platform, instant: datetime, values: dict[str, Any], *filled_from: int) -> tuple[str, int | None]:
     """The source and the version of a feature row, where runs had moved the store to these versions."""
-    entry = {"view": "weights", "timestamp": instant.isoformat(), "values": values}
+    entry = {"view": "weights", "table": str(WEIGHTS), "timestamp": instant.isoformat(), "values": values}
     prediction = {"columns": {"part": "brick"}}
     versions = [{str(WEIGHTS): version} for version in filled_from]
     found = chain._with_origin(platform, "toys", entry, prediction, versions)

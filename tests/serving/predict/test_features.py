@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from feast.feature_view import FeatureViewState
 
+from assets.flights.features import ARRIVAL_DELAY_V1
 from feature_repo.state import DomainStore
 from feature_repo.store import current
 from pipelines.settings import Settings
@@ -16,7 +17,7 @@ from serving.errors import FeatureStoreUnavailable
 from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, NULL_FEATURE, Fill, Served, feature_value
 
-SERVICE = "flights.arrival_delay_v1"
+SERVICE = ARRIVAL_DELAY_V1
 
 
 def test_every_feature_has_its_value_and_the_time_at_which_it_became_known(served: Served) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assets.flights.features import ARRIVAL_DELAY_V1
 from serving.predict.features import OnlineFeatures
 from tests.serving.conftest import ENTITIES, NOW, Fill
 from tests.serving.push.server import PATH, START_SECONDS, Server, event
@@ -21,7 +22,7 @@ def test_a_read_after_the_acknowledgement_sees_the_moved_features(
     server = make_server("--segment-seconds", "3600")
     fill(server.settings, NOW)
     client = server.start(until="/readyz")
-    features = OnlineFeatures(server.settings, "flights.arrival_delay_v1")
+    features = OnlineFeatures(server.settings, ARRIVAL_DELAY_V1)
 
     def last_delay() -> tuple[Any, str]:
         feature = features.read([ENTITIES])[0].features["aircraft_history__last_dep_delay"]
@@ -63,7 +64,7 @@ def test_events_that_a_killed_server_had_not_applied_are_applied_at_its_next_sta
     server.end(signal.SIGKILL)
     fill(server.settings, NOW)
     server.start()
-    features = OnlineFeatures(server.settings, "flights.arrival_delay_v1")
+    features = OnlineFeatures(server.settings, ARRIVAL_DELAY_V1)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if features.read([ENTITIES])[0].features["aircraft_history__last_dep_delay"].value == 5.0:
