@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from feature_repo import freshness_figures, parity_check
+from feature_repo import freshness_figures, parity_check, view_assets
 from feature_repo.filling import AT_ONCE, materialize
 from feature_repo.history import historical
 from feature_repo.parity import compare
@@ -105,9 +105,12 @@ def online_asset(
             **fresh.metadata,
         }
         checks = (parity_check.check_result(parity, "/".join(key)), quality_check.check_result(qualities))
+        for view in views:
+            yield view_assets.written(domain.name, view, moved, parity)
         yield Written(dataset, metadata, checks, fresh.plot)
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
+    further = tuple(view_assets.declaration(domain, view, freshness) for view in stored_views(services))
     declaration = Declaration(
         key=key,
         kind="features",
@@ -119,6 +122,8 @@ def online_asset(
         kinds=("feast",),
         checks=(parity_check.CHECK, quality_check.CHECK),
         inputs={name: TableId.parse(table) for name, table in tables.items()},
+        deps=tuple(view.key for view in further),
+        further=further,
         freshness=freshness,
     )
     return declare(declaration, work, config=OnlineConfig, automation=when_inputs_are_good())
