@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -122,7 +121,7 @@ def test_a_failed_rule_is_shown_on_one_screen_without_a_stack(tmp_path: Path) ->
 @pytest.mark.parametrize(("raises", "told"), [(False, True), (True, False)])
 def test_a_blocking_check_that_failed_is_told_apart_from_an_asset_that_failed(raises: bool, told: bool) -> None:
     @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="tower", blocking=True)])
-    def tower() -> Any:
+    def tower() -> dg.MaterializeResult:
         if raises:
             raise ValueError("it fell")
         return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False, check_name="whole")])
