@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from feature_repo import freshness_figures, parity_check
+from feature_repo import freshness_figures, parity_check, view_assets
 from feature_repo.filling import AT_ONCE, materialize
 from feature_repo.history import historical
 from feature_repo.parity import compare
@@ -20,6 +20,7 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features import quality, quality_check, versions
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, require_one_meaning, stored_views
+from pipelines.features.on_demand import with_features
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, InputChoice, Written
 from pipelines.lineage.events import Dataset
@@ -104,9 +105,12 @@ def online_asset(
             **fresh.metadata,
         }
         checks = (parity_check.check_result(parity, "/".join(key)), quality_check.check_result(qualities))
+        for view in views:
+            yield view_assets.written(domain.name, view, moved, parity)
         yield Written(dataset, metadata, checks, fresh.plot)
 
     keys = ", ".join(dict.fromkeys(name for service in services for name in service.keys))
+    further = tuple(view_assets.declaration(domain, view, freshness) for view in stored_views(services))
     declaration = Declaration(
         key=key,
         kind="features",
@@ -118,6 +122,8 @@ def online_asset(
         kinds=("feast",),
         checks=(parity_check.CHECK, quality_check.CHECK),
         inputs={name: TableId.parse(table) for name, table in tables.items()},
+        deps=tuple(view.key for view in further),
+        further=further,
         freshness=freshness,
     )
     return declare(declaration, work, config=OnlineConfig, automation=when_inputs_are_good())
@@ -153,6 +159,7 @@ def training_set_asset(
         def transform(**tables: DataFrame) -> DataFrame:
             read = service.over(tables)
             rows = historical(read, spine_of(**{name: tables[name] for name in inputs}), tables)
+            rows = with_features(service.on_demand, rows)
             return rows.select(*columns, *([RECORD_ID] if RECORD_ID in rows.columns else []))
 
         transform.__doc__ = spine_of.__doc__
@@ -182,14 +189,15 @@ def _require_features(contract: Contract, service: FeatureService) -> None:
         for field, full_name in zip(view.fields, view.full_names, strict=True)
         if full_name in service.full_names
     }
-    views = {view.name for view in service.views}
+    features |= service.computed
+    names = {named.name for named in (*service.views, *service.on_demand)}
     for column in contract.columns:
-        if column.name.partition("__")[0] in views and features.get(column.name) != column.type:
+        if column.name.partition("__")[0] in names and features.get(column.name) != column.type:
             feature = f"the feature is {features[column.name]}" if column.name in features else "no such feature"
             raise DefinitionError(
                 object=f"training set {contract.table}",
                 observed=f"column {column.name} {column.type}, and {feature}",
                 expected=f"a feature of {service.full_name} as view__feature, with its type, which each version of "
-                "the view has",
+                "the view has, or an on-demand one as name__output",
                 next_step=f"correct the column in {contract.path}; its views have {', '.join(sorted(features))}",
             )

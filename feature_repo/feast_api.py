@@ -25,6 +25,7 @@ from feast import (
 )
 from feast.data_source import DataSource
 from feast.errors import FeastError
+from feast.feature_view import DUMMY_ENTITY_NAME
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.online_stores.helpers import compute_versioned_name as versioned_name
@@ -40,6 +41,7 @@ from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
 __all__ = [
+    "DUMMY_ENTITY_NAME",
     "BaseRegistry",
     "Bool",
     "DataSource",

@@ -17,7 +17,7 @@ Way = Literal["filled", "pushed"]
 #: How many measurements of each view and way are kept.
 KEPT = 200
 #: How many of its seconds a measurement keeps, evenly by rank, the longest among them.
-SAMPLES = 50
+SAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True)

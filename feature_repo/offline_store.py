@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from feature_repo.asof import as_of_join
 from feature_repo.feast_api import (
+    DUMMY_ENTITY_NAME,
     BaseRegistry,
     DataSource,
     FeastConfigBaseModel,
@@ -29,7 +31,7 @@ from feature_repo.feast_api import (
 )
 from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import arrow_rows
-from pipelines.errors import EngineError
+from pipelines.errors import EngineError, SettingsError
 
 Reader = Callable[[str], Any]
 _reader: ContextVar[Reader] = ContextVar("feature_table_reader")
@@ -119,7 +121,9 @@ class LakehouseRetrievalJob(RetrievalJob):
 
 
 class LakehouseOfflineStore(OfflineStore):
-    """Feast's offline store over Delta tables."""
+    """Feast's offline store over Delta tables. It reads: governed runs write tables."""
+
+    supports_filter_by_created_timestamp = True
 
     @staticmethod
     def get_historical_features(
@@ -130,6 +134,7 @@ class LakehouseOfflineStore(OfflineStore):
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
         **kwargs: Any,
     ) -> RetrievalJob:
         """Features as they were known at the `event_timestamp` of each entity row.
@@ -142,8 +147,21 @@ class LakehouseOfflineStore(OfflineStore):
             registry: Where Feast finds entities.
             project: The Feast project.
             full_feature_names: Name a feature `view__feature`.
+            filter_by_created_timestamp: Whether a row of a source with a created timestamp counts from its creation.
             **kwargs: Feast's other arguments; not used.
+
+        Raises:
+            SettingsError: without entity rows.
         """
+        if entity_df is None or isinstance(entity_df, str):
+            raise SettingsError(
+                object=f"historical features {', '.join(feature_refs)}",
+                observed="a range of time without entity rows"
+                if entity_df is None
+                else "entity rows as the text of a query",
+                expected=f"a DataFrame of the engine or of pandas with the join keys and {ENTITY_TIMESTAMP}",
+                next_step="compute the rows with the session that reads the tables: session.sql(query)",
+            )
         spine = entity_df
         if not hasattr(spine, "unionByName"):
             any_table = _read(feature_views[0].batch_source)
@@ -152,10 +170,13 @@ class LakehouseOfflineStore(OfflineStore):
         for reference in feature_refs:
             view, _, feature = reference.partition(":")
             features_by_view.setdefault(view, []).append(feature)
-        tables = [
-            _feature_rows(view, features_by_view[view.projection.name_to_use()], registry, project, full_feature_names)
-            for view in feature_views
-        ]
+        tables = []
+        for view in feature_views:
+            features = features_by_view[view.projection.name_to_use()]
+            rows = _feature_rows(view, features, registry, project, full_feature_names)
+            if filter_by_created_timestamp and rows.created:
+                rows = replace(rows, known_from="creation")
+            tables.append(rows)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         keys = [name for name in spine.columns if name != ENTITY_TIMESTAMP]
         return LakehouseRetrievalJob(
@@ -176,12 +197,18 @@ class LakehouseOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """The last row of each entity from `start_date` to `end_date`, both included, for materialization."""
+        """The last row of each entity from `start_date` to `end_date`, both included, for materialization.
+
+        Of several rows of one instant it is the one that was created last.
+        """
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
         rows = _within(_read(data_source), timestamp_field, start_date, end_date)
-        newest = Window.partitionBy(*join_key_columns).orderBy(F.col(timestamp_field).desc())
+        newest = Window.partitionBy(*join_key_columns).orderBy(
+            F.col(timestamp_field).desc(),
+            *([F.col(created_timestamp_column).desc_nulls_last()] if created_timestamp_column else []),
+        )
         rows = rows.withColumn("_rank", F.row_number().over(newest)).where(F.col("_rank") == 1)
         rows = rows.select(*join_key_columns, *feature_name_columns, timestamp_field)
         return LakehouseRetrievalJob(rows, source=data_source.name)
@@ -202,13 +229,26 @@ class LakehouseOfflineStore(OfflineStore):
         rows = _within(_read(data_source), timestamp_field, start_date, end_date)
         return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
 
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Raises SettingsError: a table is written by a governed run."""
+        raise SettingsError(
+            object=f"feature view {feature_view.name}",
+            observed="Feast was asked to write rows to its table",
+            expected="rows that land, and a governed run that takes them, with its checks, its lineage and its cost",
+            next_step="deliver them to the landing zone, or push them as events",
+        )
+
 
 def _feature_rows(
     view: FeatureView, features: list[str], registry: BaseRegistry, project: str, full_feature_names: bool
 ) -> FeatureRows:
     """A view as a table to join."""
     name = view.projection.name_to_use()
-    join_keys = [registry.get_entity(entity, project, allow_cache=True).join_key for entity in view.entities]
+    entities = [entity for entity in view.entities if entity != DUMMY_ENTITY_NAME]
+    join_keys = [registry.get_entity(entity, project, allow_cache=True).join_key for entity in entities]
     to_spine = view.projection.join_key_map
     source = view.batch_source
     assert source is not None
@@ -219,6 +259,7 @@ def _feature_rows(
         columns={feature: f"{name}__{feature}" if full_feature_names else feature for feature in features},
         ttl=view.ttl or None,
         known_at=f"{name}__event_timestamp",
+        created=source.created_timestamp_column or None,
     )
 
 

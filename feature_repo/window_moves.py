@@ -52,8 +52,8 @@ def move_windows(
 
 
 def _not_before(declared: Windowed, row: Values, known: Values | None) -> Values:
-    """A row without its keys; an event that came late does not put its instant back."""
-    stored = {name: value for name, value in row.items() if name not in declared.keys}
+    """What the view holds of a row; an event that came late does not put its instant back."""
+    stored = {name: row[name] for name in (*declared.view.fields, EVENT_TIMESTAMP)}
     if known is not None:
         stored[EVENT_TIMESTAMP] = max(row[EVENT_TIMESTAMP], known[EVENT_TIMESTAMP])
     return stored

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assets.weather.domain import contract
-from assets.weather.seasons import DAY_SECONDS, YEAR_SECONDS
+from assets.weather.seasons import CYCLES
+from pipelines.features.on_demand import with_columns
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID
@@ -35,13 +36,13 @@ def hours(observations: DataFrame) -> DataFrame:
     """The hours whose temperature is predicted: when it is asked for, the season, and the outcome once it is known."""
     from pyspark.sql import functions as F
 
-    valid_at = F.col("observed_at")
-    return observations.select(
+    valid_at = F.col("valid_at")
+    return with_columns(CYCLES, observations.withColumnRenamed("observed_at", "valid_at")).select(
         F.concat_ws("-", "station", F.date_format(valid_at, "yyyy-MM-dd'T'HH'Z'")).alias("hour_id"),
         "station",
-        valid_at.alias("valid_at"),
+        valid_at,
         (valid_at - _interval(HORIZON)).alias("event_timestamp"),
-        *[column.alias(name) for name, column in _cycles(valid_at).items()],
+        *CYCLES.outputs,
         (valid_at + _interval(KNOWN_AFTER)).alias("outcome_known_at"),
         F.col("temp").alias("observed_temp"),
         RECORD_ID,
@@ -71,18 +72,6 @@ def station_conditions(observations: DataFrame) -> DataFrame:
         (F.col("observed_at") + _interval(KNOWN_AFTER)).alias("event_timestamp"),
         RECORD_ID,
     )  # fmt: skip
-
-
-def _cycles(at: Column) -> dict[str, Column]:
-    """The sine and cosine of an instant in the day and in the year, UTC, by column name; as `seasons.cycles`."""
-    from pyspark.sql import functions as F
-
-    seconds = F.unix_timestamp(at)
-    angles = {
-        name: F.lit(2.0) * F.pi() * (seconds % period) / F.lit(float(period))
-        for name, period in {"day": DAY_SECONDS, "year": YEAR_SECONDS}.items()
-    }
-    return {f"{name}_{f.__name__}": f(angle) for name, angle in angles.items() for f in (F.sin, F.cos)}
 
 
 def _earlier(column: str, before: timedelta) -> Column:

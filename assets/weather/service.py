@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 
 from assets.weather.gold import HORIZON
 from assets.weather.model import TEMPERATURE
-from assets.weather.seasons import cycles
+from assets.weather.seasons import CYCLES
+from pipelines.features.on_demand import OnDemand
 from pipelines.models.assets import service_asset
 from pipelines.models.question import INSTANT, Column, Instant, Question
 from pipelines.models.service import ServiceSpec
@@ -22,6 +23,7 @@ class HourQuestion(Question):
     about: ClassVar[str] = "valid_at"
     #: The model knows the weather of three hours before: at any time there is one hour to ask for.
     lead: ClassVar[tuple[timedelta, timedelta]] = (HORIZON - timedelta(hours=1), HORIZON)
+    on_demand: ClassVar[tuple[OnDemand, ...]] = (CYCLES,)
     nobody: ClassVar[dict[str, object]] = {"station": "000", "valid_at": "2000-01-01T00:00:00+00:00"}
 
     station: str = Field(pattern=r"^[A-Z0-9]{3}$", description="airport code of three characters, such as EWR")
@@ -40,8 +42,8 @@ class HourQuestion(Question):
         return f"{self.station}-{self.valid_at:%Y-%m-%dT%HZ}"
 
     def columns(self) -> dict[str, Column]:
-        """The station, and the season and time of day as gold/hours has them."""
-        return {"station": self.station, **cycles(self.valid_at)}
+        """The station."""
+        return {"station": self.station}
 
 
 temperature_service = ServiceSpec(TEMPERATURE, HourQuestion, PREDICTION)

@@ -68,7 +68,8 @@ def materialize(
         if any(_was_interrupted(event.step_failure_data) for event in failures):
             raise KeyboardInterrupt
         for event in failures:
-            _show_failure(event.step_failure_data)
+            if not _is_failed_check(event.step_failure_data):  # its line says why
+                _show_failure(event.step_failure_data)
         failed = [c for c in result.get_asset_check_evaluations() if not c.passed and c.severity != warning]
         if failed or not result.success:
             skipped = sorted(str(event.step_key).replace("__", "/") for event in result.get_step_skipped_events())
@@ -167,6 +168,11 @@ def _cause(error: Any) -> Any:
 def _was_interrupted(data: Any) -> bool:
     """Whether a step failed because of Ctrl-C."""
     return _cause(data.error).cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+
+
+def _is_failed_check(data: Any) -> bool:
+    """Whether a step failed because a blocking check of its asset did."""
+    return _cause(data.error).cls_name == "DagsterAssetCheckFailedError"
 
 
 def _show_next(keys: Sequence[dg.AssetKey]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, NotFoundError
+from pipelines.features.on_demand import OnDemand, require_inputs
 from pipelines.policy.rules import DATA_CLASSES
 from pipelines.tables import TableId
 
@@ -149,10 +150,13 @@ class FeatureService:
         description: What is known, and when.
         owner: The team that answers for it.
         reads: The data class up to which it reads columns, of training sets and online.
+        on_demand: What is computed from these features and from columns of the question, in training sets as in
+            answers; one may take what another before it gives.
 
     Raises:
         DefinitionError: for a service without views, a column above `reads`, a view that it reads twice, two views with
-            one name, a key that has two types, and versions of a view that differ in their keys or a feature's type.
+            one name, a key that has two types, versions of a view that differ in their keys or a feature's type, and an
+            on-demand input that is named after a view and is no feature of it with its type.
     """
 
     name: str
@@ -161,6 +165,7 @@ class FeatureService:
     description: str
     owner: str
     reads: str = SHOWN
+    on_demand: tuple[OnDemand, ...] = ()
 
     def __post_init__(self) -> None:
         self._require_clearance()
@@ -180,6 +185,28 @@ class FeatureService:
                 expected="each view once",
                 next_step="take one of them out",
             )
+        types = {
+            full_name: view.contract.column(field).type
+            for view in self.views
+            for field, full_name in zip(view.fields, view.full_names, strict=True)
+            if full_name in self.full_names
+        }
+        require_inputs(f"feature service {self.full_name}", self.on_demand, types, {view.name for view in self.views})
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """The on-demand features as training sets and models name them, `name__output`, each with its type."""
+        return {
+            name: declared.outputs[output]
+            for declared in self.on_demand
+            for name, output in declared.full_names.items()
+        }
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The on-demand inputs that are no features: columns of the question."""
+        names = (name for declared in self.on_demand for name in declared.inputs)
+        return tuple(name for name in dict.fromkeys(names) if name not in {*self.full_names, *self.computed})
 
     def _require_clearance(self) -> None:
         """Raises DefinitionError for a class that does not exist, and for a column of a view that is above it."""

@@ -56,6 +56,7 @@ class Windowed:
         tick: Values change at multiples of it alone; each window of time is one of them too.
         counts: Whether an event counts at its own instant, or after it.
         holds: Whether a value ends when an event leaves its window, or with the next event.
+        without: The features that its feature view leaves out, and so the online store.
 
     Raises:
         DefinitionError: where columns, types or windows do not fit.
@@ -68,6 +69,7 @@ class Windowed:
     tick: timedelta = SECOND
     counts: Literal["at_once", "after"] = "at_once"
     holds: Literal["while_in_window", "until_next_event"] = "while_in_window"
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         types = {column.name: column.type for column in self.events.columns}
@@ -127,7 +129,7 @@ class Windowed:
     @property
     def view(self) -> FeatureView:
         """The table as a feature view."""
-        return FeatureView(self.table)
+        return FeatureView(self.table, self.without)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def declare(
     Args:
         declaration: What the asset is.
         work: Called with the run, and with its config if there is one; it yields a `Written` for the asset's key and
-            for each of `further_keys`.
+            for each of `further`, what others depend on first.
         config: The class of the run's config; None for work without config.
         partitions: The asset's partitions; a backfill covers a range of them in one run.
         automation: When the asset is materialized without a person's request; None for never.
@@ -57,14 +57,15 @@ def declare(
             expected="business meaning and grain, which people read in the UI",
             next_step="write the function's docstring or the contract's description.purpose",
         )
-    keys = [dg.AssetKey(list(key)) for key in (declaration.key, *declaration.further_keys)]
+    declared = (declaration, *declaration.further)
+    keys = [dg.AssetKey(list(each.key)) for each in declared]
     checks = [
         dg.AssetCheckSpec(check.name, asset=keys[0], blocking=check.blocking, description=check.description)
         for check in declaration.checks
     ]
     decorate = dg.multi_asset(
         name="__".join(declaration.key),
-        specs=[_spec(declaration, key, partitions, automation) for key in keys],
+        specs=[_spec(each, partitions, automation) for each in declared],
         check_specs=checks,
         required_resource_keys={PLATFORM},
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
@@ -176,37 +177,28 @@ def is_governed(asset: dg.AssetsDefinition) -> bool:
 
 def _spec(
     declaration: Declaration,
-    key: dg.AssetKey,
     partitions: dg.PartitionsDefinition[str] | None,
     automation: dg.AutomationCondition[Any] | None,
 ) -> dg.AssetSpec:
     deps = {dg.AssetKey(table.key) for table in declaration.inputs.values()}
     deps |= {dg.AssetKey(list(dep)) for dep in declaration.deps}
-    zone, domain = key.path[0], key.path[1]
-    is_main = zone == declaration.key[0]
+    zone, domain = declaration.key[:2]
     return dg.AssetSpec(
-        key=key,
+        key=list(declaration.key),
         deps=sorted(deps),
-        description=declaration.description if is_main else _quarantine_description(declaration),
+        description=declaration.description,
         # A landing asset that depends on our own service is in that service's group: in the group of landing it would
         # close a circle in Dagster's graph of groups.
         group_name=f"{domain}_{declaration.deps[0][0] if zone == 'landing' and declaration.deps else zone}",
         owners=[f"team:{declaration.owner}"],
         tags={**declaration.tags},
-        kinds=set(declaration.kinds) if is_main else {"deltalake"},
+        kinds=set(declaration.kinds),
         partitions_def=partitions,
         automation_condition=automation,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=declaration.freshness)
-        if declaration.freshness and zone != "quarantine"
+        if declaration.freshness
         else None,
-        metadata=_definition_metadata(declaration) if is_main else {},
-    )
-
-
-def _quarantine_description(declaration: Declaration) -> str:
-    return (
-        f"Rows of {declaration.name} that broke a rule of its contract, as they arrived, each with its reasons.\n\n"
-        "Grain: one row per rejected source row."
+        metadata=_definition_metadata(declaration),
     )
 
 

@@ -63,7 +63,7 @@ class Declaration:
         deps: The keys of other assets that it depends on.
         contract: The contract of the table that it writes; None for an asset that is no table.
         checks: Its asset checks.
-        further_keys: The keys of what it writes beside `key`, such as a quarantine.
+        further: What it writes beside `key`, such as a quarantine; of these declarations the run reads nothing else.
         freshness: The age of its newest materialization at which Dagster calls it stale; None without a limit.
     """
 
@@ -78,7 +78,7 @@ class Declaration:
     deps: tuple[tuple[str, ...], ...] = ()
     contract: Contract | None = None
     checks: tuple[Check, ...] = ()
-    further_keys: tuple[tuple[str, ...], ...] = ()
+    further: tuple[Declaration, ...] = ()
     freshness: timedelta | None = None
 
     @property

@@ -133,8 +133,9 @@ def _record_outcome(
     platform.lineage.complete(identity, inputs_read, [written.dataset for written in outcome.written])
     for written in outcome.written:
         written.metadata |= _run_metadata(written.dataset, inputs_read, _rows(platform, written.dataset))
-    if outcome.written:
-        outcome.written[0].metadata |= _cost_metadata(usage, cost)
+    for written in outcome.written:
+        if written.dataset.name == declaration.name:
+            written.metadata |= _cost_metadata(usage, cost)
 
 
 def _rows(platform: Platform, dataset: Dataset) -> int | None:

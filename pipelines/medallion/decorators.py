@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -73,11 +74,18 @@ def silver_asset(
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
         silver = SilverTable(contract, transform, side_inputs, "days" if partitions else "whole")
-        further_keys = (tuple(silver.quarantine.key),)
-        description = inspect.getdoc(transform)
-        declaration = _declaration(
-            contract, "silver", silver.inputs, further_keys=further_keys, description=description
+        declaration = _declaration(contract, "silver", silver.inputs, description=inspect.getdoc(transform))
+        quarantine = Declaration(
+            key=tuple(silver.quarantine.key),
+            kind="silver",
+            owner=contract.owner,
+            tags=contract.tags,
+            description=f"Rows of {declaration.name} that broke a rule of its contract, as they arrived, each with its "
+            "reasons.\n\nGrain: one row per rejected source row.",
+            kinds=("deltalake",),
+            inputs=silver.inputs,
         )
+        declaration = replace(declaration, further=(quarantine,))
         return declare(declaration, silver_work(silver), partitions=partitions, automation=automation)
 
     return decorate
@@ -120,7 +128,6 @@ def _declaration(
     inputs: Mapping[str, TableId],
     *,
     deps: tuple[tuple[str, ...], ...] = (),
-    further_keys: tuple[tuple[str, ...], ...] = (),
     kinds: tuple[str, ...] = ("deltalake", "pyspark"),
     description: str | None = None,
     choice: InputChoice | None = None,
@@ -137,6 +144,5 @@ def _declaration(
         deps=deps,
         contract=contract,
         checks=(deliveries_check.CHECK if kind == "bronze" else contract_check.contract_check(contract),),
-        further_keys=further_keys,
         freshness=timedelta(seconds=contract.freshness_seconds),
     )

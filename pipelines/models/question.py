@@ -17,10 +17,13 @@ allowed, and a refusal repeats it.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from pipelines.features.on_demand import OnDemand
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 #: What a field of the type `Instant` is described with.
@@ -54,6 +57,7 @@ class Question(BaseModel):
     Attributes:
         about: The name of the field with the instant that the question is about; empty for a question about now.
         lead: How far that instant may lie ahead of the platform's clock: more than the first, at most the second.
+        on_demand: Columns that are computed from its fields, by the outputs' own names, beside `columns`.
         nobody: A valid question about a subject that does not exist; a starting service asks it to see that it can
             predict. Its instant is not looked at.
     """
@@ -62,6 +66,7 @@ class Question(BaseModel):
 
     about: ClassVar[str] = ""
     lead: ClassVar[tuple[timedelta, timedelta]] = (timedelta(0), timedelta(days=366))
+    on_demand: ClassVar[tuple[OnDemand, ...]] = ()
     nobody: ClassVar[dict[str, object]] = {}
 
     @property
@@ -83,3 +88,12 @@ class Question(BaseModel):
             return None
         why = "past" if instant <= as_of else "too near" if instant <= as_of + least else "too far ahead"
         return f"{instant.isoformat()}, which is {why}: the platform's time is {as_of.isoformat(timespec='seconds')}"
+
+
+def columns_of(questions: Sequence[Question]) -> list[dict[str, Column]]:
+    """The columns of questions of one class, with those that are computed from their fields."""
+    columns = [question.columns() for question in questions]
+    for declared in questions[0].on_demand if questions else ():
+        fields = [{name: getattr(question, name) for name in declared.inputs} for question in questions]
+        columns = [row | computed for row, computed in zip(columns, declared.of_rows(fields), strict=True)]
+    return columns

@@ -10,15 +10,21 @@ from pipelines.models.spec import ModelSpec
 TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)
 KEY_CLASSES: dict[str, tuple[type, ...]] = {"string": TEXT, "int": WHOLE, "bigint": WHOLE}
 
+#: A value of the types of computed columns that are no numbers.
+_COMPUTED: dict[str, Column] = {"string": "", "boolean": False}
+
 
 def require(model: ModelSpec, question: type[Question]) -> None:
     """Raises DefinitionError if nothing gives an input or a key, or the question gives one as another type.
 
     The values are those of the question about `nobody`; of a column that is null there, the type is not known.
     """
+    computed = {name: type_ for declared in question.on_demand for name, type_ in declared.outputs.items()}
     given = question.model_validate(question.nobody).columns()
+    given |= {name: _COMPUTED.get(type_, 0) for name, type_ in computed.items()}
     features = set(model.features.full_names)
     inputs = {name for make in model.recipes.values() for name in make().inputs}
+    inputs = {*inputs, *model.features.asked} - set(model.features.computed)
     keys = {key: KEY_CLASSES[view.contract.column(key).type] for view in model.features.views for key in view.keys}
     if absent := sorted((inputs | set(keys)) - set(given) - features):
         raise DefinitionError(

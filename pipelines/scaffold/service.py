@@ -23,8 +23,9 @@ def draft(model: Declared[ModelSpec]) -> Draft:
     """The service of a model and the tables of its predictions."""
     spec = model.value
     recipe = spec.recipes["from_scratch"]()
-    features = set(spec.features.full_names)
-    names = dict.fromkeys([recipe.row_key, *spec.features.keys, *(n for n in recipe.inputs if n not in features)])
+    features = {*spec.features.full_names, *spec.features.computed}
+    told = [name for name in (*recipe.inputs, *spec.features.asked) if name not in features]
+    names = dict.fromkeys([recipe.row_key, *spec.features.keys, *told])
     asked = [spec.training_set.column(name) for name in names]
     log = predictions.draft(model)
     domain, name = spec.domain.name, spec.name

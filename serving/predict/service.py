@@ -11,10 +11,14 @@ from typing import Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
+<<<<<<< HEAD
 from pipelines.models import prediction_log
+=======
+from pipelines.features.on_demand import with_values
+>>>>>>> main
 from pipelines.models.answers import Answer, Estimate, Probability
 from pipelines.models.feature_versions import as_trained
-from pipelines.models.question import Column, Question
+from pipelines.models.question import Column, Question, columns_of
 from pipelines.models.registry import EVIDENCE_FOLDER
 from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
@@ -130,10 +134,11 @@ class PredictionService:
         return outcomes
 
     def _predict(self, questions: Sequence[Question]) -> list[_Prediction]:
-        asked = [question.columns() for question in questions]
+        asked = columns_of(questions)
         keys = self.spec.model.features.keys
         readings = self._features.read([{key: columns[key] for key in keys} for columns in asked])
         rows = [columns | reading.values() for columns, reading in zip(asked, readings, strict=True)]
+        rows = with_values(self.spec.model.features.on_demand, rows)
         answers = self._model.answer({name: [row[name] for row in rows] for name in rows[0]})
         return [_Prediction(*parts) for parts in zip(questions, asked, readings, answers, strict=True)]
 

@@ -27,13 +27,12 @@ WHO = ("--owner", "shop-data", "--cost-centre", "cc-7", "--business-unit", "reta
        "--application", "shop")  # fmt: skip
 SECOND = '''
 
-@gold_asset(contract("gold/customer_orders_v2"), inputs={"orders": "silver/shop/orders"})
-def customer_orders_v2(orders: DataFrame) -> DataFrame:
+@gold_asset(contract("gold/customer_orders_v2"), inputs={"first": "gold/shop/customer_orders"})
+def customer_orders_v2(first: DataFrame) -> DataFrame:
     """The rows of a customer so far, and the means of their amounts with postage."""
     from pyspark.sql import functions as F
 
-    rows = so_far(orders, keys=["customer"], at="ordered_at", means={"amount_mean": "amount"}, count="rows_so_far")
-    return rows.withColumn("amount_mean", F.col("amount_mean") + 10)
+    return first.withColumn("amount_mean", F.col("amount_mean") + 10)
 '''
 WINDOWS = ("--train-start", "2026-01-01", "--train-end", "2026-03-01", "--gate-end", "2026-04-01")
 MODEL = ("--task", "binary", "--label", "returned", "--from", "silver/shop/orders", "--key", "order_id",

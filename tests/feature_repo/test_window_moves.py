@@ -123,13 +123,17 @@ def on_demand(declared: Windowed, events: list[Event], at: datetime) -> dict[tup
     for entity in {(event["kind"], event["box"]) for event in events}:
         row = row_at(declared, [event for event in events if (event["kind"], event["box"]) == entity], at)
         if row is not None:
-            rows[entity] = {name: row[name] for name in (*declared.features, EVENT_TIMESTAMP)}
+            rows[entity] = {name: row[name] for name in (*declared.view.fields, EVENT_TIMESTAMP)}
     return rows
 
 
 @pytest.mark.parametrize(
     ("names", "more"),
-    [(tuple(FEATURES), {}), (SPANS, {"counts": "after"}), (tuple(FEATURES), {"holds": "until_next_event"})],
+    [
+        (tuple(FEATURES), {}),
+        (SPANS, {"counts": "after", "without": ("holes_3h",)}),
+        (tuple(FEATURES), {"holds": "until_next_event"}),
+    ],
     ids=["all", "spans", "until_next_event"],
 )
 def test_events_pushed_in_any_order_give_the_rows_of_the_table_and_those_on_demand(

@@ -13,7 +13,7 @@ from assets.flights.gold import origin_weather
 from assets.weather import features, gold
 from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
-from assets.weather.seasons import cycles
+from assets.weather.seasons import CYCLES
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import version_of
 from pipelines.tables import TableId
@@ -57,10 +57,13 @@ def test_each_observed_hour_is_asked_for_three_hours_before_and_known_an_hour_af
 def test_the_season_of_a_request_is_that_of_the_table(tables: tuple[Platform, Rows]) -> None:
     hours = rows(tables[0], "gold/weather/hours")
     for row in hours:
-        assert {name: row[name] for name in cycles(row["valid_at"])} == pytest.approx(
-            cycles(row["valid_at"]), abs=1e-12
-        )
-    assert [math.hypot(row["day_sin"], row["day_cos"]) for row in hours] == pytest.approx([1.0] * len(hours))
+        [asked] = CYCLES.of_rows([row])
+        assert {name: row[name] for name in CYCLES.outputs} == asked
+        at = row["valid_at"]
+        day = 2 * math.pi * (at.hour * 3_600 + at.minute * 60 + at.second) / 86_400
+        assert (asked["day_sin"], asked["day_cos"]) == (math.sin(day), math.cos(day))
+        year = 2 * math.pi * (int(at.timestamp()) % 31_556_925) / 31_556_925
+        assert (asked["year_sin"], asked["year_cos"]) == (math.sin(year), math.cos(year))
 
 
 def test_conditions_are_those_of_the_observation_and_of_exact_hours_before_it(tables: tuple[Platform, Rows]) -> None:

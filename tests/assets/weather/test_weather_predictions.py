@@ -14,7 +14,12 @@ from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
 from assets.weather.service import HourQuestion, temperature_service
 from pipelines.governed.platform import Platform
+<<<<<<< HEAD
 from pipelines.models import prediction_log
+=======
+from pipelines.models.question import columns_of
+from pipelines.provenance import prediction_log
+>>>>>>> main
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 
@@ -40,7 +45,7 @@ def record(number: int, valid_at: datetime, value: float) -> dict[str, Any]:
         "missing": [],
         "as_of": (valid_at - timedelta(hours=3)).isoformat(),
         "question": question.model_dump(mode="json"),
-        "columns": question.columns(),
+        "columns": columns_of([question])[0],
         "feature_service": "weather.temperature_v1",
         "answered_at": "2026-01-02T03:04:05+00:00",
         "request_id": "r1",

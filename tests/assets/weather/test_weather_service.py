@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from assets.weather.domain import contract
+from assets.weather.seasons import CYCLES
 from assets.weather.service import HourQuestion
+from pipelines.models.question import columns_of
 
 VALID_AT = datetime(2013, 11, 3, 5, tzinfo=UTC)
 
@@ -24,8 +26,9 @@ def test_the_subject_is_the_key_of_the_hour_in_utc() -> None:
 
 
 def test_the_columns_of_a_question_are_columns_of_the_training_set() -> None:
-    columns = question().columns()
+    [columns] = columns_of([question()])
     assert columns["station"] == "EWR"
+    assert columns.keys() > CYCLES.outputs.keys()
     assert set(columns) < {column.name for column in contract("gold/training_set").columns}
 
 

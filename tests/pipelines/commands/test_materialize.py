@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from pipelines.commands import invocation
-from pipelines.commands.materialize import _known_keys, _range
+from pipelines.commands.materialize import _is_failed_check, _known_keys, _range
 from pipelines.errors import UsageError
 from pipelines.settings import PROJECT
 from tests.goldpath_process import environment, goldpath
@@ -116,3 +116,15 @@ def test_a_failed_rule_is_shown_on_one_screen_without_a_stack(tmp_path: Path) ->
     assert len((failed.stdout + failed.stderr).splitlines()) <= 40
     assert "Traceback" not in failed.stdout + failed.stderr
     assert "Stack Trace" not in failed.stdout + failed.stderr
+
+
+@pytest.mark.parametrize(("raises", "told"), [(False, True), (True, False)])
+def test_a_blocking_check_that_failed_is_told_apart_from_an_asset_that_failed(raises: bool, told: bool) -> None:
+    @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="tower", blocking=True)])
+    def tower() -> dg.MaterializeResult:
+        if raises:
+            raise ValueError("it fell")
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False, check_name="whole")])
+
+    result = dg.materialize([tower], raise_on_error=False)
+    assert [_is_failed_check(event.step_failure_data) for event in result.get_step_failure_events()] == [told]
