@@ -11,11 +11,8 @@ from typing import Any
 
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
-<<<<<<< HEAD
-from pipelines.models import prediction_log
-=======
 from pipelines.features.on_demand import with_values
->>>>>>> main
+from pipelines.models import prediction_log
 from pipelines.models.answers import Answer, Estimate, Probability
 from pipelines.models.feature_versions import as_trained
 from pipelines.models.question import Column, Question, columns_of

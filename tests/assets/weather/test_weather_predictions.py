@@ -14,12 +14,8 @@ from assets.weather.deliveries import land
 from assets.weather.observations import bronze_observations, silver_observations
 from assets.weather.service import HourQuestion, temperature_service
 from pipelines.governed.platform import Platform
-<<<<<<< HEAD
 from pipelines.models import prediction_log
-=======
 from pipelines.models.question import columns_of
-from pipelines.provenance import prediction_log
->>>>>>> main
 from pipelines.tables import TableId
 from tests.conftest import Materialize
 
