@@ -29,7 +29,7 @@ DISTINCT_TIMES, DISTINCT_MORE = 2.0, 10
 #: By how many widths of the past's range a value may lie outside of it.
 RANGE_WIDTHS = 1.0
 #: By how much the skewness, from -1 to 1, may leave its range in the past.
-SKEW_MORE = 0.75
+SKEW_MORE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
