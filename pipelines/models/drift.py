@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.features import drift
-from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
 from pipelines.features.distributions import Distribution, distribution
 from pipelines.features.drift import Drift
 from pipelines.machine import files
 from pipelines.models import prediction_log
+from pipelines.models.feature_versions import as_trained
 from pipelines.models.program import Recipe, Window
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
@@ -73,11 +74,14 @@ class ModelDrift:
     drifts: tuple[Drift, ...]
 
 
-def reference(spec: ModelSpec, recipe: Recipe, rows: DataFrame, tables: Mapping[str, DataFrame]) -> Reference:
+def reference(
+    spec: ModelSpec, features: FeatureService, recipe: Recipe, rows: DataFrame, tables: Mapping[str, DataFrame]
+) -> Reference:
     """The reference of a model.
 
     Args:
         spec: The model.
+        features: Its service, with the versions of the views that it is trained with.
         recipe: Its inputs, and its train window.
         rows: The training set.
         tables: A DataFrame for each Feast source name of the views, as the training set was computed from it.
@@ -86,7 +90,7 @@ def reference(spec: ModelSpec, recipe: Recipe, rows: DataFrame, tables: Mapping[
     columns = {name: spec.training_set.column(name).type for name in types}
     asked = drift.values_of(_within(rows, recipe.train_window), columns, (recipe.row_key,))
     views: dict[str, Distribution] = {}
-    for view in spec.features.views:
+    for view in features.views:
         names = _features(view, recipe.inputs)
         kinds = drift.kinds({field: view.contract.column(field).type for field in names.values()})
         known = _within(tables[view.table.source_name], recipe.train_window)
@@ -96,7 +100,7 @@ def reference(spec: ModelSpec, recipe: Recipe, rows: DataFrame, tables: Mapping[
 
 
 def measure(settings: Settings, spec: ModelSpec, tables: Mapping[str, DataFrame], as_of: datetime) -> ModelDrift:
-    """The drift of the model that serves.
+    """The drift of the model that serves, by the versions of the views that it was trained with.
 
     Args:
         settings: Of the home folder.
@@ -113,7 +117,7 @@ def measure(settings: Settings, spec: ModelSpec, tables: Mapping[str, DataFrame]
         lacks = f"{champion} has no reference" if champion else "there is no champion"
         return ModelDrift(as_of, champion, tuple(Drift(of, limits, (), f"{lacks}: {train}") for of in (NOW, SERVING)))
     now: dict[str, Any] = {}
-    for view in spec.features.views:
+    for view in as_trained(spec.features, registry.record(champion), model=spec.registered_name).views:
         names = _features(view, known.views)
         rows = _newest(tables[view.table.source_name], as_of, limits)
         values = _values(view, rows, names.values())

@@ -23,6 +23,7 @@ from pipelines.models import gate, model_files, run_record, tasks
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
+from pipelines.models.feature_versions import as_trained
 from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
@@ -73,7 +74,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     compared_with = champion.digest if champion else None
     evidence = Evidence(model, spec.task, spec.question, spec.limits, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
-    _reference(run, spec, recipe).write(folder / "evidence")
+    _reference(run, spec, recipe, record).write(folder / "evidence")
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(
         experiment=model,
@@ -216,13 +217,14 @@ def _record(
     )
 
 
-def _reference(run: GovernedRun, spec: ModelSpec, recipe: Recipe) -> Reference:
+def _reference(run: GovernedRun, spec: ModelSpec, recipe: Recipe, record: run_record.RunRecord) -> Reference:
     """The distributions of the features that the model was trained on, for later comparisons."""
+    features = as_trained(spec.features, record, model=spec.registered_name)
     house = run.platform.lakehouse
     sources = {at.table: at for at in _sources(run).values() if time_travel.is_readable(house, at)}
-    tables = [view.table for view in spec.features.views]
+    tables = [view.table for view in features.views]
     frames = {table.source_name: house.read(sources.get(table) or house.current(table)) for table in tables}
-    return reference(spec, recipe, run.input(TRAINING_SET), frames)
+    return reference(spec, features, recipe, run.input(TRAINING_SET), frames)
 
 
 def _sources(run: GovernedRun) -> Mapping[str, TableVersion]:

@@ -29,8 +29,8 @@ SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
-def stock_view(folder: Path, *quality: dict[str, Any]) -> FeatureView:
-    """The view `stock`, whose freshness is a day and whose price is required and at least 0."""
+def stock_view(folder: Path, *quality: dict[str, Any], table: str = "gold/toys/stock") -> FeatureView:
+    """The view `stock`, or a version of it, whose freshness is a day and whose price is required and at least 0."""
     instant = {"name": "event_timestamp", "logicalType": "timestamp", "description": "When it was known."}
     columns = [
         text("item", primaryKey=True, primaryKeyPosition=1, required=True),
@@ -40,7 +40,7 @@ def stock_view(folder: Path, *quality: dict[str, Any]) -> FeatureView:
         text("colour"),
         {"name": "sold", "logicalType": "boolean", "description": "Whether it was sold."},
     ]
-    return feature_view(toy_contracts.contract(folder, "gold/toys/stock", columns, quality=quality))
+    return feature_view(toy_contracts.contract(folder, table, columns, quality=quality))
 
 
 def stock_rows(days: int = DAYS, change: Callable[[Row], Row] = dict, seed: int = 1) -> list[Row]:

@@ -80,10 +80,11 @@ class Shop:
             }  # fmt: skip
             log.append(row["event_timestamp"].date(), [record])
 
-    def drift(self, change: Change = dict, *, days: int = DAYS, spec: ModelSpec | None = None) -> ModelDrift:
-        """The drift with rows that changed on the last day."""
-        rows = stock_rows(days=days, change=change, seed=2)
-        tables = {"gold_toys_stock": self.engine.session.createDataFrame(stock_table(rows))}
+    def drift(self, change: Change = dict, *, spec: ModelSpec | None = None, second: Change = dict) -> ModelDrift:
+        """The drift with rows that changed on the last day; `second` changes those of the view's second version."""
+        changes = {"gold_toys_stock": change, "gold_toys_stock_v2": second}
+        rows = {name: stock_table(stock_rows(change=each, seed=2)) for name, each in changes.items()}
+        tables = {name: self.engine.session.createDataFrame(each) for name, each in rows.items()}
         return drift.measure(self.settings, spec or self.spec, tables, AT)
 
 
@@ -112,7 +113,7 @@ def shop(engine: Engine, tmp_path: Path) -> Shop:
     rows = stock_rows()
     asked = engine.session.createDataFrame([question(row) for row in rows])
     known = drift.reference(
-        spec, ToyRecipe(), asked, {"gold_toys_stock": engine.session.createDataFrame(stock_table(rows))}
+        spec, spec.features, ToyRecipe(), asked, {"gold_toys_stock": engine.session.createDataFrame(stock_table(rows))}
     )
     settings = Settings(home=tmp_path / "home", profile="test")
     return Shop(engine, settings, spec, registered(settings, spec, tmp_path / "trained", known))
@@ -123,6 +124,7 @@ def registered(settings: Settings, spec: ModelSpec, folder: Path, known: Referen
     evidence = write_evidence(folder / "model", spec.registered_name, spec.task)
     if known:
         known.write(evidence)
+    replace(RunRecord.read(evidence), dataset_versions={"gold/toys/stock": 2}).write(evidence)
     registry = Registry(settings)
     run = registry.log_run(
         experiment=spec.registered_name, model=folder / "model", record=RunRecord.read(evidence), metrics={},
@@ -162,6 +164,13 @@ def test_a_feature_that_moved_in_its_table_is_named_and_so_is_one_that_is_served
     assert "training and now: 1 of 4 features have drifted: stock__price by 0." in str(result.description)
     blocking = replace(shop.spec, drift=replace(shop.spec.drift, blocks=True))
     assert drift_asset.check_result(measured, blocking).severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_a_model_is_compared_with_the_version_of_a_view_that_it_was_trained_with(shop: Shop, tmp_path: Path) -> None:
+    second = stock_view(tmp_path, table="gold/toys/stock_v2")
+    both = replace(shop.spec.features, views=(*shop.spec.features.views, second))
+    measured = shop.drift(spec=replace(shop.spec, features=both), second=lambda row: row | {"price": 99.0})
+    assert found(measured)[NOW] == []
 
 
 def test_a_feature_that_the_online_store_does_not_answer_has_drifted(shop: Shop) -> None:
