@@ -176,14 +176,17 @@ def key_types(found: Iterable[FeatureView]) -> dict[str, str]:
 Column = tuple[str, str]
 
 
-def downstream(events: Iterable[Mapping[str, Any]], start: Iterable[Column]) -> set[Column]:
+def downstream(
+    events: Iterable[Mapping[str, Any]], start: Iterable[Column], declared: Mapping[Column, Iterable[Column]]
+) -> set[Column]:
     """The columns that depend on some columns, by the newest run of each table; these columns are among them.
 
     Args:
         events: OpenLineage events, oldest first.
         start: The columns.
+        declared: What depends on a column besides.
     """
-    direct: dict[Column, set[Column]] = {}
+    direct = {column: set(depend) for column, depend in declared.items()}
     for table, fields in _newest_columns(events).items():
         for field, sources in fields.items():
             for source in sources:
@@ -212,6 +215,25 @@ def _sources(facet: Mapping[str, Any]) -> Iterator[tuple[str, list[Column]]]:
         yield field, [(source["name"], source["field"]) for source in lineage.get("inputFields", [])]
 
 
+def hang_on_keys(domains: Mapping[str, Members]) -> dict[Column, list[Column]]:
+    """What depends on the keys and the instant of a view: all its features, such as a number of rows."""
+    return {
+        (str(view.view.table), key): [(str(view.view.table), field) for field in view.view.fields]
+        for view in views(domains)
+        for key in (*view.view.keys, EVENT_TIMESTAMP)
+    }
+
+
+def computed_from(service: FeatureService, features: Iterable[str]) -> list[str]:
+    """The on-demand columns of a service that are computed from some of its features, `view__feature`."""
+    known, computed = set(features), []
+    for declared in service.on_demand:
+        if known & declared.inputs.keys():
+            computed += declared.full_names
+            known |= set(computed)
+    return computed
+
+
 def impact(domains: Mapping[str, Members], columns: Iterable[Column]) -> dict[str, list[str]]:
     """The tables, features, services, models and deployments that hang on some columns.
 
@@ -232,12 +254,18 @@ def impact(domains: Mapping[str, Members], columns: Iterable[Column]) -> dict[st
         for spec in members.models
         if spec.features.full_name in read or str(spec.training_set.table) in tables
     ]
+    full_names = {f"{view.view.name}__{field}" for view, field in hit}
+    computed = {
+        f"{service.full_name}:{name}"
+        for service in {service.full_name: service for view, _ in hit for service in view.services}.values()
+        for name in computed_from(service, full_names)
+    }
     owners = {view.view.contract.owner for view, _ in hit} | {spec.domain.owner for spec in models}
     deployed = {"/".join(spec.key("serving")) for spec in models}
     assets = {"/".join(spec.key.path) for members in domains.values() for spec in members.specs}
     return {
         "columns": sorted(f"{table}.{column}" for table, column in reached),
-        "features": sorted({f"{view.name}:{field}" for view, field in hit}),
+        "features": sorted({f"{view.name}:{field}" for view, field in hit} | computed),
         "feature_services": sorted(read),
         "models": sorted(spec.registered_name for spec in models),
         "services": sorted(deployed & assets),

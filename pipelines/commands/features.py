@@ -240,7 +240,9 @@ def impact(
         from pipelines.definitions import domains
 
         start = _columns(platform, name)
-        found = feature_facts.impact(domains(), feature_facts.downstream(platform.lineage.events(), start))
+        declared = domains()
+        reached = feature_facts.downstream(platform.lineage.events(), start, feature_facts.hang_on_keys(declared))
+        found = feature_facts.impact(declared, reached)
         if as_json:
             print_json(found)
             return

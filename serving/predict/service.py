@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Prediction:
+    """An answer, and what it was computed from: `columns` are the question's, and the service's on-demand ones."""
+
     question: Question
     columns: Mapping[str, Column]
     reading: FeatureReading
@@ -137,7 +140,9 @@ class PredictionService:
         rows = [columns | reading.values() for columns, reading in zip(asked, readings, strict=True)]
         rows = with_values(self.spec.model.features.on_demand, rows)
         answers = self._model.answer({name: [row[name] for row in rows] for name in rows[0]})
-        return [_Prediction(*parts) for parts in zip(questions, asked, readings, answers, strict=True)]
+        computed = [{name: _loggable(row[name]) for name in self.spec.model.features.computed} for row in rows]
+        columns = [own | more for own, more in zip(asked, computed, strict=True)]
+        return [_Prediction(*parts) for parts in zip(questions, columns, readings, answers, strict=True)]
 
     def _answer(self, prediction: _Prediction, as_of: datetime) -> dict[str, Any]:
         return {
@@ -180,6 +185,11 @@ class PredictionService:
             expected="a subject of which at least one feature is known",
             next_step="correct the fields; without any feature the answer would be a guess",
         )
+
+
+def _loggable(value: Any) -> Any:
+    """A value as JSON holds it: a number that is none, such as NaN, as its text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _said(answer: Answer, decision: Decision) -> dict[str, Any]:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from assets.weather.features import TEMPERATURE_V1
 from pipelines.commands import feature_facts
 from pipelines.definitions import domains
 from pipelines.errors import NotFoundError, UsageError
+from pipelines.features.declaration import FeatureService
+from pipelines.features.on_demand import OnDemand
 
 TYPES = {"origin": "string", "flight": "int"}
 
@@ -29,8 +32,8 @@ def test_the_columns_downstream_are_found_over_several_tables_by_the_newest_run_
         event("gold/d/g", {"y": [("silver/d/t", "a")]}, state="FAIL"),
         {"eventType": "COMPLETE", "outputs": [{"name": "training/d/m", "facets": {}}]},
     ]
-    assert feature_facts.downstream(events, [("silver/d/t", "b")]) == {("silver/d/t", "b"), ("gold/d/g", "y")}
-    assert feature_facts.downstream(events, [("bronze/d/t", "a")]) == {
+    assert feature_facts.downstream(events, [("silver/d/t", "b")], {}) == {("silver/d/t", "b"), ("gold/d/g", "y")}
+    assert feature_facts.downstream(events, [("bronze/d/t", "a")], {}) == {
         ("bronze/d/t", "a"),
         ("silver/d/t", "a"),
         ("silver/d/t", "b"),
@@ -41,7 +44,23 @@ def test_the_columns_downstream_are_found_over_several_tables_by_the_newest_run_
 
 def test_columns_that_depend_on_each_other_end_the_search() -> None:
     events = [event("gold/d/g", {"x": [("gold/d/h", "y")]}), event("gold/d/h", {"y": [("gold/d/g", "x")]})]
-    assert feature_facts.downstream(events, [("gold/d/g", "x")]) == {("gold/d/g", "x"), ("gold/d/h", "y")}
+    assert feature_facts.downstream(events, [("gold/d/g", "x")], {}) == {("gold/d/g", "x"), ("gold/d/h", "y")}
+
+
+def test_all_features_of_a_view_hang_on_what_its_keys_and_its_instant_come_from() -> None:
+    events = [event("gold/weather/station_conditions", {"event_timestamp": [("silver/weather/hours", "hour")]})]
+    start = [("silver/weather/hours", "hour")]
+    reached = feature_facts.downstream(events, start, feature_facts.hang_on_keys(domains()))
+    assert "weather.station_conditions:temp" in feature_facts.impact(domains(), reached)["features"]
+
+
+def test_on_demand_features_hang_on_their_inputs_and_on_each_other() -> None:
+    columns = [
+        OnDemand(name=name, inputs={of: "double"}, outputs={"x": "double"}, compute=lambda given, _: given)
+        for name, of in (("one", "station_conditions__temp"), ("two", "one__x"), ("three", "asked"))
+    ]
+    service = FeatureService("v1", "weather", TEMPERATURE_V1.views, "", "o", on_demand=tuple(columns))
+    assert feature_facts.computed_from(service, {"station_conditions__temp"}) == ["one__x", "two__x"]
 
 
 def test_the_models_and_owners_of_every_domain_that_reads_a_feature_are_named() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from assets.flights.service import FlightQuestion
+from pipelines.features.on_demand import OnDemand
 from pipelines.models import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
@@ -128,6 +129,26 @@ def test_a_service_that_answers_about_unknown_subjects_names_what_is_missing(ser
     assert (told["subject"], told["features"]) == ("2013-11-01-XX-1-AAA", {})
     assert {missing["reason"] for missing in told["missing"]} == {"unknown entity", "no tailnum given"}
     assert told["probability"] == _expected(served, told, **unknown)
+
+
+def test_on_demand_features_are_recorded_with_the_columns_of_the_question(served: Served) -> None:
+    def compute(columns: Mapping[str, Any], pc: Any) -> Mapping[str, Any]:
+        temp = columns["origin_weather__temp"]
+        return {"twice": pc.multiply(temp, 2.0), "none": pc.divide(pc.multiply(temp, 0.0), 0.0)}
+
+    outputs = {"twice": "double", "none": "double"}
+    asked = OnDemand(name="asked", inputs={"origin_weather__temp": "double"}, outputs=outputs, compute=compute)
+    service = PredictionService(served.config, served.settings)
+    features = dataclasses.replace(service.spec.model.features, on_demand=(asked,))
+    model = dataclasses.replace(service.spec.model, features=features)
+    service.spec = dataclasses.replace(service.spec, model=model)
+    service.answer([Asked([FlightQuestion.model_validate(QUESTION)], Trace("r1", None))])
+    record = _logged(served)[-1]
+    temp = record["features"]["origin_weather__temp"]["value"]
+    assert {name: record["columns"][name] for name in features.computed} == {
+        "asked__twice": 2 * temp,
+        "asked__none": "nan",
+    }
 
 
 def test_a_batch_answers_as_single_questions_do_and_in_their_order(served: Served) -> None:
