@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.engine.session import Engine
@@ -237,6 +237,7 @@ def sale(number: int, after: timedelta, **values: Any) -> Event:
     }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(chance=st.randoms(use_true_random=False), variant=st.sampled_from(sorted(VARIANTS)), place=st.integers(1, 3))
 def test_what_is_kept_of_events_that_come_in_any_order_gives_the_row_of_all_of_them(
     declared: Windowed, chance: random.Random, variant: str, place: int
