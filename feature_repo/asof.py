@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from feature_repo.asof_window import window_join
 from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import in_this_process, rows_up_to
+from pipelines.errors import DefinitionError
 from pipelines.lineage.declared_plan import declared_as
 
 if TYPE_CHECKING:
@@ -44,13 +45,31 @@ def as_of_join(
         tables: The feature tables.
         timestamp: The spine column with the instant up to which features may be known, UTC.
         index_bytes: The feature tables are indexed in memory up to so many bytes.
+
+    Raises:
+        DefinitionError: where a timestamp is none, or has no time zone.
     """
+    _require_instant("spine", spine, timestamp)
+    for table in tables:
+        for name in (table.timestamp, *([table.created] if table.created else [])):
+            _require_instant(f"feature table with {', '.join(table.columns) or 'no features'}", table.rows, name)
 
     def by_windows() -> DataFrame:
         return reduce(partial(window_join, timestamp=timestamp), tables, spine)
 
     indexed = _indexed_join(spine, tables, timestamp, index_bytes) if in_this_process(spine) else None
     return by_windows() if indexed is None else declared_as(by_windows, *indexed)
+
+
+def _require_instant(what: str, rows: DataFrame, column: str) -> None:
+    """Raises DefinitionError where a column is not of instants: a clock's time does not say when it was."""
+    if (found := dict(rows.dtypes).get(column, "no such column")) != "timestamp":
+        raise DefinitionError(
+            object=f"{what}, column {column}",
+            observed=found,
+            expected="timestamp: instants, which do not depend on a time zone",
+            next_step=f"F.to_utc_timestamp({column!r}, ZONE) makes instants of the times of a zone",
+        )
 
 
 def _indexed_join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -92,8 +92,11 @@ def online_asset(
             parity = compare(place, services, frames, pushed=moved_views(domain.name))
         views = stored_views(services)
         with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:  # the engine plans each question on one core
+            wall_clock = datetime.now(UTC)
             qualities = list(
-                threads.map(lambda view: quality.measure(view, frames[view.table.source_name], moved.as_of), views)
+                threads.map(
+                    lambda view: quality.measure(view, frames[view.table.source_name], moved.as_of, wall_clock), views
+                )
             )
         dataset = Dataset("/".join(key), moved.as_of.isoformat(), domain.owner, rows=sum(moved.rows.values()))
         metadata = {

@@ -30,6 +30,9 @@ from pipelines.errors import SettingsError
 from pipelines.features.declaration import SHOWN, FeatureService, is_shown
 from pipelines.settings import Settings
 
+#: Of Feast's project.
+DESCRIPTION = "The features of all domains"
+
 
 def _refused(what: str) -> SettingsError:
     return SettingsError(
@@ -97,7 +100,7 @@ def _in_one_project(registry: Registry) -> Registry:
     for field in ("projects", "project_metadata", "data_sources", "infra"):
         result.ClearField(field)
     result.data_sources.extend(sources.values())
-    result.projects.append(Project(name=PROJECT, description="The features of all domains").to_proto())
+    result.projects.append(Project(name=PROJECT, description=DESCRIPTION).to_proto())
     return result
 
 

@@ -9,6 +9,7 @@ training sets and answers.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from feature_repo.feast_api import (
@@ -87,7 +88,7 @@ def _view(domain: str, view: declaration.FeatureView, entities: dict[str, Entity
         ],
         source=FileSource(name=table.source_name, path=str(table), timestamp_field=EVENT_TIMESTAMP),
         online=True,
-        ttl=None,
+        ttl=timedelta(0),  # no limit; of None Feast's registry makes this, and `feast plan` a change
         description=contract.purpose,
         owner=contract.owner,
         tags={**contract.tags, "domain": domain},

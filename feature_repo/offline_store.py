@@ -68,7 +68,7 @@ def _read(source: DataSource | None) -> Any:
             object=f"feature source {source.name}",
             observed="no reader of tables is set",
             expected="a store that is used within feature_repo.offline_store.reading(…)",
-            next_step="call feature_repo.store.historical or materialize, which set it",
+            next_step="goldpath materialize features/DOMAIN/online fills the online store; a program gives a reader",
         ) from None
 
 
@@ -152,6 +152,8 @@ class LakehouseOfflineStore(OfflineStore):
 
         Raises:
             SettingsError: without entity rows.
+            DefinitionError: where `event_timestamp` is a day, a text or a time without a zone; Feast itself has read
+                pandas' naive datetime64 as UTC.
         """
         if entity_df is None or isinstance(entity_df, str):
             raise SettingsError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.state import ONLINE_FILE, REGISTRY_FILE, DomainStore, State
 from pipelines.errors import NotFoundError
+from pipelines.features.declaration import FeatureService
 from pipelines.machine import files
 
 if TYPE_CHECKING:
@@ -95,6 +97,16 @@ def current(place: DomainStore, before: OpenStore | None = None, *, synced: bool
     if before is not None and (before.state.generation, before.file) == (state.generation, file):
         return before if before.state == state else replace(before, state=state)
     return OpenStore(open_generation(place, state.generation, synced=synced), state, file)
+
+
+def register(place: DomainStore, services: Sequence[FeatureService]) -> None:
+    """Tells Feast's own tools of a filled store which version of each view is the current one."""
+    if place.state() is None:
+        return
+    from feature_repo.objects import feast_objects
+
+    with place.writing():
+        current(place).store.apply(feast_objects(services, place.settings))
 
 
 def sync(place: DomainStore) -> None:

@@ -21,6 +21,7 @@ def quality(
     """
     with errors_shown(), opened_platform() as platform:
         from dataclasses import asdict
+        from datetime import UTC, datetime
 
         from pipelines.commands import feature_facts
         from pipelines.definitions import domains
@@ -30,7 +31,7 @@ def quality(
 
         view = feature_facts.view_named(domains(), name).view
         table = platform.lakehouse.read(platform.lakehouse.current(view.table))
-        found = measure(view, table, platform.now())
+        found = measure(view, table, platform.now(), datetime.now(UTC))
         profile, rows = found.profile, quality_check.rows(found)
         if as_json:
             facts = {"view": name, "as_of": profile.as_of, "newest": profile.newest, "features": rows}

@@ -9,10 +9,9 @@ import typer
 from pipelines.commands.invocation import AsJson, errors_shown, opened_platform, plain_table, print_json, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pipelines.commands.feature_facts import View
-    from pipelines.features.declaration import FeatureService
     from pipelines.governed.platform import Platform
     from pipelines.orchestration.members import Members
 
@@ -84,6 +83,8 @@ def rollback(name: ViewName, because: Because) -> None:
 def _decide(name: str, because: str, version: int | None) -> None:
     """Promotes a version, or rolls back where there is none."""
     with errors_shown(), opened_platform() as platform:
+        from feature_repo.state import DomainStore
+        from feature_repo.store import register
         from pipelines.commands import feature_facts
         from pipelines.definitions import domains, feature_services
         from pipelines.features import versions
@@ -94,25 +95,11 @@ def _decide(name: str, because: str, version: int | None) -> None:
         else:
             decision = versions.promote(platform.settings, services, view, version, because=because)
         domain = services[0].domain
-        _tell_feast(platform, domain, feature_services()[domain])
+        register(DomainStore(platform.settings, domain), feature_services()[domain])
         say(f"version {decision.version} of {name} is the current one, decided by {decision.decided_by}")
         for spec in feature_facts.models_of(domains(), services):
             assets = (str(spec.training_set.table), *("/".join(spec.key(kind)) for kind in ("training", "models")))
             say(f"next: goldpath materialize {' '.join(assets)}")
-
-
-def _tell_feast(platform: Platform, domain: str, services: Sequence[FeatureService]) -> None:
-    """Writes the current versions to the registry of a filled store, for Feast's own tools."""
-    from feature_repo.state import DomainStore
-
-    place = DomainStore(platform.settings, domain)
-    if place.state() is None:
-        return
-    from feature_repo.objects import feast_objects
-    from feature_repo.store import current
-
-    with place.writing():
-        current(place).store.apply(feast_objects(services, platform.settings))
 
 
 def facts(platform: Platform, domains: Mapping[str, Members], found: View) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.invocation import plain_table
-from pipelines.errors import DamagedError
-from pipelines.tables import ZONES, TableId, TableVersion
+from pipelines.errors import DamagedError, NotFoundError
+from pipelines.tables import ZONES, TableId
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
@@ -42,8 +42,10 @@ def _newest(lakehouse: Lakehouse, table: TableId) -> tuple[int | None, int | Non
     """The newest version of a table, its rows, and what is damaged."""
     try:
         lakehouse.require_whole(table)
-        version = lakehouse.version(table)
-        return version, None if version is None else lakehouse.snapshot(TableVersion(table, version)).rows, None
+        snapshot = lakehouse.snapshot(table)
+        return snapshot.at.version, snapshot.rows, None
+    except NotFoundError:
+        return None, None, None
     except DamagedError as error:
         return None, None, str(error)
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.contracts.model import Severity
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
 from pipelines.features.profile import Figures, ViewProfile, profile
+from pipelines.tables import RECORD_ID
 from pipelines.verdict import table_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Kind = Literal["staleness", "contract", "missingness", "range", "skew", "cardinality"]
+Kind = Literal["staleness", "future", "contract", "missingness", "range", "skew", "cardinality"]
 #: A period with fewer rows is not compared, and fewer earlier periods are no past.
 MINIMUM_ROWS, MINIMUM_PERIODS = 50, 3
 #: By how much the share of missing values may exceed its greatest in the past.
@@ -58,19 +59,22 @@ class ViewQuality:
         return "; ".join(finding.words for finding in self.findings if finding.feature == feature)
 
 
-def measure(view: FeatureView, rows: DataFrame, as_of: datetime) -> ViewQuality:
+def measure(view: FeatureView, rows: DataFrame, as_of: datetime, now: datetime) -> ViewQuality:
     """The quality of a view at an instant.
 
     Args:
         view: The view.
         rows: All rows of its table.
-        as_of: The instant, UTC; later rows do not count.
+        as_of: The instant, UTC; the figures are of the rows up to it.
+        now: The wall clock, UTC: a replay has landed rows that lie ahead of its own clock.
     """
     from pyspark.sql import functions as F
 
     found = profile(view, rows, as_of)
     stale = freshness(view, rows.where(F.col(EVENT_TIMESTAMP) <= F.lit(as_of)), as_of)
-    return ViewQuality(found, tuple(sorted([*stale, *judge(found)], key=lambda finding: finding.severity)))
+    return ViewQuality(
+        found, tuple(sorted([*stale, *ahead(view, rows, now), *judge(found)], key=lambda finding: finding.severity))
+    )
 
 
 def judge(profile: ViewProfile) -> list[Finding]:
@@ -100,6 +104,29 @@ def freshness(view: FeatureView, rows: DataFrame, as_of: datetime) -> Iterator[F
         if not result.passed:
             words = f"breaks {result.rule.name}: {result.observed} s, {result.rule.bounds} expected"
             yield Finding(view.stored_name, "", "staleness", result.rule.severity, words)
+
+
+def ahead(view: FeatureView, rows: DataFrame, now: datetime) -> Iterator[Finding]:
+    """Rows from the future: further ahead than the view's freshness, since news may be known some time after its row.
+
+    A row at which an event leaves a window lies ahead, too: its record has a row that is known already.
+
+    Args:
+        view: The view.
+        rows: All rows of its table.
+        now: The wall clock, UTC.
+    """
+    from pyspark.sql import functions as F
+
+    freshness = timedelta(seconds=view.contract.freshness_seconds)
+    is_ahead = F.col(EVENT_TIMESTAMP) > F.lit(now + freshness)
+    future = rows.where(is_ahead)
+    if RECORD_ID in rows.columns:
+        future = future.join(rows.where(~is_ahead).select(RECORD_ID), RECORD_ID, "left_anti")
+    number, newest = future.agg(F.count(F.lit(1)), F.max(EVENT_TIMESTAMP).cast("string")).collect()[0]
+    if number:
+        words = f"has {number:,} rows more than {rounded(freshness)} ahead of now, up to {newest} UTC"
+        yield Finding(view.stored_name, "", "future", "warning", words)
 
 
 def _stale(profile: ViewProfile) -> Iterator[Finding]:

@@ -85,7 +85,7 @@ def in_contract_types(contract: Contract, rows: DataFrame, further_columns: Sequ
         further_columns: Columns that the rows must have beside those of the contract.
 
     Raises:
-        DefinitionError: if the transform left a column out.
+        DefinitionError: if the transform left a column out, or returned times without a zone as instants.
     """
     from pyspark.sql import functions as F
 
@@ -97,6 +97,14 @@ def in_contract_types(contract: Contract, rows: DataFrame, further_columns: Sequ
             observed=f"it returns no column {', '.join(missing)}",
             expected=f"every column of {contract.path.name}" + "".join(f" and {name}" for name in further_columns),
             next_step="add the column in the transform, or remove it from the contract",
+        )
+    without_zone = [c.name for c in contract.columns if (types[c.name], c.type) == ("timestamp_ntz", "timestamp")]
+    if without_zone:
+        raise DefinitionError(
+            object=f"transform of {contract.table}",
+            observed=f"{', '.join(without_zone)}: type timestamp_ntz, times without a zone",
+            expected="instants",
+            next_step="F.to_utc_timestamp(column, ZONE) makes instants of the times of a zone",
         )
     casts = {c.name: F.col(c.name).cast(c.type) for c in contract.columns if types[c.name] != c.type}
     return rows.withColumns(casts) if casts else rows

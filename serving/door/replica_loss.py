@@ -1,8 +1,9 @@
 """What a caller gets whose replica ended before it answered: the answer of the next replica, or a problem that says so.
 
 Serve's proxy answers such a request with a bare 500, or not at all, which its server makes a bare 500 of. This
-middleware of the proxy asks again: a question that is answered twice has two lines in the prediction log, and nothing
-else. Serve finds it by `pipelines.machine.ray_environment.PROXY_MIDDLEWARES`.
+middleware of the proxy asks once more: a question that is answered twice has two lines in the prediction log, and
+nothing else. A request that ends its replica itself ends no third one. Serve finds the middleware by
+`pipelines.machine.ray_environment.PROXY_MIDDLEWARES`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from serving.door import tracing
 from serving.door.guard import MAX_BODY_BYTES
 from serving.door.problems import MEDIA_TYPE, UNAVAILABLE, problem
 
-#: How long a request is asked again; a replica starts within this time.
-RETRY_SECONDS = 20.0
+#: How many replicas a request may be given. Where none is left, Serve lets it wait for the next one.
+REPLICAS = 2
+#: Until Serve's proxy knows that the replica ended.
 PAUSE_SECONDS = 0.2
 
 
@@ -36,22 +38,21 @@ class AskAgain:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request, clock = _Request(receive), asyncio.get_running_loop().time
-        deadline = clock() + RETRY_SECONDS
-        while True:
+        request, lost = _Request(receive), 0
+        while lost == 0 or (lost < REPLICAS and request.whole):
+            if lost:
+                await asyncio.sleep(PAUSE_SECONDS)
             answer = _Answer(send)
             await self._app(dict(scope), request.receive(), answer.send)
             if answer.begun:
                 return
-            if not request.whole or clock() > deadline:
-                break
-            await asyncio.sleep(PAUSE_SECONDS)
+            lost += 1
         refusal = problem(
             UNAVAILABLE,
             tracing.from_headers(dict(scope["headers"])),
-            observed="the process that worked on the request ended",
+            observed="the process that worked on the request ended" + (", and so did the next one" if lost > 1 else ""),
             expected="an answer",
-            next_step="send the request again",
+            next_step="send the request again" + (" once; if it ends a process again, report it" if lost > 1 else ""),
         )
         await refusal(scope, receive, send)
 

@@ -18,6 +18,7 @@ from feature_repo.asof_index import AT, HASH, HashCollision, Index
 from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.engine.session import Engine
+from pipelines.errors import DefinitionError
 from pipelines.lineage.column_lineage import SourceColumn, column_lineage
 
 BEGIN = datetime(2013, 3, 10, 6, 59, tzinfo=UTC)
@@ -259,6 +260,16 @@ def test_a_table_without_keys_answers_every_row(engine: Engine, operator: Operat
     spine = frame(engine, [asked(0, 0), asked(1, 4, airport=None), asked(2, 6), asked(3, None)], SPINE)
     rows = arrow_rows(as_of_join(spine, [table], timestamp="asked_at", index_bytes=BYTES[operator])).to_pylist()
     assert {row["row"]: row["temp"] for row in rows} == {0: None, 1: 9.0, 2: 8.0, 3: None}
+
+
+@pytest.mark.parametrize("clock", ["timestamp_ntz", "string", "date"])
+@pytest.mark.parametrize("place", ["asked_at", "at", "written"])
+def test_times_without_a_zone_are_refused_wherever_they_stand(engine: Engine, place: str, clock: str) -> None:
+    spine, rows = frame(engine, [asked(0, 5)], SPINE), frame(engine, [weather(1, 9.0)], WEATHER)
+    spine, rows = (f.withColumn(place, f[place].cast(clock)) if place in f.columns else f for f in (spine, rows))
+    table = FeatureRows(rows, {"airport": "airport"}, "at", {"temp": "temp"}, created="written")
+    with pytest.raises(DefinitionError, match=rf"column {place}: {clock}\. .*F\.to_utc_timestamp\('{place}', ZONE\)"):
+        as_of_join(spine, [table], timestamp="asked_at")
 
 
 def test_keys_of_which_the_engine_decides_whether_they_are_equal_are_left_to_it(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from feature_repo.feast_api import (
 )
 from feature_repo.offline_store import reading
 from pipelines.engine.session import Engine
-from pipelines.errors import SettingsError
+from pipelines.errors import DefinitionError, SettingsError
 
 BEGIN = datetime(2013, 3, 10, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -120,6 +120,25 @@ def test_equal_entity_rows_stay_as_many_as_they_were(store: FeatureStore) -> Non
 def test_a_question_without_entity_rows_is_refused(store: FeatureStore, questions: str | None) -> None:
     with pytest.raises(SettingsError, match="event_timestamp"):
         store.get_historical_features(questions, ["stats:trips"])
+
+
+@pytest.mark.parametrize("change", [lambda at: at.dt.date, lambda at: at.astype(str)], ids=["days", "texts"])
+def test_entity_rows_without_instants_are_refused(store: FeatureStore, change: Callable[[pd.Series], Any]) -> None:
+    questions = asked((1, 2))
+    changed = questions.assign(event_timestamp=change(questions.event_timestamp))
+    with pytest.raises(DefinitionError, match=r"spine, column event_timestamp"):
+        store.get_historical_features(changed, ["stats:trips"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda at: at.dt.tz_convert("America/New_York"), lambda at: at.dt.tz_localize(None)],
+    ids=["abroad", "naive, which Feast reads as UTC"],
+)
+def test_instants_of_another_zone_are_converted(store: FeatureStore, change: Callable[[pd.Series], Any]) -> None:
+    questions = asked((1, 2), (1, 4))
+    changed = questions.assign(event_timestamp=change(questions.event_timestamp))
+    assert [row["trips"] for row in answers(store, changed, "stats:trips")] == [11, 30]
 
 
 def test_pulled_rows_are_the_last_that_were_created(store: FeatureStore) -> None:

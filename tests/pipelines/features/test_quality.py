@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from pipelines.engine.session import Engine
 from pipelines.features import quality, quality_check
 from pipelines.features.quality import ViewQuality
-from tests.pipelines.features.toy_views import BEGIN, DAYS, Row, stock_rows, stock_table, stock_view
+from pipelines.tables import RECORD_ID
+from tests.pipelines.features.toy_views import BEGIN, DAYS, SCHEMA, Row, stock_rows, stock_table, stock_view
 
 NOW = BEGIN + timedelta(days=DAYS)
 FRESH = {"name": "fresh", "type": "custom", "engine": "goldpath"}
 
 
 def measured(engine: Engine, folder: Path, rows: list[Row], *rules: dict[str, Any], at: Any = NOW) -> ViewQuality:
-    return quality.measure(stock_view(folder, *rules), engine.session.createDataFrame(stock_table(rows)), at)
+    return quality.measure(stock_view(folder, *rules), engine.session.createDataFrame(stock_table(rows)), at, NOW)
 
 
 def found(measured: ViewQuality) -> list[tuple[str, str, str]]:
@@ -74,6 +76,28 @@ def test_rows_after_the_instant_do_not_count(engine: Engine, tmp_path: Path) -> 
     rows = stock_rows(change=every(2, colour=None))
     yesterday = NOW - timedelta(days=1)
     assert found(measured(engine, tmp_path, rows, at=yesterday)) == []
+
+
+def test_rows_further_ahead_of_now_than_the_freshness_are_a_warning_unless_their_record_is_known(
+    engine: Engine, tmp_path: Path
+) -> None:
+    soon, late = NOW + timedelta(days=1), NOW + timedelta(days=400)
+    instants = {
+        "news": soon,
+        "an event and its leaving": NOW,
+        "a wrong year": late,
+        "another": late - timedelta(days=1),
+    }
+    rows = [{**stock_rows(days=1)[0], "event_timestamp": at, RECORD_ID: record} for record, at in instants.items()]
+    rows.append(rows[1] | {"event_timestamp": late + timedelta(days=1)})
+    table = pa.Table.from_pylist(rows, schema=SCHEMA.append(pa.field(RECORD_ID, pa.string())))
+    view, frame = stock_view(tmp_path), engine.session.createDataFrame(table)
+    words = "stock has {} rows more than 1 d ahead of now, up to 2027-04-{} 00:00:00 UTC"
+    with_records = quality.measure(view, frame, NOW, NOW)
+    assert found(with_records) == [("", "future", "warning")]
+    assert [*map(str, with_records.findings)] == [words.format(2, 20)]
+    assert [*map(str, quality.measure(view, frame.drop(RECORD_ID), NOW, NOW).findings)] == [words.format(3, 21)]
+    assert found(quality.measure(view, frame, NOW, late)) == []  # a replay's clock stands behind what has landed
 
 
 @pytest.mark.parametrize(("days", "keep"), [(2, 1), (DAYS, 20)], ids=["short past", "few rows"])

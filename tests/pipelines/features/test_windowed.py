@@ -10,11 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, TerminalError
+from pipelines.features import quality
 from pipelines.features.aggregates import Aggregate, count, last, mean, total
 from pipelines.features.declaration import EVENT_TIMESTAMP
 from pipelines.features.windowed import Windowed
@@ -201,6 +202,23 @@ def require_equal(engine: Engine, declared: Windowed, events: list[Event]) -> No
     assert rows == {}
 
 
+def test_a_row_where_an_event_leaves_a_window_is_not_taken_for_one_of_the_future(
+    engine: Engine, variant: Windowed
+) -> None:
+    events = [event for event in random_events(5, 40) if None not in (event["shop"], event["sold_at"])]
+    columns = (EVENT_TIMESTAMP, RECORD_ID)
+    rows = [{name: row[name] for name in columns} for row in table_rows(engine, variant, events)]
+    frame, newest = (
+        engine.session.createDataFrame(pa.Table.from_pylist(rows)),
+        max(row[EVENT_TIMESTAMP] for row in rows),
+    )
+    last = max(counted_from(variant, event) for event in events)
+    assert (newest > last) is (variant.holds == "while_in_window")
+    now = last - timedelta(seconds=variant.table.freshness_seconds)
+    assert [*quality.ahead(variant.view, frame, now)] == []
+    assert [*quality.ahead(variant.view, frame, now - timedelta(microseconds=1))] != []
+
+
 def test_the_rows_hold_at_every_instant_what_brute_force_reads_from_the_events(
     variant: Windowed, engine: Engine
 ) -> None:
@@ -219,6 +237,7 @@ def sale(number: int, after: timedelta, **values: Any) -> Event:
     }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(chance=st.randoms(use_true_random=False), variant=st.sampled_from(sorted(VARIANTS)), place=st.integers(1, 3))
 def test_what_is_kept_of_events_that_come_in_any_order_gives_the_row_of_all_of_them(
     declared: Windowed, chance: random.Random, variant: str, place: int

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, LandingError, NotFoundError
@@ -372,3 +373,29 @@ def test_staged_files_of_a_failing_writer_are_removed(embedded: EmbeddedLakehous
         1 / 0  # noqa: B018
     assert not staged.folder.exists()
     assert embedded.version(TABLE) is None
+
+
+FILES = """
+import sys
+from pathlib import Path
+from pipelines.lakehouse.table_log import TableLog
+files = TableLog(Path(sys.argv[1])).files(3)
+assert "pandas" not in sys.modules
+print(*(f"{size} {path}" for path, size in files.items()), sep="\\n")
+"""
+
+
+def test_the_files_after_a_checkpoint_are_those_that_are_there_and_are_read_without_pandas(tmp_path: Path) -> None:
+    folder, rows = tmp_path / "table", pa.table({"day": ["a=b c", "Ω"], "x": [1, 2]})
+    for _ in range(2):
+        write_deltalake(folder, rows, mode="append", partition_by=["day"])
+    table = DeltaTable(folder)
+    table.delete("day = 'Ω'")
+    table.create_checkpoint()
+    write_deltalake(folder, rows.slice(1), mode="append")
+    command = [sys.executable, "-c", FILES, str(folder)]
+    listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    DeltaTable(folder).vacuum(0, enforce_retention_duration=False, dry_run=False)
+    there = {f"{path.stat().st_size} {path.relative_to(folder)}" for path in folder.rglob("day=*/*.parquet")}
+    assert {*listed} == there
+    assert len(listed) == len(there) == 3

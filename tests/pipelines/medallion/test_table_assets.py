@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from pipelines.engine.session import Engine
+from pipelines.errors import DefinitionError
 from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.landing.edge import Edge
 from pipelines.landing.findings import FINDINGS
 from pipelines.lineage.events import Dataset
 from pipelines.medallion.decorators import gold_asset, silver_asset
-from tests.pipelines.toy_contracts import TAGS
+from pipelines.medallion.judging import in_contract_types
+from tests.pipelines.toy_contracts import TAGS, contract, text
 from tests.pipelines.toy_pipeline import (
     DAY,
     DAYS,
@@ -111,6 +114,18 @@ def test_a_transform_that_lacks_a_column_is_refused_with_the_name_of_the_column(
     pipeline.land("part,holes,weight\nbrick,4,2.5\n")
     result = pipeline.run(pipeline.bronze, silver_asset(pipeline.contract)(lambda rows: rows.drop("holes")))
     assert "returns no column holes" in failure_message(result)
+
+
+def test_times_without_a_zone_are_no_instants_of_a_contract(engine: Engine, tmp_path: Path) -> None:
+    columns = [text("part"), {"name": "at", "logicalType": "timestamp", "description": "When it was sold."}]
+    clocks = engine.session.sql("SELECT 'brick' AS part, timestamp_ntz'2026-03-01 12:00:00' AS at")
+    with pytest.raises(DefinitionError, match=r"gold/toys/sales: at: type timestamp_ntz.*F\.to_utc_timestamp"):
+        in_contract_types(contract(tmp_path, "gold/toys/sales", columns), clocks, ())
+    instants = clocks.selectExpr("part", "to_utc_timestamp(at, 'America/New_York') AS at")
+    assert in_contract_types(contract(tmp_path, "gold/toys/sales", columns), instants, ()).dtypes[1] == (
+        "at",
+        "timestamp",
+    )
 
 
 def test_a_gold_row_that_breaks_a_rule_fails_the_run_with_the_rule_and_publishes_nothing(

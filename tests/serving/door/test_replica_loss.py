@@ -1,4 +1,4 @@
-"""A request whose replica ended is asked again, whole; the answers of applications pass as they are."""
+"""A request whose replica ended is asked once more, whole; the answers of applications pass as they are."""
 
 from __future__ import annotations
 
@@ -58,14 +58,22 @@ def ask(attempts: list[Attempt], content: bytes = b"") -> httpx.Response:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica_loss, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(replica_loss, "RETRY_SECONDS", 0.3)
 
 
 @pytest.mark.parametrize("lost", [bare, nothing])
 def test_a_request_is_asked_again_with_its_whole_body(lost: Attempt) -> None:
     content = b"x" * 200_000
-    found = ask([lost, lost, echo], content)
+    found = ask([lost, echo], content)
     assert (found.status_code, found.content) == (200, content)
+
+
+@pytest.mark.parametrize("lost", [bare, nothing])
+def test_a_request_that_ends_its_replicas_ends_two_and_is_refused(lost: Attempt) -> None:
+    attempts: list[Attempt] = [lost, lost, echo]
+    found = ask(attempts)
+    assert attempts == [echo]
+    assert found.status_code == 503
+    assert found.json()["observed"] == "the process that worked on the request ended, and so did the next one"
 
 
 def test_the_error_of_an_application_passes() -> None:
