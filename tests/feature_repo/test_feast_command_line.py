@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from pipelines.definitions import feature_services
 from pipelines.engine.session import Engine
@@ -25,7 +28,17 @@ Feast = Callable[..., subprocess.CompletedProcess[str]]
 def feast(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Feast:
     """Runs `feast -c feature_repo` on a home folder in which the domain `toys` alone has a filled store."""
     folder = tmp_path_factory.mktemp("feast")
-    fill(engine, Settings(home=folder / "home", profile="test"), folder, "toys", 20)
+    settings = Settings(home=folder / "home", profile="test")
+    fill(engine, settings, folder, "toys", 20)
+    hours = [datetime(2013, 1, 1, hour, tzinfo=UTC) for hour in (1, 2)]
+    conditions = pa.table(
+        {
+            "station": pa.array(["JFK", "JFK"]),
+            "event_timestamp": pa.array(hours, pa.timestamp("us", "UTC")),
+            "temp": pa.array([39.5, None], pa.float64()),
+        }
+    )
+    write_deltalake(Path(settings.lakehouse) / "gold" / "weather" / "station_conditions", conditions)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("feast")), "-c", str(PROJECT / "feature_repo"), *arguments]
@@ -53,6 +66,25 @@ def test_feast_reads_the_rows_of_a_domain(feast: Feast) -> None:
     assert json.loads(answer.stdout) == {
         "item": ["brick"], "count": [row["stock__count"]], "text": [row["stock__text"]]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "expected_rows"),
+    [
+        (["-d", json.dumps([{"station": "JFK", "event_timestamp": f"2013-01-01T0{hour}:30:00"} for hour in (0, 1, 2)])],
+         [("00:30", None), ("01:30", 39.5), ("02:30", None)]),
+        (["-s", "2013-01-01 00:00:00", "-e", "2013-01-01 01:59:00"], [("01:59", 39.5)]),
+    ],
+    ids=["entity rows", "a range of time"],
+)  # fmt: skip
+def test_feast_reads_the_published_tables_as_they_were_known(
+    feast: Feast, question: list[str], expected_rows: list[tuple[str, float | None]]
+) -> None:
+    answer = feast("get-historical-features", *question, "-f", "weather.station_conditions:temp")
+    assert answer.returncode == 0, answer.stderr
+    rows = json.loads(answer.stdout[answer.stdout.index("[") :])
+    found = {datetime.fromtimestamp(r["event_timestamp"] / 1000, UTC).strftime("%H:%M"): r["temp"] for r in rows}
+    assert sorted(found.items()) == expected_rows
 
 
 def test_feast_writes_nothing_and_names_the_command_that_does(feast: Feast) -> None:
