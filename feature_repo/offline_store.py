@@ -74,7 +74,8 @@ def _published(source: DataSource, columns: Sequence[str]) -> Any:
     # Here: the definitions import this package.
     from pipelines.definitions import shared_platform
 
-    platform, table = shared_platform(), TableId.parse(source.path)  # type: ignore[attr-defined]
+    file: Any = source
+    platform, table = shared_platform(), TableId.parse(file.path)
     platform.require_loaded("feature_repo/feature_store.yaml", table)
     contract = platform.contracts[table]
     classes = {name: contract.column(name).classification or contract.tags["data_class"] for name in columns}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from feast.transformation.pandas_transformation import PandasTransformation
 
 from feature_repo.feast_api import (
     Entity,
@@ -20,12 +22,16 @@ from feature_repo.feast_api import (
     FileSource,
     Int32,
     Int64,
+    OnDemandFeatureView,
     RepoConfig,
     ValueType,
 )
-from feature_repo.offline_store import reading
+from feature_repo.offline_store import LakehouseOfflineStore, reading
 from pipelines.engine.session import Engine
-from pipelines.errors import SettingsError
+from pipelines.errors import NotFoundError, SettingsError
+from pipelines.governed.platform import Platform
+from pipelines.settings import Settings
+from tests.feature_repo.test_domains import column, stock
 
 BEGIN = datetime(2013, 3, 10, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -165,10 +171,10 @@ def test_rows_are_not_written_past_governed_runs(store: FeatureStore) -> None:
 
 
 def test_logged_features_and_saved_datasets_are_refused_with_the_way_on(store: FeatureStore) -> None:
-    job = store.get_historical_features(asked((1, 2)), ["stats:trips"])
+    job: Any = store.get_historical_features(asked((1, 2)), ["stats:trips"])
     offline: Any = store._get_provider().offline_store  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match="training table"):
-        job.persist(None)  # type: ignore[arg-type]
+        job.persist(None)
     with pytest.raises(SettingsError, match="landing zone"):
         offline.write_logged_features(store.config, None, None, None, store.registry)
 
@@ -198,3 +204,35 @@ def test_all_rows_of_a_range_are_pulled_with_their_types(store: FeatureStore) ->
 def test_the_last_row_of_a_view_without_an_entity_is_one(store: FeatureStore) -> None:
     rows = pulled(store, "pull_latest_from_table_or_query", [], at(0), at(9))
     assert rows.select(["trips", "rating", "at"]).to_pylist() == [{"trips": 30, "rating": 2**53 + 1, "at": at(3)}]
+
+
+def test_a_protected_column_is_refused_before_its_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = stock(tmp_path, "toys", column("count", "bigint"), column("price", "double", classification="pii"))
+    platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {contract.table: contract})
+    monkeypatch.setattr("pipelines.definitions.shared_platform", lambda: platform)
+    source = FileSource(name="gold_toys_stock", path="gold/toys/stock", timestamp_field="event_timestamp")
+    pull: Any = LakehouseOfflineStore.pull_all_from_table_or_query
+    with pytest.raises(SettingsError, match="price, more protected than internal"):
+        pull(None, source, ["item"], ["count", "price"], "event_timestamp")
+    with pytest.raises(NotFoundError, match="goldpath materialize gold/toys/stock"):
+        pull(None, source, ["item"], ["count"], "event_timestamp")
+
+
+def doubled(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"twice": rows["trips"].astype("Int64") * 2})
+
+
+@pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature")
+def test_an_on_demand_view_is_computed_from_what_was_known(store: FeatureStore) -> None:
+    view = OnDemandFeatureView(
+        name="doubles",
+        sources=[store.get_feature_view("stats")],
+        schema=[Field(name="twice", dtype=Int64)],
+        feature_transformation=PandasTransformation(doubled, inspect.getsource(doubled)),
+        mode="pandas",
+    )
+    store.apply(view)
+    rows = answers(store, asked((1, 2), (1, 4), (2, 2)), "stats:trips", "doubles:twice")
+    assert [(found["trips"], found["twice"]) for found in rows] == [(11, 22), (30, 60), (None, None)]
