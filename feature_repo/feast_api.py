@@ -39,6 +39,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RegistryConfig
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+from feast.utils import compute_non_entity_date_range
 
 __all__ = [
     "DUMMY_ENTITY_NAME",
@@ -74,6 +75,7 @@ __all__ = [
     "String",
     "Value",
     "ValueType",
+    "compute_non_entity_date_range",
     "serialize_entity_key",
     "versioned_name",
 ]

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
+from assets.weather.features import TEMPERATURE_V1
 from feature_repo.filling import materialize
 from feature_repo.state import DomainStore
 from feature_repo.store import register
@@ -86,7 +89,14 @@ class Feast:
 
 @pytest.fixture(scope="module")
 def feast(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Feast:
-    return Feast(engine, tmp_path_factory.mktemp("feast"))
+    folder = tmp_path_factory.mktemp("feast")
+    found = Feast(engine, folder)
+    hours = [datetime(2013, 1, 1, hour, tzinfo=UTC) for hour in (1, 2)]
+    [view] = TEMPERATURE_V1.views
+    keys = {"station": pa.array(["JFK", "JFK"]), "event_timestamp": pa.array(hours, pa.timestamp("us", "UTC"))}
+    conditions = pa.table(keys | dict.fromkeys(view.fields, pa.array([39.5, None], pa.float64())))
+    write_deltalake(Path(found.settings.lakehouse) / "gold" / "weather" / "station_conditions", conditions)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +148,8 @@ def test_the_server_of_feast_answers_what_predictions_read_from_the_promoted_ver
         ("write-to-online-store", {"feature_view_name": "toys.stock", "df": {
             "item": ["brick"], "event_timestamp": ["2026-03-02T00:00:00Z"], "text": ["a"], "small": [1], "count": [1],
             "weight": [1.0], "price": [1.0], "sold": [True]}}, "goldpath materialize features/DOMAIN/online"),
-        ("materialize", {"start_ts": "2026-03-01T00:00:00", "end_ts": "2026-03-02T00:00:00"},
+        ("materialize", {"start_ts": "2013-01-01T00:00:00", "end_ts": "2013-01-02T00:00:00",
+                         "feature_views": ["weather.station_conditions"]},
          "goldpath materialize features/DOMAIN/online"),
     ],
     ids=["protected", "write", "materialize"],
@@ -158,6 +169,25 @@ def test_feast_plans_nothing_where_the_code_declares_what_the_home_has(feast: Fe
     views = {f"Deleted feature view toys.{name}" for name in ("stock", "stock_v2", "takings")}
     services = {f"Deleted feature service toys.{name}" for name in ("stock_v1", "takings_v1")}
     assert changes == {"Deleted entity toys.item", *views, *services, "No changes to infrastructure"}
+
+
+@pytest.mark.parametrize(
+    ("question", "expected_rows"),
+    [
+        (["-d", json.dumps([{"station": "JFK", "event_timestamp": f"2013-01-01T0{hour}:30:00"} for hour in (0, 1, 2)])],
+         [("00:30", None), ("01:30", 39.5), ("02:30", None)]),
+        (["-s", "2013-01-01 00:00:00", "-e", "2013-01-01 01:59:00"], [("01:59", 39.5)]),
+    ],
+    ids=["entity rows", "a range of time"],
+)  # fmt: skip
+def test_feast_reads_the_published_tables_as_they_were_known(
+    feast: Feast, question: list[str], expected_rows: list[tuple[str, float | None]]
+) -> None:
+    answer = feast("get-historical-features", *question, "-f", "weather.station_conditions:temp")
+    assert answer.returncode == 0, answer.stderr
+    rows = json.loads(answer.stdout[answer.stdout.index("[") :])
+    found = {datetime.fromtimestamp(r["event_timestamp"] / 1000, UTC).strftime("%H:%M"): r["temp"] for r in rows}
+    assert sorted(found.items()) == expected_rows
 
 
 def test_feast_writes_nothing_and_names_the_command_that_does(feast: Feast) -> None:

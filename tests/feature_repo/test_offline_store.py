@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from feast.transformation.pandas_transformation import PandasTransformation
 
 from feature_repo.feast_api import (
     Entity,
@@ -20,12 +22,16 @@ from feature_repo.feast_api import (
     FileSource,
     Int32,
     Int64,
+    OnDemandFeatureView,
     RepoConfig,
     ValueType,
 )
-from feature_repo.offline_store import reading
+from feature_repo.offline_store import LakehouseOfflineStore, reading
 from pipelines.engine.session import Engine
-from pipelines.errors import DefinitionError, SettingsError
+from pipelines.errors import DefinitionError, NotFoundError, SettingsError
+from pipelines.governed.platform import Platform
+from pipelines.settings import Settings
+from tests.feature_repo.test_domains import column, stock
 
 BEGIN = datetime(2013, 3, 10, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -64,6 +70,7 @@ def store(engine: Engine, tmp_path: Path) -> Iterator[FeatureStore]:
     views = [
         FeatureView(name="stats", entities=[driver], schema=fields, source=source),
         FeatureView(name="recent", entities=[driver], schema=fields, source=source, ttl=timedelta(hours=2)),
+        FeatureView(name="toys.stats", entities=[driver], schema=fields, source=source),
         FeatureView(name="fleet", entities=[], schema=fields, source=source),
     ]
     feast.apply([driver, *views])
@@ -112,14 +119,37 @@ def test_a_view_is_joined_by_another_column_of_the_entity_rows(store: FeatureSto
     assert [found["rival__trips"] for found in job.to_arrow().to_pylist()] == [30]
 
 
+def test_a_view_whose_name_has_a_dot_is_joined(store: FeatureStore) -> None:
+    assert [found["trips"] for found in answers(store, asked((1, 4)), "toys.stats:trips")] == [30]
+    rows = answers(store, asked((1, 4)), "toys.stats:trips", full_feature_names=True)
+    assert [found["toys.stats__trips"] for found in rows] == [30]
+
+
 def test_equal_entity_rows_stay_as_many_as_they_were(store: FeatureStore) -> None:
     assert len(answers(store, asked((1, 2), (1, 2), (7, 2)), "stats:trips")) == 3
 
 
-@pytest.mark.parametrize("questions", [None, "SELECT 1"])
-def test_a_question_without_entity_rows_is_refused(store: FeatureStore, questions: str | None) -> None:
+def test_entity_rows_as_the_text_of_a_query_are_refused(store: FeatureStore) -> None:
     with pytest.raises(SettingsError, match="event_timestamp"):
-        store.get_historical_features(questions, ["stats:trips"])
+        store.get_historical_features("SELECT 1", ["stats:trips"])
+
+
+@pytest.mark.parametrize(("since", "until", "trips"), [(0, 2, {1: 11, 2: None}), (2, 4, {1: 30}), (5, 9, {})])
+def test_a_range_of_time_asks_for_each_entity_in_it_at_its_end(
+    store: FeatureStore, since: float, until: float, trips: dict[int, int | None]
+) -> None:
+    job = store.get_historical_features(
+        features=["stats:trips", "recent:rating"], start_date=at(since), end_date=at(until)
+    )
+    rows = job.to_arrow().to_pylist()
+    assert {found["driver"]: found["trips"] for found in rows} == trips
+    assert len(rows) == len(trips)
+    assert {found["event_timestamp"] for found in rows} <= {at(until)}
+
+
+def test_a_range_of_time_of_a_view_without_an_entity_is_one_row(store: FeatureStore) -> None:
+    job = store.get_historical_features(features=["fleet:trips"], start_date=at(0), end_date=at(2))
+    assert [found["trips"] for found in job.to_arrow().to_pylist()] == [11]
 
 
 @pytest.mark.parametrize("change", [lambda at: at.dt.date, lambda at: at.astype(str)], ids=["days", "texts"])
@@ -157,3 +187,71 @@ def test_rows_are_not_written_past_governed_runs(store: FeatureStore) -> None:
     view = store.get_feature_view("stats")
     with pytest.raises(SettingsError, match="landing"):
         store._get_provider().ingest_df_to_offline_store(view, pa.Table.from_pylist(ROWS, schema=DRIVERS))
+
+
+def test_logged_features_and_saved_datasets_are_refused_with_the_way_on(store: FeatureStore) -> None:
+    job: Any = store.get_historical_features(asked((1, 2)), ["stats:trips"])
+    offline: Any = store._get_provider().offline_store  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="training table"):
+        job.persist(None)
+    with pytest.raises(SettingsError, match="landing zone"):
+        offline.write_logged_features(store.config, None, None, None, store.registry)
+
+
+def test_an_instant_without_a_zone_is_utc(store: FeatureStore) -> None:
+    naive = asked((1, 2), (1, 4)).assign(event_timestamp=lambda rows: rows["event_timestamp"].dt.tz_localize(None))
+    rows = answers(store, naive, "stats:trips")
+    assert [(found["event_timestamp"], found["trips"]) for found in rows] == [(at(2), 11), (at(4), 30)]
+
+
+def pulled(store: FeatureStore, method: str, keys: list[str], *bounds: datetime | None) -> pa.Table:
+    source, offline = store.get_feature_view("stats").batch_source, store._get_provider().offline_store  # type: ignore[attr-defined]
+    return getattr(offline, method)(
+        store.config, source, keys, ["trips", "rating"], "at", "written", *bounds
+    ).to_arrow()
+
+
+def test_all_rows_of_a_range_are_pulled_with_their_types(store: FeatureStore) -> None:
+    rows = pulled(store, "pull_all_from_table_or_query", ["driver"], at(1), at(2))
+    assert [rows.schema.field(name).type for name in ("driver", "trips", "rating")] == [
+        pa.int64(), pa.int32(), pa.int64(),
+    ]  # fmt: skip
+    assert sorted(rows["trips"].to_pylist(), key=str) == [10, 11, 99, None]
+    assert pulled(store, "pull_all_from_table_or_query", ["driver"], None, None).num_rows == len(ROWS)
+
+
+def test_the_last_row_of_a_view_without_an_entity_is_one(store: FeatureStore) -> None:
+    rows = pulled(store, "pull_latest_from_table_or_query", [], at(0), at(9))
+    assert rows.select(["trips", "rating", "at"]).to_pylist() == [{"trips": 30, "rating": 2**53 + 1, "at": at(3)}]
+
+
+def test_a_protected_column_is_refused_before_its_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = stock(tmp_path, "toys", column("count", "bigint"), column("price", "double", classification="pii"))
+    platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {contract.table: contract})
+    monkeypatch.setattr("pipelines.definitions.shared_platform", lambda: platform)
+    source = FileSource(name="gold_toys_stock", path="gold/toys/stock", timestamp_field="event_timestamp")
+    pull: Any = LakehouseOfflineStore.pull_all_from_table_or_query
+    with pytest.raises(SettingsError, match="price, more protected than internal"):
+        pull(None, source, ["item"], ["count", "price"], "event_timestamp")
+    with pytest.raises(NotFoundError, match="goldpath materialize gold/toys/stock"):
+        pull(None, source, ["item"], ["count"], "event_timestamp")
+
+
+def doubled(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"twice": rows["trips"].astype("Int64") * 2})
+
+
+@pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature")
+def test_an_on_demand_view_is_computed_from_what_was_known(store: FeatureStore) -> None:
+    view = OnDemandFeatureView(
+        name="doubles",
+        sources=[store.get_feature_view("stats")],
+        schema=[Field(name="twice", dtype=Int64)],
+        feature_transformation=PandasTransformation(doubled, inspect.getsource(doubled)),
+        mode="pandas",
+    )
+    store.apply(view)
+    rows = answers(store, asked((1, 2), (1, 4), (2, 2)), "stats:trips", "doubles:twice")
+    assert [(found["trips"], found["twice"]) for found in rows] == [(11, 22), (30, 60), (None, None)]
