@@ -16,7 +16,7 @@ a request; `pc` is `pyarrow.compute`. So both are computed by the same instructi
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,12 +147,12 @@ def with_columns(declared: OnDemand, rows: DataFrame, names: Mapping[str, str] |
     from pyspark.sql import functions as F
 
     # The function travels to the engine's workers, which may not have the project.
-    cloudpickle.register_pickle_by_value(sys.modules[declared.compute.__module__])
+    cloudpickle.register_pickle_by_value(inspect.getmodule(declared.compute))
     fields = ", ".join(f"`{name}`: {type_}" for name, type_ in declared.outputs.items())
     udf: Any = F.arrow_udf
     computed = udf(_function(declared), f"struct<{fields}>")(*[F.col(f"`{name}`") for name in declared.inputs])
-    columns = {(names or {}).get(name, name): F.col(f"_computed.`{name}`") for name in declared.outputs}
-    return rows.withColumn("_computed", computed).withColumns(columns).drop("_computed")
+    columns = {(names or {}).get(name, name): F.col(f"_known_computed.`{name}`") for name in declared.outputs}
+    return rows.withColumn("_known_computed", computed).withColumns(columns).drop("_known_computed")
 
 
 def _function(declared: OnDemand) -> Callable[..., Any]:

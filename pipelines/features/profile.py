@@ -27,7 +27,7 @@ SAMPLE = 50_000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: The kinds of row rules that look at a row's own values.
 OWN_VALUES = ("required", "range", "length", "set", "pattern", "expression")
-_PERIOD = "_period"
+_PERIOD = "_known_period"
 _FLOATING = ("float", "double")
 
 

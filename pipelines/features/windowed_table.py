@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 #: From when an event counts, seconds since 1970; its own instant, microseconds; 1 for an event, null for a leaving.
-COUNTS, INSTANT, EVENT = "_counts", "_instant", "_event"
+COUNTS, INSTANT, EVENT = "_known_counts", "_known_instant", "_known_event"
 MICROS = 1_000_000
 
 
@@ -34,7 +34,7 @@ def windowed_rows(declared: Windowed, events: DataFrame) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    keys, identity = list(declared.keys), [f"_id_{name}" for name in declared.events.key_columns]
+    keys, identity = list(declared.keys), [f"_known_id_{name}" for name in declared.events.key_columns]
     steps = _steps(declared, events)
     order = [COUNTS, INSTANT, *identity, RECORD_ID]
     for aggregate in dict.fromkeys(declared.features.values()):
@@ -45,8 +45,8 @@ def windowed_rows(declared: Windowed, events: DataFrame) -> DataFrame:
     for name, aggregate in declared.features.items():
         steps, results[name] = _feature(declared, steps, name, aggregate)
     newest = Window.partitionBy(*keys, COUNTS).orderBy(*[F.desc(name) for name in order[1:]])
-    steps = steps.withColumns({**results, "_newest": F.row_number().over(newest)})
-    return steps.where("_newest = 1").select(
+    steps = steps.withColumns({**results, "_known_newest": F.row_number().over(newest)})
+    return steps.where("_known_newest = 1").select(
         *keys, F.timestamp_seconds(COUNTS).alias(EVENT_TIMESTAMP), *declared.features, RECORD_ID
     )
 
@@ -60,15 +60,15 @@ def _steps(declared: Windowed, events: DataFrame) -> DataFrame:
     casts = {name: "decimal(20,0)" if types[name] in INTEGERS else "double" for name in declared.columns}
     summed = {a.column for a in declared.features.values() if a.kind in ("total", "mean")}
     numbers = [
-        F.col(name).cast("int" if types[name] == "boolean" else types[name]).cast(casts[name]).alias(f"_sum_{name}")
+        F.col(name).cast("int" if types[name] == "boolean" else types[name]).cast(casts[name]).alias(_summed(name))
         for name in declared.columns
         if name in summed
     ]
     known = events.select(
         *declared.keys,
         F.unix_micros(F.col(declared.at).cast("timestamp")).alias(INSTANT),
-        *[F.col(name).alias(f"_id_{name}") for name in declared.events.key_columns],
-        *[F.col(name).alias(f"_value_{name}") for name in declared.columns],
+        *[F.col(name).alias(f"_known_id_{name}") for name in declared.events.key_columns],
+        *[F.col(name).alias(f"_known_value_{name}") for name in declared.columns],
         *numbers,
         RECORD_ID,
     ).dropna(subset=[*declared.keys, INSTANT])
@@ -77,7 +77,7 @@ def _steps(declared: Windowed, events: DataFrame) -> DataFrame:
     if declared.counts == "at_once":
         next_tick = F.when(past_tick == 0, F.col(INSTANT)).otherwise(next_tick)
     known = known.withColumns({COUNTS: (next_tick / MICROS).cast("bigint"), EVENT: F.lit(1)})
-    latest = F.max_by(RECORD_ID, F.struct(INSTANT, *[f"_id_{n}" for n in declared.events.key_columns], RECORD_ID))
+    latest = F.max_by(RECORD_ID, F.struct(INSTANT, *[f"_known_id_{n}" for n in declared.events.key_columns], RECORD_ID))
     by_tick = known.groupBy(*declared.keys, COUNTS).agg(latest.alias(RECORD_ID))
     steps = known
     for seconds in declared.leaving_seconds:
@@ -105,11 +105,11 @@ def _feature(declared: Windowed, steps: DataFrame, name: str, aggregate: Aggrega
     events = F.count(_value(aggregate)).over(window)
     if aggregate.kind == "count":
         return steps, events
-    number = F.col(f"_sum_{aggregate.column}")
+    number = F.col(_summed(str(aggregate.column)))
     if length is None or declared.events.column(str(aggregate.column)).type in INTEGERS:
         added = F.sum(number).over(window)
     else:
-        block, ending = f"_block_{name}", f"_ending_{name}"
+        block, ending = f"_known_block_{name}", f"_known_ending_{name}"
         steps = steps.withColumn(block, F.col(order) - F.pmod(F.col(order), F.lit(length)))
         of_block = Window.partitionBy(*declared.keys, block)
         steps = steps.withColumn(ending, F.sum(number).over(of_block.orderBy(F.desc(order))))
@@ -125,9 +125,14 @@ def _feature(declared: Windowed, steps: DataFrame, name: str, aggregate: Aggrega
 def _value(aggregate: Aggregate) -> Column:
     from pyspark.sql import functions as F
 
-    return F.col(EVENT if aggregate.column is None else f"_value_{aggregate.column}")
+    return F.col(EVENT if aggregate.column is None else f"_known_value_{aggregate.column}")
+
+
+def _summed(column: str) -> str:
+    """The column with the events' values as they are added."""
+    return f"_known_sum_{column}"
 
 
 def _position(aggregate: Aggregate) -> str:
     """The column with the number of the entity's events so far in which the aggregate's column is not null."""
-    return f"_position_{aggregate.column or ''}"
+    return f"_known_position_{aggregate.column or ''}"

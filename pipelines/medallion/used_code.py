@@ -31,6 +31,8 @@ UNDIVIDED = "feature_repo"
 READ_BY_FEAST = ("feature_repo.definitions", "feature_repo.home_stores", "feature_repo.web_pages")
 #: How Feast is loaded decides about no row, though it looks among the loaded modules.
 LOADING = "pipelines.machine.feast_loading"
+#: What finds the declarations of all domains: the online store's parity and Feast's tools ask it, and no table does.
+FINDING = "pipelines.definitions"
 #: The platform's code that types, judges and corrects every row. It counts for every table, with all that it uses.
 JUDGING = ("pipelines.contracts", "pipelines.verdict", "pipelines.quarantine.decisions")
 #: The platform's code that runs transforms. It counts for every table, without what it reads, writes and records with.
@@ -199,7 +201,7 @@ class Code:
     def _leads_to(self, target: Import) -> tuple[Definition, ...]:
         """The definitions that an import stands for; none where it is another project's, or counts anyway."""
         inner = f"{target.module}.{target.attribute}" if target.attribute else target.module
-        if target.module.split(".")[0] not in self._folders or _within(inner, (*JUDGING, RUNNING, LOADING)):
+        if target.module.split(".")[0] not in self._folders or _within(inner, (*JUDGING, RUNNING, LOADING, FINDING)):
             return ()
         if _within(inner, (UNDIVIDED,)):
             return tuple(self.whole(UNDIVIDED))

@@ -57,7 +57,8 @@ def test_the_impossible_wind_speed_is_in_quarantine_with_its_reason(demo: Demo) 
 
 def test_every_asset_has_a_cost_and_cost_tags(demo: Demo) -> None:
     for entry in demo.report["assets"]:
-        if not entry["key"].startswith("quarantine/"):
+        room, *_, name = entry["key"].split("/")
+        if room != "quarantine" and (room != "features" or name == "online"):  # else another asset's run writes it
             assert entry["cost"] > 0, entry["key"]
             assert {"cost_centre", "workload_class"} <= entry["tags"].keys(), entry["key"]
     total = sum(group["cost"] for group in demo.report["cost_by_workload_class"])

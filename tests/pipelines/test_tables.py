@@ -13,7 +13,7 @@ from pipelines.settings import PROJECT
 from pipelines.tables import ZONES, TableId, reserved
 
 #: Texts with an underscore first that name no column beside those of a source: results, folders, files, a stream's field, an ending.
-NO_COLUMNS = {"_holder", "_delta_log", "_ledger", "_staging", "_last_checkpoint", "_stream", "_mean"}
+NO_COLUMNS = {"_holder", "_delta_log", "_ledger", "_staging", "_last_checkpoint", "_stream", "_mean", "_pending"}
 
 NAMES = st.from_regex(r"[a-c](_?[a-c1])*_?", fullmatch=True)
 TABLES = st.builds(TableId, st.sampled_from(ZONES), NAMES, NAMES)
