@@ -1,14 +1,12 @@
 """Goldpath's Feast offline store: features come from the lakehouse engine, joined by `as_of_join`.
 
-It reads the newest published versions of the home folder's tables, or what a caller gives with `reading`. Features
+It reads the newest published versions of the home folder's tables; governed runs join without it. Features
 above the class that is shown to everybody are refused, since Feast's tools name no clearance.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -35,26 +33,13 @@ from pipelines.errors import SettingsError
 from pipelines.features.declaration import SHOWN, is_shown
 from pipelines.tables import TableId
 
-Reader = Callable[[str], Any]
-_reader: ContextVar[Reader] = ContextVar("feature_table_reader")
-
 ENTITY_TIMESTAMP = "event_timestamp"
 #: Stands for the dot of a view's name in the engine, where a dot separates the parts of a column's name.
 DOT = "\ue000"
 
 
-@contextlib.contextmanager
-def reading(reader: Reader) -> Iterator[None]:
-    """Makes the store read tables with `reader`, which returns the DataFrame of a source name, while the block runs."""
-    token = _reader.set(reader)
-    try:
-        yield
-    finally:
-        _reader.reset(token)
-
-
 def _read(source: DataSource | None, columns: Sequence[str]) -> Any:
-    """The rows of a source.
+    """The newest published version of the table that a source names as its path.
 
     Args:
         source: The source; each of our views has one.
@@ -64,13 +49,6 @@ def _read(source: DataSource | None, columns: Sequence[str]) -> Any:
         NotFoundError: if no version of the table is published.
         SettingsError: for a column above the class that is shown to everybody.
     """
-    assert source is not None
-    reader = _reader.get(None)
-    return reader(source.name) if reader else _published(source, columns)
-
-
-def _published(source: DataSource, columns: Sequence[str]) -> Any:
-    """The newest published version of the table that a source names as its path."""
     # Here: the definitions import this package.
     from pipelines.definitions import shared_platform
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from feature_repo.feast_api import (
     RepoConfig,
     ValueType,
 )
-from feature_repo.offline_store import LakehouseOfflineStore, reading
+from feature_repo.offline_store import LakehouseOfflineStore
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, NotFoundError, SettingsError
 from pipelines.governed.platform import Platform
@@ -53,7 +53,7 @@ ROWS = [row(1, 1, 1, 10), row(1, 1, 5, 11), row(1, 3, 9, 30), row(2, 1, 1, None)
 
 
 @pytest.fixture
-def store(engine: Engine, tmp_path: Path) -> Iterator[FeatureStore]:
+def store(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     config = RepoConfig(
         project="toy",
         provider="local",
@@ -75,8 +75,8 @@ def store(engine: Engine, tmp_path: Path) -> Iterator[FeatureStore]:
     ]
     feast.apply([driver, *views])
     rows = engine.session.createDataFrame(pa.Table.from_pylist(ROWS, schema=DRIVERS))
-    with reading({"drivers": rows}.__getitem__):
-        yield feast
+    monkeypatch.setattr("feature_repo.offline_store._read", lambda source, columns: rows)
+    return feast
 
 
 def asked(*rows: tuple[int, float]) -> pd.DataFrame:
