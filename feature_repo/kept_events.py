@@ -19,6 +19,7 @@ from pipelines.features.windowed import Windowed
 from pipelines.features.windowed_events import Values
 from pipelines.lakehouse.catalog import Catalog, text
 from pipelines.lakehouse.table_log import TableLog
+from pipelines.machine import databases
 from pipelines.tables import TableVersion
 
 KEPT_FILE = "events.db"
@@ -49,7 +50,7 @@ class KeptEvents:
         """The events of each entity, those of the table last.
 
         Raises:
-            DamagedError: if the table of the events is damaged.
+            DamagedError: if the table of the events is damaged, or the file of kept ones.
         """
         kept: dict[Entity, list[Values]] = {entity: [] for entity in entities}
         outdated = []
@@ -103,7 +104,7 @@ class KeptEvents:
         return {name: _value(value, self._types.get(name, "boolean")) for name, value in line.items()}
 
     def _connected(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path)
+        database = databases.connect(self._path)
         database.execute(
             "CREATE TABLE IF NOT EXISTS kept"
             " (view TEXT, entity TEXT, version INTEGER, events TEXT, PRIMARY KEY (view, entity)) WITHOUT ROWID"

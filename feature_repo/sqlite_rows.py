@@ -13,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from feature_repo.stored_row import EncodedRows
+from pipelines.machine import databases
 
 #: Of one query: what SQLite takes before version 3.32 are 999 values; and 500 tables.
 KEYS_PER_QUERY, VIEWS_PER_QUERY = 900, 400
@@ -23,6 +24,8 @@ CACHE_KIB = 64 * 1024
 
 class SqliteRows:
     """One file, as one process reads and writes it; may be used by several threads.
+
+    Its methods raise DamagedError where the file is no database, or a damaged one.
 
     Args:
         path: The file, which has to be there unless `create` is called first.
@@ -37,7 +40,7 @@ class SqliteRows:
 
     def create(self, views: Iterable[str]) -> None:
         """Makes the file, and the tables of views that it lacks."""
-        with self._lock:
+        with self._lock, databases.named(self._path):
             if not self._path.exists():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._connection("rwc").execute("PRAGMA journal_mode = WAL")
@@ -74,7 +77,7 @@ class SqliteRows:
         """The instant and the values of each asked view and key, all of one moment; None where no row is stored."""
         found: dict[tuple[str, bytes], tuple[int, bytes]] = {}
         queries = list(_queries(asked))
-        with self._lock:
+        with self._lock, databases.named(self._path):
             connection = self._connection()
             if len(queries) > 1:
                 connection.execute("BEGIN")
@@ -106,7 +109,7 @@ class SqliteRows:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, databases.named(self._path):
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:

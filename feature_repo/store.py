@@ -126,7 +126,8 @@ def holds_rows(place: DomainStore, generation: str) -> bool:
         return False
     if place.settings.redis_url:
         return bool(_redis(place, generation).exists(project(generation)))
-    return (folder / ONLINE_FILE).exists()
+    online = folder / ONLINE_FILE
+    return online.exists() and online.stat().st_size > 0
 
 
 def mark_filled(place: DomainStore, generation: str) -> None:

@@ -21,28 +21,28 @@ def connect(path: Path, **options: Any) -> sqlite3.Connection:
             return super().cursor(Cursor)
 
         def executescript(self, script: str, /) -> sqlite3.Cursor:
-            with _named(path):
+            with named(path):
                 return super().executescript(script)
 
     class Cursor(sqlite3.Cursor):
         def execute(self, *arguments: Any) -> Any:
-            with _named(path):
+            with named(path):
                 return super().execute(*arguments)
 
         def executemany(self, *arguments: Any) -> Any:
-            with _named(path):
+            with named(path):
                 return super().executemany(*arguments)
 
         def fetchone(self) -> Any:
-            with _named(path):
+            with named(path):
                 return super().fetchone()
 
         def fetchall(self) -> Any:
-            with _named(path):
+            with named(path):
                 return super().fetchall()
 
         def __next__(self) -> Any:
-            with _named(path):
+            with named(path):
                 return super().__next__()
 
     return sqlite3.connect(path, factory=Connection, **options)
@@ -58,7 +58,8 @@ def is_damage(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
+    """While the block runs, an error that reports damage of a database raises DamagedError with its path."""
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import DamagedError
 from pipelines.features import drift
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView
 from pipelines.features.distributions import Distribution, distribution
@@ -57,12 +58,25 @@ class Reference:
 
     @classmethod
     def read(cls, folder: Path) -> Reference | None:
-        """The reference in a folder of evidence; None for a model that an older release trained."""
+        """The reference in a folder of evidence; None for a model that an older release trained.
+
+        Raises:
+            DamagedError: if it cannot be read.
+        """
         path = folder / REFERENCE_FILE
         if not path.exists():
             return None
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return cls(*({n: Distribution.from_json(d) for n, d in saved[part].items()} for part in ("asked", "views")))
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return cls(*({n: Distribution.from_json(d) for n, d in saved[part].items()} for part in ("asked", "views")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedError(
+                object=f"file {path}",
+                observed=f"{type(error).__name__}: {error}",
+                expected="the distributions of the features that the model was trained on",
+                next_step="restore the model's evidence in MLflow from a backup of the home folder; the next model "
+                "that wins has its own",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from feature_repo.online_store import Rows
 from feature_repo.state import DomainStore
 from feature_repo.store import OpenStore, current
 from feature_repo.stored_row import Layout, instant_of
-from pipelines.errors import GoldpathError
+from pipelines.errors import DamagedError, GoldpathError
 from pipelines.features.declaration import FeatureService, FeatureView, qualified
 from pipelines.settings import Settings
 from serving.errors import FeatureStoreUnavailable
@@ -116,6 +116,9 @@ class OnlineFeatures:
                 # The store that is the current one before and after it is read: a replaced one is removed.
                 if self._current() is service:
                     return readings
+            except DamagedError as error:
+                self._cached = None
+                raise _unavailable(error) from error
             except (sqlite3.Error, OSError, RedisError, *_UNREADABLE) as error:
                 failure, self._cached = error, None  # its connection may have failed, or its registry been replaced
         fill = f"goldpath materialize {self._place.asset}"
@@ -132,13 +135,17 @@ class OnlineFeatures:
         try:
             opened = current(self._place, before.opened if before else None)
         except GoldpathError as error:
-            raise FeatureStoreUnavailable(
-                object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
-            ) from error
+            raise _unavailable(error) from error
         if before is None or before.opened.store is not opened.store:
             views = [_view(opened, self._service.domain, view) for view in self._service.views]
             self._cached = before = _Service(opened, rows_of(opened.store), views)
         return before
+
+
+def _unavailable(error: GoldpathError) -> FeatureStoreUnavailable:
+    return FeatureStoreUnavailable(
+        object=error.object, observed=error.observed, expected=error.expected, next_step=error.next_step
+    )
 
 
 def _view(opened: OpenStore, domain: str, view: FeatureView) -> _View:

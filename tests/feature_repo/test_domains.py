@@ -28,9 +28,10 @@ from feature_repo.store import current
 from pipelines.contracts.load import load
 from pipelines.contracts.model import Contract
 from pipelines.engine.session import Engine
-from pipelines.errors import DefinitionError, SettingsError
+from pipelines.errors import DamagedError, DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.settings import PROJECT, Settings
+from serving.errors import FeatureStoreUnavailable
 from serving.predict.features import OnlineFeatures
 from tests.pipelines import toy_contracts
 from tests.servers import redis
@@ -289,6 +290,39 @@ def test_a_first_filling_that_was_killed_goes_on_where_it_was_unless_its_rows_ha
     [view] = declared.views
     held = stored_rows(current(place).store, "toys", view, [{"item": item} for item in items])
     assert {item for item, row in zip(items, held, strict=True) if row is not None} == entities
+
+
+@pytest.mark.parametrize("cut", [0.5, None], ids=["cut in half", "garbage"])
+def test_a_damaged_file_is_named_with_the_way_back_to_who_fills_and_who_reads(
+    engine: Engine, tmp_path: Path, cut: float | None
+) -> None:
+    settings = Settings(home=tmp_path / "home", profile="test")
+    fill(engine, settings, tmp_path, "toys", 20)
+    path = _file(settings)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * cut)] if cut else os.urandom(len(content)))
+    with pytest.raises(DamagedError, match=r"online\.db.*goldpath repair"):
+        fill(engine, settings, tmp_path, "toys", 21)
+    with pytest.raises(FeatureStoreUnavailable, match=r"online\.db.*goldpath repair"):
+        OnlineFeatures(settings, service(tmp_path, "toys")).read([{"item": item} for item in ITEMS])
+
+
+def test_an_emptied_file_is_filled_anew_and_lacks_no_row(engine: Engine, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", profile="test")
+    fill(engine, settings, tmp_path, "toys", 20)
+    _file(settings).write_bytes(b"")
+    assert fill(engine, settings, tmp_path, "toys", 20).rebuilt
+    assert stored(settings, "toys") == expected("toys", 20)
+
+
+def _file(settings: Settings) -> Path:
+    """The file of the store of toys, which nothing has open."""
+    place = DomainStore(settings, "toys")
+    state = place.state()
+    assert state is not None
+    folder = place.folder / state.generation
+    assert not (folder / "online.db-wal").exists()
+    return folder / "online.db"
 
 
 def test_rows_that_the_server_lost_are_written_again(engine: Engine, tmp_path: Path) -> None:

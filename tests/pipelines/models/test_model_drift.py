@@ -14,6 +14,7 @@ import pytest
 from pipelines.contracts.domain import CostTags, Domain
 from pipelines.contracts.load import Contracts
 from pipelines.engine.session import Engine
+from pipelines.errors import DamagedError
 from pipelines.features.declaration import FeatureService
 from pipelines.features.drift import DriftLimits
 from pipelines.machine import files
@@ -215,3 +216,10 @@ def test_a_reference_is_read_as_it_was_written(shop: Shop, tmp_path: Path) -> No
     assert list(known.views) == ["stock__price", "stock__pieces", "stock__colour", "stock__sold"]
     known.write(tmp_path / "again")
     assert Reference.read(tmp_path / "again") == known
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"asked": {"a": 1}, "views": {}}'])
+def test_a_damaged_reference_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / drift.REFERENCE_FILE).write_text(content, encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"features\.json.*restore the model's evidence"):
+        Reference.read(tmp_path)
