@@ -182,6 +182,10 @@ def history(
         for row in rows:
             table.add_row(*[_shown(row[name]) for name in (EVENT_TIMESTAMP, *fields)])
         _print(table)
+        if not rows:
+            say(f"{found.table} has no row of {' '.join(keys)}")
+        elif len(rows) == limit:
+            say(f"the newest {limit} rows, and there may be more: --limit")
         for name, reason in withheld.items():
             say(f"left out: {name}, {reason}")
 

@@ -133,6 +133,8 @@ def test_the_commands_for_features_agree_with_each_other(demo: Demo) -> None:
     )["rows"]
     [row] = [row for row in rows if datetime.fromisoformat(row["event_timestamp"]) in known_from]
     assert online == {name: value for name, value in row.items() if name != "event_timestamp"}
+    nobody = demo.goldpath("features", "history", "weather.station_conditions", "station=nowhere")
+    assert "gold/weather/station_conditions has no row of station=nowhere" in nobody
 
 
 def test_what_hangs_on_a_column_is_named_in_every_domain(demo: Demo) -> None:
