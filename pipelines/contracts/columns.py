@@ -113,9 +113,13 @@ def _source(path: Path, node: dict[str, Any], at: Place) -> str | None:
 
 
 def _timezone(path: Path, value: Any, type: str, at: Place) -> str | None:
-    if value is not None and (type != "timestamp" or value not in zoneinfo.available_timezones()):
-        refuse(path, at, value, "a zone of the IANA database, such as America/New_York, on a timestamp")
-    return value
+    if value is None:
+        return None
+    allowed = "a zone of the IANA database, such as America/New_York, on a timestamp"
+    zone = text(path, value, at, allowed)
+    if type != "timestamp" or zone not in zoneinfo.available_timezones():
+        refuse(path, at, zone, allowed)
+    return zone
 
 
 def _require_key(path: Path, node: dict[str, Any], column: Column, at: Place, positions: dict[int, str]) -> None:
