@@ -128,7 +128,6 @@ def test_a_fold_selects_by_the_values_of_its_column_in_the_order_of_the_keys(rec
         "x": range(8),
         "y": [1, 0] * 4,
     }
-    rows["y"][0] = None
     write_deltalake(tmp_path, pa.table(rows))
     table = DatasetVersion(str(tmp_path), 0)
     folds = replace(
