@@ -72,7 +72,9 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         from ray_jobs.tabular.train import train
 
         recipe = arrival_delay()
-        test = Window(recipe.gate_window.start, datetime(2014, 1, 1, tzinfo=UTC))
+        gate = recipe.gate_window
+        assert isinstance(gate, Window)
+        test = Window(gate.start, datetime(2014, 1, 1, tzinfo=UTC))
         recipe = dataclasses.replace(recipe, gate_window=test)
         table = DatasetVersion(uri, version)
         folder = settings.root / "model"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError, NotFoundError
@@ -280,6 +280,20 @@ class FeatureService:
         """The service with the versions whose tables, by Feast source name, are among `sources`."""
         given = set(sources)
         return replace(self, views=tuple(view for view in self.views if view.table.source_name in given))
+
+
+@dataclass(frozen=True, slots=True)
+class NoFeatures(FeatureService):
+    """What a model reads whose question tells everything: no view, and nothing that is computed."""
+
+    name: str = "nothing"
+    domain: str = field(kw_only=True)
+    views: tuple[FeatureView, ...] = ()
+    description: str = "Nothing: the question tells everything."
+    owner: str = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Holds nothing that could contradict itself."""
 
 
 def require_one_meaning(name: str, views: Iterable[FeatureView]) -> None:

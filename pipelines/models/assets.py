@@ -132,7 +132,7 @@ def service_asset(spec: ServiceSpec, *, freshness: timedelta = timedelta(days=30
         description=f"{model.question}\n\nThe champion behind the service at {spec.route}, named by version and digest."
         "\n\nGrain: one deployment.",
         kinds=("ray", "fastapi"),
-        deps=(model.key("models"), ("features", model.features.domain, "online")),
+        deps=(model.key("models"), *model.online_store),
         freshness=freshness,
     )
     return declare(declaration, work)

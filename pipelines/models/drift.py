@@ -22,7 +22,7 @@ from pipelines.features.drift import Drift
 from pipelines.machine import files
 from pipelines.models import prediction_log
 from pipelines.models.feature_versions import as_trained
-from pipelines.models.program import Recipe, Window
+from pipelines.models.program import Fold, Part, Recipe
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
 
@@ -153,9 +153,12 @@ def _values(view: FeatureView, rows: DataFrame, fields: Any) -> dict[str, Any]:
     return drift.values_of(rows, types, (*view.keys, EVENT_TIMESTAMP))
 
 
-def _within(rows: DataFrame, window: Window) -> DataFrame:
+def _within(rows: DataFrame, window: Part) -> DataFrame:
+    """The rows of a window or fold; of a view, whose rows no fold selects, all."""
     from pyspark.sql import functions as F
 
+    if isinstance(window, Fold):
+        return rows.where(F.col(window.column).isin(*window.values)) if window.column in rows.columns else rows
     instant = F.col(EVENT_TIMESTAMP)
     return rows.where((instant >= F.lit(window.start)) & (instant < F.lit(window.end)))
 

@@ -44,7 +44,7 @@ def drift_asset(spec: ModelSpec, *, automation: dg.AutomationCondition[Any] | No
         "rows of their views, and in the questions that it answered.\n\nGrain: one comparison per materialization.",
         kinds=("mlflow",),
         inputs={name: spec.features.views[place].table for place, name in enumerate(spec.features.tables)},
-        deps=(spec.key("models"), ("features", spec.features.domain, "online")),
+        deps=(spec.key("models"), *spec.online_store),
         checks=(Check(CHECK, "The model sees what it was trained on", blocking=spec.drift.blocks),),
     )
     return declare(declaration, work, automation=automation)

@@ -49,6 +49,45 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """The rows with one of these values in a column, for tables whose rows no time orders.
+
+    The training set computes the column from a stable hash of what a row belongs to, so that a row keeps its fold in
+    every version of the table, and rows that share causes are in one fold.
+
+    Attributes:
+        column: The training set's column, of texts.
+        values: Those of the fold.
+        holdout: Those of the rows that are held out for calibration; of a fold to train on alone.
+    """
+
+    column: str
+    values: tuple[str, ...]
+    holdout: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.values or set(self.values) & set(self.holdout):
+            raise RecipeError(
+                object=f"fold of {self.column}",
+                observed=str(self),
+                expected="at least one value, none of which is held out as well",
+                next_step="correct the recipe",
+            )
+
+    def __str__(self) -> str:
+        held_out = f", held out {' and '.join(self.holdout)}" if self.holdout else ""
+        return f"{self.column} {' and '.join(self.values)}{held_out}"
+
+    def overlaps(self, other: Fold) -> bool:
+        """Whether a row may be in both."""
+        return self.column != other.column or bool({*self.values, *self.holdout} & {*other.values, *other.holdout})
+
+
+#: Which rows of a training set a step reads.
+Part = Window | Fold
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """One pass over the training rows. Losses are means over rows, natural logarithm; `number` counts from 1."""
 
@@ -116,7 +155,7 @@ class Challenge:
 class Recipe(Protocol):
     """The complete configuration of a training run: a dataclass, whose fields the run record keeps.
 
-    `gate_window` begins at the end of `train_window` or later.
+    No row is in both windows: `gate_window` begins at the end of `train_window` or later, or is another fold.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -147,10 +186,10 @@ class Recipe(Protocol):
         ...
 
     @property
-    def train_window(self) -> Window: ...
+    def train_window(self) -> Part: ...
 
     @property
-    def gate_window(self) -> Window: ...
+    def gate_window(self) -> Part: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +251,7 @@ class TrainingProgram(Protocol[R_contra]):
         storage_path: str,
         run_name: str,
         model_dir: Path,
-        window: Window,
+        window: Part,
         base_model_dir: Path | None,
         champion_dir: Path | None,
         on_epoch: OnEpoch,

@@ -40,7 +40,7 @@ class ModelSpec:
         recipes: The recipe of each mode; `from_scratch` is required, `fine_tune` begins with the champion's weights.
             The code location calls them when it loads, so they import no heavy library.
         training_set: The contract of the gold table that it is trained on.
-        features: What it reads when it is asked.
+        features: What it reads when it is asked; `NoFeatures` where the question tells everything.
         limits: What it must not be used for, one sentence each.
         gate: What a challenger must win.
         drift: When its features count as drifted from those that it was trained on.
@@ -66,3 +66,8 @@ class ModelSpec:
     def key(self, kind: Literal["training", "models", "serving", "drift"]) -> tuple[str, str, str]:
         """The key of the asset that trains, registers, serves or watches it."""
         return (kind, self.domain.name, self.name)
+
+    @property
+    def online_store(self) -> tuple[tuple[str, str, str], ...]:
+        """The key of the asset that fills the online store that it reads; none if it reads no feature."""
+        return (("features", self.features.domain, "online"),) if self.features.views else ()

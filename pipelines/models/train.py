@@ -24,7 +24,7 @@ from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
 from pipelines.models.feature_versions import as_trained
-from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Recipe, TrainedRun, Window
+from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Fold, Part, Recipe, TrainedRun, Window
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
@@ -62,7 +62,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     window = recipe.gate_window
     if champion is not None and champion_dir is not None:
         require_task(spec.task, champion, champion_dir)
-        window = comparison_window(window, champion, trained_until=_trained_until(registry, champion))
+        window = comparison_window(window, champion, trained_on=_trained_on(registry, champion))
     name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
     folder = run.platform.settings.root / "training" / name
     challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
@@ -100,21 +100,27 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     return Written(Dataset(run.declaration.name, mlflow_run, run.declaration.owner), metadata)
 
 
-def comparison_window(gate_window: Window, champion: RegisteredModel, *, trained_until: datetime) -> Window:
-    """The part of a gate window that the champion was not trained on.
+def comparison_window(gate_window: Part, champion: RegisteredModel, *, trained_on: Part) -> Part:
+    """The part of a gate window that the champion was not trained on: of a window its end, of a fold all or nothing.
 
     Raises:
         ModelError: if there is none.
     """
-    start = max(gate_window.start, trained_until)
-    if start >= gate_window.end:
-        raise ModelError(
-            object=f"gate window {gate_window}",
-            observed=f"the champion {champion} was trained until {trained_until.isoformat()}",
-            expected="rows that no contender was trained on",
-            next_step="move the gate window behind the champion's training",
-        )
-    return dataclasses.replace(gate_window, start=start)
+    if isinstance(gate_window, Window) and isinstance(trained_on, Window):
+        start = max(gate_window.start, trained_on.end)
+        if start < gate_window.end:
+            return dataclasses.replace(gate_window, start=start)
+        seen = f"until {trained_on.end.isoformat()}"
+    elif isinstance(gate_window, Fold) and isinstance(trained_on, Fold) and not gate_window.overlaps(trained_on):
+        return gate_window
+    else:
+        seen = f"on {trained_on}"
+    raise ModelError(
+        object=f"gate window {gate_window}",
+        observed=f"the champion {champion} was trained {seen}",
+        expected="rows that no contender was trained on",
+        next_step="move the gate window behind the champion's training, or name folds that it was not trained on",
+    )
 
 
 def require_task(task: Task, champion: RegisteredModel, folder: Path) -> None:
@@ -129,8 +135,11 @@ def require_task(task: Task, champion: RegisteredModel, folder: Path) -> None:
         )
 
 
-def _trained_until(registry: Registry, champion: RegisteredModel) -> datetime:
-    return datetime.fromisoformat(registry.record(champion).hyperparameters["train_window"]["end"])
+def _trained_on(registry: Registry, champion: RegisteredModel) -> Part:
+    saved = registry.record(champion).hyperparameters["train_window"]
+    if "column" in saved:
+        return Fold(saved["column"], tuple(saved["values"]), tuple(saved["holdout"]))
+    return Window(datetime.fromisoformat(saved["start"]), datetime.fromisoformat(saved["end"]))
 
 
 def _challenge(
@@ -138,7 +147,7 @@ def _challenge(
     spec: ModelSpec,
     recipe: Recipe,
     folder: Path,
-    window: Window,
+    window: Part,
     *,
     champion_dir: Path | None,
     fine_tune: bool,
@@ -174,7 +183,7 @@ def _challenge(
     return challenge
 
 
-def _decide(spec: ModelSpec, evaluations: Mapping[str, Evaluation], window: Window) -> gate.GateDecision:
+def _decide(spec: ModelSpec, evaluations: Mapping[str, Evaluation], window: Part) -> gate.GateDecision:
     values = {name: evaluation.metrics for name, evaluation in evaluations.items()}
     challenger, metrics = values.pop(CHALLENGER), tasks.gate_metrics(spec.task, spec.gate.metrics)
     return gate.decide(metrics=metrics, challenger=challenger, opponents=values, window=str(window))

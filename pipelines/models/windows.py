@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from pipelines import clock
-from pipelines.models.program import Recipe, Window
+from pipelines.errors import SettingsError
+from pipelines.models.program import Fold, Recipe, Window
 
 
 def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
@@ -16,14 +17,23 @@ def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str
     With another end of the train window, the gate window begins there.
 
     Raises:
-        SettingsError: for a text that is no instant, or lacks its offset.
+        SettingsError: for a text that is no instant, or lacks its offset, and for a recipe of folds.
         RecipeError: if the windows contradict each other.
     """
-    gate = recipe.gate_window
-    start = _instant("train_start", train_start, recipe.train_window.start)
-    train = Window(start, _instant("train_end", train_end, recipe.train_window.end))
-    compared = Window(train.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end))
-    changes: dict[str, Any] = {"train_window": train, "gate_window": compared}
+    train, gate = recipe.train_window, recipe.gate_window
+    if isinstance(train, Fold) or isinstance(gate, Fold):
+        if train_start or train_end or gate_end:
+            raise SettingsError(
+                object="config train_start, train_end and gate_end",
+                observed=f"instants, and the recipe trains on {train}",
+                expected="none of them: no time selects the rows of a fold",
+                next_step="leave them out, or change the folds in the recipe",
+            )
+        return recipe
+    start = _instant("train_start", train_start, train.start)
+    trained = Window(start, _instant("train_end", train_end, train.end))
+    compared = Window(trained.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end))
+    changes: dict[str, Any] = {"train_window": trained, "gate_window": compared}
     return dataclasses.replace(recipe, **changes)
 
 

@@ -75,7 +75,9 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
         assets=assets,
         external=external,
         pushed=tuple(_unique(modules, PushSource)),
-        services=tuple(service for service in _unique(modules, FeatureService) if service.domain == name),
+        services=tuple(
+            service for service in _unique(modules, FeatureService) if service.domain == name and service.views
+        ),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
         demo=one_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),

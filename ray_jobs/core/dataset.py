@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
-from pipelines.models.program import Window
+from pipelines.models.program import Fold, Part, RecipeError, Window
 from ray_jobs.core.errors import DatasetError
 
 #: Rows by column: equally long sequences by name. None, in a column or instead of one, stands for missing values.
@@ -49,13 +49,13 @@ class Selection(Protocol):
     def row_key(self) -> str: ...
 
     @property
-    def time_column(self) -> str: ...
+    def time_column(self) -> str | None: ...
 
     @property
-    def known_at_column(self) -> str: ...
+    def known_at_column(self) -> str | None: ...
 
     @property
-    def train_window(self) -> Window: ...
+    def train_window(self) -> Part: ...
 
     @property
     def holdout_every_days(self) -> int: ...
@@ -63,7 +63,7 @@ class Selection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled rows in the order of time: columns by name, and `labels` [rows] of texts (objects) or float64."""
+    """Labelled rows in the order of time, then of their keys: columns by name, `labels` [rows] of texts or float64."""
 
     columns: Mapping[str, NDArray[Any]]
     labels: NDArray[Any]
@@ -78,50 +78,56 @@ class Rows:
 
 
 def training_rows(table: DatasetVersion, selection: Selection, part: Literal["fit", "holdout", "all"]) -> Rows:
-    """The rows of the train window whose label was known by the window's end.
+    """The rows of the train window whose label was known by the window's end, or those of the fold to train on.
 
     Args:
         table: The table to read.
-        selection: Names the columns, the window and the days that are held out.
+        selection: Names the columns, the window, and the days or values that are held out.
         part: "fit" for weights and encoders, "holdout" for calibration, "all" for both.
 
     Raises:
         DatasetError: if the version or a column does not exist, or if there is no such row.
     """
     window = selection.train_window
-    known = ds.field(selection.known_at_column) <= _instant(window.end)
-    rows = _read(table, selection, window, also=known, needs=selection.known_at_column)
+    name = f"{table}, {part} part of {window}"
+    if isinstance(window, Fold):
+        values = {"fit": window.values, "holdout": window.holdout, "all": (*window.values, *window.holdout)}[part]
+        in_part = ds.field(window.column).isin(values)
+        return _rows(_read(table, selection, in_part, needs=(window.column,)), selection, name)
+    known_at = _named(selection, "known_at_column")
+    known = ds.field(known_at) <= _instant(window.end)
+    rows = _read(table, selection, _condition(window, selection) & known, needs=(known_at,))
     if part != "all":
-        rows = rows.filter(_in_part(rows.column(selection.time_column), selection, part))
-    return _rows(rows, selection, f"{table}, {part} part of {window}")
+        rows = rows.filter(_in_days(rows.column(_named(selection, "time_column")), window, selection, part))
+    return _rows(rows, selection, name)
 
 
-def evaluation_rows(table: DatasetVersion, selection: Selection, window: Window, further: Sequence[str] = ()) -> Rows:
-    """The labelled rows of a window after training; raises as `training_rows` does.
+def evaluation_rows(table: DatasetVersion, selection: Selection, window: Part, further: Sequence[str] = ()) -> Rows:
+    """The labelled rows of a window or fold that nothing was trained on; raises as `training_rows` does.
 
     Args:
         table: The table to read.
         selection: Names the columns.
-        window: The instants of the rows.
+        window: Which rows.
         further: Columns that a model of another recipe reads.
     """
-    return _rows(_read(table, selection, window, further=further), selection, f"{table}, {window}", further)
+    needs = (window.column,) if isinstance(window, Fold) else ()
+    rows = _read(table, selection, _condition(window, selection), further=further, needs=needs)
+    return _rows(rows, selection, f"{table}, {window}", further)
 
 
 def _read(
     table: DatasetVersion,
     selection: Selection,
-    window: Window,
+    condition: ds.Expression,
     *,
-    also: ds.Expression | None = None,
-    needs: str | None = None,
+    needs: Sequence[str] = (),
     further: Sequence[str] = (),
 ) -> pa.Table:
-    """Reads the labelled rows of a window; `also` is a further condition, on the column `needs`."""
+    """Reads the labelled rows that fulfil a condition; `needs` are the columns that it alone reads."""
     dataset = _open(table)
-    order = (selection.time_column, selection.row_key)
-    columns = list(dict.fromkeys((*selection.columns_read, *further, selection.label, *order)))
-    absent = [name for name in [*columns, *filter(None, [needs])] if name not in dataset.schema.names]
+    columns = list(dict.fromkeys((*selection.columns_read, *further, selection.label, *_order(selection))))
+    absent = [name for name in (*columns, *needs) if name not in dataset.schema.names]
     if absent:
         raise DatasetError(
             object=f"table {table}",
@@ -129,14 +135,36 @@ def _read(
             expected=f"the columns of recipe {selection.model_name}" + (", and of the champion" if further else ""),
             next_step="build the training set with the recipe's feature service, or correct the recipe",
         )
-    time = ds.field(selection.time_column)
-    condition = (time >= _instant(window.start)) & (time < _instant(window.end)) & ds.field(selection.label).is_valid()
-    return dataset.to_table(columns=columns, filter=condition if also is None else condition & also)
+    return dataset.to_table(columns=columns, filter=condition & ds.field(selection.label).is_valid())
 
 
-def _in_part(times: pa.ChunkedArray, selection: Selection, part: Literal["fit", "holdout"]) -> pa.Array:
+def _condition(window: Part, selection: Selection) -> ds.Expression:
+    if isinstance(window, Fold):
+        return ds.field(window.column).isin(window.values)
+    time = ds.field(_named(selection, "time_column"))
+    return (time >= _instant(window.start)) & (time < _instant(window.end))
+
+
+def _named(selection: Selection, name: Literal["time_column", "known_at_column"]) -> str:
+    """The column by which a window selects; raises RecipeError for a recipe that names none."""
+    column = getattr(selection, name)
+    if column is None:
+        raise RecipeError(
+            object=f"recipe of {selection.model_name}: {name}",
+            observed="none, and a window of instants",
+            expected="the training set's column of instants, or a Fold instead of a Window",
+            next_step="name the column in the recipe",
+        )
+    return column
+
+
+def _order(selection: Selection) -> tuple[str, ...]:
+    return tuple(filter(None, (selection.time_column, selection.row_key)))
+
+
+def _in_days(times: pa.ChunkedArray, window: Window, selection: Selection, part: Literal["fit", "holdout"]) -> pa.Array:
     """Whether each row is in the part. Whole days are held out: rows of one day share causes, such as a holiday."""
-    start = np.datetime64(selection.train_window.start.astimezone(UTC).replace(tzinfo=None), "us")
+    start = np.datetime64(window.start.astimezone(UTC).replace(tzinfo=None), "us")
     days = (times.to_numpy().astype("datetime64[us]") - start) // np.timedelta64(1, "D")
     held_out = days % selection.holdout_every_days == selection.holdout_every_days - 1
     return pa.array(held_out if part == "holdout" else ~held_out)
@@ -151,7 +179,7 @@ def _rows(table: pa.Table, selection: Selection, name: str, further: Sequence[st
             next_step="correct the recipe's windows, or build the training set for these days",
         )
     # The order must not depend on the table's files: the same seed gives the same model after they are rewritten.
-    table = table.sort_by([(selection.time_column, "ascending"), (selection.row_key, "ascending")])
+    table = table.sort_by([(name, "ascending") for name in _order(selection)])
     columns = {name: _array(table.column(name)) for name in (*selection.columns_read, *further)}
     return Rows(columns, _array(table.column(selection.label)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnEpoch, Window
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnEpoch, Part
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.tabular.baseline import fit_baselines
@@ -21,7 +21,7 @@ def challenge(
     storage_path: str,
     run_name: str,
     model_dir: Path,
-    window: Window,
+    window: Part,
     base_model_dir: Path | None,
     champion_dir: Path | None,
     on_epoch: OnEpoch,

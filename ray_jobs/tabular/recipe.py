@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.models.answers import Task
-from pipelines.models.program import Holds, RecipeError, Window
+from pipelines.models.program import Fold, Holds, Part, RecipeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Recipe:
         label: Column of 0 and 1 (binary), of numbers (regression) or of texts (multiclass); rows where it is null
             are not used.
         row_key: Orders the rows that have the same time.
-        time_column: When a prediction is asked for, UTC; both windows select by it.
-        known_at_column: When the label was known, UTC; a training row's label is known by the end of the train window.
+        time_column: When a prediction is asked for, UTC; a `Window` selects by it, and orders by it.
+        known_at_column: When the label was known, UTC; a training row's label is known by the end of a `Window`.
         numeric: Numeric input columns.
         categorical: Text input columns; each gets an embedding.
         differences: Numeric inputs computed from two columns, in training and in prediction alike.
@@ -70,13 +70,13 @@ class Recipe:
     task: Task
     label: str
     row_key: str
-    time_column: str
-    known_at_column: str
+    time_column: str | None = None
+    known_at_column: str | None = None
     numeric: tuple[str, ...]
     categorical: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
-    train_window: Window
-    gate_window: Window
+    train_window: Part
+    gate_window: Part
     interval_level: float | None = None
     baseline_column: str | None = None
     holdout_every_days: int = 10
@@ -95,12 +95,9 @@ class Recipe:
     checkpoint_interval_epochs: int = 1
 
     def __post_init__(self) -> None:
-        train, gate = self.train_window, self.gate_window
-        days = (train.end - train.start).days
         names = [*self.categorical, *self.numeric, *(difference.name for difference in self.differences)]
         checks = {
-            "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
-            "holdout_every_days": (2 <= self.holdout_every_days <= days, "2 or more, within the train window"),
+            **_windows(self),
             "numeric": (len(set(names)) == len(names), "no name twice among categorical, numeric and differences"),
             "label": (self.label not in (*self.inputs, self.baseline_column), "no input: it is what is predicted"),
             "interval_level": (
@@ -143,7 +140,8 @@ class Recipe:
     def columns(self) -> Mapping[str, Holds]:
         """The columns that training and comparison read, and what each holds."""
         holds: dict[str, Holds] = {name: "text" if name in self.categorical else "number" for name in self.columns_read}
-        holds |= {self.time_column: "instant", self.known_at_column: "instant"}
+        holds |= {name: "instant" for name in (self.time_column, self.known_at_column) if name}
+        holds |= {part.column: "text" for part in (self.train_window, self.gate_window) if isinstance(part, Fold)}
         holds |= {self.label: "text" if self.task == "multiclass" else "number"}
         return {self.row_key: "any"} | holds
 
@@ -151,3 +149,22 @@ class Recipe:
     def fingerprint(self) -> str:
         """sha256 over every field: runs with the same fingerprint and table version do the same."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), default=str).encode()).hexdigest()
+
+
+def _windows(recipe: Recipe) -> dict[str, tuple[bool, str]]:
+    """Whether windows or folds are apart and have the columns that they need: by field, with what is right."""
+    train, gate = recipe.train_window, recipe.gate_window
+    if isinstance(train, Fold) or isinstance(gate, Fold):
+        apart = isinstance(train, Fold) and isinstance(gate, Fold) and not train.overlaps(gate)
+        held_out = isinstance(train, Fold) and bool(train.holdout)
+        return {
+            "gate_window": (apart, "a Fold beside a Fold, with other values of the same column"),
+            "train_window": (held_out, "a Fold with the values that are held out"),
+        }
+    days = (train.end - train.start).days
+    return {
+        "gate_window": (train.end <= gate.start, f"one that starts after the train window {train}"),
+        "holdout_every_days": (2 <= recipe.holdout_every_days <= days, "2 or more, within the train window"),
+        "time_column": (recipe.time_column is not None, "the column of instants by which a Window selects"),
+        "known_at_column": (recipe.known_at_column is not None, "the column that says when a label was known"),
+    }

@@ -108,6 +108,8 @@ class OnlineFeatures:
         Raises:
             FeatureStoreUnavailable: if the store does not answer, is being rebuilt or was not filled yet.
         """
+        if not self._service.views:
+            return [FeatureReading({}, {}, ())] * len(entities)
         failure: Exception | None = None
         for _ in range(ATTEMPTS):
             try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from assets.flights.domain import contract
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
+from tests.instants import instants
 
 
 def test_each_recipe_trains_before_its_gate_window() -> None:
     for recipe in (arrival_delay(), arrival_delay_fine_tune()):
-        assert recipe.train_window.end <= recipe.gate_window.start
+        assert instants(recipe.train_window).end <= instants(recipe.gate_window).start
 
 
 def test_fine_tuning_starts_where_the_base_models_training_ends() -> None:
-    assert arrival_delay_fine_tune().train_window.start >= arrival_delay().train_window.end
+    assert instants(arrival_delay_fine_tune().train_window).start >= instants(arrival_delay().train_window).end
 
 
 def test_fine_tuning_reads_the_base_models_inputs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import SettingsError
 from pipelines.models.answers import Task
-from pipelines.models.program import Holds, Window
+from pipelines.models.program import Fold, Holds, Part, Window
 from pipelines.models.windows import with_windows
 
 
@@ -21,8 +21,8 @@ def october(day: int) -> datetime:
 class ToyRecipe:
     """The part of a recipe that the platform reads."""
 
-    train_window: Window
-    gate_window: Window
+    train_window: Part
+    gate_window: Part
     inputs: tuple[str, ...] = ()
     label: str = "label"
     row_key: str = "key"
@@ -50,3 +50,10 @@ def test_another_end_of_the_train_window_moves_the_start_of_the_gate_window() ->
 def test_a_text_that_is_no_instant_raises_an_error_with_its_name(text: str) -> None:
     with pytest.raises(SettingsError, match="config train_end"):
         with_windows(RECIPE, "", text, "")
+
+
+def test_instants_for_a_recipe_of_folds_raise_an_error() -> None:
+    folds = replace(RECIPE, train_window=Fold("fold", ("a",), holdout=("b",)), gate_window=Fold("fold", ("c",)))
+    assert with_windows(folds, "", "", "") == folds
+    with pytest.raises(SettingsError, match="trains on fold a, held out b"):
+        with_windows(folds, "", october(8).isoformat(), "")

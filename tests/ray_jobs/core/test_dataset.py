@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from pipelines.models.program import Window
+from pipelines.models.program import Fold, Window
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
 from ray_jobs.core.errors import DatasetError
 from ray_jobs.tabular.recipe import Recipe
+from tests.instants import instants
 
 
 def test_fit_and_holdout_part_together_have_as_many_rows_as_the_train_window(
@@ -33,22 +34,22 @@ def _asked_within(flights: pa.Table, window: Window) -> list[dict[str, Any]]:
 def test_a_label_known_after_the_end_of_the_train_window_is_not_used(
     table: DatasetVersion, recipe: Recipe, flights: pa.Table
 ) -> None:
-    rows = _asked_within(flights, recipe.train_window)
+    rows = _asked_within(flights, instants(recipe.train_window))
     labelled = [row for row in rows if row["arrived_late"] is not None]
-    known = [row for row in labelled if row["outcome_known_at"] <= recipe.train_window.end]
+    known = [row for row in labelled if row["outcome_known_at"] <= instants(recipe.train_window).end]
     assert len(known) < len(labelled) < len(rows)
     assert len(training_rows(table, recipe, "all")) == len(known)
 
 
 def test_rows_without_a_label_are_no_evaluation_rows(table: DatasetVersion, recipe: Recipe, flights: pa.Table) -> None:
-    labels = [row["arrived_late"] for row in _asked_within(flights, recipe.gate_window)]
+    labels = [row["arrived_late"] for row in _asked_within(flights, instants(recipe.gate_window))]
     assert None in labels
     assert len(evaluation_rows(table, recipe, recipe.gate_window)) == sum(label is not None for label in labels)
 
 
 def test_the_end_of_a_window_is_excluded(table: DatasetVersion, recipe: Recipe) -> None:
-    middle = recipe.gate_window.start + timedelta(days=3)
-    halves = [Window(recipe.gate_window.start, middle), Window(middle, recipe.gate_window.end)]
+    middle = instants(recipe.gate_window).start + timedelta(days=3)
+    halves = [Window(instants(recipe.gate_window).start, middle), Window(middle, instants(recipe.gate_window).end)]
     assert sum(len(evaluation_rows(table, recipe, half)) for half in halves) == len(
         evaluation_rows(table, recipe, recipe.gate_window)
     )
@@ -103,7 +104,7 @@ def test_a_missing_table_raises_an_error_with_its_path(recipe: Recipe, tmp_path:
 
 def test_a_window_without_rows_is_refused(table: DatasetVersion, recipe: Recipe) -> None:
     year = timedelta(days=365)
-    later = Window(recipe.gate_window.start + year, recipe.gate_window.end + year)
+    later = Window(instants(recipe.gate_window).start + year, instants(recipe.gate_window).end + year)
     with pytest.raises(DatasetError, match="no labelled row"):
         evaluation_rows(table, recipe, later)
 
@@ -118,3 +119,29 @@ def test_evaluation_rows_have_the_columns_of_a_model_of_another_recipe_too(
     assert np.array_equal(rows.columns["tail"], whole.columns["tail"], equal_nan=True)
     with pytest.raises(DatasetError, match="no column gone.*the columns of recipe late, and of the champion"):
         evaluation_rows(table, fewer, recipe.gate_window, further=("gone",))
+
+
+def test_a_fold_selects_by_the_values_of_its_column_in_the_order_of_the_keys(recipe: Recipe, tmp_path: Path) -> None:
+    rows = {
+        "key": list("hgfedcba"),
+        "fold": ["train", "gate", "calibrate", "train"] * 2,
+        "x": range(8),
+        "y": [None, 0, 1, 0, 1, 0, 1, 0],
+    }
+    write_deltalake(tmp_path, pa.table(rows))
+    table = DatasetVersion(str(tmp_path), 0)
+    folds = replace(
+        recipe, row_key="key", label="y", numeric=("x",), categorical=(), differences=(), time_column=None,
+        known_at_column=None, train_window=Fold("fold", ("train",), holdout=("calibrate",)), gate_window=Fold("fold", ("gate",)),
+    )  # fmt: skip
+    read = {part: training_rows(table, folds, part).columns["x"].tolist() for part in ("fit", "holdout", "all")}
+    assert read == {"fit": [7, 4, 3], "holdout": [6, 2], "all": [7, 6, 4, 3, 2]}
+    assert evaluation_rows(table, folds, folds.gate_window).columns["x"].tolist() == [5, 1]
+
+
+def test_a_table_without_the_column_of_the_folds_raises_an_error(table: DatasetVersion, recipe: Recipe) -> None:
+    folds = replace(recipe, train_window=Fold("part", ("a",), holdout=("b",)), gate_window=Fold("part", ("c",)))
+    with pytest.raises(DatasetError, match="no column part"):
+        training_rows(table, folds, "fit")
+    with pytest.raises(DatasetError, match="no column part"):
+        evaluation_rows(table, folds, folds.gate_window)

@@ -15,6 +15,7 @@ from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.tabular.baseline import fit_baselines
 from ray_jobs.tabular.metrics_binary import evaluate
 from ray_jobs.tabular.recipe import Recipe
+from tests.instants import instants
 
 
 def test_the_baseline_orders_rows_better_than_chance(table: DatasetVersion, recipe: Recipe) -> None:
@@ -24,7 +25,7 @@ def test_the_baseline_orders_rows_better_than_chance(table: DatasetVersion, reci
 
 
 def test_another_gate_window_gives_the_same_baseline(table: DatasetVersion, recipe: Recipe) -> None:
-    gate = recipe.gate_window
+    gate = instants(recipe.gate_window)
     shorter = replace(recipe, gate_window=Window(gate.start, gate.start + timedelta(days=2)))
     rows = evaluation_rows(table, recipe, gate).columns
     one, other = (fit_baselines(r, table=table)["baseline"].predict(rows) for r in (recipe, shorter))
@@ -36,7 +37,7 @@ def test_changed_rows_after_the_train_window_do_not_change_the_baseline(
 ) -> None:
     changed = flights.to_pylist()
     for row in changed:
-        if row["event_timestamp"] >= recipe.train_window.end:
+        if row["event_timestamp"] >= instants(recipe.train_window).end:
             row |= {"distance": row["distance"] * 1000, "carrier": "ZZ"}
     write_deltalake(str(tmp_path / "table"), pa.Table.from_pylist(changed, schema=flights.schema))
     rows = evaluation_rows(table, recipe, recipe.gate_window).columns

@@ -16,6 +16,7 @@ from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.errors import TrainingError
 from ray_jobs.tabular.model import WEIGHTS_FILE, TabularModel
 from ray_jobs.tabular.recipe import Recipe
+from tests.instants import instants
 
 if TYPE_CHECKING:
     from ray_jobs.tabular.train import TrainResult
@@ -118,7 +119,7 @@ def test_resuming_a_run_with_another_recipe_raises_an_error(
 def test_fine_tuning_starts_from_the_base_models_weights_and_keeps_its_encoder(
     train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
-    gate, days = recipe.gate_window, timedelta(days=5)
+    gate, days = instants(recipe.gate_window), timedelta(days=5)
     tuning = replace(
         recipe,
         train_window=Window(gate.start, gate.start + days),

@@ -20,6 +20,7 @@ from ray_jobs.tabular.model import TabularModel, load
 from ray_jobs.tabular.multiclass import Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
+from tests.instants import instants
 from tests.ray_jobs.tabular.made_up import LABELS, REGRESSION, made_up_table, multiclass
 
 pytestmark = [
@@ -98,7 +99,7 @@ def test_a_loaded_regression_answers_with_the_value_and_interval_that_were_measu
 def test_fine_tuning_a_regression_keeps_its_scale_and_may_fit_its_interval_again(
     challenge: Run, regression: Challenge, folder: Path
 ) -> None:
-    gate, days = REGRESSION.gate_window, timedelta(days=12)
+    gate, days = instants(REGRESSION.gate_window), timedelta(days=12)
     tuning = replace(
         REGRESSION, train_window=Window(gate.start, gate.start + days), gate_window=Window(gate.start + days, gate.end),
         interval_level=0.8, holdout_every_days=3, epochs=1, learning_rate=1e-4,
