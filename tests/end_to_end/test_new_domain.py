@@ -109,7 +109,7 @@ def test_a_draft_with_unknown_values_stops_its_domain_alone(proposed: str, proje
         (
             "silver.py",
             "import pipelines.features.declaration as d\nfrom assets.shop.domain import contract\n\n"
-            + "VIEW = d.feature_view(\n    contract('silver/payments'),\n)\n",
+            "VIEW = d.feature_view(\n    contract('silver/payments'),\n)\n",
             "silver.py, line 4: feature view on silver/shop/payments: zone silver",
         ),
         ("domain.py", "", "cannot import name 'contract'"),
