@@ -126,7 +126,7 @@ def test_a_fold_selects_by_the_values_of_its_column_in_the_order_of_the_keys(rec
         "key": list("hgfedcba"),
         "fold": ["train", "gate", "calibrate", "train"] * 2,
         "x": range(8),
-        "y": [1, 0] * 4,
+        "y": [None, 0, 1, 0, 1, 0, 1, 0],
     }
     write_deltalake(tmp_path, pa.table(rows))
     table = DatasetVersion(str(tmp_path), 0)
