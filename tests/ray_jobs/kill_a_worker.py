@@ -1,26 +1,27 @@
-"""A callback that kills a worker. Ray Train's controller imports it, so it is in a module of its own."""
+"""Kills a worker of a training run while the run goes on."""
 
 from __future__ import annotations
 
 import os
 import signal
-from typing import Any
 
 import psutil
 
-from ray_jobs.core.ray_train import UserCallback
+from pipelines.models.program import Epoch, Progress
 
 
-class KillAWorker(UserCallback):
-    """Kills the run's last worker after each of the given epochs, once. Controller and workers have the same parent."""
+class KillAWorker:
+    """Follows a run, and kills its last worker after each of the given epochs, once."""
 
     def __init__(self, *after_epochs: int) -> None:
         self.after_epochs = set(after_epochs)
 
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        if metrics[0]["number"] in self.after_epochs:
-            self.after_epochs.discard(metrics[0]["number"])
-            raylet = psutil.Process().parent()
-            assert raylet is not None
-            workers = [process for process in raylet.children() if "RayTrainWorker" in " ".join(process.cmdline())]
-            os.kill(workers[-1].pid, signal.SIGKILL)
+    def __call__(self, progress: Epoch | Progress) -> None:
+        if isinstance(progress, Epoch) and progress.number in self.after_epochs:
+            self.after_epochs.discard(progress.number)
+            workers = [
+                process.pid
+                for process in psutil.Process().children(recursive=True)
+                if "RayTrainWorker" in " ".join(process.cmdline())
+            ]
+            os.kill(max(workers), signal.SIGKILL)
