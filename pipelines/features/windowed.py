@@ -39,7 +39,8 @@ from typing import Literal
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features.aggregates import Aggregate
-from pipelines.features.declaration import FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+from pipelines.policy.rules import require_inherited
 
 SECOND = timedelta(seconds=1)
 
@@ -59,7 +60,8 @@ class Windowed:
         without: The features that its feature view leaves out, and so the online store.
 
     Raises:
-        DefinitionError: where columns, types or windows do not fit.
+        DefinitionError: where columns, types or windows do not fit, and for a feature that is less protected than its
+            column.
     """
 
     table: Contract
@@ -92,6 +94,10 @@ class Windowed:
                 self._refuse(f"{name}: {aggregate.kind} of {aggregate.column}: {has}", "a column of numbers")
             if declared.get(name) != computed:
                 self._refuse(f"{name}: {declared.get(name, 'no such column')} in the table", f"{computed}")
+        sources = {key: key for key in self.keys} | {EVENT_TIMESTAMP: self.at}
+        sources |= {name: a.column for name, a in self.features.items() if a.column}
+        classes = {name: {f"{self.events.table}.{of}": self.events.data_class(of)} for name, of in sources.items()}
+        require_inherited(self.table, classes)
 
     def _refuse(self, observed: str, expected: str) -> None:
         raise DefinitionError(
