@@ -6,12 +6,12 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pipelines.models import model_files
 from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
 from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shards
-from ray_jobs.core.dataset import DatasetVersion, training_rows
+from ray_jobs.core.dataset import DatasetVersion, Rows, training_rows
 from ray_jobs.core.errors import TrainingError
 from ray_jobs.core.loop import Job
 from ray_jobs.core.program import Model, Program
@@ -20,6 +20,12 @@ from ray_jobs.core.recipe import TrainingRecipe
 
 #: The folder of a run's examples, in the run's folder; removed when the run is finished.
 EXAMPLES = "examples"
+
+
+class Definition(Protocol):
+    """What makes a program: its class."""
+
+    def fitted(self, recipe: Any, rows: Rows, base: Path | None) -> Program[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class TrainResult:
 
 
 def train(
-    definition: type[Program[Any]],
+    definition: Definition,
     recipe: TrainingRecipe,
     *,
     table: DatasetVersion,
@@ -64,7 +70,7 @@ def train(
     """Trains a model on the cluster that this process is connected to.
 
     Args:
-        definition: The program.
+        definition: The program's class.
         recipe: The complete configuration.
         table: The training set; it has the recipe's columns, and one row per `row_key`.
         storage_path: An absolute path that all nodes reach, for examples and checkpoints.
