@@ -7,9 +7,10 @@ from typing import Any
 
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnProgress, Part, Program, RecipeError
 from ray_jobs.core.contest import Contender, contest
-from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.program import Model
 from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
 from ray_jobs.core.train import train
 
 
@@ -52,7 +53,7 @@ def challenge(
     challenger: Any = program.predictor(model_dir)
     contenders: dict[str, Contender] = {
         CHALLENGER: challenger,
-        **run.program.baselines(training_rows(table, recipe, "all")),
+        **run.program.baselines(sampled_rows(table, recipe, "all")),
     }
     if champion is not None:
         contenders[CHAMPION] = champion

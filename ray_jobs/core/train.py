@@ -10,13 +10,14 @@ from typing import Any, Literal, Protocol
 
 from pipelines.models import model_files
 from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
-from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shards
-from ray_jobs.core.dataset import DatasetVersion, Rows, training_rows
+from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shard_writer
+from ray_jobs.core.dataset import DatasetVersion, Rows
 from ray_jobs.core.errors import TrainingError
 from ray_jobs.core.loop import Job
 from ray_jobs.core.program import Model, Program
 from ray_jobs.core.progress import Journal, following, ignore
 from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
 
 #: The folder of a run's examples, in the run's folder; removed when the run is finished.
 EXAMPLES = "examples"
@@ -89,13 +90,14 @@ def train(
     """
     started = time.monotonic()
     workers = ray_train.workers_for(recipe.model_name, recipe.num_workers)
-    rows = training_rows(table, recipe, "fit")
-    program = definition.fitted(recipe, rows, base_model_dir)
+    program = definition.fitted(recipe, sampled_rows(table, recipe, "fit"), base_model_dir)
     base = model_files.digest(base_model_dir) if base_model_dir else "none"
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": base}
     run_folder.claim(storage_path, run_name, identity, resume=resume)
     folder = Path(storage_path) / run_name
-    fit, holdout = (shards.write(program, table, recipe, part, folder / EXAMPLES / part) for part in ("fit", "holdout"))
+    fit, holdout = (
+        shard_writer.write(program, table, recipe, part, folder / EXAMPLES / part) for part in ("fit", "holdout")
+    )
     with following(folder, on_progress):
         ray_train.run_workers(
             ray_train.worker_main,
@@ -108,7 +110,7 @@ def train(
     journal = _finished(folder, run_name)
     network = program.network()
     checkpoint_folder.complete(folder)[-1].load_weights(network)
-    model = program.trained(network, training_rows(table, recipe, "holdout"))
+    model = program.trained(network, sampled_rows(table, recipe, "holdout"))
     model.save(model_dir)
     shutil.rmtree(folder / EXAMPLES)
     return TrainResult(
@@ -117,7 +119,7 @@ def train(
         history=tuple(journal.epochs),
         resumed_after=tuple(journal.resumed_after),
         unit=program.unit,
-        rows=len(rows),
+        rows=fit.rows,
         workers=workers.number,
         accelerator=journal.accelerator,
         seconds=time.monotonic() - started,
