@@ -171,7 +171,7 @@ def _challenge(
             base_model_dir=champion_dir if fine_tune else None,
             champion_dir=champion_dir,
             gate=gate.named(spec.task, spec.gate),
-            on_epoch=lambda epoch: run.context.log.info("%s", epoch),
+            on_progress=lambda progress: run.context.log.info("%s", progress),
         )
     trained = challenge.run
     if (
