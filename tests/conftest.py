@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, get_args
 
 import dagster as dg
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
@@ -40,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.get.cache_clear()
     # The tables of the tests are small: without this, a JVM spends most of its time compiling code that runs once.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    # The same examples each time, so that a change alone decides; `--hypothesis-profile=default` looks for further ones.
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.register_profile("repeatable", derandomize=True)
+        hypothesis.settings.load_profile("repeatable")
     # Ray reads its network settings when it is imported, by whichever test comes first.
     ray_environment.prepare_environment(settings.get())
 
