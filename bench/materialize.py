@@ -26,7 +26,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def measure_size(settings: Settings, store: str, entities: int, features: int, *, peer: bool = True) -> list[Row]:
-    """Rows a second and peak memory of both sides, each once in a process of its own."""
+    """Rows a second, CPU and peak memory of both sides, each once in a process of its own."""
     settings.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.root) as folder:
         file = Path(folder) / "rows.parquet"
@@ -43,6 +43,12 @@ def measure_size(settings: Settings, store: str, entities: int, features: int, *
             f"{feast['seconds']:.1f} s",
             ours["seconds"] / feast["seconds"],
             note,
+        ),
+        Row(
+            f"materialize {name}: CPU",
+            f"{ours['cpu_seconds']:.2f} s",
+            f"{feast['cpu_seconds']:.2f} s",
+            ours["cpu_seconds"] / feast["cpu_seconds"],
         ),
         Row(
             f"materialize {name}: peak memory",

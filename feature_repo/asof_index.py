@@ -32,7 +32,7 @@ Booleans = npt.NDArray[np.bool_]
 #: timestamp and the instant of creation, microseconds since 1970.
 HASH, AT, CREATED = "_asof_hash", "_asof_at", "_asof_created"
 #: Rows of the spine that are completed at once.
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 17
 
 
 class HashCollision(Exception):
