@@ -1,6 +1,7 @@
 """What Feast's own tools read of a home folder, by `feature_store.yaml`: the features of all domains, as one store.
 
-They read. What a domain declares reaches its online store by a run of `features/<domain>/online`, which is governed.
+They read, and write no more than the datasets that they save, by governed runs. What a domain declares reaches its
+online store by a run of `features/<domain>/online`, which is governed too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from feature_repo.store import PROJECT, OpenStore, current, open_generation
 from pipelines import settings
 from pipelines.errors import SettingsError
 from pipelines.features.declaration import SHOWN, FeatureService, is_shown
+from pipelines.machine import files, locks
 from pipelines.settings import Settings
 
 #: Of Feast's project.
@@ -50,7 +52,7 @@ class HomeRegistryStore(RegistryStore):
         pass
 
     def get_registry_proto(self) -> Registry:
-        """The views, entities, services and sources of every domain, in one project."""
+        """The views, entities, services, sources and saved datasets of every domain, in one project."""
         from pipelines.definitions import feature_services
 
         now, declared = settings.get(), feature_services()
@@ -62,15 +64,41 @@ class HomeRegistryStore(RegistryStore):
                 merged.MergeFrom(_read(place.folder / state.generation / REGISTRY_FILE))
             elif domain in declared:
                 merged.MergeFrom(_declared(now, domain, declared[domain]))
-        return _in_one_project(merged)
+        merged = _in_one_project(merged)
+        merged.saved_datasets.extend(_saved(now).values())
+        return merged
 
     def update_registry_proto(self, registry_proto: Registry) -> None:
-        """Raises SettingsError."""
-        raise _refused("its registry")
+        """Keeps the datasets that were saved, of each name the later; raises SettingsError if there is none to keep."""
+        now = settings.get()
+        with locks.held(now.root / "locks" / "saved_datasets.lock", purpose="the list of saved datasets"):
+            saved = _saved(now)
+            later = [found for found in registry_proto.saved_datasets if _is_later(found, saved.get(found.spec.name))]
+            if not later:
+                raise _refused("its registry")
+            kept = saved | {found.spec.name: found for found in later}
+            files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
 
     def teardown(self) -> None:
         """Raises SettingsError."""
         raise _refused("its registry")
+
+
+def _saved_file(now: Settings) -> Path:
+    return now.root / "features" / "saved_datasets.db"
+
+
+def _saved(now: Settings) -> dict[str, Any]:
+    """The datasets that Feast saved, as its registry has them, by name."""
+    path = _saved_file(now)
+    return {found.spec.name: found for found in _read(path).saved_datasets} if path.exists() else {}
+
+
+def _is_later(found: Any, kept: Any) -> bool:
+    """Whether a saved dataset was saved after the one that is kept under its name, if there is one."""
+    if kept is None:
+        return True
+    return found.meta.last_updated_timestamp.ToNanoseconds() > kept.meta.last_updated_timestamp.ToNanoseconds()
 
 
 def _read(path: Path) -> Registry:

@@ -149,6 +149,12 @@ KINDS = (
         _json,
         "the lowest version of each view is read again: promote again what was promoted",
     ),
+    Kind(
+        r"features/saved_datasets\.db",
+        "list of the datasets that Feast saved",
+        _feast_registry,
+        "the tables are as they were: save a dataset again, so that Feast finds it by its name",
+    ),
     Kind(r"features/[^/]+/freshness\.jsonl", "log of the online store's freshness", _json_lines),
     Kind(r"features/[^/]+/[^/]+/[^/]*registry[^/]*\.db", "Feast's registry", _feast_registry, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/[^/]*\.db", "online store", databases.damage, _FILLED_AGAIN),
