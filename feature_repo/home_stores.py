@@ -69,15 +69,17 @@ class HomeRegistryStore(RegistryStore):
         return merged
 
     def update_registry_proto(self, registry_proto: Registry) -> None:
-        """Keeps the datasets that were saved, of each name the later; raises SettingsError if there is none to keep."""
+        """Keeps the dataset that was saved; raises SettingsError if Feast was asked to write something else."""
         now = settings.get()
         with locks.held(now.root / "locks" / "saved_datasets.lock", purpose="the list of saved datasets"):
-            saved = _saved(now)
-            later = [found for found in registry_proto.saved_datasets if _is_later(found, saved.get(found.spec.name))]
-            if not later:
-                raise _refused("its registry")
-            kept = saved | {found.spec.name: found for found in later}
-            files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
+            kept = _saved(now)
+            for written in registry_proto.saved_datasets[-1:]:  # Feast puts what it saves behind the others
+                changes = written.spec != kept[written.spec.name].spec if written.spec.name in kept else True
+                if changes or _specs(registry_proto) == _specs(self.get_registry_proto()):
+                    kept[written.spec.name] = written
+                    files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
+                    return
+            raise _refused("its registry")
 
     def teardown(self) -> None:
         """Raises SettingsError."""
@@ -89,16 +91,23 @@ def _saved_file(now: Settings) -> Path:
 
 
 def _saved(now: Settings) -> dict[str, Any]:
-    """The datasets that Feast saved, as its registry has them, by name."""
+    """The datasets that Feast saved, as its registry has them, by name.
+
+    Feast keeps the first and last instant of the first dataset of a name, and reads no rows outside them; so each has
+    bounds that hold every instant.
+    """
     path = _saved_file(now)
-    return {found.spec.name: found for found in _read(path).saved_datasets} if path.exists() else {}
+    found = {saved.spec.name: saved for saved in _read(path).saved_datasets} if path.exists() else {}
+    for saved in found.values():
+        saved.meta.min_event_timestamp.FromDatetime(datetime(1, 1, 2))  # noqa: DTZ001 UTC
+        saved.meta.max_event_timestamp.FromDatetime(datetime(9999, 12, 30))  # noqa: DTZ001 UTC
+    return found
 
 
-def _is_later(found: Any, kept: Any) -> bool:
-    """Whether a saved dataset was saved after the one that is kept under its name, if there is one."""
-    if kept is None:
-        return True
-    return found.meta.last_updated_timestamp.ToNanoseconds() > kept.meta.last_updated_timestamp.ToNanoseconds()
+def _specs(registry: Registry) -> set[bytes]:
+    """What a registry declares beside saved datasets, without times."""
+    declared = (*registry.entities, *registry.feature_views, *registry.feature_services)
+    return {found.spec.SerializeToString(deterministic=True) for found in declared}
 
 
 def _read(path: Path) -> Registry:
