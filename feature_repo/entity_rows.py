@@ -111,7 +111,8 @@ def of_query(text: str, read: Read) -> Any:
         rows = frames["table_0"].sparkSession.sql("".join([*parts, _literal(text[end:])]), **frames)
         rows.schema  # noqa: B018 the embedded engine resolves names only now
     except AnalysisException as error:
-        refused(f"a query that the engine resolves, over columns up to {SHOWN}: {str(error).partition(chr(10))[0]}")
+        words = " ".join(str(error).partition("== SQL")[0].split())
+        refused(f"a query that the engine resolves, over columns up to {SHOWN}: {words}")
     return rows
 
 

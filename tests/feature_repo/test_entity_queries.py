@@ -54,8 +54,8 @@ def found(query: str) -> list[dict[str, Any]]:
         "SELECT silver_toys_trips.driver, begun AS event_timestamp FROM silver_toys_trips WHERE driver != 3",
         ("SELECT t.driver, begun AS event_timestamp FROM silver_toys_trips AS t JOIN gold_toys_drivers AS d"
          " ON t.driver = d.driver WHERE d.name IN ('Ä', 'b', '{0}')"),
-        ("WITH ä AS (SELECT * FROM gold_toys_drivers WHERE name IS NOT NULL) SELECT ä.driver, `silver_toys_trips`.begun"
-         " AS event_timestamp FROM ä JOIN `silver_toys_trips` ON ä.driver = `silver_toys_trips`.driver"),
+        ("WITH `ä` AS (SELECT * FROM gold_toys_drivers WHERE name IS NOT NULL) SELECT `ä`.driver, `silver_toys_trips`.begun"
+         " AS event_timestamp FROM `ä` JOIN `silver_toys_trips` ON `ä`.driver = `silver_toys_trips`.driver"),
         ("SELECT driver, begun AS event_timestamp FROM (SELECT * FROM silver_toys_trips) WHERE driver NOT IN"
          " (SELECT driver FROM gold_toys_drivers WHERE name IS NULL)"),
         ("SELECT 1 AS driver, TIMESTAMP '2013-03-10T02:30:00.000007Z' AS event_timestamp FROM gold_toys_drivers WHERE name = 'b'"
