@@ -63,8 +63,8 @@ def dataset(name: str, table: str) -> SavedDataset:
 
 
 def tables(folder: Path) -> dict[str, str]:
-    found: list[Any] = registry(folder).list_saved_datasets(PROJECT)
-    return {saved.name: saved.storage.file_options.uri for saved in found}
+    found: Any = HomeRegistryStore(RegistryConfig(path="home"), folder).get_registry_proto()
+    return {saved.spec.name: saved.spec.storage.file_storage.uri for saved in found.saved_datasets}
 
 
 def test_the_registry_of_a_home_folder_keeps_the_datasets_that_several_processes_saved(
