@@ -30,7 +30,7 @@ ARRIVAL_DELAY = ModelSpec(
     training_set=contract("gold/training_set"),
     features=ARRIVAL_DELAY_V1,
     limits=LIMITS,
-    # Flights of an airport and a day share weather and queues: counted one by one, they are more evidence than they are.
+    # Flights of an airport and a day share weather and queues: one by one, they count as more evidence than they are.
     gate=Gate(
         together=("origin", "event_timestamp"),
         slices=(Slice("origin", tolerance={"log_loss": 0.005}), Slice("carrier", tolerance={"log_loss": 0.01})),

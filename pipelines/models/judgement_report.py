@@ -13,11 +13,14 @@ def lines(decision: GateDecision) -> list[str]:
     """The comparisons, slices and gaps as Markdown."""
     judgement, compared = decision.judgement, decision.comparisons
     drawn = f"rows that agree in {' and '.join(decision.gate.together)}" if decision.gate.together else "single rows"
+    method = (
+        f"Paired bootstrap of {judgement.units:,} units ({drawn}) in {judgement.resamples:,} draws. A bound is wrong "
+        f"with probability {1 - judgement.confidence:.2g} at most; a difference whose bounds have different signs may "
+        "be chance.\n"
+    )
     text = [
         "\n## Comparison with the opponents\n",
-        f"Paired bootstrap of {judgement.units:,} units ({drawn}) in {judgement.resamples:,} draws. A bound is wrong "
-        f"with probability {1 - judgement.confidence:.2g} at most; a difference whose bounds have different "
-        "signs may be chance.\n",
+        method,
         "| metric | opponent | challenger | opponent's | difference | lower bound | upper bound | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
