@@ -56,8 +56,7 @@ def _read(source: DataSource | None, columns: Sequence[str]) -> Any:
     platform, table = shared_platform(), TableId.parse(file.path)
     platform.require_loaded("feature_repo/feature_store.yaml", table)
     contract = platform.contracts[table]
-    classes = {name: contract.column(name).classification or contract.tags["data_class"] for name in columns}
-    if above := [name for name, data_class in classes.items() if not is_shown(data_class)]:
+    if above := [name for name in columns if not is_shown(contract.data_class(name))]:
         raise SettingsError(
             object=f"table {table}",
             observed=f"Feast was asked for {', '.join(above)}, more protected than {SHOWN}",

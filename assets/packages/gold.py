@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.packages.domain import contract
+from assets.packages.tables import stripped
 from pipelines.medallion.decorators import gold_asset
 from pipelines.orchestration.automation import when_inputs_are_good
 from pipelines.tables import RECORD_ID
@@ -24,7 +25,9 @@ SUMMARY, BODY = (15, 120), (120, 1_000)
 
 
 @gold_asset(
-    contract("gold/topic_training_set"), inputs={"metadata": "silver/packages/metadata"}, automation=when_inputs_are_good()
+    contract("gold/topic_training_set"),
+    inputs={"metadata": "silver/packages/metadata"},
+    automation=when_inputs_are_good(),
 )
 def topic_training_set(metadata: DataFrame) -> DataFrame:
     """Passages of the descriptions of distributions, each with the topic of its distribution."""
@@ -40,8 +43,8 @@ def topic_training_set(metadata: DataFrame) -> DataFrame:
         .where("place = 1")
         .select("distribution", "topic")
     )
-    without_addresses = F.regexp_replace(F.concat_ws("\n", "summary", "description"), r"https?://[^\s)>\]]+", " ")
-    words = F.trim(F.regexp_replace(without_addresses, r"\s+", " "))
+    without_addresses = F.regexp_replace(F.concat_ws("\n", "summary", "description"), r"https?://[^ \t\r\n)>\]]+", " ")
+    words = F.trim(F.regexp_replace(without_addresses, r"[ \t\r\n\x0b\f]+", " "))
     passages = (
         metadata.select("distribution", RECORD_ID, words.alias("words"))
         .withColumn("passage", F.explode(F.expr(f"sequence(0, {PASSAGES - 1})")))
@@ -78,7 +81,7 @@ def summary_training_set(docstrings: DataFrame) -> DataFrame:
         "distribution",
         "function",
         F.regexp_extract("docstring", rf"^([^\n]{{{shortest},{longest}}}\.)\n *\n", 1).alias("summary"),
-        F.trim(F.regexp_replace("docstring", r"^[^\n]*\n *\n", "")).alias("rest"),
+        stripped(F.regexp_replace("docstring", r"^[^\n]*\n *\n", "")).alias("rest"),
         RECORD_ID,
     ).where("summary <> '' AND NOT contains(rest, summary)")
     shortest, longest = BODY

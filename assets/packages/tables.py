@@ -24,12 +24,12 @@ def silver_metadata(metadata: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     parts = F.split("content", _HEADER_END, 2)
-    body = F.nullif(F.trim(F.get(parts, F.lit(1))), F.lit(""))
+    body = F.nullif(stripped(F.get(parts, F.lit(1))), F.lit(""))
     # Before version 2.1 of the format the text was a header field, and its further lines are indented.
-    folded = F.regexp_extract("header", r"(?m)^Description: *(.*(?:\r?\n[ \t].*)*)", 1)
+    folded = F.regexp_extract("header", r"(?:^|\n)Description: *([^\n]*(?:\n[ \t][^\n]*)*)", 1)
     unfolded = F.regexp_replace(folded, r"\n(?:        |       \||\t)", "\n")
-    description = F.coalesce(body, F.nullif(F.trim(unfolded), F.lit("")))
-    topics = F.regexp_extract_all("header", F.lit(r"(?m)^Classifier: *Topic :: ([^:\r\n]*[^:\s])"), F.lit(1))
+    description = F.coalesce(body, F.nullif(stripped(unfolded), F.lit("")))
+    topics = F.regexp_extract_all("header", F.lit(r"(?:^|\n)Classifier: *Topic :: ([^:\r\n]*[^: \r\n])"), F.lit(1))
     return metadata.withColumn("header", F.get(parts, F.lit(0))).select(
         "*",
         _field("Summary").alias("summary"),
@@ -45,9 +45,16 @@ def silver_docstrings(docstrings: DataFrame) -> DataFrame:
     return docstrings
 
 
+def stripped(text: Column) -> Column:
+    """The text without space around it; the classes of space in regular expressions differ between engines."""
+    from pyspark.sql import functions as F
+
+    return F.regexp_replace(text, r"^[ \t\r\n]+|[ \t\r\n]+\z", "")
+
+
 def _field(name: str) -> Column:
     """The first line of a header field; null where the document lacks it, or says that it is unknown."""
     from pyspark.sql import functions as F
 
-    value = F.trim(F.regexp_extract("header", rf"(?m)^{name}: *([^\r\n]*)", 1))
+    value = F.trim(F.regexp_extract("header", rf"(?:^|\n){name}: *([^\r\n]*)", 1))
     return F.when(~value.isin("", "UNKNOWN"), value)

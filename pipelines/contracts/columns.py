@@ -22,12 +22,13 @@ _DECIMAL = re.compile(r"decimal\( *(\d+) *, *(\d+) *\)")
 #: The custom properties of a column, by zone.
 COLUMN_PROPERTIES: dict[Zone, tuple[str, ...]] = {
     "bronze": ("unit",),
-    "silver": ("unit", "severity", "timezone", "nonFinite", "nullTokens", "mask"),
-    "gold": ("unit", "severity"),
+    "silver": ("unit", "severity", "timezone", "nonFinite", "nullTokens", "mask", "declassified"),
+    "gold": ("unit", "severity", "declassified"),
 }
 #: What bronze does not act on: it keeps every value as the text that arrived, and silver judges it.
 _NOT_BRONZE = ("required", "unique", "primaryKey", "enum", "logicalTypeOptions", "relationships", "quality",
                "transformLogic")  # fmt: skip
+_WHY = "the reason why its values do not show what they are computed from, as text"
 
 
 def read(path: Path, nodes: list[dict[str, Any]], zone: Zone, at: Place) -> list[Column]:
@@ -61,6 +62,9 @@ def _column(path: Path, node: dict[str, Any], zone: Zone, at: Place) -> Column:
     custom_at = [*at, "customProperties"]
     custom = custom_properties(path, node, custom_at, COLUMN_PROPERTIES[zone])
     unit = custom.get("unit")
+    declassified = custom.get("declassified")
+    if declassified is not None and not text(path, declassified, [*custom_at, "declassified"], _WHY).strip():
+        refuse(path, [*custom_at, "declassified"], declassified, _WHY)
     non_finite = one_of(path, custom.get("nonFinite"), [*custom_at, "nonFinite"], NonFinite, "refused")
     if custom.get("nonFinite") is not None and type not in ("double", "float"):
         refuse(path, [*custom_at, "nonFinite"], non_finite, "nothing here: it is about the types double and float")
@@ -71,6 +75,7 @@ def _column(path: Path, node: dict[str, Any], zone: Zone, at: Place) -> Column:
         source=_source(path, node, at),
         key_position=max(node["primaryKeyPosition"] or 1, 1) if node["primaryKey"] else 0,
         classification=node["classification"],
+        declassified=declassified,
         unit=None if unit is None else text(path, unit, [*custom_at, "unit"], "a unit of measure, as text"),
         timezone=_timezone(path, custom.get("timezone"), type, [*custom_at, "timezone"]),
         non_finite=non_finite,

@@ -161,7 +161,7 @@ class ReplacingRun:
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
         names = self.table.delivered_names(run)
-        code = digest(code_digest(contract, self.table.transform), versions, self.table.rules, names)
+        code = digest(code_digest(contract, self.table.transform), versions, run.input_classes, self.table.rules, names)
         deliveries = run.platform.ledger(self.table.bronze).contents(
             committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
         )

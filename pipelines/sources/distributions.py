@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +47,8 @@ class DistributionMetadata:
 def installed(folders: tuple[str, ...] | None) -> dict[str, Distribution]:
     """The distributions by normalized name, sorted; of several of one name, the one that an import finds."""
     found: dict[str, Distribution] = {}
-    for distribution in importlib.metadata.distributions(**({} if folders is None else {"path": list(folders)})):
+    path = sys.path if folders is None else list(folders)
+    for distribution in importlib.metadata.distributions(path=path):
         name = distribution.metadata["Name"]
         if name:
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution)

@@ -102,17 +102,14 @@ def _functions(path: Path) -> list[tuple[int, str, str]]:
     except (OSError, SyntaxError, ValueError, RecursionError):
         return []
     found = []
-    for prefix, nodes in [("", module.body), *((f"{c.name}.", c.body) for c in module.body if _is_public_class(c))]:
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    for prefix, nodes in [("", module.body), *((f"{node.name}.", node.body) for node in classes)]:
         for node in nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
                 docstring = ast.get_docstring(node)
                 if docstring and "\0" not in docstring and len(docstring) <= _LONGEST_DOCSTRING and _is_text(docstring):
                     found.append((node.lineno, prefix + node.name, docstring))
     return sorted(found)
-
-
-def _is_public_class(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ClassDef) and not node.name.startswith("_")
 
 
 def _is_text(docstring: str) -> bool:

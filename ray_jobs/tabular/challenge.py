@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.models.judgement import Gate
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnEpoch, Part
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
@@ -24,6 +25,7 @@ def challenge(
     window: Part,
     base_model_dir: Path | None,
     champion_dir: Path | None,
+    gate: Gate,
     on_epoch: OnEpoch,
 ) -> Challenge:
     """A `pipelines.models.program.TrainingProgram`, which explains the arguments.
@@ -35,7 +37,7 @@ def challenge(
     table = DatasetVersion(table_uri, table_version)
     champion = _champion(champion_dir, recipe)
     # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
-    rows = evaluation_rows(table, recipe, window, further=champion.inputs if champion else ())
+    rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
     run = train(
         recipe,
         table=table,
@@ -52,7 +54,8 @@ def challenge(
     }
     if champion is not None:
         contenders[CHAMPION] = champion
-    return Challenge(run, contest(rows, contenders, measure=challenger.objective.evaluate))
+    compared = contest(rows, contenders, measure=challenger.objective.evaluate, gate=gate)
+    return Challenge(run, compared.evaluations, compared.judgement)
 
 
 def _champion(folder: Path | None, recipe: Recipe) -> TabularModel | None:
