@@ -66,10 +66,11 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         from pipelines.models.program import Window
         from ray_jobs.core.contest import Contender, evaluate
         from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
+        from ray_jobs.core.train import train
         from ray_jobs.tabular.baseline import fit_baselines
         from ray_jobs.tabular.metrics_binary import evaluate as measure
         from ray_jobs.tabular.model import TabularModel
-        from ray_jobs.tabular.train import train
+        from ray_jobs.tabular.program import Tabular
 
         recipe = arrival_delay()
         gate = recipe.gate_window
@@ -79,11 +80,16 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
         table = DatasetVersion(uri, version)
         folder = settings.root / "model"
         result = train(
-            recipe, table=table, storage_path=str(settings.root / "runs"), run_name="reference", model_dir=folder
-        )
+            Tabular,
+            recipe,
+            table=table,
+            storage_path=str(settings.root / "runs"),
+            run_name="reference",
+            model_dir=folder,
+        )  # fmt: skip
         contenders: dict[str, Contender] = {
             "model": TabularModel.load(folder),
-            "logistic regression": fit_baselines(recipe, table=table)["baseline"],
+            "logistic regression": fit_baselines(recipe, training_rows(table, recipe, "all"))["baseline"],
             "gradient boosting": _Boosting(recipe, training_rows(table, recipe, "all")),
         }
         evaluations = evaluate(evaluation_rows(table, recipe, test), contenders, measure=measure)

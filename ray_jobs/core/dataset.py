@@ -36,7 +36,7 @@ class DatasetVersion:
 
 
 class Selection(Protocol):
-    """What a recipe says about the rows to read; each attribute as `ray_jobs.tabular.recipe.Recipe` explains it."""
+    """What a recipe says about the rows to read, as `ray_jobs.core.recipe.TrainingRecipe` explains it."""
 
     @property
     def model_name(self) -> str: ...
@@ -72,11 +72,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def shard(self, rank: int, of: int) -> Rows:
-        """Every `of`-th row from row `rank` on. Shards are equally long: up to `of - 1` last rows are dropped."""
-        part = slice(rank, len(self) // of * of, of)
-        return Rows({name: column[part] for name, column in self.columns.items()}, self.labels[part])
 
 
 def training_rows(table: DatasetVersion, selection: Selection, part: TrainingPart) -> Rows:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pipelines.errors import ModelError
 from pipelines.models.answers import Answer, Predictor, Task
+from pipelines.models.program import Evaluation
 from ray_jobs.core.dataset import Columns
 from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoded, Encoder
@@ -132,6 +133,10 @@ class TabularModel:
             ModelError: if a column is absent, not numeric, or infinite.
         """
         return self.objective.predictions(self.outputs(self.encoder.encode(rows)))
+
+    def evaluate(self, labels: NDArray[Any], predictions: Any) -> Evaluation:
+        """Metrics and figures of its task; raises MetricError if one of them has no value."""
+        return self.objective.evaluate(labels, predictions)
 
     @torch.inference_mode()
     def outputs(self, encoded: Encoded) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipelines.models.answers import Probabilities, Task
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import DatasetError, MetricError
+from ray_jobs.core.program import Loss
 from ray_jobs.tabular import metrics_multiclass
 from ray_jobs.tabular.metrics_multiclass import LabelProbabilities
 from ray_jobs.tabular.recipe import Recipe
@@ -66,8 +67,9 @@ class Multiclass:
         places = {label: place for place, label in enumerate(self.labels)}
         return np.array([places.get(label, UNKNOWN) for label in labels.tolist()], dtype=np.int64)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(outputs, targets, ignore_index=UNKNOWN)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        total = nn.functional.cross_entropy(outputs, targets, ignore_index=UNKNOWN, reduction="sum")
+        return Loss(total, (targets != UNKNOWN).sum())
 
     def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: Recipe) -> Multiclass:
         """The temperature of maximum likelihood, over the held-out rows whose label is known."""
