@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
-from pipelines.models import tasks
+from pipelines.models import judgement_report, tasks
 from pipelines.models.gate import GateDecision
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
@@ -60,7 +60,7 @@ class Evidence:
         }
         files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
         files.replace(folder / CARD_FILE, self.card(record))
-        images = tasks.rules(self.decision.task).draw(figures)
+        images = tasks.rules(self.decision.task).draw(figures) | judgement_report.draw(self.decision)
         for name, image in images.items():
             files.replace(folder / f"{name}.png", image)
         return list(images.values())
@@ -90,6 +90,7 @@ class Evidence:
                 "",
                 *(f"- {name}: {_words(metric)}" for name, metric in meanings.items()),
                 f"\nGate, by {' and '.join(self.decision.gate.metrics)}: {verdict}.",
+                *judgement_report.lines(self.decision),
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
                 f"\n## Risk\n\n- tier: {self.risk}, {RISKS[self.risk]}",
