@@ -31,33 +31,19 @@ SUMMARY, BODY = (15, 120), (120, 1_000)
 )
 def topic_training_set(metadata: DataFrame) -> DataFrame:
     """Passages of the descriptions of distributions, each with the topic of its distribution."""
-    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    by_topic = metadata.select("distribution", F.explode(F.split("topics", "\n")).alias("topic"))
-    by_topic = by_topic.withColumn("distributions", F.count("*").over(Window.partitionBy("topic")))
-    rarest = Window.partitionBy("distribution").orderBy("distributions", "topic")
-    topics = (
-        by_topic.where(F.col("distributions") >= DISTRIBUTIONS_OF_A_TOPIC)
-        .withColumn("place", F.row_number().over(rarest))
-        .where("place = 1")
-        .select("distribution", "topic")
-    )
-    without_addresses = F.regexp_replace(F.concat_ws("\n", "summary", "description"), r"https?://[^ \t\r\n)>\]]+", " ")
-    words = F.trim(F.regexp_replace(without_addresses, r"[ \t\r\n\x0b\f]+", " "))
-    passages = (
-        metadata.select("distribution", RECORD_ID, words.alias("words"))
-        .withColumn("passage", F.explode(F.expr(f"sequence(0, {PASSAGES - 1})")))
-        .withColumn("text", F.expr(f"substring(words, passage * {PASSAGE} + 1, {PASSAGE})"))
-        .where((F.length("text") >= SHORTEST_PASSAGE) | ((F.col("passage") == 0) & (F.col("text") != "")))
-    )
-    return passages.join(topics, "distribution").select(
-        F.concat_ws("#", "distribution", "passage").alias("passage_id"),
-        "distribution",
-        "text",
-        "topic",
-        fold().alias("fold"),
-        RECORD_ID,
+    return (
+        _passages(metadata)
+        .join(_topics(metadata), "distribution")
+        .select(
+            F.concat_ws("#", "distribution", "passage").alias("passage_id"),
+            "distribution",
+            "text",
+            "topic",
+            fold().alias("fold"),
+            RECORD_ID,
+        )
     )
 
 
@@ -90,6 +76,32 @@ def summary_training_set(docstrings: DataFrame) -> DataFrame:
     once = once.withColumn("again", F.row_number().over(Window.partitionBy("summary", "place").orderBy("function_id")))
     return once.where("place = 1 AND again = 1").select(
         "function_id", "distribution", "function", "body", "summary", fold().alias("fold"), RECORD_ID
+    )
+
+
+def _topics(metadata: DataFrame) -> DataFrame:
+    """The rarest topic of each distribution, of those that enough distributions have."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    by_topic = metadata.select("distribution", F.explode(F.split("topics", "\n")).alias("topic"))
+    by_topic = by_topic.withColumn("distributions", F.count("*").over(Window.partitionBy("topic")))
+    rarest = F.row_number().over(Window.partitionBy("distribution").orderBy("distributions", "topic"))
+    learned = by_topic.where(F.col("distributions") >= DISTRIBUTIONS_OF_A_TOPIC)
+    return learned.withColumn("place", rarest).where("place = 1").select("distribution", "topic")
+
+
+def _passages(metadata: DataFrame) -> DataFrame:
+    """The passages of each distribution's summary and description, by their number."""
+    from pyspark.sql import functions as F
+
+    without_addresses = F.regexp_replace(F.concat_ws("\n", "summary", "description"), r"https?://[^ \t\r\n)>\]]+", " ")
+    words = F.trim(F.regexp_replace(without_addresses, r"[ \t\r\n\x0b\f]+", " "))
+    return (
+        metadata.select("distribution", RECORD_ID, words.alias("words"))
+        .withColumn("passage", F.explode(F.expr(f"sequence(0, {PASSAGES - 1})")))
+        .withColumn("text", F.expr(f"substring(words, passage * {PASSAGE} + 1, {PASSAGE})"))
+        .where((F.length("text") >= SHORTEST_PASSAGE) | ((F.col("passage") == 0) & (F.col("text") != "")))
     )
 
 
