@@ -69,7 +69,7 @@ def test_a_model_of_each_task_with_its_record_a_passed_gate_and_its_card_is_admi
         ),
         (edit(GATE_FILE, lambda gate: gate.update(passed=False)), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate.pop("task")), "no complete gate.json"),
-        (edit(GATE_FILE, lambda gate: gate.update(task="text")), "no complete gate.json"),
+        (edit(GATE_FILE, lambda gate: gate.update(task="riddle")), "no complete gate.json"),
         (edit(GATE_FILE, lambda gate: gate.update(task="regression")), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate.update(metrics=[])), "did not pass the gate"),
         (edit(GATE_FILE, lambda gate: gate["metrics"].append("n")), "did not pass the gate"),
