@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipelines.models.judgement import Gate
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnProgress, Part, Program, RecipeError
 from ray_jobs.core.contest import Contender, contest
-from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.program import Model
 from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
 from ray_jobs.core.train import train
 
 
@@ -25,6 +27,7 @@ def challenge(
     window: Part,
     base_model_dir: Path | None,
     champion_dir: Path | None,
+    gate: Gate,
     on_progress: OnProgress,
 ) -> Challenge:
     """A `pipelines.models.program.Fabric` for a program; that explains the other arguments.
@@ -38,7 +41,7 @@ def challenge(
     if champion is not None:
         require_task(champion, recipe, object=f"champion in {champion_dir}")
     # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
-    rows = evaluation_rows(table, recipe, window, further=champion.inputs if champion else ())
+    rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
     run = train(
         program.definition(),
         recipe,
@@ -52,11 +55,12 @@ def challenge(
     challenger: Any = program.predictor(model_dir)
     contenders: dict[str, Contender] = {
         CHALLENGER: challenger,
-        **run.program.baselines(training_rows(table, recipe, "all")),
+        **run.program.baselines(sampled_rows(table, recipe, "all")),
     }
     if champion is not None:
         contenders[CHAMPION] = champion
-    return Challenge(run, contest(rows, contenders, measure=challenger.evaluate))
+    compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
+    return Challenge(run, compared.evaluations, compared.judgement)
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:

@@ -116,9 +116,10 @@ class Checkpoints:
             # The writer numbers the workers' files from 1.
             own = {path.name: file_digest(path) for path in folder.glob(f"shard-{self._rank + 1:05d}-*")}
         checksums = {name: digest for part in self._gathered(own) for name, digest in part.items()}
-        if self._rank == 0:
-            Checkpoint(folder, position, loss, files=checksums, **json.loads(frozen)).write()
-            self._prune()
+        with self._together(f"finish the checkpoint {folder}"):
+            if self._rank == 0:
+                Checkpoint(folder, position, loss, files=checksums, **json.loads(frozen)).write()
+                self._prune()
 
     def _prune(self) -> None:
         """Removes all but the last checkpoints and the one with the lowest loss."""

@@ -22,6 +22,7 @@ from ray_jobs.core import parallel
 from ray_jobs.core.checkpoint_folder import Position
 from ray_jobs.core.checkpoints import Checkpoints
 from ray_jobs.core.errors import TrainingError
+from ray_jobs.core.prefetch import ahead
 from ray_jobs.core.program import Batch, Program
 from ray_jobs.core.progress import ENTRY_SECONDS, Journal
 from ray_jobs.core.recipe import TrainingRecipe
@@ -92,7 +93,7 @@ class Loop:
         self.network = parallel.spread(self.plain, recipe, worker.device)
         self.trained = [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        self.steps = math.ceil(job.fit.rows / recipe.batch_size)
+        self.steps = job.fit.steps(recipe.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, recipe.learning_rate, total_steps=recipe.epochs * self.steps, pct_start=WARM_UP_SHARE
         )
@@ -127,7 +128,7 @@ class Loop:
             seed=recipe.seed, epoch=number, first_step=self.position.step, batch_size=recipe.batch_size,
             rank=self.worker.rank, of=self.worker.of,
         )  # fmt: skip
-        for table in tables:
+        for table in ahead(tables):
             torch.manual_seed(self.position.seed(recipe.seed, self.worker.rank))
             step = self._step(table)
             self.position = Position(number, self.position.step + 1, self.position.steps + 1)
@@ -174,16 +175,10 @@ class Loop:
         return Step(everyone, own, table, self.position)
 
     def _loss(self, network: nn.Module, rows: pa.Table) -> Tensor:
-        """[2]: the sum of the rows' losses, and its weight; of no rows, zeros that gradients can be computed of."""
-        some = rows if len(rows) else self._one_row()
+        """[2]: the sum of the rows' losses, and its weight."""
         with parallel.arithmetic(self.job.recipe, self.worker.device):
-            loss = self.job.program.loss(network, self._on_device(self.job.program.batch(some)))
-        pair = torch.stack([loss.total.double(), loss.weight.to(loss.total.device).double()])
-        return pair if len(rows) else pair * 0.0
-
-    def _one_row(self) -> pa.Table:
-        """A row that stands in where a worker has none: workers exchange gradients in step."""
-        return next(iter(self.job.fit.batches(seed=0, epoch=1, first_step=0, batch_size=1, rank=0, of=1)))
+            loss = self.job.program.loss(network, self._on_device(self.job.program.batch(rows)))
+        return torch.stack([loss.total.double(), loss.weight.to(loss.total.device).double()])
 
     def _on_device(self, batch: Batch) -> Batch:
         return {name: tensor.to(self.worker.device, non_blocking=True) for name, tensor in batch.items()}
@@ -193,10 +188,8 @@ class Loop:
         """The mean loss of the held-out rows."""
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.worker.device)
-        for table in self.job.holdout.batches(
-            seed=0, epoch=1, first_step=0, batch_size=self.job.recipe.batch_size,
-            rank=self.worker.rank, of=self.worker.of,
-        ):  # fmt: skip
+        size, rank, of = self.job.recipe.batch_size, self.worker.rank, self.worker.of
+        for table in ahead(self.job.holdout.in_order(batch_size=size, rank=rank, of=of)):
             sums += self._loss(self.plain, table)
         if self.worker.of > 1:
             dist.all_reduce(sums)

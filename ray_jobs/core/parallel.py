@@ -43,7 +43,7 @@ def require(recipe: TrainingRecipe, *, workers: int, bf16: bool) -> None:
             "ddp, or 2 workers or more",
         ),
         "batch_size": (
-            recipe.batch_size % parts != 0 and scale.elastic_from is None,
+            recipe.batch_size % parts != 0,
             f"{recipe.batch_size} rows for {workers} workers that accumulate {scale.accumulate} batches",
             f"a multiple of {parts}",
         ),

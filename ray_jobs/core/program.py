@@ -102,5 +102,5 @@ class Program(Protocol[R_contra]):
         ...
 
     def baselines(self, rows: Rows) -> Mapping[str, Contender]:
-        """The models that a challenger must beat, fitted on all rows of the train window; `BASELINE` is among them."""
+        """The models that a challenger must beat, `BASELINE` among them; `rows` are those of the whole train window."""
         ...

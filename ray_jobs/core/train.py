@@ -6,20 +6,27 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pipelines.models import model_files
 from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
-from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shards
-from ray_jobs.core.dataset import DatasetVersion, training_rows
+from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shard_writer
+from ray_jobs.core.dataset import DatasetVersion, Rows
 from ray_jobs.core.errors import TrainingError
 from ray_jobs.core.loop import Job
 from ray_jobs.core.program import Model, Program
 from ray_jobs.core.progress import Journal, following, ignore
 from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
 
 #: The folder of a run's examples, in the run's folder; removed when the run is finished.
 EXAMPLES = "examples"
+
+
+class Definition(Protocol):
+    """What makes a program: its class."""
+
+    def fitted(self, recipe: Any, rows: Rows, base: Path | None) -> Program[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class TrainResult:
 
 
 def train(
-    definition: type[Program[Any]],
+    definition: Definition,
     recipe: TrainingRecipe,
     *,
     table: DatasetVersion,
@@ -64,7 +71,7 @@ def train(
     """Trains a model on the cluster that this process is connected to.
 
     Args:
-        definition: The program.
+        definition: The program's class.
         recipe: The complete configuration.
         table: The training set; it has the recipe's columns, and one row per `row_key`.
         storage_path: An absolute path that all nodes reach, for examples and checkpoints.
@@ -83,13 +90,13 @@ def train(
     """
     started = time.monotonic()
     workers = ray_train.workers_for(recipe.model_name, recipe.num_workers)
-    rows = training_rows(table, recipe, "fit")
-    program = definition.fitted(recipe, rows, base_model_dir)
+    program = definition.fitted(recipe, sampled_rows(table, recipe, "fit"), base_model_dir)
     base = model_files.digest(base_model_dir) if base_model_dir else "none"
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": base}
     run_folder.claim(storage_path, run_name, identity, resume=resume)
     folder = Path(storage_path) / run_name
-    fit, holdout = (shards.write(program, table, recipe, part, folder / EXAMPLES / part) for part in ("fit", "holdout"))
+    fit = shard_writer.write(program, table, recipe, "fit", folder / EXAMPLES / "fit")
+    holdout = shard_writer.write(program, table, recipe, "holdout", folder / EXAMPLES / "holdout")
     with following(folder, on_progress):
         ray_train.run_workers(
             ray_train.worker_main,
@@ -102,7 +109,7 @@ def train(
     journal = _finished(folder, run_name)
     network = program.network()
     checkpoint_folder.complete(folder)[-1].load_weights(network)
-    model = program.trained(network, training_rows(table, recipe, "holdout"))
+    model = program.trained(network, sampled_rows(table, recipe, "holdout"))
     model.save(model_dir)
     shutil.rmtree(folder / EXAMPLES)
     return TrainResult(
@@ -111,7 +118,7 @@ def train(
         history=tuple(journal.epochs),
         resumed_after=tuple(journal.resumed_after),
         unit=program.unit,
-        rows=len(rows),
+        rows=fit.rows,
         workers=workers.number,
         accelerator=journal.accelerator,
         seconds=time.monotonic() - started,

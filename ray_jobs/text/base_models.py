@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import ModelError
 from pipelines.machine import files, locks
@@ -137,7 +138,8 @@ def _convert(base: BaseModel, gguf: Path, target: Path) -> None:
     for folder in (unfinished, target):
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(unfinished)
+        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer.save_pretrained(unfinished)
         network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
         del network.config.quantization_config
         network.config.save_pretrained(unfinished)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines import settings
-from pipelines.models.answers import Answer, Task
+from pipelines.models.answers import Probabilities, Task
 from pipelines.models.program import Evaluation
 from ray_jobs.core import model_folder
 from ray_jobs.core.dataset import Columns
@@ -71,7 +71,7 @@ class LabelModel:
         """The columns that a prediction needs."""
         return self.reads.texts
 
-    def answer(self, rows: Columns) -> Sequence[Answer]:
+    def answer(self, rows: Columns) -> Sequence[Probabilities]:
         """One answer for each row, each computed by itself; raises ModelError for a column that holds no texts."""
         return self.objective.answers(self.objective.predictions(self.outputs(rows, at_once=1)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,7 +44,8 @@ class Said:
 
     @classmethod
     def of(cls, recipe: LanguageRecipe) -> Said:
-        return cls(**{name: getattr(recipe, name) for name in cls.__slots__})
+        values: dict[str, Any] = {each.name: getattr(recipe, each.name) for each in fields(cls)}
+        return cls(**values)
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Said:
@@ -112,7 +113,7 @@ class LanguageModel:
         tokens = torch.tensor([[end] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         device = next(self.network.parameters()).device
-        written = self.network.model.generate(  # ty: ignore[call-non-callable]
+        written = self.network.model.generate(  # ty: ignore[not-callable]
             tokens.to(device), attention_mask=mask.to(device), max_new_tokens=self.said.answer_tokens, do_sample=False,
             eos_token_id=end, pad_token_id=end,
         )  # fmt: skip
@@ -143,7 +144,7 @@ def chat_of(base: BaseModel, said: Said, home: Path) -> Chat:
     """The chat of a model; raises ModelError if the base model is absent or was changed."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base_models.prepared(base, home), local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(base_models.prepared(base, home), local_files_only=True)
     return Chat(tokenizer, said.prompt, said.system, said.sequence_tokens - said.answer_tokens)
 
 

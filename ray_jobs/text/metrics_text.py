@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import MetricError
+from ray_jobs.core.scores import Mean, measured
 
 #: Rows of which the plot shows question, known answer and written answer.
 SAMPLES = 6
@@ -60,17 +61,18 @@ def evaluate(labels: Sequence[str] | NDArray[np.object_], answers: Answers) -> E
     pairs = [(known[place], answers.written[place] or "") for place in places]
     overlaps = rouge_l(pairs)
     same = [float(_plain(expected) == _plain(written)) for expected, written in pairs]
-    loss = float(answers.losses.sum() / answers.tokens.sum())
+    was_written, overlap, match = np.zeros((3, len(known)))
+    was_written[places], overlap[places], match[places] = 1.0, overlaps, same
+    scores = {
+        "held_out_loss": Mean(answers.losses, answers.tokens),
+        "perplexity": Mean(answers.losses, answers.tokens, then=np.exp),
+        "rouge_l": Mean(overlap, was_written),
+        "exact_match": Mean(match, was_written),
+        "cut": Mean(answers.cut.astype(np.float64)),
+    }
     return Evaluation(
-        metrics={
-            "held_out_loss": loss,
-            "perplexity": float(np.exp(loss)),
-            "rouge_l": float(np.mean(overlaps)),
-            "exact_match": float(np.mean(same)),
-            "cut": float(answers.cut.mean()),
-            "n": float(len(known)),
-            "n_written": float(len(places)),
-        },
+        metrics=measured(scores, len(known)) | {"n_written": float(len(places))},
+        scores=scores,
         figures={
             "rouge_l": sorted(overlaps),
             "samples": [

@@ -23,10 +23,10 @@ class AnswerLoss(nn.Module):
 
     def forward(self, tokens_SL: Tensor, positions_SL: Tensor, places_K: Tensor, targets_K: Tensor) -> Tensor:  # noqa: N803
         """Losses [K] of the tokens that `pack` names; outputs are computed at their places alone."""
-        hidden = self.model.get_decoder()(  # ty: ignore[call-non-callable]
+        hidden = self.model.get_decoder()(  # ty: ignore[not-callable]
             input_ids=tokens_SL, position_ids=positions_SL, use_cache=False
         ).last_hidden_state
-        outputs = self.model.get_output_embeddings()(hidden.flatten(0, 1)[places_K])  # ty: ignore[call-non-callable]
+        outputs = self.model.get_output_embeddings()(hidden.flatten(0, 1)[places_K])  # ty: ignore[not-callable]
         return nn.functional.cross_entropy(outputs.float(), targets_K, reduction="none")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from ray_jobs.core.model_folder import WEIGHTS_FILE
 from ray_jobs.tabular.model import TabularModel
 from ray_jobs.tabular.recipe import Recipe
 from tests.instants import instants
-from tests.ray_jobs.kill_a_worker import KillAWorker
+from tests.ray_jobs.mortal import Death
 
 if TYPE_CHECKING:
     from ray_jobs.core.train import TrainResult
@@ -96,13 +96,23 @@ def test_the_saved_model_predicts_as_the_trained_one(
 
 
 def test_a_run_with_killed_workers_ends_with_the_same_weights(
-    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
+    trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
 ) -> None:
+    from ray_jobs.core.train import train
+    from ray_jobs.tabular.program import Tabular
+
     one_failure = replace(recipe, max_failures=1)
-    where = {"table": table, "storage_path": str(storage), "run_name": "killed", "model_dir": storage / "killed-model"}
+    (storage / "marks").mkdir()
+    death = Death(Tabular, storage / "marks", (50, 30))  # of 108 steps, 18 an epoch
+    where: dict[str, Any] = {
+        "table": table,
+        "storage_path": str(storage),
+        "run_name": "killed",
+        "model_dir": storage / "killed-model",
+    }
     with pytest.raises(TrainingError, match="resume"):
-        train(one_failure, **where, on_progress=KillAWorker(2, 4))
-    resumed = train(one_failure, **where, resume="always")
+        train(death, one_failure, **where)
+    resumed = train(Tabular, one_failure, **where, resume="always")
     assert len(resumed.resumed_after) == 2
     assert _losses(resumed) == _losses(trained)
     weights = [(storage / name / WEIGHTS_FILE).read_bytes() for name in ("killed-model", "calm-model")]

@@ -16,7 +16,7 @@ from ray_jobs.text.recipe import ClassifierRecipe, LanguageRecipe
 from tests.ray_jobs.text import tiny
 
 COLOURS = {"the sky": "blue", "grass": "green", "coal": "black", "snow": "white"}
-FOLDS = {"train_window": Fold("fold", ("train",), holdout=("calibrate",)), "gate_window": Fold("fold", ("gate",))}
+TRAIN, GATE = Fold("fold", ("train",), holdout=("calibrate",)), Fold("fold", ("gate",))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +42,7 @@ def colours(tiny_llama: BaseModel) -> LanguageRecipe:
     """Asks for the colour of a thing."""
     return LanguageRecipe(
         model_name="colours", label="colour", row_key="thing", prompt="Say the colour of: {thing}", base=tiny_llama,
-        sequence_tokens=96, answer_tokens=12, batch_size=4, **FOLDS,
+        sequence_tokens=96, answer_tokens=12, batch_size=4, train_window=TRAIN, gate_window=GATE,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def colours(tiny_llama: BaseModel) -> LanguageRecipe:
 def topics(tiny_bert: BaseModel) -> ClassifierRecipe:
     """Learns the colour of a thing as a label."""
     return ClassifierRecipe(
-        model_name="topics", label="colour", row_key="thing", texts=("thing", "note"), base=tiny_bert, batch_size=4, **FOLDS
+        model_name="topics", label="colour", row_key="thing", texts=("thing", "note"), base=tiny_bert, batch_size=4, train_window=TRAIN, gate_window=GATE
     )  # fmt: skip
 
 

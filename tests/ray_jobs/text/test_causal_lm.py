@@ -114,7 +114,7 @@ def test_a_long_prompt_loses_the_end_of_its_columns_and_keeps_its_frame(
     assert len(prompt.tokens) <= colours.sequence_tokens - colours.answer_tokens
     assert prompt.cut == (length == 500)
     assert prompt.tokens[: len(whole.tokens) - 8] == whole.tokens[: len(whole.tokens) - 8]
-    assert chat.tokenizer.decode(prompt.tokens).endswith("<|end|>\n<|start|>assistant\n")
+    assert str(chat.tokenizer.decode(prompt.tokens)).endswith("<|end|>\n<|start|>assistant\n")
 
 
 def test_training_goes_on_with_a_champions_adapters_and_refuses_others(
