@@ -50,7 +50,8 @@ class Said:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Said:
         adapter = state["adapter"]
-        lora = Lora(**{**adapter, "modules": tuple(adapter["modules"])}) if adapter else None
+        own: dict[str, Any] = {**adapter, "modules": tuple(adapter["modules"])} if adapter else {}
+        lora = Lora(**own) if adapter else None
         values: dict[str, Any] = {**state, "inputs": tuple(state["inputs"]), "adapter": lora}
         return cls(**values)
 

@@ -17,7 +17,12 @@ from ray_jobs.text.language_model import Said, chat_of
 from ray_jobs.text.recipe import LanguageRecipe, Lora
 from tests.ray_jobs.text.conftest import COLOURS
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("cluster"),
+    # Ray Train touches options of Ray Data that Ray Data calls deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
 
 
 def table_of(folder: Path) -> str:
