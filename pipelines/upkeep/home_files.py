@@ -158,6 +158,8 @@ KINDS = (
         "the weights are converted again when they are needed",
     ),
     Kind(r"base_models/.*", "file of a converted base model"),
+    Kind(r"decisions/.*\.jsonl", "decisions about a model", _json_lines),
+    Kind(r"keys/.*\.pem", "key that signs models or verifies them", _text),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/filling\.json", "note of an unfinished filling", _json, _FILLED_AGAIN),
     Kind(
