@@ -7,6 +7,7 @@ online store by a run of `features/<domain>/online`, which is governed too.
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -137,6 +138,7 @@ def _in_one_project(registry: Registry) -> Registry:
     for field in ("projects", "project_metadata", "data_sources", "infra"):
         result.ClearField(field)
     result.data_sources.extend(sources.values())
+    result.version_id = str(uuid.uuid4())  # by which Feast tells what it has looked up before
     result.projects.append(Project(name=PROJECT, description=DESCRIPTION).to_proto())
     return result
 

@@ -53,7 +53,7 @@ def require_shown(table: TableId, columns: Iterable[str]) -> None:
 def shown_columns(table: TableId) -> list[str]:
     """The columns of a table's contract up to the class that is shown to everybody."""
     contract = _contract(table)
-    return [c.name for c in contract.columns if is_shown(c.classification or contract.tags["data_class"])]
+    return [column.name for column in contract.columns if is_shown(contract.data_class(column.name))]
 
 
 def column_types(table: TableId) -> list[tuple[str, str]]:

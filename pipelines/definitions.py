@@ -22,7 +22,7 @@ import assets
 from pipelines import settings
 from pipelines.contracts.load import require_references
 from pipelines.contracts.model import Contract
-from pipelines.errors import DefinitionError, GoldpathError
+from pipelines.errors import ContractError, DefinitionError, GoldpathError
 from pipelines.features.declaration import FeatureService
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
@@ -90,12 +90,14 @@ def _loaded() -> tuple[dict[str, Members], dict[str, GoldpathError]]:
 
 
 def _explained(folder: Path, error: Exception | SystemExit) -> GoldpathError:
-    """The error itself where it says what, where and what to do; else one with the place in the folder."""
-    if isinstance(error, GoldpathError):
-        return error
+    """The error with the line of the folder that raised it; a contract's own names its place in the file."""
     frames = [
         f"{f.filename}, line {f.lineno}" for f in traceback.extract_tb(error.__traceback__) if str(folder) in f.filename
     ]
+    if isinstance(error, GoldpathError):
+        if frames and not isinstance(error, ContractError):
+            error.object = f"{frames[-1]}: {error.object}"
+        return error
     if isinstance(error, SyntaxError) and error.filename:
         frames.append(f"{error.filename}, line {error.lineno}")
     return DefinitionError(

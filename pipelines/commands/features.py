@@ -88,7 +88,8 @@ def show(name: ViewName, as_json: AsJson = False) -> None:
             {
                 "column": column.name,
                 "type": column.type,
-                "class": column.classification or contract.tags["data_class"],
+                "class": contract.data_class(column.name)
+                + (f" (declassified: {column.declassified})" if column.declassified else ""),
                 "description": column.description,
                 "from": ", ".join(sources.get(column.name, [])),
             }

@@ -24,6 +24,8 @@ DeliveryContent = Literal["snapshot", "increment"]
 ManifestUse = Literal["required", "optional"]
 NonFinite = Literal["refused", "allowed"]
 KeyMatch = Literal["normalized", "exact"]
+#: Kinds of personal data that a column of silver can mask.
+MaskKind = Literal["email"]
 RuleKind = Literal[
     "required", "type", "clock", "range", "length", "set", "pattern", "expression", "reference", "variant", "duplicate"
 ]
@@ -47,10 +49,12 @@ class Column:
             transform computes it.
         key_position: Its position in the primary key, from 1; 0 outside the key.
         classification: How sensitive it is, in the standard's words; None: as its table's `data_class` says.
+        declassified: Why it is less protected than what it is computed from; None if it is not.
         unit: Unit of measure.
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
         null_tokens: Texts that stand for null in this column, in addition to those of the table.
+        mask: The kinds of personal data that are replaced in its values.
     """
 
     name: str
@@ -59,10 +63,12 @@ class Column:
     source: str | None = None
     key_position: int = 0
     classification: str | None = None
+    declassified: str | None = None
     unit: str | None = None
     timezone: str | None = None
     non_finite: NonFinite = "refused"
     null_tokens: tuple[str, ...] = ()
+    mask: tuple[MaskKind, ...] = ()
 
     @property
     def delivered_name(self) -> str:
@@ -262,6 +268,11 @@ class Contract:
     def published_columns(self) -> list[str]:
         """The table's columns: those of the contract, then their variants."""
         return [*(column.name for column in self.columns), *self.variant_columns]
+
+    def data_class(self, name: str) -> str:
+        """How protected a column is: its own `classification`, else the `data_class` of the table."""
+        own = {column.name: column.classification for column in self.columns}
+        return own.get(name) or self.tags["data_class"]
 
     def column(self, name: str) -> Column:
         """The column of that name.

@@ -46,8 +46,16 @@ class Aggregate:
         return self.span if isinstance(self.span, int) else None
 
     def wrong(self) -> str | None:
-        """What is wrong with the window; None if nothing is."""
+        """What is wrong with the column or the window; None if nothing is."""
         span = self.span
+        if self.column is not None and not isinstance(self.column, str):
+            return f"column {self.column!r}, and not the name of a column"
+        if not (span is None or isinstance(span, timedelta) or (type(span) is int and self.kind != "last")):
+            return f"a window of {span!r}, and not a timedelta" + (
+                "" if self.kind == "last" else " or a number of events"
+            )
+        if type(self.place) is not int:
+            return f"the last event number {self.place!r}, and not a whole number"
         if isinstance(span, timedelta) and (span <= timedelta(0) or span % timedelta(seconds=1)):
             return f"a window of {span}, and not of one or more whole seconds"
         if isinstance(span, int) and span < 1:

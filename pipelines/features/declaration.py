@@ -125,7 +125,7 @@ class FeatureView:
 
     def data_class(self, column: str) -> str:
         """How protected a column is: its own `classification`, else the `data_class` of its table."""
-        return self.contract.column(column).classification or self.contract.tags["data_class"]
+        return self.contract.data_class(column)
 
     def above(self, clearance: str) -> list[str]:
         """The keys and features that are more protected than a class of `DATA_CLASSES`; those of no such class too."""

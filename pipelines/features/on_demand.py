@@ -11,7 +11,8 @@
     )
 
 The function takes and returns Arrow arrays, one for each column, of as many rows as there are: a table's, or the one of
-a request; `pc` is `pyarrow.compute`. So both are computed by the same instructions, with the same types and nulls.
+a request; `pc` is `pyarrow.compute`. So both are computed by the same instructions, with the same types and nulls. A
+NaN is given to it as a null, and what it returns as NaN is null: online stores hold no NaN, and JSON has none.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class OnDemand:
         inputs: Column to type. Instants are in UTC, to the microsecond.
         outputs: Column to type.
         compute: From the arrays of the inputs, by name, those of the outputs: the value of a row depends on that row
-            alone. A value that the type of its output does not hold is an error.
+            alone. A value that the type of its output does not hold is an error; a NaN is null, in and out.
 
     Raises:
         DefinitionError: for a type that features do not have.
@@ -162,13 +163,18 @@ def _function(declared: OnDemand) -> Callable[..., Any]:
 
     def computed(*arrays):  # PySpark takes annotations for the kind of function
         import pyarrow as pa
-        import pyarrow.compute as pc
+        import pyarrow.compute
 
-        columns = {column: array.cast(inputs[column]) for column, array in zip(inputs, arrays, strict=True)}
+        pc: Any = pyarrow.compute
+
+        def no_nan(array):
+            return pc.if_else(pc.is_nan(array), None, array) if pa.types.is_floating(array.type) else array
+
+        columns = {column: no_nan(array.cast(inputs[column])) for column, array in zip(inputs, arrays, strict=True)}
         results = compute(columns, pc)
         if results.keys() != outputs.keys():
             raise KeyError(f"on-demand columns {name}: {sorted(results)} were returned, {sorted(outputs)} are declared")
-        return pa.StructArray.from_arrays([results[n].cast(t) for n, t in outputs.items()], names=list(outputs))
+        return pa.StructArray.from_arrays([no_nan(results[n].cast(t)) for n, t in outputs.items()], names=list(outputs))
 
     return computed
 

@@ -34,14 +34,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 from pipelines.features.aggregates import Aggregate
-from pipelines.features.declaration import FeatureView
+from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+from pipelines.policy.rules import require_inherited
+from pipelines.tables import TableId
 
 SECOND = timedelta(seconds=1)
+Counts = Literal["at_once", "after"]
+Holds = Literal["while_in_window", "until_next_event"]
+
+
+#: The declaration of every table of windows that was loaded.
+declarations: dict[TableId, Windowed] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +67,8 @@ class Windowed:
         without: The features that its feature view leaves out, and so the online store.
 
     Raises:
-        DefinitionError: where columns, types or windows do not fit.
+        DefinitionError: where columns, types or windows do not fit, and for a feature that is less protected than its
+            column.
     """
 
     table: Contract
@@ -67,11 +76,12 @@ class Windowed:
     at: str
     features: Mapping[str, Aggregate]
     tick: timedelta = SECOND
-    counts: Literal["at_once", "after"] = "at_once"
-    holds: Literal["while_in_window", "until_next_event"] = "while_in_window"
+    counts: Counts = "at_once"
+    holds: Holds = "while_in_window"
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._require_kinds()
         types = {column.name: column.type for column in self.events.columns}
         declared = {column.name: column.type for column in self.table.columns}
         for key in self.keys:
@@ -82,6 +92,8 @@ class Windowed:
         if self.tick < SECOND or self.tick % SECOND:
             self._refuse(f"a tick of {self.tick}", "one or more whole seconds, which online stores hold exactly")
         for name, aggregate in self.features.items():
+            if name in (*self.keys, EVENT_TIMESTAMP):
+                self._refuse(f"{name}: a feature, and part of the key", "a column of its own for each feature")
             if wrong := aggregate.wrong():
                 self._refuse(f"{name}: {wrong}", "a positive window, in whole seconds or events")
             if aggregate.seconds and aggregate.seconds % self.tick_seconds:
@@ -92,13 +104,46 @@ class Windowed:
                 self._refuse(f"{name}: {aggregate.kind} of {aggregate.column}: {has}", "a column of numbers")
             if declared.get(name) != computed:
                 self._refuse(f"{name}: {declared.get(name, 'no such column')} in the table", f"{computed}")
+        sources = {key: key for key in self.keys} | {EVENT_TIMESTAMP: self.at}
+        sources |= {name: a.column for name, a in self.features.items() if a.column}
+        classes = {name: {f"{self.events.table}.{of}": self.events.data_class(of)} for name, of in sources.items()}
+        require_inherited(self.table, classes)
+        declarations[self.table.table] = self
+
+    def _require_kinds(self) -> None:
+        """Refuses what is no contract, aggregate, span or choice: it would fail later, or be taken for another."""
+        kinds: list[tuple[str, object, bool, str]] = [
+            (name, value, isinstance(value, Contract), 'the contract of a table, contract("silver/orders")')
+            for name, value in (("table", self.table), ("events", self.events))
+        ]
+        kinds += [
+            ("at", self.at, isinstance(self.at, str), "the name of a column"),
+            ("tick", self.tick, isinstance(self.tick, timedelta), "a timedelta"),
+            ("counts", self.counts, self.counts in get_args(Counts), " or ".join(get_args(Counts))),
+            ("holds", self.holds, self.holds in get_args(Holds), " or ".join(get_args(Holds))),
+            (
+                "features",
+                self.features,
+                isinstance(self.features, dict) and self.features != {},
+                "a dict of aggregates",
+            ),
+        ]
+        kinds += [
+            (f"features[{name!r}]", value, isinstance(name, str) and isinstance(value, Aggregate),
+             "a name with count(…), total(…), mean(…) or last(…)")
+            for name, value in (self.features.items() if isinstance(self.features, dict) else ())
+        ]  # fmt: skip
+        for name, value, fits, expected in kinds:
+            if not fits:
+                self._refuse(f"{name}: {value!r}", expected)
 
     def _refuse(self, observed: str, expected: str) -> None:
+        named = [each for each in (self.table, self.events) if isinstance(each, Contract)]
         raise DefinitionError(
-            object=f"windowed features of {self.table.table} from {self.events.table}",
+            object=f"windowed features{' of ' if named else ''}{' from '.join(str(each.table) for each in named)}",
             observed=observed,
             expected=expected,
-            next_step=f"correct the declaration, {self.table.path} or {self.events.path}",
+            next_step=" or ".join(["correct the declaration", *[str(each.path) for each in named]]),
         )
 
     @property

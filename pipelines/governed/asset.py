@@ -213,7 +213,7 @@ def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
             column.type,
             description=column.description or None,
             constraints=dg.TableColumnConstraints(nullable=column.name not in required),
-            tags={"classification": column.classification or contract.tags["data_class"]},
+            tags={"classification": contract.data_class(column.name)},
         )
         for column in contract.columns
     ]

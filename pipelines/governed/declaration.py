@@ -11,6 +11,7 @@ from pipelines.contracts.model import Contract
 from pipelines.cost.metering import Usage
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
+from pipelines.policy.rules import ColumnClasses
 from pipelines.settings import Settings
 from pipelines.tables import TableId, TableVersion
 
@@ -154,6 +155,12 @@ class GovernedRun:
     def recomputes(self) -> bool:
         """Whether the run's tag asks to derive tables again although nothing changed."""
         return self.context.run.tags.get(RECOMPUTE) == "true"
+
+    @property
+    def input_classes(self) -> dict[str, ColumnClasses]:
+        """The data classes of the columns of the declared input tables, by table name."""
+        tables = dict.fromkeys(at.table for at in self.versions.values())
+        return {str(table): self.platform.column_classes(table) for table in tables}
 
     def input(self, name: str) -> DataFrame:
         """A declared input table, as of the version that the run pinned when it started."""

@@ -21,6 +21,7 @@ from pipelines.landing.ledger import Ledger
 from pipelines.landing.stores import open_store
 from pipelines.landing.zone import Landing
 from pipelines.lineage.events import Dataset, Field, LineageLog
+from pipelines.policy.rules import ColumnClasses
 from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId, TableVersion
 
@@ -106,9 +107,20 @@ class Platform:
 
         The platform's own tables have no contract; they are `internal`.
         """
-        declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
-        contract = self.contracts.get(declared)
+        contract = self.contracts.get(_declared(table))
         return contract.tags["data_class"] if contract else "internal"
+
+    def column_classes(self, table: TableId) -> ColumnClasses:
+        """The data classes of a table's columns; a quarantine holds whole rows, so each of its columns has the highest.
+
+        A column that keeps texts which a type cannot hold has the class of the column of that type.
+        """
+        contract = self.contracts.get(_declared(table))
+        columns = {} if contract is None else {c.name: contract.data_class(c.name) for c in contract.columns}
+        if contract is not None:
+            columns |= {c.variant: columns[c.name] for c in contract.columns}
+        classes = ColumnClasses(columns, self.data_class(table))
+        return ColumnClasses({}, classes.highest) if table.zone == "quarantine" else classes
 
     def require_loaded(self, asset: str, table: TableId) -> None:
         """Raises DefinitionError if the domain of a table that an asset reads does not load, or lacks the table."""
@@ -120,8 +132,7 @@ class Platform:
                 expected="a domain that loads, since its contract says what may be done with the table",
                 next_step=error.next_step,
             )
-        declared = TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table
-        if table.zone != "ops" and declared not in self.contracts:
+        if table.zone != "ops" and _declared(table) not in self.contracts:
             raise DefinitionError(
                 object=f"asset {asset} reads {table}",
                 observed="no contract declares it: its domain, or its contract, was removed",
@@ -151,3 +162,8 @@ class Platform:
         engine = self.__dict__.pop("engine", None)
         if engine is not None:
             engine.stop()
+
+
+def _declared(table: TableId) -> TableId:
+    """The table whose contract describes a table: of a quarantine that is its silver table."""
+    return TableId("silver", table.domain, table.table) if table.zone == "quarantine" else table

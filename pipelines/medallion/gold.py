@@ -90,7 +90,7 @@ def gold_work(table: TableId) -> Callable[[GovernedRun], Iterator[Written]]:
         with house.writing(table):
             note = DerivedFrom.of(run.platform, table)
             versions = {name: at.version for name, at in run.versions.items()}
-            digests = {WHOLE: digest(code_digest(contract, derivation.transform), versions)}
+            digests = {WHOLE: digest(code_digest(contract, derivation.transform), versions, run.input_classes)}
             if not note.changed(digests) and not run.recomputes:
                 yield unchanged(run, contract)
                 return

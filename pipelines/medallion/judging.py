@@ -16,6 +16,7 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse.staging import gathered
 from pipelines.lineage.events import Dataset, Field
 from pipelines.medallion import staleness
+from pipelines.policy.rules import require_column_classes
 from pipelines.quality import contract_check, recorded
 from pipelines.quarantine import dagster_metadata
 from pipelines.tables import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipelines.lakehouse.base import Lakehouse
     from pipelines.lakehouse.staging import Staged
+    from pipelines.lineage.column_lineage import ColumnLineage
     from pipelines.quarantine.decisions import EffectiveDecisions
 
 #: The columns of a quarantine table: type and meaning.
@@ -67,11 +69,13 @@ class Judged:
 
     Attributes:
         rows: A plan of the judged rows, with their reasons in words; it has not run.
+        columns: What its columns are computed from.
         staged: The files of the judged rows, with their broken rules as bits.
         verdict: The counts and table rules over the staged rows.
     """
 
     rows: DataFrame
+    columns: ColumnLineage
     staged: Staged
     verdict: verdict.Verdict
 
@@ -139,14 +143,20 @@ def judge_rows(
         arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
 
     Raises:
+        DefinitionError: if a column is less protected than what it is computed from.
         VerdictError: if records were lost or doubled.
     """
+    from pipelines.lineage.column_lineage import column_lineage
+
     house = run.platform.lakehouse
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
+    sources = {str(house.path(at.table)): str(at.table) for at in run.versions.values()}
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
         judged = verdict.judge(rows, contract, references, duplicates=duplicates, within=within)
+        lineage = column_lineage(judged.select(*[column.name for column in contract.columns]), sources)
+        require_column_classes(contract, lineage, run.input_classes)
         with verdict.sql_errors_named(rows, contract):
             staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by)
         summary = verdict.summarize(
@@ -159,7 +169,7 @@ def judge_rows(
             within=within,
             days=days,
         )
-        return Judged(judged, staged, summary)
+        return Judged(judged, lineage, staged, summary)
 
     first = attempt("excluded")
     return attempt("sought") if first.verdict.keys_repeat else first
@@ -191,7 +201,8 @@ def judge_slices(
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     table_results = table_rules.measure(clean, contract, now=run.platform.now(), previous=previous, days=days)
     combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
-    return Judged(judged_slices[0].rows, staged, combined), judged_slices
+    first = judged_slices[0]
+    return Judged(first.rows, first.columns, staged, combined), judged_slices
 
 
 def stage_rejected(
@@ -240,15 +251,11 @@ def table_written(run: GovernedRun, contract: Contract, judged: Judged, words: S
 
     The dataset has no version yet; `with_version` adds it after the commit. The check's description has the `words`.
     """
-    from pipelines.lineage.column_lineage import column_lineage
-
     result, staged = judged.verdict, judged.staged
     fields = tuple(Field(column.name, column.type, column.description) for column in contract.columns)
-    names = [column.name for column in contract.columns]
-    house = run.platform.lakehouse
-    sources = {str(house.path(at.table)): str(at.table) for at in run.versions.values()}
-    columns = column_lineage(judged.rows.select(*names), sources)
-    dataset = Dataset(str(contract.table), None, contract.owner, fields, columns, result.rows_clean, staged.bytes)
+    dataset = Dataset(
+        str(contract.table), None, contract.owner, fields, judged.columns, result.rows_clean, staged.bytes
+    )
     counts = {
         "rows_in": result.rows_in,
         "rows_clean": result.rows_clean,

@@ -83,7 +83,9 @@ class MergingRun:
         self.newest = self.house.snapshot(run.versions["bronze"]).batch(INGEST)
         retake = run.platform.ledger(table.bronze).last_retake(committed=self.newest)
         code = code_digest(self.contract, table.transform)
-        self.derivation = digest(code, in_effect.digest, keys.RULES, table.delivered_names(run), retake)
+        self.derivation = digest(
+            code, in_effect.digest, run.input_classes, table.rules, table.delivered_names(run), retake
+        )
 
     def work(self) -> Iterator[Written]:
         """Merges batch after batch, and publishes the table and its quarantine.

@@ -12,10 +12,9 @@ from pipelines.errors import SettingsError
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Check, Declaration, GovernedRun, Written
 from pipelines.lineage.events import Dataset
-from pipelines.models import admission, spec_check, tasks
+from pipelines.models import admission, gate, spec_check
 from pipelines.models.program import Recipe
 from pipelines.models.register import register
-from pipelines.models.registry import Registry
 from pipelines.models.service import ServiceSpec
 from pipelines.models.spec import Mode, ModelSpec
 from pipelines.models.train import TRAINING_SET, train
@@ -71,10 +70,10 @@ def _training(spec: ModelSpec) -> dg.AssetsDefinition:
 
 def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun) -> Iterator[Written]:
-        yield register(run, spec.registered_name, trained_by=spec.key("training"), metrics=tuple(compared))
+        yield register(run, spec, declared=declared)
 
-    compared = tasks.gate_metrics(spec.task, spec.gate.metrics)
-    metrics = " and ".join(compared)
+    declared = gate.named(spec.task, spec.gate)
+    metrics = " and ".join(declared.metrics)
     declaration = Declaration(
         key=spec.key("models"),
         kind="model",
@@ -84,7 +83,13 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
         "Grain: one version per trained challenger.",
         kinds=("mlflow",),
         deps=(spec.key("training"),),
-        checks=(Check("gate", f"The challenger beats the baseline and the champion, by {metrics}", blocking=False),),
+        checks=(
+            Check(
+                "gate",
+                f"The challenger beats its opponents, not by chance ({declared.confidence:.0%}), by {metrics}",
+                blocking=False,
+            ),
+        ),
     )
     return declare(declaration, work)
 
@@ -118,7 +123,7 @@ def service_asset(spec: ServiceSpec, *, freshness: timedelta = timedelta(days=30
 
     def work(run: GovernedRun) -> Iterator[Written]:
         settings = run.platform.settings
-        champion, folder = admission.champion(Registry(settings), model.registered_name)
+        champion, folder = admission.champion(settings, model.registered_name)
         url = spec.runtime.load()(settings, spec, champion, folder)
         run.record_input(Dataset("/".join(model.key("models")), str(champion.version)))
         metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass
-from datetime import datetime
+from dataclasses import Field, dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol
 
 from pipelines.errors import TerminalError
 from pipelines.models.answers import Predictor, Task
+from pipelines.models.judgement import Gate, Judgement
 
 #: The names of the contenders in `Challenge.evaluations`.
 CHALLENGER, BASELINE, PERSISTENCE, CHAMPION = "challenger", "baseline", "persistence", "champion"
@@ -87,14 +89,72 @@ class Fold:
 Part = Window | Fold
 
 
+#: What a run's speed counts.
+Unit = Literal["rows", "tokens"]
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass over the training rows. Losses are means over rows, natural logarithm; `number` counts from 1."""
+    """One pass over the training rows.
+
+    Attributes:
+        number: Counts from 1.
+        train_loss: Mean over rows or tokens while weights changed, natural logarithm.
+        validation_loss: The same of the held-out rows, at the epoch's end.
+        seconds: Wall clock.
+        amount: Rows or tokens that the weights were fitted on.
+    """
 
     number: int
     train_loss: float
     validation_loss: float
     seconds: float
+    amount: int
+
+    def __str__(self) -> str:
+        losses = f"loss {self.train_loss:.4f}, held out {self.validation_loss:.4f}"
+        return f"epoch {self.number}: {losses}, {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is within an epoch.
+
+    Attributes:
+        epoch: Counts from 1.
+        epochs: Those of the run.
+        done: The share of the run's steps that are done, 0 to 1.
+        loss: Mean since the epoch began.
+        per_second: Rows or tokens that all workers took a second since the run was started or resumed.
+        unit: Which of them.
+        seconds_left: Until the last step, at this speed.
+    """
+
+    epoch: int
+    epochs: int
+    done: float
+    loss: float
+    per_second: float
+    unit: Unit
+    seconds_left: float
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} of {self.epochs}, {self.done:.0%} done: loss {self.loss:.4f}, "
+            f"{self.per_second:,.0f} {self.unit} a second, {timedelta(seconds=round(self.seconds_left))} left"
+        )
+
+
+class Score(Protocol):
+    """A metric as a function of how often each row counts; `ray_jobs/core/scores.py` has those that there are."""
+
+    def __call__(self, counts: Any) -> Any:
+        """The metric's values [draws] for counts [draws, rows]; NaN where it has none. Arrays of float64."""
+        ...
+
+    def of(self, rows: Any) -> Score:
+        """The metric of some rows alone, by their places."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +165,12 @@ class Evaluation:
         metrics: Value by name; `tasks` tells which of them a task's gate compares.
         figures: What each plot of the task is drawn from, by the plot's name: values that JSON holds, in the form that
             the function of `quality.plots` takes which `tasks` names.
+        scores: By name, the metrics that a gate can compare and slices can show. Comparing needs them; none is kept.
     """
 
     metrics: Mapping[str, float]
     figures: Mapping[str, Any]
+    scores: Mapping[str, Score] = field(default_factory=dict, repr=False, compare=False)
 
 
 class TrainedRun(Protocol):
@@ -117,6 +179,11 @@ class TrainedRun(Protocol):
     @property
     def history(self) -> tuple[Epoch, ...]:
         """One entry for each epoch."""
+        ...
+
+    @property
+    def unit(self) -> Unit:
+        """What an epoch's amount counts."""
         ...
 
     @property
@@ -142,7 +209,7 @@ class TrainedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a training program returns: its run, and the evaluation of each contender on the same rows, by name.
+    """What a training program returns: its run, each contender's evaluation on the same rows, and their comparison.
 
     `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one, and `PERSISTENCE` if the recipe
     names a column whose value stands for the answer.
@@ -150,6 +217,7 @@ class Challenge:
 
     run: TrainedRun
     evaluations: Mapping[str, Evaluation]
+    judgement: Judgement
 
 
 class Recipe(Protocol):
@@ -197,7 +265,7 @@ class Program:
     """A training program by its places, so that naming it loads nothing.
 
     Attributes:
-        place: `module:function` of a `TrainingProgram`, such as `ray_jobs.tabular.challenge:challenge`.
+        place: `module:class` of a `ray_jobs.core.program.Program`, such as `ray_jobs.tabular.program:Tabular`.
         loads: `module:function` that loads what it saved, `(folder) -> Predictor`; the caller has verified the digest.
         tasks: The tasks that it trains for.
         kinds: The technologies that Dagster shows as icons.
@@ -208,8 +276,12 @@ class Program:
     tasks: tuple[Task, ...]
     kinds: tuple[str, ...]
 
-    def load(self) -> TrainingProgram[Any]:
-        """The training function; importing it loads the libraries that it needs."""
+    def load(self) -> Fabric:
+        """The function that trains and compares models of this program; importing it loads the libraries it needs."""
+        return partial(_imported(FABRIC), self)
+
+    def definition(self) -> Any:
+        """The program's class."""
         return _imported(self.place)
 
     def predictor(self, folder: Path) -> Predictor:
@@ -217,34 +289,38 @@ class Program:
         return _imported(self.loads)(folder)
 
 
+#: Trains and compares the models of every program.
+FABRIC = "ray_jobs.core.challenge:challenge"
+
+
 def _imported(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-R_contra = TypeVar("R_contra", bound=Recipe, contravariant=True)
-OnEpoch = Callable[[Epoch], None]
+OnProgress = Callable[[Epoch | Progress], None]
 
 
-class TrainingProgram(Protocol[R_contra]):
-    """A function that trains one model on the Ray cluster that the process is connected to, and compares it.
+class Fabric(Protocol):
+    """Trains one model on the Ray cluster that the process is connected to, and compares it.
 
     Args:
         recipe: The configuration of the training run.
         table_uri: The training set, a Delta table.
         table_version: The version of the training set.
-        storage_path: Where checkpoints are written; an absolute path or URI that all nodes reach.
+        storage_path: Where checkpoints are written; an absolute path that all nodes reach.
         run_name: The name of the run's folder there; used once.
         model_dir: Where the model is written; empty or absent.
         window: Where contenders are compared; no contender was trained on its rows.
         base_model_dir: The model to fine-tune; None to train from scratch.
         champion_dir: The model that serves now; None before the first.
-        on_epoch: Is called after each epoch, in a thread of its own.
+        gate: How contenders are compared; its metrics are named.
+        on_progress: Is called after each epoch, and some seconds apart within one, in a thread of its own.
     """
 
     def __call__(
         self,
-        recipe: R_contra,
+        recipe: Any,
         *,
         table_uri: str,
         table_version: int,
@@ -254,5 +330,6 @@ class TrainingProgram(Protocol[R_contra]):
         window: Part,
         base_model_dir: Path | None,
         champion_dir: Path | None,
-        on_epoch: OnEpoch,
+        gate: Gate,
+        on_progress: OnProgress,
     ) -> Challenge: ...

@@ -19,7 +19,7 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record, tasks
+from pipelines.models import gate, model_files, run_record
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
@@ -67,12 +67,13 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     folder = run.platform.settings.root / "training" / name
     challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
     trained, evaluations = challenge.run, challenge.evaluations
-    decision = _decide(spec, evaluations, window)
+    asked = gate.named(spec.task, spec.gate)
+    decision = gate.decide(task=spec.task, gate=asked, judgement=challenge.judgement, window=str(window))
     base = champion if fine_tune else None
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": f"{trained.rows:,} rows of {recipe.train_window}", "compared on": str(window)}
     compared_with = champion.digest if champion else None
-    evidence = Evidence(model, spec.task, spec.question, spec.limits, windows, evaluations, decision, compared_with)
+    evidence = Evidence(model, spec.question, spec.limits, spec.risk, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     _reference(run, spec, recipe, record).write(folder / "evidence")
     metrics = _metrics(evaluations)
@@ -169,7 +170,8 @@ def _challenge(
             window=window,
             base_model_dir=champion_dir if fine_tune else None,
             champion_dir=champion_dir,
-            on_epoch=lambda epoch: run.context.log.info("%s", epoch),
+            gate=gate.named(spec.task, spec.gate),
+            on_progress=lambda progress: run.context.log.info("%s", progress),
         )
     trained = challenge.run
     if (
@@ -181,12 +183,6 @@ def _challenge(
         run.usage.gpu_seconds += trained.seconds * trained.workers
         run.usage.accelerator = trained.accelerator
     return challenge
-
-
-def _decide(spec: ModelSpec, evaluations: Mapping[str, Evaluation], window: Part) -> gate.GateDecision:
-    values = {name: evaluation.metrics for name, evaluation in evaluations.items()}
-    challenger, metrics = values.pop(CHALLENGER), tasks.gate_metrics(spec.task, spec.gate.metrics)
-    return gate.decide(metrics=metrics, challenger=challenger, opponents=values, window=str(window))
 
 
 def _metrics(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:

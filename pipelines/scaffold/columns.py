@@ -12,6 +12,7 @@ from pipelines.contracts.model import Column, Contract
 from pipelines.features.declaration import EVENT_TIMESTAMP
 from pipelines.landing.proposal.code import literal
 from pipelines.models.question import Question
+from pipelines.policy.rules import rank
 from pipelines.scaffold.draft import refuse
 from pipelines.tables import TableId
 
@@ -50,6 +51,12 @@ def node(name: str, type_: str, description: str, **more: Any) -> dict[str, Any]
     logical = _LOGICAL.get(base, base)
     physical = {} if _DEFAULT.get(logical, logical) == type_ else {"physicalType": type_}
     return {"name": name, "logicalType": logical, **physical, **more, "description": description or said(name)}
+
+
+def protection(source: Contract, name: str, domain: Domain) -> dict[str, Any]:
+    """The `classification` that a column needs which is computed from one of `source`; empty where it needs none."""
+    data_class = source.data_class(name)
+    return {"classification": data_class} if rank(data_class) > rank(domain.cost.data_class) else {}
 
 
 def key(position: int) -> dict[str, Any]:

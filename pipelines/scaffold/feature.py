@@ -10,6 +10,7 @@ from pipelines.contracts.domain import Domain
 from pipelines.contracts.model import Contract
 from pipelines.features.declaration import KEY_TYPES, is_shown
 from pipelines.landing.proposal.code import literal
+from pipelines.policy.rules import rank
 from pipelines.scaffold import columns
 from pipelines.scaffold.draft import Draft, refuse
 from pipelines.scaffold.module import Module
@@ -46,13 +47,23 @@ def draft(domain: Domain, folder: Path, name: str, source: Contract, keys: Seque
     numbers = [c for c in source.columns if columns.is_number(c) and c.name not in (*keys, *source.key_columns)]
     means = {f"{columns.identifier(column.name)}{MEAN}": column.name for column in numbers}
     of = ", ".join(keys)
+    protection = {c.name: columns.protection(source, c.name, domain) for c in source.columns}
+    read = max((domain.cost.data_class, *map(source.data_class, (*keys, *means.values()))), key=rank)
     properties = [
-        *[columns.node(c.name, c.type, c.description, **columns.key(n)) for n, c in enumerate(entities, 1)],
+        *[
+            columns.node(c.name, c.type, c.description, **columns.key(n), **protection[c.name])
+            for n, c in enumerate(entities, 1)
+        ],
         columns.instant(
-            f"When the row became known, UTC: the second after {instant.name}.", **columns.key(len(keys) + 1)
+            f"When the row became known, UTC: the second after {instant.name}.",
+            **columns.key(len(keys) + 1),
+            **protection[at],
         ),
         columns.node(COUNT, "bigint", f"Rows of {source.table} with this {of} so far.", required=True),
-        *[columns.node(mean, "double", f"Mean of {column} over these rows.") for mean, column in means.items()],
+        *[
+            columns.node(mean, "double", f"Mean of {column} over these rows.", **protection[column])
+            for mean, column in means.items()
+        ],
     ]
     document = columns.document(
         table,
@@ -63,9 +74,13 @@ def draft(domain: Domain, folder: Path, name: str, source: Contract, keys: Seque
         workload="features",
         rules=[columns.HAS_ROWS],
     )
-    modules = [_gold(domain, table, source, keys, at, means), _features(domain, folder, name)]
+    modules = [_gold(domain, table, source, keys, at, means), _features(domain, folder, name, read)]
     counted = f"the means of {', '.join(means.values())}" if means else "no mean: it has no numbers but keys"
     notes = [f"features of {table}: {COUNT}, and {counted}; edit {name} in gold.py and the contract for others"]
+    if rank(read) > rank(domain.cost.data_class) and not is_shown(read):
+        notes.append(
+            f"the service reads up to {read}, as columns of {source.table} are: have the owner of the data agree"
+        )
     return Draft({columns.file_name(table): document}, modules, notes, [
         f"goldpath materialize {table} features/{domain.name}/online",
         f"goldpath new model {domain.name}.NAME --features {name}_v1 …",
@@ -103,18 +118,16 @@ def _gold(
     return Module("gold.py", GOLD_DOC, imports, body, DATA_FRAME)
 
 
-def _features(domain: Domain, folder: Path, name: str) -> Module:
-    """The feature service; and the online store, or the service among those that the domain's store has."""
-    service, data_class = f"{name}_v1", domain.cost.data_class
+def _features(domain: Domain, folder: Path, name: str, read: str) -> Module:
+    """The feature service, which reads up to a class; and the online store, or the service among those that it has."""
+    service = f"{name}_v1"
     body = (
         f"{service.upper()} = FeatureService(\n"
         f"    name={literal(service)},\n"
         f"    domain={domain.name}.name,\n"
         f'    views=(feature_view(contract("gold/{name}")),),\n'
         f'    description="What is known of {name.replace("_", " ")}: say here what and when.",\n'
-        f"    owner={domain.name}.owner,\n"
-        + ("" if is_shown(data_class) else f"    reads={literal(data_class)},\n")
-        + ")"
+        f"    owner={domain.name}.owner,\n" + ("" if is_shown(read) else f"    reads={literal(read)},\n") + ")"
     )
     imports = {
         f"assets.{domain.name}.domain": ("contract", domain.name),

@@ -144,20 +144,27 @@ def _training_set(
     asked: Asked, features: FeatureService, spine: Sequence[Column], used: dict[str, Column]
 ) -> dict[str, Any]:
     filled = columns.required(asked.source)
+    protection = {c.name: columns.protection(asked.source, c.name, asked.domain) for c in asked.source.columns}
+    protection |= {
+        full: columns.protection(view.contract, field, asked.domain)
+        for view in features.views
+        for field, full in zip(view.fields, view.full_names, strict=True)
+    }
     properties = [
         columns.node(
             c.name, c.type if c.name == asked.key else type_in_training(c), c.description,
+            **protection[c.name],
             **(columns.key(1) if c.name == asked.key else {"required": True} if c.name in filled else {}),
         )
         for c in spine
     ]  # fmt: skip
     known = asked.known_at or asked.at
     properties += [
-        columns.instant(f"When the question is asked, UTC: {asked.at}."),
-        columns.node(KNOWN_AT, "timestamp", f"When the label was known, UTC: {known}."),
+        columns.instant(f"When the question is asked, UTC: {asked.at}.", **protection[asked.at]),
+        columns.node(KNOWN_AT, "timestamp", f"When the label was known, UTC: {known}.", **protection[known]),
         columns.node(asked.label, LABEL_TYPES[asked.task], asked.source.column(asked.label).description,
-                     required=True),
-        *[columns.node(full, field.type, field.description) for full, field in used.items()],
+                     required=True, **protection[asked.label]),
+        *[columns.node(full, field.type, field.description, **protection[full]) for full, field in used.items()],
     ]  # fmt: skip
     return columns.document(
         asked.training_set,
@@ -292,6 +299,8 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
         f'    training_set=contract("gold/{asked.training_set.table}"),\n'
         f"    features={service.variable},\n"
         f"    limits=({literal(limit)},),\n"
+        "    # A better figure is enough for a first model; 0.95 asks for more than chance, against every opponent.\n"
+        "    gate=Gate(confidence=0.5),\n"
         ")\n"
         f"{name}_training, {name}_registered = model_assets({name.upper()})\n"
         f"{name}_drift = drift_asset({name.upper()}, automation=when_inputs_are_good())"
@@ -301,6 +310,7 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
         f"assets.{domain}.recipe": (f"{name}_recipe",),
         "pipelines.models.assets": ("model_assets",),
         "pipelines.models.drift_asset": ("drift_asset",),
+        "pipelines.models.judgement": ("Gate",),
         "pipelines.orchestration.automation": ("when_inputs_are_good",),
         "pipelines.models.spec": ("ModelSpec",),
         "ray_jobs.programs": ("TABULAR",),

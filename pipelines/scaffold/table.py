@@ -45,7 +45,7 @@ def draft(domain: Domain, table: TableId, source: Contract, key: Sequence[str]) 
     filled = columns.required(source)
     properties = [
         columns.node(
-            column.name, column.type, column.description,
+            column.name, column.type, column.description, **columns.protection(source, column.name, domain),
             **(columns.key(key.index(column.name) + 1) if column.name in key
                else {"required": True} if column.name in filled else {}),
             **({"customProperties": [{"property": "unit", "value": column.unit}]} if column.unit else {}),

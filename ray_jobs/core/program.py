@@ -2,7 +2,8 @@
 
 A program is a class that implements `Program`, in a module of its own, and its line in `ray_jobs/programs.py`. The
 fabric calls it in this order: `fitted` once, before any worker starts; `examples` once for each training row; `network`
-in every worker; `batch` and `loss` for every step; `trained` once, with the weights of the last step.
+in every worker; `batch` and `loss` for every step; `trained` once, with the weights of the last step; `baselines` once.
+A step's random numbers are torch's, which the fabric seeds by step and worker.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import pyarrow as pa
 from torch import Tensor, nn
 
 from pipelines.models.answers import Predictor
-from pipelines.models.program import Evaluation
+from pipelines.models.program import Evaluation, Unit
+from ray_jobs.core.contest import Contender
 from ray_jobs.core.dataset import Columns, Rows
 
 #: Tensors by name; the first dimension of each counts rows, or packed sequences.
@@ -58,7 +60,7 @@ class Program(Protocol[R_contra]):
     """The model of one training run before it has weights: a value that is pickled to every worker."""
 
     #: What a loss's weight counts, in the words of progress and cost.
-    unit: ClassVar[Literal["rows", "tokens"]]
+    unit: ClassVar[Unit]
 
     @classmethod
     def fitted(cls, recipe: R_contra, rows: Rows, base: Path | None) -> Self:
@@ -97,4 +99,8 @@ class Program(Protocol[R_contra]):
         Raises:
             MetricError: if the held-out rows do not decide the calibration.
         """
+        ...
+
+    def baselines(self, rows: Rows) -> Mapping[str, Contender]:
+        """The models that a challenger must beat, `BASELINE` among them; `rows` are those of the whole train window."""
         ...

@@ -1,64 +1,96 @@
-"""A run's epochs as they end, for the process that waits for the run.
+"""A run's journal: a file in its folder that the first worker replaces, for the process that waits for the run.
 
-Ray Train calls callbacks in its controller, another process, which Ray always places on the waiting process's machine.
-The controller appends each epoch to a file there, which the waiting process reads.
+That process may be another one than that which started the run; the journal tells it everything since the first epoch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.machine import json_lines
-from pipelines.models.program import Epoch, OnEpoch
-from ray_jobs.core.ray_train import UserCallback
+from pipelines.machine import files
+from pipelines.models.program import Epoch, OnProgress, Progress
 
+JOURNAL_FILE = "journal.json"
 POLL_SECONDS = 0.5
+#: How far apart the entries within an epoch are.
+ENTRY_SECONDS = 10.0
 
 
-class EpochFile(UserCallback):
-    """Appends each reported epoch to a file, as one JSON line."""
+@dataclass(slots=True)
+class Journal:
+    """What a run has done so far, over all restarts.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Attributes:
+        accelerator: Name of the GPU, or "cpu".
+        epochs: The finished ones.
+        resumed_after: The number of finished steps at each restart from a checkpoint.
+        now: How far the run is within an epoch; None before the first entry.
+        stopped: The facts of the error that no restart would mend, by which the run was ended; None if there was none.
+    """
 
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics[0]) + "\n")
+    accelerator: str
+    epochs: list[Epoch] = field(default_factory=list)
+    resumed_after: list[int] = field(default_factory=list)
+    now: Progress | None = None
+    stopped: dict[str, str] | None = None
+
+    def write(self, run_folder: Path) -> None:
+        """Replaces the journal in the run's folder."""
+        files.replace(run_folder / JOURNAL_FILE, json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, run_folder: Path) -> Journal | None:
+        """The journal in the run's folder; None before its first entry."""
+        try:
+            document: dict[str, Any] = json.loads((run_folder / JOURNAL_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return cls(
+            document["accelerator"],
+            [Epoch(**epoch) for epoch in document["epochs"]],
+            document["resumed_after"],
+            Progress(**document["now"]) if document["now"] else None,
+            document["stopped"],
+        )
 
 
-def ignore(epoch: Epoch) -> None:
-    """Does nothing with an epoch."""
+def ignore(progress: Epoch | Progress) -> None:
+    """Does nothing with an entry."""
 
 
 @contextlib.contextmanager
-def following(on_epoch: OnEpoch) -> Iterator[EpochFile]:
-    """Yields a callback for Ray Train, and calls `on_epoch` for each epoch that the callback gets.
+def following(run_folder: Path, on_progress: OnProgress) -> Iterator[None]:
+    """Calls `on_progress` for each epoch, once, and for entries within one, while the block runs.
 
-    `on_epoch` is called in a thread of its own; for an epoch that is repeated after a restart, it is called again. All
-    calls are made before the block is left.
+    It is called in a thread of its own. All calls for what the journal holds are made before the block is left.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "epochs.jsonl"
-        run_ended = threading.Event()
-        follower = threading.Thread(target=_follow, args=(path, on_epoch, run_ended), name="epochs", daemon=True)
-        follower.start()
-        try:
-            yield EpochFile(path)
-        finally:
-            run_ended.set()
-            follower.join()
+    run_ended = threading.Event()
+    arguments = (run_folder, on_progress, run_ended)
+    follower = threading.Thread(target=_follow, args=arguments, name="progress", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        run_ended.set()
+        follower.join()
 
 
-def _follow(path: Path, on_epoch: OnEpoch, run_ended: threading.Event) -> None:
-    offset, last_look = 0, False
+def _follow(run_folder: Path, on_progress: OnProgress, run_ended: threading.Event) -> None:
+    delivered, last, last_look = 0, None, False
     while not last_look:
         last_look = run_ended.wait(POLL_SECONDS)
-        for next_offset, epoch in json_lines.read_from(path, offset):
-            on_epoch(Epoch(**epoch))
-            offset = next_offset
+        journal = Journal.read(run_folder)
+        if journal is None:
+            continue
+        for epoch in journal.epochs[delivered:]:
+            on_progress(epoch)
+        delivered = max(delivered, len(journal.epochs))
+        if journal.now is not None and journal.now != last and not last_look:
+            last = journal.now
+            on_progress(last)

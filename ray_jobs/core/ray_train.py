@@ -1,4 +1,4 @@
-"""Ray Train as the programs use it: how many workers there are, and a run of them to its last checkpoint.
+"""Ray Train as the fabric uses it: how many workers there are, and a run of them to its end.
 
 The only module that imports `ray.train.v2`, whose modules are private; pyproject.toml therefore pins Ray's minor
 version. An environment variable decides whether a public name of `ray.train` is a class of Ray Train's first or second
@@ -8,24 +8,22 @@ version, so a type checker can't check calls of these classes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
-from ray.train import Checkpoint
-from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+import ray.train
+import ray.train.torch
+import torch
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from ray_jobs.core import loop
 from ray_jobs.core.errors import TrainingError
 
-__all__ = ["UserCallback", "Workers", "run_workers", "workers_for"]
-
-CHECKPOINTS_KEPT = 2
-#: How often Ray Train's controller looks at its workers. A worker waits at each report until it has looked; Ray's own
-#: two seconds are more than an epoch of a small table takes.
+#: How often Ray Train's controller looks at its workers: so long a run may go on after its end, or after a failure.
 LOOK_SECONDS = "0.2"
 
 
@@ -60,45 +58,41 @@ def workers_for(recipe_name: str, wanted: int) -> Workers:
 
 
 def run_workers(
-    loop: Callable[[dict[str, Any]], None],
+    function: Callable[[Mapping[str, Any]], None],
     config: Mapping[str, Any],
     *,
     run_name: str,
     storage_path: str,
     workers: Workers,
     max_failures: int,
-    callbacks: Sequence[UserCallback],
-) -> Checkpoint:
-    """Runs `loop(config)` in every worker, restarts it after a failure, and returns the last checkpoint.
+) -> None:
+    """Runs `function(config)` in every worker, and starts all of them again after a failure of one.
 
     Args:
-        loop: The training loop; it reports checkpoints to Ray Train and resumes from the last one.
+        function: What a worker does; after a failure it goes on by itself from what it left in the storage.
         config: What each worker gets; it is pickled.
         run_name: The name of the run's folder in the storage.
-        storage_path: Absolute path or URI that all nodes reach.
+        storage_path: An absolute path that all nodes reach.
         workers: As `workers_for` returns them.
         max_failures: How many worker failures the run survives.
-        callbacks: Ray Train calls them in its controller, another process.
 
     Raises:
-        TrainingError: if more workers failed, or the run reported no checkpoint.
+        TrainingError: if more workers failed.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", LOOK_SECONDS)
     trainer = TorchTrainer(
-        loop,
+        function,
         train_loop_config=dict(config),
         scaling_config=ScalingConfig(num_workers=workers.number, use_gpu=workers.accelerator == "gpu"),
         run_config=RunConfig(
             name=run_name,
             storage_path=storage_path,
             failure_config=FailureConfig(max_failures=max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
-            callbacks=[*callbacks],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:
-        result = trainer.fit()
+        trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(
             object=f"training run {run_name}",
@@ -106,11 +100,11 @@ def run_workers(
             expected=f"at most {max_failures} worker failures",
             next_step='remove the cause, then call train with resume="always": it continues after the last checkpoint',
         ) from error
-    if result.checkpoint is None:
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed="it ended without a checkpoint",
-            expected="one after the last epoch",
-            next_step="read the logs of the run's workers",
-        )
-    return result.checkpoint
+
+
+def worker_main(config: Mapping[str, Any]) -> None:
+    """A worker of Ray Train: runs the training loop of `config["job"]` on its device."""
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    loop.run(config["job"], loop.Worker(context.get_world_rank(), context.get_world_size(), device))

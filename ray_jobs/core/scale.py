@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Strategy = Literal["ddp", "fsdp"]
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
@@ -21,8 +24,8 @@ class Scale:
             `num_workers`.
     """
 
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    strategy: Strategy = "ddp"
+    precision: Precision = "fp32"
     accumulate: int = 1
     activation_checkpointing: bool = False
     compile: bool = False

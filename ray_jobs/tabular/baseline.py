@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.program import BASELINE, PERSISTENCE
 from ray_jobs.core.contest import Contender
-from ray_jobs.core.dataset import Columns, DatasetVersion, training_rows
+from ray_jobs.core.dataset import Columns, Rows
 from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoded, Encoder
 from ray_jobs.tabular.recipe import Recipe
@@ -45,16 +45,15 @@ class Persistence:
         return self.model(np.asarray(rows[self.column], dtype=np.float64))
 
 
-def fit_baselines(recipe: Recipe, *, table: DatasetVersion) -> dict[str, Contender]:
-    """Fits on the whole train window: baselines need no calibration, so no days are held out.
+def fit_baselines(recipe: Recipe, rows: Rows) -> dict[str, Contender]:
+    """Fits on the rows of the whole train window: baselines need no calibration, so no days are held out.
 
     Returns:
         `BASELINE`, and `PERSISTENCE` for a recipe with a `baseline_column`.
 
     Raises:
-        DatasetError: if the table lacks columns or rows, or the labels do not fit the task.
+        DatasetError: if the labels do not fit the task.
     """
-    rows = training_rows(table, recipe, "all")
     task = objective.fit(rows.labels, recipe)
     encoder = Encoder.fit(rows.columns, recipe)
     linear = task.linear(_design(encoder, encoder.encode(rows.columns)), rows.labels)

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.models.answers import Probability, Task
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import DatasetError
+from ray_jobs.core.program import Loss
 from ray_jobs.tabular import calibration, metrics_binary
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.recipe import Recipe
@@ -46,8 +48,9 @@ class Binary:
     def targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         return labels.astype(np.float32)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        total = nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum")
+        return Loss(total, torch.tensor(len(targets)))
 
     def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: Recipe) -> Binary:
         return replace(self, calibration=calibration.fit(outputs, labels.astype(np.float64)))

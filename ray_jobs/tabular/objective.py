@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pipelines.models.answers import Answer, Task
 from pipelines.models.program import Evaluation
+from ray_jobs.core.multiclass import Multiclass
+from ray_jobs.core.program import Loss
 from ray_jobs.tabular.binary import Binary
-from ray_jobs.tabular.multiclass import Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
 
@@ -52,8 +53,8 @@ class Objective(Protocol):
         """What the loss compares outputs with, [rows]."""
         ...
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of the rows."""
+    def loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        """The loss of the rows whose target is known."""
         ...
 
     def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: Recipe) -> Self:

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.models.answers import Estimate, Task
 from pipelines.models.program import Evaluation, RecipeError
 from ray_jobs.core.errors import DatasetError, MetricError
+from ray_jobs.core.program import Loss
 from ray_jobs.tabular import metrics_regression
 from ray_jobs.tabular.metrics_regression import Estimates
 from ray_jobs.tabular.recipe import Recipe
@@ -57,8 +59,8 @@ class Regression:
     def targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         return ((labels - self.mean) / self.deviation).astype(np.float32)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.huber_loss(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        return Loss(nn.functional.huber_loss(outputs, targets, reduction="sum"), torch.tensor(len(targets)))
 
     def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: Recipe) -> Regression:
         level = _level(recipe)

@@ -14,7 +14,7 @@ from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
 from pipelines.features.on_demand import with_values
 from pipelines.models import prediction_log
-from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.answers import Answer, Estimate, Probability, Text
 from pipelines.models.feature_versions import as_trained
 from pipelines.models.question import Column, Question, columns_of
 from pipelines.models.registry import EVIDENCE_FOLDER
@@ -63,7 +63,7 @@ class PredictionService:
         self._config = config
         self._settings = settings
         self.spec = find(config.service)
-        self._model = models.load(config.model, self.spec)
+        self._model = models.load(settings, config.model, self.spec)
         record = RunRecord.read(config.model.folder.parent / EVIDENCE_FOLDER)
         self._read = as_trained(self.spec.model.features, record, model=f"{config.model.name}@{config.model.version}")
         self._features = OnlineFeatures(settings, self._read)
@@ -201,6 +201,8 @@ def _said(answer: Answer, decision: Decision) -> dict[str, Any]:
     if isinstance(answer, Estimate):
         interval = {"low": answer.low, "high": answer.high, "level": answer.level}
         return {"value": answer.value, "interval": interval}
+    if isinstance(answer, Text):
+        return {"text": answer.text}
     return {"label": answer.label, "probabilities": dict(answer.by_label)}
 
 

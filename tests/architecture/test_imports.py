@@ -12,12 +12,31 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("assets", "pipelines", "feature_repo", "ray_jobs", "serving", "infra")
 OURS = (*ROOMS, "bench", "tests")
-HEAVY = ("ray", "torch", "pyspark", "feast", "mlflow", "great_expectations", "pandas", "sklearn", "deltalake")
+HEAVY = (
+    "ray",
+    "torch",
+    "transformers",
+    "peft",
+    "pyspark",
+    "feast",
+    "mlflow",
+    "great_expectations",
+    "pandas",
+    "sklearn",
+    "deltalake",
+)
 ASSET_LINES = 25
 
 #: Room to what it may import from other rooms: anywhere, and inside functions only.
 ANYWHERE = {
-    "assets": ("pipelines", "feature_repo", "ray_jobs.programs", "ray_jobs.tabular.recipe", "serving.runtimes"),
+    "assets": (
+        "pipelines",
+        "feature_repo",
+        "ray_jobs.programs",
+        "ray_jobs.tabular.recipe",
+        "ray_jobs.text.recipe",
+        "serving.runtimes",
+    ),
     "pipelines": (),
     "feature_repo": ("pipelines",),
     "ray_jobs": ("pipelines",),
@@ -35,11 +54,11 @@ ORDERS: Mapping[str, Sequence[str]] = {
         "policy verdict governed quality quarantine features models medallion provenance upkeep orchestration definitions demo "
         "scaffold commands __main__"
     ).split(),
-    "ray_jobs": ["programs", "core", "tabular"],
+    "ray_jobs": ["programs", "core", "tabular", "text"],
     "serving": ["errors", "runtimes", "door", "predict", "push"],
 }
 #: Parts of one room that know nothing of each other.
-APART = (("serving.predict", "serving.push"),)
+APART = (("serving.predict", "serving.push"), ("ray_jobs.tabular", "ray_jobs.text"))
 LONGEST_MODULE_LINES = 400
 #: Programs that run without Dagster, and the module beside them with which domains declare assets.
 PROGRAMS = ("feature_repo", "ray_jobs", "serving")
@@ -233,12 +252,12 @@ def test_there_is_something_to_walk(imports: list[Import]) -> None:
         ("pipelines.cost.focus", "def f():\n    import serving.predict.app"),
         ("pipelines.commands.dev", "from serving import deploy"),
         ("pipelines.demo.run", "def f():\n    from assets.flights import deliveries"),
-        ("pipelines.definitions", "import ray_jobs.tabular.train"),
-        ("assets.flights.model", "from ray_jobs.tabular.train import train"),
+        ("pipelines.definitions", "import ray_jobs.core.train"),
+        ("assets.flights.model", "from ray_jobs.core.train import train"),
         ("assets.flights.model", "class A:\n    from serving.predict import app"),
-        ("ray_jobs.tabular.train", "if True:\n    from feature_repo import store"),
-        ("serving.predict.app", "from ray_jobs.tabular import train"),
-        ("serving.predict.app", "def f():\n    from ray_jobs.tabular.train import train"),
+        ("ray_jobs.core.train", "if True:\n    from feature_repo import store"),
+        ("serving.predict.app", "from ray_jobs.core import train"),
+        ("serving.predict.app", "def f():\n    from ray_jobs.core.train import train"),
         ("feature_repo.store", "try:\n    import serving\nexcept ImportError:\n    pass"),
         ("infra.validate", "import pipelines.contracts.model"),
         ("assets.flights.gold", "from . import silver"),
@@ -253,7 +272,7 @@ def test_a_forbidden_arrow_is_found_wherever_it_hides(importer: str, source: str
 @pytest.mark.parametrize(
     ("importer", "source"),
     [
-        ("assets.flights.model", "def f():\n    from ray_jobs.tabular.train import train"),
+        ("assets.flights.model", "def f():\n    from ray_jobs.core.train import train"),
         ("assets.flights.model", "if TYPE_CHECKING:\n    from ray_jobs.tabular.recipe import Recipe"),
         ("pipelines.definitions", "import assets"),
         ("pipelines.demo.run", "def f():\n    from serving.predict import client"),

@@ -106,6 +106,14 @@ def test_a_draft_with_unknown_values_stops_its_domain_alone(proposed: str, proje
         ("silver.py", "raise KeyError('x')\n", "silver.py, line 1"),
         ("silver.py", "import sys\n\nsys.exit(3)\n", "SystemExit: 3"),
         ("silver.py", "print('told to who runs it')\nimport no_such_module\n", "told to who runs it"),
+        (
+            "silver.py",
+            (
+                "import pipelines.features.declaration as d\nfrom assets.shop.domain import contract\n\n"
+                "VIEW = d.feature_view(\n    contract('silver/payments'),\n)\n"
+            ),
+            "silver.py, line 4: feature view on silver/shop/payments: zone silver",
+        ),
         ("domain.py", "", "cannot import name 'contract'"),
         ("contracts/silver_payments.yaml", "kind: [", "silver_payments.yaml"),
     ],

@@ -97,7 +97,7 @@ def publish(table: TableId, rows: pd.DataFrame) -> None:
     columns = [
         SimpleNamespace(name=name, type=type_, classification=None, description="") for name, type_ in types.items()
     ]
-    contracts[table] = SimpleNamespace(columns=columns, tags=TAGS, owner="feast")
+    contracts[table] = SimpleNamespace(columns=columns, tags=TAGS, owner="feast", data_class=lambda name: "internal")
 
 
 class GoldpathSourceCreator(DataSourceCreator):

@@ -50,13 +50,13 @@ TWICE = OnDemand(
 
 
 def random_rows() -> list[Row]:
-    """Rows with nulls, around the night in which New York's clocks are put forward."""
+    """Rows with nulls, NaN and zeros to divide by, around the night in which New York's clocks are put forward."""
     chance, begin = random.Random(1), datetime(2013, 3, 10, 5, tzinfo=UTC)
     return [
         {
             "asked_at": chance.choice([None, begin + timedelta(minutes=chance.randrange(300))]),
-            "amount": chance.choice([None, 0.0, -3.25, 1e300, chance.uniform(0, 200)]),
-            "limit": chance.choice([None, 1, 7, -100]),
+            "amount": chance.choice([None, math.nan, math.inf, 0.0, -3.25, 1e300, chance.uniform(0, 200)]),
+            "limit": chance.choice([None, 0, 1, 7, -100]),
             "kind": chance.choice([None, "", "größe"]),
         }
         for _ in range(60)
@@ -74,11 +74,15 @@ def test_the_engine_computes_what_is_computed_for_one_row(each_engine: Engine) -
     for row, of_engine in zip(rows, computed, strict=True):
         [alone] = with_values([JUDGED, TWICE], [row])
         assert {name: alone[name] for name in alone if "__" in name} == of_engine
-        if row["amount"] is not None and row["limit"] is not None:
+        if row["amount"] is not None and row["limit"] and math.isfinite(row["amount"]):
             share = row["amount"] / row["limit"]
             assert (of_engine["judged__share"], of_engine["judged__wave"]) == (share, math.sin(share))
             assert of_engine["judged__clipped"] == min(max(share, 0.0), 1.0)
-    assert with_values([JUDGED, TWICE], rows) == [row | more for row, more in zip(rows, computed, strict=True)]
+        if row["amount"] is None or math.isnan(row["amount"]) or row["amount"] == row["limit"] == 0:
+            numbers = ("judged__share", "judged__clipped", "judged__wave", "twice__share")
+            assert [of_engine[name] for name in numbers] == [None] * 4
+    computed_at_once = [{name: row[name] for name in row if "__" in name} for row in with_values([JUDGED, TWICE], rows)]
+    assert computed_at_once == computed
 
 
 def test_a_column_of_the_table_has_the_output_s_own_name(engine: Engine) -> None:

@@ -78,15 +78,6 @@ def test_an_older_version_is_read_as_it_was_written(recipe: Recipe, flights: pa.
     assert len(training_rows(DatasetVersion(uri, 1), recipe, "all")) < 1000
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_shards_are_equally_long_and_share_no_row(table: DatasetVersion, recipe: Recipe, workers: int) -> None:
-    rows = training_rows(table, recipe, "fit")
-    shards = [rows.shard(rank, workers) for rank in range(workers)]
-    assert {len(shard) for shard in shards} == {len(rows) // workers}
-    merged = np.stack([shard.columns["distance"] for shard in shards], axis=1).ravel()
-    assert np.array_equal(merged, rows.columns["distance"][: len(merged)])
-
-
 def test_a_missing_column_raises_an_error_with_its_name(table: DatasetVersion, recipe: Recipe) -> None:
     with pytest.raises(DatasetError, match="humidity"):
         training_rows(table, replace(recipe, numeric=("humidity",)), "fit")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from pipelines.models.program import Window
-from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
 from ray_jobs.tabular.baseline import fit_baselines
 from ray_jobs.tabular.metrics_binary import evaluate
 from ray_jobs.tabular.recipe import Recipe
@@ -20,7 +20,7 @@ from tests.instants import instants
 
 def test_the_baseline_orders_rows_better_than_chance(table: DatasetVersion, recipe: Recipe) -> None:
     rows = evaluation_rows(table, recipe, recipe.gate_window)
-    probabilities = fit_baselines(recipe, table=table)["baseline"].predict(rows.columns)
+    probabilities = fit_baselines(recipe, training_rows(table, recipe, "all"))["baseline"].predict(rows.columns)
     assert evaluate(rows.labels, probabilities).metrics["auc"] > 0.6
 
 
@@ -28,7 +28,7 @@ def test_another_gate_window_gives_the_same_baseline(table: DatasetVersion, reci
     gate = instants(recipe.gate_window)
     shorter = replace(recipe, gate_window=Window(gate.start, gate.start + timedelta(days=2)))
     rows = evaluation_rows(table, recipe, gate).columns
-    one, other = (fit_baselines(r, table=table)["baseline"].predict(rows) for r in (recipe, shorter))
+    one, other = (fit_baselines(r, training_rows(table, r, "all"))["baseline"].predict(rows) for r in (recipe, shorter))
     assert np.array_equal(one, other)
 
 
@@ -41,6 +41,8 @@ def test_changed_rows_after_the_train_window_do_not_change_the_baseline(
             row |= {"distance": row["distance"] * 1000, "carrier": "ZZ"}
     write_deltalake(str(tmp_path / "table"), pa.Table.from_pylist(changed, schema=flights.schema))
     rows = evaluation_rows(table, recipe, recipe.gate_window).columns
-    expected = fit_baselines(recipe, table=table)["baseline"].predict(rows)
-    probabilities = fit_baselines(recipe, table=DatasetVersion(str(tmp_path / "table"), 0))["baseline"].predict(rows)
+    expected = fit_baselines(recipe, training_rows(table, recipe, "all"))["baseline"].predict(rows)
+    probabilities = fit_baselines(recipe, training_rows(DatasetVersion(str(tmp_path / "table"), 0), recipe, "all"))[
+        "baseline"
+    ].predict(rows)
     assert np.array_equal(probabilities, expected)

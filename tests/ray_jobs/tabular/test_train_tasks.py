@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.models import tasks
+from pipelines.models import gate, tasks
 from pipelines.models.answers import Estimate, Probabilities
+from pipelines.models.judgement import Gate
 from pipelines.models.program import Challenge, RecipeError, Window
 from ray_jobs.core.dataset import DatasetVersion, Rows, evaluation_rows
 from ray_jobs.core.errors import DatasetError
+from ray_jobs.core.multiclass import Multiclass
+from ray_jobs.programs import TABULAR
 from ray_jobs.tabular.model import TabularModel, load
-from ray_jobs.tabular.multiclass import Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
 from tests.instants import instants
@@ -44,14 +46,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def challenge(cluster: None, made_up: DatasetVersion, folder: Path) -> Run:
     """Trains by the program, into `folder / name`."""
-    from ray_jobs.tabular.challenge import challenge
+    challenge = TABULAR.load()
 
     def run(recipe: Recipe, name: str, *, base: str | None = None, champion: str | None = None) -> Challenge:
         return challenge(
             recipe, table_uri=made_up.uri, table_version=made_up.version, storage_path=str(folder / "checkpoints"),
             run_name=name, model_dir=folder / name, window=recipe.gate_window,
             base_model_dir=folder / base if base else None, champion_dir=folder / champion if champion else None,
-            on_epoch=lambda epoch: None,
+            gate=gate.named(recipe.task, Gate()), on_progress=lambda progress: None,
         )  # fmt: skip
 
     return run

@@ -1,0 +1,78 @@
+"""Trains a model of a program, then compares it with the program's baselines and the champion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.models.judgement import Gate
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnProgress, Part, Program, RecipeError
+from ray_jobs.core import leakage
+from ray_jobs.core.contest import Contender, contest
+from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
+from ray_jobs.core.program import Model
+from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
+from ray_jobs.core.train import train
+
+
+def challenge(
+    program: Program,
+    recipe: TrainingRecipe,
+    *,
+    table_uri: str,
+    table_version: int,
+    storage_path: str,
+    run_name: str,
+    model_dir: Path,
+    window: Part,
+    base_model_dir: Path | None,
+    champion_dir: Path | None,
+    gate: Gate,
+    on_progress: OnProgress,
+) -> Challenge:
+    """A `pipelines.models.program.Fabric` for a program; that explains the other arguments.
+
+    Raises:
+        TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task, and
+            DatasetError for leakage.
+        MetricError: if the held-out rows or `window` do not decide calibration or a metric.
+    """
+    table = DatasetVersion(table_uri, table_version)
+    champion: Any = program.predictor(champion_dir) if champion_dir else None
+    if champion is not None:
+        require_task(champion, recipe, object=f"champion in {champion_dir}")
+    # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
+    rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
+    single_inputs = leakage.require_none(table, recipe, window, gate)
+    run = train(
+        program.definition(),
+        recipe,
+        table=table,
+        storage_path=storage_path,
+        run_name=run_name,
+        model_dir=model_dir,
+        base_model_dir=base_model_dir,
+        on_progress=on_progress,
+    )
+    challenger: Any = program.predictor(model_dir)
+    contenders: dict[str, Contender] = {
+        CHALLENGER: challenger,
+        **run.program.baselines(sampled_rows(table, recipe, "all")),
+    }
+    if champion is not None:
+        contenders[CHAMPION] = champion
+    compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
+    return Challenge(run, compared.evaluations, replace(compared.judgement, single_inputs=single_inputs))
+
+
+def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:
+    """Raises RecipeError unless the model, which `object` names, is one of the recipe's task."""
+    if model.task != recipe.task:
+        raise RecipeError(
+            object=object,
+            observed=f"its task is {model.task}",
+            expected=f"a model of the task {recipe.task}, as the recipe of {recipe.model_name} says",
+            next_step="declare the model of another task under a name of its own",
+        )

@@ -1,0 +1,284 @@
+"""The training loop of one worker.
+
+A step's rows follow from seed, epoch and step, its random numbers from these and the worker's number, and the rest of
+a worker's state from its checkpoint: a run that was interrupted ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pipelines.models.program import Epoch, Progress, RecipeError
+from ray_jobs.core import parallel
+from ray_jobs.core.checkpoint_folder import Position
+from ray_jobs.core.checkpoints import Checkpoints
+from ray_jobs.core.errors import TrainingError
+from ray_jobs.core.prefetch import ahead
+from ray_jobs.core.program import Batch, Program
+from ray_jobs.core.progress import ENTRY_SECONDS, Journal
+from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.shards import Shards
+
+WARM_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker gets."""
+
+    program: Program[Any]
+    recipe: TrainingRecipe
+    fit: Shards
+    holdout: Shards
+    run_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process of a run, with its device; several are connected by torch's default process group."""
+
+    rank: int
+    of: int
+    device: torch.device
+
+    @property
+    def accelerator(self) -> str:
+        """Name of the GPU, or "cpu"."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+
+@dataclass(slots=True)
+class Sums:
+    """Of the steps of an epoch so far: losses, their weights, and seconds."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    seconds: float = 0.0
+
+
+def run(job: Job, worker: Worker) -> None:
+    """Trains to the recipe's last epoch, from the last checkpoint if there is one, and leaves a checkpoint at the end.
+
+    An error that every worker has alike, and that no restart mends, ends the run: it stands in the journal.
+    """
+    try:
+        parallel.require(job.recipe, workers=worker.of, bf16=parallel.has_bf16(worker.device))
+        Loop(job, worker).run()
+    except (TrainingError, RecipeError) as error:
+        if worker.rank == 0:
+            journal = Journal.read(job.run_folder) or Journal(worker.accelerator)
+            journal.stopped = {"kind": type(error).__name__, **error.facts()}
+            journal.write(job.run_folder)
+
+
+class Loop:
+    """The state of a worker between steps.
+
+    What a step's loss was is looked at after the next step has begun, so that a GPU never waits for this process.
+    """
+
+    def __init__(self, job: Job, worker: Worker) -> None:
+        self.job, self.worker, recipe = job, worker, job.recipe
+        torch.manual_seed(recipe.seed)
+        self.plain = job.program.network().to(worker.device)
+        self.network = parallel.spread(self.plain, recipe, worker.device)
+        self.trained = [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.steps = job.fit.steps(recipe.batch_size)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, recipe.learning_rate, total_steps=recipe.epochs * self.steps, pct_start=WARM_UP_SHARE
+        )
+        self.checkpoints = Checkpoints(job.run_folder, self.plain, self.optimizer, self.schedule)
+        self.journal = Journal(worker.accelerator)
+        self.sums, self.position, self.speed = Sums(), Position(1, 0, 0), Speed(0)
+        self.pending: Step | None = None
+
+    def run(self) -> None:
+        """Trains to the last epoch."""
+        self._restore()
+        self.speed = Speed(self.position.steps)
+        while self.position.epoch <= self.job.recipe.epochs:
+            self._epoch(self.position.epoch)
+        self.checkpoints.wait()
+
+    def _restore(self) -> None:
+        checkpoint = self.checkpoints.restore()
+        if checkpoint is not None:
+            notes, self.position = checkpoint.notes, checkpoint.position
+            self.journal.epochs = [Epoch(**epoch) for epoch in notes["epochs"]]
+            self.journal.resumed_after = [*notes["resumed_after"], self.position.steps]
+            self.sums = Sums(**notes["sums"])
+        if self.worker.rank == 0:
+            self.journal.write(self.job.run_folder)
+
+    def _epoch(self, number: int) -> None:
+        """The steps of an epoch that are left, then its validation, its entry and its checkpoint."""
+        recipe, started = self.job.recipe, time.monotonic() - self.sums.seconds
+        self.network.train()
+        tables = self.job.fit.batches(
+            seed=recipe.seed, epoch=number, first_step=self.position.step, batch_size=recipe.batch_size,
+            rank=self.worker.rank, of=self.worker.of,
+        )  # fmt: skip
+        for table in ahead(tables):
+            torch.manual_seed(self.position.seed(recipe.seed, self.worker.rank))
+            step = self._step(table)
+            self.position = Position(number, self.position.step + 1, self.position.steps + 1)
+            self._settle(step)
+            self.sums.seconds = time.monotonic() - started
+            every = recipe.checkpoint_interval_steps
+            if every is not None and self.position.steps % every == 0 and self.position.step < self.steps:
+                self._settle(None)
+                self._save(None)
+            self._enter()
+        self._settle(None)
+        validation = self._validation()
+        train_loss, amount = self.sums.loss / self.sums.weight, round(self.sums.weight)
+        self.journal.epochs.append(Epoch(number, train_loss, validation, time.monotonic() - started, amount))
+        self.sums, self.position = Sums(), Position(number + 1, 0, self.position.steps)
+        if number % recipe.checkpoint_interval_epochs == 0 or number == recipe.epochs:
+            self._save(validation)
+        if self.worker.rank == 0:
+            self.journal.write(self.job.run_folder)
+
+    def _step(self, table: pa.Table) -> Step:
+        """Changes the weights by the rows of a step; all workers together, each with its part of the rows."""
+        recipe, device = self.job.recipe, self.worker.device
+        self.optimizer.zero_grad(set_to_none=True)
+        own = torch.zeros(2, dtype=torch.float64, device=device)
+        for place in range(recipe.scale.accumulate):
+            last = place == recipe.scale.accumulate - 1
+            with parallel.adding_up(self.network, last=last):
+                loss = self._loss(self.network, _share(table, place, recipe.scale.accumulate))
+                own += loss.detach()
+                everyone = own.clone()
+                # While the gradients of the last batch are computed, the losses are exchanged.
+                exchange = dist.all_reduce(everyone, async_op=True) if last and self.worker.of > 1 else None
+                loss[0].backward()
+        if exchange is not None:
+            exchange.wait()
+        weight = everyone[1]
+        factor = torch.where(weight > 0, self.worker.of / weight, weight)
+        parallel.multiply_gradients(self.trained, factor)
+        if recipe.maximum_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.trained, recipe.maximum_gradient_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        return Step(everyone, own, table, self.position)
+
+    def _loss(self, network: nn.Module, rows: pa.Table) -> Tensor:
+        """[2]: the sum of the rows' losses, and its weight."""
+        with parallel.arithmetic(self.job.recipe, self.worker.device):
+            loss = self.job.program.loss(network, self._on_device(self.job.program.batch(rows)))
+        return torch.stack([loss.total.double(), loss.weight.to(loss.total.device).double()])
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return {name: tensor.to(self.worker.device, non_blocking=True) for name, tensor in batch.items()}
+
+    @torch.no_grad()
+    def _validation(self) -> float:
+        """The mean loss of the held-out rows."""
+        self.network.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.worker.device)
+        size, rank, of = self.job.recipe.batch_size, self.worker.rank, self.worker.of
+        for table in ahead(self.job.holdout.in_order(batch_size=size, rank=rank, of=of)):
+            sums += self._loss(self.plain, table)
+        if self.worker.of > 1:
+            dist.all_reduce(sums)
+        loss, weight = sums.tolist()
+        return loss / weight if weight else math.nan
+
+    def _settle(self, step: Step | None) -> None:
+        """Adds up the former step's loss, and keeps this one for later.
+
+        Raises:
+            TrainingError: if the loss is no finite number; the rows of the workers where it is none are kept.
+        """
+        former, self.pending = self.pending, step
+        if former is None:
+            return
+        loss, weight = former.everyone.tolist()
+        if not math.isfinite(loss):
+            kept = former.keep(self.job.run_folder, self.worker.rank)
+            raise TrainingError(
+                object=f"training run {self.job.run_folder.name}",
+                observed=f"a loss of {loss} in epoch {former.position.epoch}, step {former.position.step + 1}",
+                expected=f"a finite loss; the rows of the step are kept in {kept}",
+                next_step="look at them; correct the training set, lower the learning rate, or set "
+                "maximum_gradient_norm",
+            )
+        self.sums.loss += loss
+        self.sums.weight += weight
+        self.speed.amount += weight
+
+    def _save(self, loss: float | None) -> None:
+        notes = {
+            "epochs": [asdict(epoch) for epoch in self.journal.epochs],
+            "resumed_after": self.journal.resumed_after,
+            "sums": asdict(self.sums),
+        }
+        self.checkpoints.save(self.position, notes, loss=loss)
+
+    def _enter(self) -> None:
+        """Writes an entry within an epoch, if the last one is old enough."""
+        if self.worker.rank == 0 and self.sums.weight and self.speed.entry_due():
+            steps = self.steps * self.job.recipe.epochs
+            per_second, left = self.speed.measured(self.position.steps, steps)
+            self.journal.now = Progress(
+                self.position.epoch, self.job.recipe.epochs, self.position.steps / steps,
+                self.sums.loss / self.sums.weight, per_second, self.job.program.unit, left,
+            )  # fmt: skip
+            self.journal.write(self.job.run_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that was begun: [2] losses and weights of all workers and of this one, its rows, and where it was."""
+
+    everyone: Tensor
+    own: Tensor
+    table: pa.Table
+    position: Position
+
+    def keep(self, run_folder: Path, rank: int) -> str:
+        """Writes the rows, if their loss is no finite number; returns the pattern of the files of all workers."""
+        name = f"stopped-step-{self.position.steps + 1:09d}-worker-"
+        if not math.isfinite(self.own[0].item()):
+            path = run_folder / f"{name}{rank}.arrow"
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, self.table.schema) as writer:
+                writer.write_table(self.table)
+        return str(run_folder / f"{name}*.arrow")
+
+
+class Speed:
+    """Steps and amounts since the loop began."""
+
+    def __init__(self, steps: int) -> None:
+        self.first_step, self.amount = steps, 0.0
+        self.started = self.entered = time.monotonic()
+
+    def entry_due(self) -> bool:
+        """Whether the last entry is old enough; if so, there is a new one from now on."""
+        now = time.monotonic()
+        due = now - self.entered >= ENTRY_SECONDS
+        self.entered = now if due else self.entered
+        return due
+
+    def measured(self, done: int, steps: int) -> tuple[float, float]:
+        """Amount a second, and the seconds that the steps after `done` of `steps` will take."""
+        seconds = time.monotonic() - self.started
+        return self.amount / seconds, seconds / (done - self.first_step) * (steps - done)
+
+
+def _share(table: pa.Table, place: int, of: int) -> pa.Table:
+    """The rows of one of the batches that a step accumulates."""
+    begin, end = (len(table) * at // of for at in (place, place + 1))
+    return table.slice(begin, end - begin)

@@ -1,0 +1,142 @@
+"""One training run on a Ray cluster: what is fitted beforehand, the workers, and the finished model."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pipelines.models import model_files
+from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
+from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shard_writer
+from ray_jobs.core.dataset import DatasetVersion, Rows
+from ray_jobs.core.errors import TrainingError
+from ray_jobs.core.loop import Job
+from ray_jobs.core.program import Model, Program
+from ray_jobs.core.progress import Journal, following, ignore
+from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.sample import sampled_rows
+
+#: The folder of a run's examples, in the run's folder; removed when the run is finished.
+EXAMPLES = "examples"
+
+
+class Definition(Protocol):
+    """What makes a program: its class."""
+
+    def fitted(self, recipe: Any, rows: Rows, base: Path | None) -> Program[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        program: As it was fitted.
+        model: The trained model, which was saved.
+        history: One entry per epoch, however often the run was interrupted.
+        resumed_after: Number of finished steps at each restart from a checkpoint; empty for an uninterrupted run.
+        unit: What an epoch's amount counts.
+        rows: Rows that weights were fitted on.
+        workers: Training processes.
+        accelerator: Name of the GPU, or "cpu".
+        seconds: Wall clock of the whole call.
+    """
+
+    program: Program[Any]
+    model: Model
+    history: tuple[Epoch, ...]
+    resumed_after: tuple[int, ...]
+    unit: Unit
+    rows: int
+    workers: int
+    accelerator: str
+    seconds: float
+
+
+def train(
+    definition: Definition,
+    recipe: TrainingRecipe,
+    *,
+    table: DatasetVersion,
+    storage_path: str,
+    run_name: str,
+    model_dir: Path,
+    base_model_dir: Path | None = None,
+    resume: Literal["never", "always"] = "never",
+    on_progress: OnProgress = ignore,
+) -> TrainResult:
+    """Trains a model on the cluster that this process is connected to.
+
+    Args:
+        definition: The program's class.
+        recipe: The complete configuration.
+        table: The training set; it has the recipe's columns, and one row per `row_key`.
+        storage_path: An absolute path that all nodes reach, for examples and checkpoints.
+        run_name: Name of the run's folder there; a name is used once.
+        model_dir: Where the model is written; empty or absent.
+        base_model_dir: A model to fine-tune: training begins with its weights.
+        resume: "always" continues the run of this name, which must exist and have the same recipe, table and base.
+        on_progress: Is called after each epoch and within one, in this process, in a thread of its own.
+
+    Raises:
+        TrainingError: if the cluster is too small, if the run's folder exists (or doesn't, to resume), if a loss was no
+            number, or if more workers failed than the recipe allows.
+        RecipeError: if the base model doesn't fit the recipe, or is missing, or the workers lack what it asks for.
+        DatasetError: if the table lacks columns or rows, or its labels do not fit the task.
+        MetricError: if the held-out rows do not decide the calibration.
+    """
+    started = time.monotonic()
+    workers = ray_train.workers_for(recipe.model_name, recipe.num_workers)
+    program = definition.fitted(recipe, sampled_rows(table, recipe, "fit"), base_model_dir)
+    base = model_files.digest(base_model_dir) if base_model_dir else "none"
+    identity = {"recipe": recipe.fingerprint, "table": str(table), "base": base}
+    run_folder.claim(storage_path, run_name, identity, resume=resume)
+    folder = Path(storage_path) / run_name
+    fit = shard_writer.write(program, table, recipe, "fit", folder / EXAMPLES / "fit")
+    holdout = shard_writer.write(program, table, recipe, "holdout", folder / EXAMPLES / "holdout")
+    with following(folder, on_progress):
+        ray_train.run_workers(
+            ray_train.worker_main,
+            {"job": Job(program, recipe, fit, holdout, folder)},
+            run_name=run_name,
+            storage_path=storage_path,
+            workers=workers,
+            max_failures=recipe.max_failures,
+        )
+    journal = _finished(folder, run_name)
+    network = program.network()
+    checkpoint_folder.complete(folder)[-1].load_weights(network)
+    model = program.trained(network, sampled_rows(table, recipe, "holdout"))
+    model.save(model_dir)
+    shutil.rmtree(folder / EXAMPLES)
+    return TrainResult(
+        program=program,
+        model=model,
+        history=tuple(journal.epochs),
+        resumed_after=tuple(journal.resumed_after),
+        unit=program.unit,
+        rows=fit.rows,
+        workers=workers.number,
+        accelerator=journal.accelerator,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _finished(folder: Path, run_name: str) -> Journal:
+    """The journal of a run that came to its end; raises the error by which it was ended."""
+    journal = Journal.read(folder)
+    if journal is None:
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed="it ended without a journal",
+            expected=f"one in {folder}, which all nodes reach",
+            next_step="use a storage path that is the same folder on every node, and read the workers' logs",
+        )
+    if journal.stopped is not None:
+        facts = dict(journal.stopped)
+        kind = {"RecipeError": RecipeError}.get(facts.pop("kind"), TrainingError)
+        raise kind(next_step=facts.pop("next"), **facts)
+    return journal
