@@ -1,4 +1,4 @@
-"""Plots as PNG images, and as Markdown that Dagster shows."""
+"""Plots as PNG images, and images as Markdown that Dagster shows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from matplotlib.figure import Figure
 
 INK, ACCENT, QUIET = "#1f2933", "#b7791f", "#9aa5b1"
@@ -205,27 +203,15 @@ def _rows(axes: Any, names: Sequence[str], metric: str) -> None:
     axes.set_xlabel(metric, fontsize=8)
 
 
-def seconds_over_time(lines: Mapping[str, Sequence[tuple[datetime, float]]], *, title: str) -> bytes:
-    """A PNG of durations by name over time, on a logarithmic scale; a point is (instant, seconds)."""
-    figure, axes = _figure()
-    figure.set_size_inches(6.4, 2.8)
-    for (name, points), color in zip(lines.items(), (ACCENT, INK, QUIET, "#5a7d9a"), strict=False):
-        axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.4, marker="o", markersize=3)
-    axes.set_yscale("log")
-    axes.tick_params(labelsize=7)
-    axes.set(ylabel="seconds", title=title)
-    axes.legend(frameon=False, fontsize=8)
-    return png(figure)
-
-
 def markdown(*images: bytes) -> str:
-    """PNG images as one Markdown text, for Dagster's metadata."""
+    """PNG or SVG images as one Markdown text, for Dagster's metadata."""
     return "\n".join(f"![plot]({data_uri(image)})" for image in images)
 
 
 def data_uri(image: bytes) -> str:
-    """A PNG image as a `data:` URI."""
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    """A PNG or SVG image as a `data:` URI."""
+    kind = "svg+xml" if image.startswith(b"<svg") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _figure() -> tuple[Figure, Any]:
