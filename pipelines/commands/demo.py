@@ -65,15 +65,18 @@ def demo(
             os.environ["GOLDPATH_ENGINE"] = engine
         last = None if through is None else _day(through)
         chosen = _chosen(domain, language=language)
-        settings = prepared_settings()
-        from pipelines.demo import language as language_demo
-        from pipelines.demo import run as replayed_demo
         from pipelines.orchestration.demo_story import Demo
 
         if isinstance(chosen, Demo):
-            replayed_demo.run(settings, chosen, through=last, days=days, keep_serving=keep_serving)
+            settings = prepared_settings()
+            from pipelines.demo import run
+
+            run.run(settings, chosen, through=last, days=days, keep_serving=keep_serving)
         else:
             _require_unset({"--through": through, "--days": days, "--keep-serving": keep_serving})
+            settings = prepared_settings()
+            from pipelines.demo import language as language_demo
+
             language_demo.run(settings, chosen)
 
 
