@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 from feast.data_source import PushMode, PushSource
@@ -272,7 +273,7 @@ def test_logged_features_are_rows_of_a_table(store: FeatureStore, platform: Plat
         )  # fmt: skip
         folder = tmp_path / f"logs_{number}"
         folder.mkdir()
-        pa.parquet.write_table(logs, folder / "part.parquet")
+        pq.write_table(logs, folder / "part.parquet")
         store.write_logged_features(folder if number == 1 else logs, service)
     provider: Any = store._get_provider()
     read = provider.retrieve_feature_service_logs(service, at(0), at(1.5), store.config, store.registry).to_arrow()
