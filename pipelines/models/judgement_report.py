@@ -31,6 +31,11 @@ def lines(decision: GateDecision) -> list[str]:
         bounds = (own.challenger_value - own.opponent_value, own.low, own.high)
         cells = [*(f"{value:.4f}" for value in values), *(f"{value:+.4f}" for value in bounds), verdict]
         text.append(f"| {own.metric} | {own.opponent} | " + " | ".join(cells) + " |")
+    apart = " and ".join(("row keys", *decision.gate.apart))
+    strongest = ", ".join(f"{each.name} {each.skill:.3f}" for each in judgement.single_inputs)
+    text.append(f"\nGuards against leakage: {apart} are on one side, training or comparison.")
+    if strongest:
+        text[-1] += f" What single inputs tell of the label: {strongest}."
     for declared in decision.gate.slices:
         text += _slices([each for each in judgement.slices if each.column == declared.column])
         text += [
