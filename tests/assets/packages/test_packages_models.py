@@ -5,6 +5,7 @@ from __future__ import annotations
 from assets.packages.domain import contract
 from assets.packages.model import SUMMARIES, TOPIC
 from assets.packages.recipe import summaries, topic
+from assets.packages.tables import silver_docstrings
 from pipelines.models.program import Fold
 
 
@@ -16,6 +17,12 @@ def test_the_folds_of_each_recipe_are_those_of_its_training_set_and_apart() -> N
         assert not train.overlaps(gate)
         [rule] = [rule for rule in spec.training_set.row_rules if rule.name == "fold_set"]
         assert {*train.values, *train.holdout, *gate.values} <= set(rule.argument)
+
+
+def test_dagster_shows_which_columns_are_masked() -> None:
+    [spec] = [spec for spec in silver_docstrings.specs if spec.key.path[0] == "silver"]
+    columns = spec.metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns if column.tags.get("masked") == "email"] == ["docstring"]
 
 
 def test_no_training_set_of_the_packages_is_less_protected_than_what_it_is_made_of() -> None:

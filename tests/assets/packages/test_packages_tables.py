@@ -55,7 +55,7 @@ def rows(
     _install(folder)
     for table, source in (
         ("metadata", DistributionMetadata((str(folder),))),
-        ("docstrings", Docstrings(10, 10, (str(folder),))),
+        ("docstrings", Docstrings(40, 10, (str(folder),))),
     ):
         extract(platform, contract(f"bronze/{table}").table, source, now=NOW)
     silver = [tables.bronze_metadata, tables.bronze_docstrings, tables.silver_metadata, tables.silver_docstrings]
@@ -78,13 +78,15 @@ def _install(folder: Path) -> None:
         fields = f"Summary: Toys number {n}, by ann@toys.example\nLicense-Expression: MIT\n{topic}"
         module = {f"toys{n}.py": MODULE.replace("Explains", f"{n} explains")} if n else {"toys0.py": MODULE}
         install(folder, f"Toys-{n}", "1.0", module, fields=fields, text=WORDS * (50 if n == 3 else 10))
+    functions = (MODULE.replace("in a box", f"in box {n}").replace("Explains", f"{n} explains") for n in range(5))
+    install(folder, "many", "1", {f"many/m{n}.py": module for n, module in enumerate(functions)})
     install(folder, "old", "0.1", {"old.py": MODULE}, fields=OLD_FORM + "Classifier: Topic :: Multimedia\n", text="")
     install(folder, "silent", "0.1", {}, fields="License: Apache\n  and more\n", text="UNKNOWN\n")
 
 
 def test_silver_has_what_the_authors_say_without_addresses(rows: Callable[[str], list[dict[str, Any]]]) -> None:
     silver = {row["distribution"]: row for row in rows("silver/metadata")}
-    assert len(silver) == 26
+    assert len(silver) == 27
     toys = silver["toys-1"]
     assert (toys["summary"], toys["licence"]) == ("Toys number 1, by [email]", "MIT")
     assert toys["topics"] == "Internet\nSoftware Development"
@@ -111,8 +113,16 @@ def test_a_passage_has_the_rarest_frequent_topic_of_its_distribution(
     assert all(len(row["text"]) <= gold.PASSAGE and "https" not in row["text"] for row in passages)
 
 
+def test_all_but_a_few_functions_of_a_distribution_are_in_further_folds(
+    rows: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    folds = [row["fold"] for row in rows("gold/summary_training_set") if row["distribution"] == "many"]
+    assert sorted(fold.endswith(gold.MORE) for fold in folds) == [False] * gold.FEW + [True] * (5 - gold.FEW)
+    assert len({fold.removesuffix(gold.MORE) for fold in folds}) == 1
+
+
 def test_a_docstring_with_a_summary_of_one_line_is_an_example_once(rows: Callable[[str], list[dict[str, Any]]]) -> None:
-    examples = rows("gold/summary_training_set")
+    examples = [row for row in rows("gold/summary_training_set") if row["distribution"] != "many"]
     # The modules of toys-0 and old are equal, and the summaries of all are; of equal texts one stays.
     assert [row["summary"] for row in examples] == ["Counts the toys in a box."]
     [example] = examples
