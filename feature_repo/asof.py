@@ -125,7 +125,16 @@ def _hashes(spine: DataFrame, table: FeatureRows) -> _Hashes | None:
             return None
     if len(ours) == 1 and isinstance(spine.schema[next(iter(ours))].dataType, IntegralType):
         return _Hashes(*ours.values(), *theirs.values(), {})
-    return _Hashes(F.xxhash64(*ours.values()), F.xxhash64(*theirs.values()), theirs)
+    return _Hashes(F.xxhash64(*_by_row(ours)), F.xxhash64(*_by_row(theirs)), theirs)
+
+
+def _by_row(columns: Mapping[str, Column]) -> list[Column]:
+    """The columns, computed row by row: Sail takes one that is equal in all rows of a file, as the file's statistics
+    say, for a literal, and its `xxhash64` of literals alone fails.
+    """
+    from pyspark.sql import functions as F
+
+    return [F.when(F.monotonically_increasing_id() >= 0, column) for column in columns.values()]
 
 
 def _indexes(tables: Sequence[FeatureRows], hashed: Sequence[_Hashes], room: float) -> list[Index] | None:

@@ -24,9 +24,10 @@ from feast import (
     ValueType,
 )
 from feast.data_source import DataSource
-from feast.errors import FeastError
-from feast.feature_view import DUMMY_ENTITY_NAME
+from feast.errors import FeastError, SavedDatasetLocationAlreadyExists
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.online_stores.helpers import compute_versioned_name as versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
@@ -42,7 +43,9 @@ from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 from feast.utils import compute_non_entity_date_range
 
 __all__ = [
+    "DUMMY_ENTITY_ID",
     "DUMMY_ENTITY_NAME",
+    "DUMMY_ENTITY_VAL",
     "BaseRegistry",
     "Bool",
     "DataSource",
@@ -71,6 +74,8 @@ __all__ = [
     "RepoConfig",
     "RetrievalJob",
     "RetrievalMetadata",
+    "SavedDatasetFileStorage",
+    "SavedDatasetLocationAlreadyExists",
     "SqliteOnlineStoreConfig",
     "String",
     "Value",

@@ -1,11 +1,13 @@
 """What Feast's own tools read of a home folder, by `feature_store.yaml`: the features of all domains, as one store.
 
-They read. What a domain declares reaches its online store by a run of `features/<domain>/online`, which is governed.
+They read, and write no more than the datasets that they save, by governed runs. What a domain declares reaches its
+online store by a run of `features/<domain>/online`, which is governed too.
 """
 
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +30,7 @@ from feature_repo.store import PROJECT, OpenStore, current, open_generation
 from pipelines import settings
 from pipelines.errors import SettingsError
 from pipelines.features.declaration import SHOWN, FeatureService, is_shown
+from pipelines.machine import files, locks
 from pipelines.settings import Settings
 
 #: Of Feast's project.
@@ -50,7 +53,7 @@ class HomeRegistryStore(RegistryStore):
         pass
 
     def get_registry_proto(self) -> Registry:
-        """The views, entities, services and sources of every domain, in one project."""
+        """The views, entities, services, sources and saved datasets of every domain, in one project."""
         from pipelines.definitions import feature_services
 
         now, declared = settings.get(), feature_services()
@@ -62,15 +65,50 @@ class HomeRegistryStore(RegistryStore):
                 merged.MergeFrom(_read(place.folder / state.generation / REGISTRY_FILE))
             elif domain in declared:
                 merged.MergeFrom(_declared(now, domain, declared[domain]))
-        return _in_one_project(merged)
+        merged = _in_one_project(merged)
+        merged.saved_datasets.extend(_saved(now).values())
+        return merged
 
     def update_registry_proto(self, registry_proto: Registry) -> None:
-        """Raises SettingsError."""
-        raise _refused("its registry")
+        """Keeps the dataset that was saved; raises SettingsError if Feast was asked to write something else."""
+        now = settings.get()
+        with locks.held(now.root / "locks" / "saved_datasets.lock", purpose="the list of saved datasets"):
+            kept = _saved(now)
+            for written in registry_proto.saved_datasets[-1:]:  # Feast puts what it saves behind the others
+                changes = written.spec != kept[written.spec.name].spec if written.spec.name in kept else True
+                if changes or _specs(registry_proto) == _specs(self.get_registry_proto()):
+                    kept[written.spec.name] = written
+                    files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
+                    return
+            raise _refused("its registry")
 
     def teardown(self) -> None:
         """Raises SettingsError."""
         raise _refused("its registry")
+
+
+def _saved_file(now: Settings) -> Path:
+    return now.root / "features" / "saved_datasets.db"
+
+
+def _saved(now: Settings) -> dict[str, Any]:
+    """The datasets that Feast saved, as its registry has them, by name.
+
+    Feast keeps the first and last instant of the first dataset of a name, and reads no rows outside them; so each has
+    bounds that hold every instant.
+    """
+    path = _saved_file(now)
+    found = {saved.spec.name: saved for saved in _read(path).saved_datasets} if path.exists() else {}
+    for saved in found.values():
+        saved.meta.min_event_timestamp.FromDatetime(datetime(1, 1, 2))  # noqa: DTZ001 UTC
+        saved.meta.max_event_timestamp.FromDatetime(datetime(9999, 12, 30))  # noqa: DTZ001 UTC
+    return found
+
+
+def _specs(registry: Registry) -> set[bytes]:
+    """What a registry declares beside saved datasets, without times."""
+    declared = (*registry.entities, *registry.feature_views, *registry.feature_services)
+    return {found.spec.SerializeToString(deterministic=True) for found in declared}
 
 
 def _read(path: Path) -> Registry:
@@ -100,6 +138,7 @@ def _in_one_project(registry: Registry) -> Registry:
     for field in ("projects", "project_metadata", "data_sources", "infra"):
         result.ClearField(field)
     result.data_sources.extend(sources.values())
+    result.version_id = str(uuid.uuid4())  # by which Feast tells what it has looked up before
     result.projects.append(Project(name=PROJECT, description=DESCRIPTION).to_proto())
     return result
 

@@ -6,16 +6,22 @@ above the class that is shown to everybody are refused, since Feast's tools name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from pyarrow import dataset
 
+from feature_repo import entity_rows, offline_tables
 from feature_repo.asof import as_of_join
 from feature_repo.feast_api import (
+    DUMMY_ENTITY_ID,
     DUMMY_ENTITY_NAME,
+    DUMMY_ENTITY_VAL,
     BaseRegistry,
     DataSource,
     FeastConfigBaseModel,
@@ -28,42 +34,14 @@ from feature_repo.feast_api import (
     compute_non_entity_date_range,
 )
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.offline_tables import Read, source_rows, table_of
+from feature_repo.written_tables import append, save
 from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.errors import SettingsError
-from pipelines.features.declaration import SHOWN, is_shown
 from pipelines.tables import TableId
 
-ENTITY_TIMESTAMP = "event_timestamp"
 #: Stands for the dot of a view's name in the engine, where a dot separates the parts of a column's name.
 DOT = "\ue000"
-
-
-def _read(source: DataSource | None, columns: Sequence[str]) -> Any:
-    """The newest published version of the table that a source names as its path.
-
-    Args:
-        source: The source; each of our views has one.
-        columns: The keys and features that are asked for.
-
-    Raises:
-        NotFoundError: if no version of the table is published.
-        SettingsError: for a column above the class that is shown to everybody.
-    """
-    # Here: the definitions import this package.
-    from pipelines.definitions import shared_platform
-
-    file: Any = source
-    platform, table = shared_platform(), TableId.parse(file.path)
-    platform.require_loaded("feature_repo/feature_store.yaml", table)
-    contract = platform.contracts[table]
-    if above := [name for name in columns if not is_shown(contract.data_class(name))]:
-        raise SettingsError(
-            object=f"table {table}",
-            observed=f"Feast was asked for {', '.join(above)}, more protected than {SHOWN}",
-            expected=f"columns up to {SHOWN}",
-            next_step="leave them out, or read them in a governed run, whose service declares what it reads",
-        )
-    return platform.lakehouse.read(platform.lakehouse.current(table))
 
 
 class LakehouseOfflineStoreConfig(FeastConfigBaseModel):
@@ -75,20 +53,38 @@ class LakehouseOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class LakehouseRetrievalJob(RetrievalJob):
-    """A DataFrame that has not run yet; Feast applies on-demand views once it is Arrow data."""
+    """A plan that has not run yet; Feast applies on-demand views once it is Arrow data.
+
+    Args:
+        plan: Makes the plan, of tables as a function reads them.
+        full_feature_names: Whether a feature is named `view__feature`.
+        on_demand_feature_views: What Feast computes of the rows.
+        features: The features that were asked for, each as `view:feature`; None for rows of one table.
+        plan_of_spine: Makes the plan of the rows that were asked about.
+    """
 
     def __init__(
         self,
-        frame: Any,
+        plan: Callable[[Read], Any],
         *,
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
-        metadata: RetrievalMetadata | None = None,
+        features: list[str] | None = None,
+        plan_of_spine: Callable[[Read], Any] | None = None,
     ) -> None:
-        self.frame = frame
+        self._plan = plan
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = on_demand_feature_views or []
-        self._metadata = metadata
+        self._features = features
+        self._plan_of_spine = plan_of_spine
+        self._tables: dict[TableId, Any] = {}
+        self.frame = plan(self._read)
+
+    def _read(self, table: TableId) -> Any:
+        """The newest version of a table, the same one each time."""
+        if table not in self._tables:
+            self._tables[table] = offline_tables.newest(table)
+        return self._tables[table]
 
     @property
     def full_feature_names(self) -> bool:
@@ -98,29 +94,51 @@ class LakehouseRetrievalJob(RetrievalJob):
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         return self._on_demand_feature_views
 
-    @property
-    def metadata(self) -> RetrievalMetadata | None:
-        return self._metadata
+    @cached_property
+    def metadata(self) -> RetrievalMetadata | None:  # type: ignore[override]
+        """The features, the other columns of the rows that were asked about, and their first and last instant."""
+        from pyspark.sql import functions as F
+
+        if self._features is None or self._plan_of_spine is None:
+            return None
+        spine = self._plan_of_spine(self._read)
+        instant = entity_rows.instant_column(spine)
+        bounds = arrow_rows(spine.agg(F.min(instant).alias("first"), F.max(instant).alias("last"))).to_pylist()[0]
+        keys = [name for name in spine.columns if name != instant]
+        return RetrievalMetadata(self._features, keys, bounds["first"], bounds["last"])
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         rows = arrow_rows(self.frame)
         return rows.rename_columns([name.replace(DOT, ".") for name in rows.column_names])
 
     def persist(self, storage: Any, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        """Raises SettingsError: rows outside governed runs have no lineage, retention or erasure."""
-        raise SettingsError(
-            object="result of Feast's offline store",
-            observed="Feast was asked to save it",
-            expected="a training set that a governed run writes, with its lineage, its retention and its erasure",
-            next_step="declare a training table in the domain, or take the rows with to_arrow()",
-        )
+        """Writes the rows to the gold table that the storage names as its path, by a governed run.
+
+        Raises:
+            SettingsError: for features that Feast computes of the rows, which the engine does not have.
+            What `written_tables.save` raises.
+        """
+        if self._on_demand_feature_views:
+            names = ", ".join(view.name for view in self._on_demand_feature_views)
+            raise SettingsError(
+                object="result of Feast's offline store",
+                observed=f"Feast was asked to save it with {names}, computed after the engine's plan",
+                expected="features of tables alone",
+                next_step="declare the features on demand of the domain's service, and a training set of it",
+            )
+
+        def plan(read: Read) -> Any:
+            rows = self._plan(read)
+            return rows.withColumnsRenamed({name: name.replace(DOT, "_") for name in rows.columns})
+
+        save(table_of(storage.to_data_source()), plan, list(self._tables), allow_overwrite=allow_overwrite)
 
     def _to_df_internal(self, timeout: int | None = None) -> Any:
         return self._to_arrow_internal(timeout).to_pandas()
 
 
 class LakehouseOfflineStore(OfflineStore):
-    """Feast's offline store over Delta tables. It reads: governed runs write tables."""
+    """Feast's offline store over Delta tables; what it writes, governed runs write."""
 
     supports_filter_by_created_timestamp = True
 
@@ -142,8 +160,9 @@ class LakehouseOfflineStore(OfflineStore):
             config: Feast's configuration; not used.
             feature_views: The views to read.
             feature_refs: The features to return, each as `view:feature`.
-            entity_df: A DataFrame of the engine, or of pandas, with the join keys and `event_timestamp` (UTC).
-                None stands for each entity with a row from `start_date` to `end_date`, asked for at `end_date`.
+            entity_df: A DataFrame of the engine or of pandas, or a query over the published tables, with the join keys
+                and `event_timestamp` (UTC), or another column of times if it is the only one. None stands for each
+                entity with a row from `start_date` to `end_date`, asked for at `end_date`.
             registry: Where Feast finds entities.
             project: The Feast project.
             full_feature_names: Name a feature `view__feature`.
@@ -152,40 +171,46 @@ class LakehouseOfflineStore(OfflineStore):
                 days, before it.
 
         Raises:
-            SettingsError: for the text of a query, or a feature above the class that is shown to everybody.
+            SettingsError: for a query of something else, or a feature above the class that is shown to everybody.
             DefinitionError: where `event_timestamp` is a day, a text or a time without a zone; Feast itself has read
                 pandas' naive datetime64 as UTC.
         """
-        if isinstance(entity_df, str):
-            raise SettingsError(
-                object=f"historical features {', '.join(feature_refs)}",
-                observed="entity rows as the text of a query",
-                expected=f"a DataFrame of the engine or of pandas with the join keys and {ENTITY_TIMESTAMP}, or None",
-                next_step="compute the rows with the session that reads the tables: session.sql(query)",
-            )
         features_by_view: dict[str, list[str]] = {}
         for reference in feature_refs:
             view, _, feature = reference.partition(":")
             features_by_view.setdefault(view, []).append(feature)
-        tables = []
-        for view in feature_views:
-            features = features_by_view[view.projection.name_to_use()]
-            rows = _feature_rows(view, features, registry, project, full_feature_names)
-            if filter_by_created_timestamp and rows.created:
-                rows = replace(rows, known_from="creation")
-            tables.append(rows)
+
+        def tables(read: Read) -> list[FeatureRows]:
+            found = []
+            for view in feature_views:
+                features = features_by_view[view.projection.name_to_use()]
+                rows = _feature_rows(view, features, registry, project, full_feature_names, read)
+                bitemporal = filter_by_created_timestamp and rows.created
+                found.append(replace(rows, known_from="creation") if bitemporal else rows)
+            return found
+
         if entity_df is None:
-            start, end = compute_non_entity_date_range(feature_views, kwargs.get("start_date"), kwargs.get("end_date"))
-            spine = _entities(tables, start, end)
-        else:
-            spine = entity_df if hasattr(entity_df, "unionByName") else _spine(entity_df, tables[0].rows.sparkSession)
-        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        keys = [name for name in spine.columns if name != ENTITY_TIMESTAMP]
+            span = compute_non_entity_date_range(feature_views, kwargs.get("start_date"), kwargs.get("end_date"))
+
+        def spine(read: Read) -> Any:
+            if entity_df is None:
+                return entity_rows.of_range(tables(read), *span)
+            if isinstance(entity_df, str):
+                return entity_rows.of_query(entity_df, read)
+            if hasattr(entity_df, "unionByName"):
+                return entity_df
+            return entity_rows.of_pandas(entity_df, tables(read)[0].rows.sparkSession)
+
+        def joined(read: Read) -> Any:
+            asked = spine(read)
+            return as_of_join(asked, tables(read), timestamp=entity_rows.instant_column(asked))
+
         return LakehouseRetrievalJob(
-            as_of_join(spine, tables, timestamp=ENTITY_TIMESTAMP),
+            joined,
             full_feature_names=full_feature_names,
-            on_demand_feature_views=on_demand,
-            metadata=RetrievalMetadata(features=feature_refs, keys=keys),
+            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            features=feature_refs,
+            plan_of_spine=spine,
         )
 
     @staticmethod
@@ -196,25 +221,30 @@ class LakehouseOfflineStore(OfflineStore):
         feature_name_columns: list[str],
         timestamp_field: str,
         created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
     ) -> RetrievalJob:
         """The last row of each entity from `start_date` to `end_date`, both included, for materialization.
 
-        Of several rows of one instant it is the one that was created last.
+        Of several rows of one instant it is the one that was created last. Rows of a view without an entity have the
+        key that Feast gives them.
         """
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
-        rows = _read(data_source, [*join_key_columns, *feature_name_columns])
-        rows = _within(rows, timestamp_field, start_date, end_date)
+        times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
         newest = Window.partitionBy(*(join_key_columns or [F.lit(0)])).orderBy(
-            F.col(timestamp_field).desc(),
-            *([F.col(created_timestamp_column).desc_nulls_last()] if created_timestamp_column else []),
+            *[F.col(name).desc_nulls_last() for name in times]
         )
-        rows = rows.withColumn("_rank", F.row_number().over(newest)).where(F.col("_rank") == 1)
-        rows = rows.select(*join_key_columns, *feature_name_columns, timestamp_field)
-        return LakehouseRetrievalJob(rows)
+
+        def plan(read: Read) -> Any:
+            rows = source_rows(data_source, [*join_key_columns, *feature_name_columns], read, mapped=False)
+            rows = entity_rows.within(rows, timestamp_field, start_date, end_date)
+            rows = rows.withColumn("_rank", F.row_number().over(newest)).where(F.col("_rank") == 1)
+            key = [] if join_key_columns else [F.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID)]
+            return rows.select(*join_key_columns, *key, *feature_name_columns, *times)
+
+        return LakehouseRetrievalJob(plan)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -228,38 +258,57 @@ class LakehouseOfflineStore(OfflineStore):
         end_date: datetime | None = None,
         **kwargs: Any,
     ) -> RetrievalJob:
-        """All rows from `start_date` to `end_date`, both included."""
-        rows = _read(data_source, [*join_key_columns, *feature_name_columns])
-        rows = _within(rows, timestamp_field, start_date, end_date)
-        return LakehouseRetrievalJob(rows.select(*join_key_columns, *feature_name_columns, timestamp_field))
+        """All rows from `start_date` to `end_date`, both included; of a saved dataset too."""
+        from pyspark.sql import functions as F
+
+        # A dot is in the name of a saved dataset's feature, whose column has an underscore there.
+        columns = {name: name.replace(".", "_") for name in (*join_key_columns, *feature_name_columns)}
+        times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
+
+        def plan(read: Read) -> Any:
+            rows = source_rows(data_source, columns.values(), read, mapped=False)
+            rows = entity_rows.within(rows, timestamp_field, start_date, end_date)
+            shown = [F.col(stored).alias(name.replace(".", DOT)) for name, stored in columns.items()]
+            return rows.select(*shown, *times)
+
+        return LakehouseRetrievalJob(plan)
+
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> Iterable[tuple[str, str]]:
+        """The columns of a source's table and their types, as its contract has them."""
+        return offline_tables.column_types(table_of(data_source))
 
     @staticmethod
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        """Raises SettingsError: a table is written by a governed run."""
-        raise SettingsError(
-            object=f"feature view {feature_view.name}",
-            observed="Feast was asked to write rows to its table",
-            expected="rows that land, and a governed run that takes them, with its checks, its lineage and its cost",
-            next_step="deliver them to the landing zone, or push them as events",
-        )
+        """Adds rows to the view's table by a governed run, where no asset computes it.
+
+        Raises:
+            What `written_tables.append` raises.
+        """
+        source = feature_view.batch_source
+        assert source is not None
+        stored = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+        append(table_of(source), table.rename_columns([stored.get(name, name) for name in table.column_names]))
 
     @staticmethod
     def write_logged_features(
-        config: RepoConfig, data: Any, source: Any, logging_config: Any, registry: BaseRegistry
+        config: RepoConfig, data: pa.Table | Path, source: Any, logging_config: Any, registry: BaseRegistry
     ) -> None:
-        """Raises SettingsError: a table is written by a governed run."""
-        raise SettingsError(
-            object="logged features",
-            observed="Feast was asked to write them to a table",
-            expected="rows that land, and a governed run that takes them, with its checks, its lineage and its cost",
-            next_step="deliver them to the landing zone; Goldpath's prediction service keeps its own log",
-        )
+        """Adds logged features to the table that the logging destination names as its path, by a governed run.
+
+        Raises:
+            What `written_tables.append` raises.
+        """
+        rows = dataset.dataset(data).to_table() if isinstance(data, Path) else data
+        table = table_of(logging_config.destination.to_data_source())
+        append(table, rows.rename_columns([name.replace(".", "_") for name in rows.column_names]))
 
 
 def _feature_rows(
-    view: FeatureView, features: list[str], registry: BaseRegistry, project: str, full_feature_names: bool
+    view: FeatureView, features: list[str], registry: BaseRegistry, project: str, full_feature_names: bool, read: Read
 ) -> FeatureRows:
     """A view as a table to join."""
     name = view.projection.name_to_use().replace(".", DOT)
@@ -269,51 +318,10 @@ def _feature_rows(
     source = view.batch_source
     assert source is not None
     return FeatureRows(
-        rows=_read(source, [*join_keys, *features]),
+        rows=source_rows(source, [*join_keys, *features], read, mapped=True),
         keys={to_spine.get(key, key): key for key in join_keys},
         timestamp=source.timestamp_field,
         columns={feature: f"{name}__{feature}" if full_feature_names else feature for feature in features},
         ttl=view.ttl or None,
-        known_at=f"{name}__event_timestamp",
         created=source.created_timestamp_column or None,
     )
-
-
-def _entities(tables: Sequence[FeatureRows], start: datetime, end: datetime) -> Any:
-    """Each entity with a row from `start` to `end`, once, at `end`; a key that a view lacks is null in its rows."""
-    from pyspark.sql import functions as F
-
-    found = None
-    for table in (table for table in tables if table.keys):
-        rows = _within(table.rows, table.timestamp, start, end)
-        rows = rows.select(*[F.col(theirs).alias(ours) for ours, theirs in table.keys.items()]).dropna()
-        found = rows if found is None else found.unionByName(rows, allowMissingColumns=True)
-    if found is None:  # views without entities
-        return _spine_at(tables[0].rows.sparkSession, end)
-    return found.distinct().withColumn(ENTITY_TIMESTAMP, F.lit(end))
-
-
-def _spine_at(session: Any, end: datetime) -> Any:
-    """One row with an instant alone."""
-    return session.createDataFrame(pa.table({ENTITY_TIMESTAMP: pa.array([end], pa.timestamp("us", "UTC"))}))
-
-
-def _spine(entity_df: Any, session: Any) -> Any:
-    """The entity rows of pandas as a DataFrame of the engine; a time without a zone is in UTC, as Feast has it."""
-    import pandas as pd
-
-    instants = entity_df[ENTITY_TIMESTAMP]
-    if pd.api.types.is_datetime64_dtype(instants):
-        entity_df = entity_df.assign(**{ENTITY_TIMESTAMP: instants.dt.tz_localize("UTC")})
-    return session.createDataFrame(entity_df)
-
-
-def _within(rows: Any, timestamp: str, start: datetime | None, end: datetime | None) -> Any:
-    """The rows whose timestamp lies from `start` to `end`, both included; None sets no bound."""
-    from pyspark.sql import functions as F
-
-    if start is not None:
-        rows = rows.where(F.col(timestamp) >= F.lit(start))
-    if end is not None:
-        rows = rows.where(F.col(timestamp) <= F.lit(end))
-    return rows

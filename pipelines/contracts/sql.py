@@ -1,4 +1,4 @@
-"""What the SQL of a rule may read: the table's own rows, and nothing else of the machine or of the session.
+"""What SQL that a person wrote may read: the rows that it is meant for, and nothing else of the machine or the session.
 
 `sqlglot` parses the text in Spark's dialect. A text that it cannot parse is refused, and so are comments, in which
 dialects differ: what is checked has to be what an engine computes.
@@ -7,9 +7,10 @@ dialects differ: what is checked has to be what an engine computes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipelines.contracts.nodes import Place, refuse
 
@@ -43,7 +44,7 @@ def require_expression(path: Path, text: str, at: Place, *, columns: Collection[
     """
     from sqlglot import exp
 
-    tree = _parsed(path, f"SELECT {text}", text, at)
+    tree = parsed(f"SELECT {text}", partial(refuse, path, at, text))
     inner = list(tree.find_all(exp.Query, exp.From))
     expressions = tree.expressions if isinstance(tree, exp.Select) else []
     if len(expressions) != 1 or isinstance(expressions[0], exp.Star) or inner != [tree]:
@@ -61,20 +62,53 @@ def require_query(path: Path, text: str, at: Place) -> None:
     """Raises ContractError unless the text is one SELECT over `{table}` and what it derives from that alone."""
     from sqlglot import exp
 
-    tree = _parsed(path, TABLE.sub(_PLACEHOLDER, text), text, at)
+    tree = parsed(TABLE.sub(_PLACEHOLDER, text), partial(refuse, path, at, text))
     if not isinstance(tree, exp.Query):
         refuse(path, at, text, "a SELECT over {table}")
-    derived = {cte.alias.lower() for cte in tree.find_all(exp.CTE)} | {_PLACEHOLDER}
-    for table in tree.find_all(exp.Table):
-        plain = isinstance(table.this, exp.Identifier) and not table.args.get("db")
-        if not plain or table.name.lower() not in derived:
+    read = tables_read(tree)
+    for table in read:
+        if not is_plain(table) or table.name.lower() != _PLACEHOLDER:
             refuse(path, at, text, f"a SELECT over {{table}} alone, not over {table.sql(dialect='spark')}")
-    if _PLACEHOLDER not in {table.name for table in tree.find_all(exp.Table)}:
+    if not read:
         refuse(path, at, text, "a SELECT over {table}")
 
 
-def _parsed(path: Path, text: str, shown: str, at: Place) -> Any:
-    """The syntax tree of one statement that calls no refused function."""
+def is_plain(table: Any) -> bool:
+    """Whether a table of a syntax tree is named by one identifier: no path, no function, no other catalog's."""
+    from sqlglot import exp
+
+    return isinstance(table.this, exp.Identifier) and not table.args.get("db")
+
+
+def tables_read(tree: Any) -> list[Any]:
+    """The tables that a query reads from outside: all but the names that it defines itself where they are read."""
+    from sqlglot import exp
+
+    return [table for table in tree.find_all(exp.Table) if not (is_plain(table) and _is_defined(table))]
+
+
+def _is_defined(table: Any) -> bool:
+    """Whether a query around a table has defined its name before, by WITH."""
+    from sqlglot import exp
+
+    inner, node = None, table
+    while node is not None:
+        for cte in node.ctes if isinstance(node, exp.Query) else ():
+            if cte is inner:
+                break
+            if cte.alias.lower() == table.name.lower():
+                return True
+        inner, node = (node if isinstance(node, exp.CTE) else inner), node.parent
+    return False
+
+
+def parsed(text: str, refused: Callable[[str], NoReturn]) -> Any:
+    """The syntax tree of one statement that calls no refused function.
+
+    Args:
+        text: The SQL, in Spark's dialect.
+        refused: Called with what is expected instead, in words.
+    """
     from sqlglot import exp
     from sqlglot.dialects.spark import Spark
     from sqlglot.errors import SqlglotError
@@ -84,16 +118,16 @@ def _parsed(path: Path, text: str, shown: str, at: Place) -> Any:
         trees = Spark().parser().parse(tokens, text)
     except (SqlglotError, RecursionError, ValueError) as error:
         words = str(error).partition("\n")[0]
-        refuse(path, at, shown, f"SQL that can be parsed: {words}")
+        refused(f"SQL that can be parsed: {words}")
     if any(token.comments for token in tokens):
-        refuse(path, at, shown, "SQL without comments; description is for people")
+        refused("SQL without comments")
     if len(trees) != 1 or trees[0] is None:
-        refuse(path, at, shown, "one SQL statement")
+        refused("one SQL statement")
     for node in trees[0].walk():
         if isinstance(node, exp.Func):
             name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
             if name.lower() in _REFUSED_FUNCTIONS:
-                refuse(path, at, shown, f"no function that reads or calls something else, as {name} does")
+                refused(f"no function that reads or calls something else, as {name} does")
         if isinstance(node, exp.QueryTransform | exp.Command | exp.DDL | exp.Into | exp.Parameter | exp.Placeholder):
-            refuse(path, at, shown, "SQL that reads the table's rows, and does nothing else")
+            refused("SQL that reads rows, and does nothing else")
     return trees[0]

@@ -213,9 +213,10 @@ def _definition_metadata(declaration: Declaration) -> dict[str, Any]:
             column.type,
             description=column.description or None,
             constraints=dg.TableColumnConstraints(nullable=column.name not in required),
-            tags={"classification": contract.data_class(column.name)},
+            tags={"classification": contract.data_class(column.name)} | ({"masked": mask} if mask else {}),
         )
         for column in contract.columns
+        for mask in [", ".join(column.mask)]
     ]
     return {
         "dagster/column_schema": dg.TableSchema(columns),

@@ -27,8 +27,11 @@ from pipelines.settings import PROJECT
 ROOMS = ("assets", "feature_repo", "pipelines", "ray_jobs", "serving")
 #: Counts whole once any of it is used: Feast's configuration names its classes by text.
 UNDIVIDED = "feature_repo"
-#: Those of its modules that only Feast's own command line and pages read: no table is computed with them.
-READ_BY_FEAST = ("feature_repo.definitions", "feature_repo.home_stores", "feature_repo.web_pages")
+#: Those of its modules that only Feast's own tools read: no table of an asset is computed with them.
+READ_BY_FEAST = (
+    "feature_repo.definitions", "feature_repo.entity_rows", "feature_repo.home_stores", "feature_repo.offline_store",
+    "feature_repo.offline_tables", "feature_repo.web_pages", "feature_repo.written_tables",
+)  # fmt: skip
 #: How Feast is loaded decides about no row, though it looks among the loaded modules.
 LOADING = "pipelines.machine.feast_loading"
 #: What finds the declarations of all domains: the online store's parity and Feast's tools ask it, and no table does.

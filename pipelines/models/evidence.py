@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
-from pipelines.models import tasks
+from pipelines.models import judgement_report, tasks
 from pipelines.models.gate import GateDecision
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
@@ -60,7 +60,7 @@ class Evidence:
         }
         files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
         files.replace(folder / CARD_FILE, self.card(record))
-        images = tasks.rules(self.decision.task).draw(figures)
+        images = tasks.rules(self.decision.task).draw(figures) | judgement_report.draw(self.decision)
         for name, image in images.items():
             files.replace(folder / f"{name}.png", image)
         return list(images.values())
@@ -69,7 +69,12 @@ class Evidence:
         """The model card, Markdown (Mitchell et al. 2019, "Model cards for model reporting", arXiv:1810.03993)."""
         contenders = [evaluation.metrics for evaluation in self.evaluations.values()]
         names = sorted({name for metrics in contenders for name in metrics})
-        rows = [f"| {name} | " + " | ".join(f"{metrics[name]:.4f}" for metrics in contenders) + " |" for name in names]
+        rows = [
+            f"| {name} | "
+            + " | ".join(f"{own.metrics[name]:.4f}{self._interval(who, name)}" for who, own in self.evaluations.items())
+            + " |"
+            for name in names
+        ]
         rules = tasks.rules(self.decision.task)
         verdict = f"{'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}"
         meanings = {name: rules.metrics[name] for name in names if name in rules.metrics}
@@ -90,6 +95,7 @@ class Evidence:
                 "",
                 *(f"- {name}: {_words(metric)}" for name, metric in meanings.items()),
                 f"\nGate, by {' and '.join(self.decision.gate.metrics)}: {verdict}.",
+                *judgement_report.lines(self.decision),
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
                 f"\n## Risk\n\n- tier: {self.risk}, {RISKS[self.risk]}",
@@ -97,6 +103,11 @@ class Evidence:
                 f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
             ]
         )
+
+    def _interval(self, contender: str, metric: str) -> str:
+        """The bounds of a metric behind its value; empty for one that was not drawn again."""
+        own = self.decision.judgement.intervals.get(contender, {}).get(metric)
+        return f" ({own[0]:.4f} to {own[1]:.4f})" if own else ""
 
 
 def _words(metric: Metric) -> str:

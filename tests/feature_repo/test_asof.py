@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,9 @@ from feature_repo.feature_rows import FeatureRows
 from pipelines.engine.arrow_rows import arrow_rows
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError
+from pipelines.governed.platform import Platform
 from pipelines.lineage.column_lineage import SourceColumn, column_lineage
+from pipelines.tables import TableId
 
 BEGIN = datetime(2013, 3, 10, 6, 59, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -313,3 +316,15 @@ def test_two_keys_with_one_hash_are_refused_and_not_mixed() -> None:
     index = Index.of(rows.slice(0, 2), {"key": "key"}, ["value"], by_creation=False, ttl=None)
     asked_ = pa.record_batch({"key": ["a", "b"]})
     assert index.known(asked_, pa.array([5, 5]), np.array([2, 2]))["value"].to_pylist() == [2, None]
+
+
+def test_tables_of_one_entity_are_joined_by_its_text(platform: Platform) -> None:
+    """Statistics of their files say that the key is one value, which the engine then reads as a literal."""
+    table = TableId("gold", "toys", "one")
+    instants = pa.array([BEGIN, BEGIN + timedelta(hours=1)], pa.timestamp("us", "UTC"))
+    rows = pa.table({"item": ["brick"] * 2, "kind": ["ä"] * 2, "at": instants, "count": [1, 2]})
+    write_deltalake(platform.lakehouse.path(table), rows)
+    stored = platform.lakehouse.read(platform.lakehouse.current(table))
+    features = FeatureRows(stored, {"item": "item", "kind": "kind"}, "at", {"count": "n"})
+    joined = as_of_join(stored.select("item", "kind", "at"), [features], timestamp="at")
+    assert sorted(joined.toArrow()["n"].to_pylist()) == [1, 2]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from feast.transformation.pandas_transformation import PandasTransformation
 
 from feature_repo.feast_api import (
@@ -23,15 +24,15 @@ from feature_repo.feast_api import (
     Int32,
     Int64,
     OnDemandFeatureView,
-    RepoConfig,
     ValueType,
 )
 from feature_repo.offline_store import LakehouseOfflineStore
 from pipelines.engine.session import Engine
 from pipelines.errors import DefinitionError, NotFoundError, SettingsError
 from pipelines.governed.platform import Platform
-from pipelines.settings import Settings
-from tests.feature_repo.test_domains import column, stock
+from pipelines.tables import TableId
+from tests.feature_repo.toy_feast import bigint, declare, timestamp, toy_platform, toy_store
+from tests.pipelines import toy_contracts
 
 BEGIN = datetime(2013, 3, 10, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -53,29 +54,40 @@ ROWS = [row(1, 1, 1, 10), row(1, 1, 5, 11), row(1, 3, 9, 30), row(2, 1, 1, None)
 
 
 @pytest.fixture
-def store(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    config = RepoConfig(
-        project="toy",
-        provider="local",
-        registry=str(tmp_path / "registry.db"),
-        online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
-        offline_store={"type": "feature_repo.offline_store.LakehouseOfflineStore"},
-        entity_key_serialization_version=3,
-        repo_path=tmp_path,
-    )
-    feast = FeatureStore(config=config)
+def platform(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """A home folder with the table of drivers, of which the columns `secret` and `home` are confidential."""
+    declared = toy_platform(engine, tmp_path, monkeypatch)
+    columns = [timestamp("at"), timestamp("written"), toy_contracts.integer("trips"), bigint("rating")]
+    hidden = [toy_contracts.text(name, classification="confidential") for name in ("secret", "home")]
+    declare(declared, tmp_path, "gold/toys/drivers", [bigint("driver"), *columns, *hidden])
+    rows = pa.Table.from_pylist(ROWS, schema=DRIVERS)
+    none = pa.nulls(rows.num_rows, pa.string())
+    rows = rows.append_column("secret", none).append_column("home", none)
+    write_deltalake(declared.lakehouse.path(TableId("gold", "toys", "drivers")), rows)
+    return declared
+
+
+@pytest.fixture
+def store(platform: Platform, tmp_path: Path) -> FeatureStore:
+    feast = toy_store(tmp_path)
     driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
-    source = FileSource(name="drivers", path="drivers", timestamp_field="at", created_timestamp_column="written")
+    source = FileSource(
+        name="drivers", path="gold/toys/drivers", timestamp_field="at", created_timestamp_column="written"
+    )
+    renamed = FileSource(
+        name="renamed", path="gold/toys/drivers", timestamp_field="since", created_timestamp_column="written",
+        field_mapping={"at": "since", "driver": "chauffeur", "trips": "rides"},
+    )  # fmt: skip
+    chauffeur = Entity(name="chauffeur", join_keys=["chauffeur"], value_type=ValueType.INT64)
     fields = [Field(name="trips", dtype=Int32), Field(name="rating", dtype=Int64)]
     views = [
         FeatureView(name="stats", entities=[driver], schema=fields, source=source),
         FeatureView(name="recent", entities=[driver], schema=fields, source=source, ttl=timedelta(hours=2)),
         FeatureView(name="toys.stats", entities=[driver], schema=fields, source=source),
         FeatureView(name="fleet", entities=[], schema=fields, source=source),
+        FeatureView(name="mapped", entities=[chauffeur], schema=[Field(name="rides", dtype=Int32)], source=renamed),
     ]
-    feast.apply([driver, *views])
-    rows = engine.session.createDataFrame(pa.Table.from_pylist(ROWS, schema=DRIVERS))
-    monkeypatch.setattr("feature_repo.offline_store._read", lambda source, columns: rows)
+    feast.apply([driver, chauffeur, *views])
     return feast
 
 
@@ -129,9 +141,24 @@ def test_equal_entity_rows_stay_as_many_as_they_were(store: FeatureStore) -> Non
     assert len(answers(store, asked((1, 2), (1, 2), (7, 2)), "stats:trips")) == 3
 
 
-def test_entity_rows_as_the_text_of_a_query_are_refused(store: FeatureStore) -> None:
-    with pytest.raises(SettingsError, match="event_timestamp"):
-        store.get_historical_features("SELECT 1", ["stats:trips"])
+def test_only_what_was_asked_for_is_answered(store: FeatureStore) -> None:
+    job = store.get_historical_features(asked((1, 2)).assign(label="ü"), ["stats:trips"])
+    assert job.to_arrow().column_names == ["driver", "event_timestamp", "label", "trips"]
+
+
+def test_a_source_may_have_other_names_for_the_columns_of_its_table(store: FeatureStore) -> None:
+    questions = asked((1, 4)).rename(columns={"driver": "chauffeur"})
+    rows = store.get_historical_features(questions, ["mapped:rides"]).to_arrow().to_pylist()
+    assert [(row["chauffeur"], row["rides"]) for row in rows] == [(1, 30)]
+
+
+def test_the_only_column_of_times_says_when_a_row_asks(store: FeatureStore) -> None:
+    questions = asked((1, 2), (1, 4)).rename(columns={"event_timestamp": "when"})
+    rows = store.get_historical_features(questions, ["stats:trips"]).to_arrow().to_pylist()
+    assert sorted((row["when"], row["trips"]) for row in rows) == [(at(2), 11), (at(4), 30)]
+    for other in (questions.assign(then=questions["when"]), questions[["driver"]]):
+        with pytest.raises(DefinitionError, match="event_timestamp, or as the only column of times"):
+            store.get_historical_features(other, ["stats:trips"])
 
 
 @pytest.mark.parametrize(("since", "until", "trips"), [(0, 2, {1: 11, 2: None}), (2, 4, {1: 30}), (5, 9, {})])
@@ -183,21 +210,6 @@ def test_pulled_rows_are_the_last_that_were_created(store: FeatureStore) -> None
     }
 
 
-def test_rows_are_not_written_past_governed_runs(store: FeatureStore) -> None:
-    view = store.get_feature_view("stats")
-    with pytest.raises(SettingsError, match="landing"):
-        store._get_provider().ingest_df_to_offline_store(view, pa.Table.from_pylist(ROWS, schema=DRIVERS))
-
-
-def test_logged_features_and_saved_datasets_are_refused_with_the_way_on(store: FeatureStore) -> None:
-    job: Any = store.get_historical_features(asked((1, 2)), ["stats:trips"])
-    offline: Any = store._get_provider().offline_store  # type: ignore[attr-defined]
-    with pytest.raises(SettingsError, match="training table"):
-        job.persist(None)
-    with pytest.raises(SettingsError, match="landing zone"):
-        offline.write_logged_features(store.config, None, None, None, store.registry)
-
-
 def test_an_instant_without_a_zone_is_utc(store: FeatureStore) -> None:
     naive = asked((1, 2), (1, 4)).assign(event_timestamp=lambda rows: rows["event_timestamp"].dt.tz_localize(None))
     rows = answers(store, naive, "stats:trips")
@@ -222,21 +234,20 @@ def test_all_rows_of_a_range_are_pulled_with_their_types(store: FeatureStore) ->
 
 def test_the_last_row_of_a_view_without_an_entity_is_one(store: FeatureStore) -> None:
     rows = pulled(store, "pull_latest_from_table_or_query", [], at(0), at(9))
-    assert rows.select(["trips", "rating", "at"]).to_pylist() == [{"trips": 30, "rating": 2**53 + 1, "at": at(3)}]
+    [row] = rows.to_pylist()
+    assert row == {"__dummy_id": "", "trips": 30, "rating": 2**53 + 1, "at": at(3), "written": at(9)}
 
 
-def test_a_protected_column_is_refused_before_its_table_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contract = stock(tmp_path, "toys", column("count", "bigint"), column("price", "double", classification="pii"))
-    platform = Platform(Settings(home=tmp_path / "home", profile="test"), lambda: {contract.table: contract})
-    monkeypatch.setattr("pipelines.definitions.shared_platform", lambda: platform)
-    source = FileSource(name="gold_toys_stock", path="gold/toys/stock", timestamp_field="event_timestamp")
+def test_a_protected_column_is_refused_before_its_table_is_read(platform: Platform, tmp_path: Path) -> None:
+    declare(
+        platform, tmp_path, "gold/toys/none", [bigint("driver"), timestamp("at"), bigint("price", classification="pii")]
+    )
+    source = FileSource(name="none", path="gold/toys/none", timestamp_field="at")
     pull: Any = LakehouseOfflineStore.pull_all_from_table_or_query
     with pytest.raises(SettingsError, match="price, more protected than internal"):
-        pull(None, source, ["item"], ["count", "price"], "event_timestamp")
-    with pytest.raises(NotFoundError, match="goldpath materialize gold/toys/stock"):
-        pull(None, source, ["item"], ["count"], "event_timestamp")
+        pull(None, source, ["driver"], ["price"], "at")
+    with pytest.raises(NotFoundError, match="goldpath materialize gold/toys/none"):
+        pull(None, source, ["driver"], [], "at")
 
 
 def doubled(rows: pd.DataFrame) -> pd.DataFrame:
