@@ -161,6 +161,7 @@ def _challenge(
         run.usage.watched |= {head} if head else set()
         challenge = program(
             recipe,
+            place="cluster" if settings.ray_address or head else "process",
             table_uri=str(run.platform.lakehouse.path(training_set.table)),
             table_version=training_set.version,
             storage_path=str(folder / "checkpoints"),

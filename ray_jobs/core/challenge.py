@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnProgress, Part, Program, RecipeError
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.program import Model
@@ -26,9 +26,8 @@ def challenge(
     window: Part,
     base_model_dir: Path | None,
     champion_dir: Path | None,
-    on_progress: OnProgress,
 ) -> Challenge:
-    """A `pipelines.models.program.Fabric` for a program; that explains the other arguments.
+    """Trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
 
     Raises:
         TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task.
@@ -48,7 +47,6 @@ def challenge(
         run_name=run_name,
         model_dir=model_dir,
         base_model_dir=base_model_dir,
-        on_progress=on_progress,
     )
     challenger: Any = program.predictor(model_dir)
     contenders: dict[str, Contender] = {
@@ -57,7 +55,7 @@ def challenge(
     }
     if champion is not None:
         contenders[CHAMPION] = champion
-    return Challenge(run, contest(rows, contenders, measure=challenger.evaluate))
+    return Challenge(run.record(), contest(rows, contenders, measure=challenger.evaluate))
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:
