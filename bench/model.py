@@ -64,11 +64,11 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
     with ray_connection.connect(settings):
         from assets.flights.recipe import arrival_delay
         from pipelines.models.program import Window
-        from ray_jobs.core.contest import Contender, contest
+        from ray_jobs.core.contest import Contender, evaluate
         from ray_jobs.core.dataset import DatasetVersion, evaluation_rows, training_rows
         from ray_jobs.core.train import train
         from ray_jobs.tabular.baseline import fit_baselines
-        from ray_jobs.tabular.metrics_binary import evaluate
+        from ray_jobs.tabular.metrics_binary import evaluate as measure
         from ray_jobs.tabular.model import TabularModel
         from ray_jobs.tabular.program import Tabular
 
@@ -92,7 +92,7 @@ def _contest(settings: Settings, uri: str, version: int) -> list[Row]:
             "logistic regression": fit_baselines(recipe, training_rows(table, recipe, "all"))["baseline"],
             "gradient boosting": _Boosting(recipe, training_rows(table, recipe, "all")),
         }
-        evaluations = contest(evaluation_rows(table, recipe, test), contenders, measure=evaluate)
+        evaluations = evaluate(evaluation_rows(table, recipe, test), contenders, measure=measure)
     reference = ", ".join(f"{value:.3f}" for value in REFERENCE.values())
     rows = []
     for name, evaluation in evaluations.items():

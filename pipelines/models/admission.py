@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipelines.errors import ModelError
-from pipelines.models import model_files, tasks
+from pipelines.errors import GoldpathError, ModelError
+from pipelines.models import gate, model_files
 from pipelines.models.evidence import CARD_FILE, GATE_FILE
-from pipelines.models.gate import Comparison
 from pipelines.models.registry import ABSENT, EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.run_record import RunRecord
 
@@ -67,24 +66,12 @@ def require(folder: Path, *, name: str, digest: str) -> None:
 
 
 def _passed(evidence: Path, name: str, digest: str) -> bool:
-    """Whether the verdict is a pass, and its figures say so too: each metric of the gate won against each opponent."""
+    """Whether the verdict is a pass. It is computed again from the figures, and refused if it differs."""
     try:
-        gate = json.loads((evidence / GATE_FILE).read_text(encoding="utf-8"))
-        rules = tasks.TASKS[gate["task"]]
-        metrics = {metric: rules.better(metric) for metric in gate["metrics"]}
-        compared = [
-            (c["metric"], c["opponent"], float(c["challenger_value"]), float(c["opponent_value"]))
-            for c in gate["comparisons"]
-        ]
-        passed = gate["passed"] is True
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return gate.read(json.loads((evidence / GATE_FILE).read_text(encoding="utf-8"))).passed
+    except (OSError, ValueError, KeyError, TypeError, GoldpathError) as error:
         observed = f"no complete {GATE_FILE}: {type(error).__name__}: {error}"
-        raise _refused(name, digest, observed, "the gate's verdict with its comparisons") from None
-    comparisons = [Comparison(*values, better) for values in compared if (better := metrics.get(values[0]))]
-    pairs = {(c.metric, c.opponent) for c in comparisons}
-    complete = pairs == {(metric, c.opponent) for metric in metrics for c in comparisons}
-    complete = complete and len(comparisons) == len(compared)
-    return passed and bool(pairs) and complete and all(c.won for c in comparisons)
+        raise _refused(name, digest, observed, "the gate's verdict with the figures that it follows from") from None
 
 
 def _refused(name: str, digest: str, observed: str, expected: str) -> ModelError:

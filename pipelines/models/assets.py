@@ -12,7 +12,7 @@ from pipelines.errors import SettingsError
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Check, Declaration, GovernedRun, Written
 from pipelines.lineage.events import Dataset
-from pipelines.models import admission, spec_check, tasks
+from pipelines.models import admission, gate, spec_check
 from pipelines.models.program import Recipe
 from pipelines.models.register import register
 from pipelines.models.registry import Registry
@@ -71,10 +71,10 @@ def _training(spec: ModelSpec) -> dg.AssetsDefinition:
 
 def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun) -> Iterator[Written]:
-        yield register(run, spec.registered_name, trained_by=spec.key("training"), metrics=tuple(compared))
+        yield register(run, spec.registered_name, trained_by=spec.key("training"), declared=declared)
 
-    compared = tasks.gate_metrics(spec.task, spec.gate.metrics)
-    metrics = " and ".join(compared)
+    declared = gate.named(spec.task, spec.gate)
+    metrics = " and ".join(declared.metrics)
     declaration = Declaration(
         key=spec.key("models"),
         kind="model",
@@ -84,7 +84,13 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
         "Grain: one version per trained challenger.",
         kinds=("mlflow",),
         deps=(spec.key("training"),),
-        checks=(Check("gate", f"The challenger beats the baseline and the champion, by {metrics}", blocking=False),),
+        checks=(
+            Check(
+                "gate",
+                f"The challenger beats its opponents, not by chance ({declared.confidence:.0%}), by {metrics}",
+                blocking=False,
+            ),
+        ),
     )
     return declare(declaration, work)
 

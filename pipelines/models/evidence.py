@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
 from pipelines.models import tasks
-from pipelines.models.answers import Task
 from pipelines.models.gate import GateDecision
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
@@ -25,7 +24,6 @@ class Evidence:
 
     Attributes:
         model_name: The model's name in the registry.
-        task: The kind of its answers.
         question: What a prediction answers.
         limits: What the model can't be used for.
         windows: What each window was used for, and the window.
@@ -35,7 +33,6 @@ class Evidence:
     """
 
     model_name: str
-    task: Task
     question: str
     limits: Sequence[str]
     windows: Mapping[str, str]
@@ -48,19 +45,14 @@ class Evidence:
         record.write(folder)
         figures = {name: dict(evaluation.figures) for name, evaluation in self.evaluations.items()}
         gate = {
-            "task": self.task,
-            "metrics": self.decision.metrics,
-            "passed": self.decision.passed,
-            "reason": self.decision.reason,
-            "window": self.decision.window,
+            **self.decision.document(),
             "champion": self.champion,
-            "comparisons": [asdict(c) | {"won": c.won} for c in self.decision.comparisons],
             "standings": {name: dict(evaluation.metrics) for name, evaluation in self.evaluations.items()},
             "figures": figures,
         }
         files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
         files.replace(folder / CARD_FILE, self.card(record))
-        images = tasks.rules(self.task).draw(figures)
+        images = tasks.rules(self.decision.task).draw(figures)
         for name, image in images.items():
             files.replace(folder / f"{name}.png", image)
         return list(images.values())
@@ -70,7 +62,7 @@ class Evidence:
         contenders = [evaluation.metrics for evaluation in self.evaluations.values()]
         names = sorted({name for metrics in contenders for name in metrics})
         rows = [f"| {name} | " + " | ".join(f"{metrics[name]:.4f}" for metrics in contenders) + " |" for name in names]
-        rules = tasks.rules(self.task)
+        rules = tasks.rules(self.decision.task)
         verdict = f"{'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}"
         meanings = {name: rules.metrics[name] for name in names if name in rules.metrics}
         data = "\n".join(f"- {table}@{version}" for table, version in record.dataset_versions.items())
@@ -78,7 +70,7 @@ class Evidence:
             [
                 f"# {self.model_name}",
                 f"\n{self.question}",
-                f"\nTask: {self.task}. It answers {rules.answer}.",
+                f"\nTask: {self.decision.task}. It answers {rules.answer}.",
                 "\n## Data\n",
                 data,
                 f"- features: {record.feature_service}; {record.as_of_rule}",
@@ -89,7 +81,7 @@ class Evidence:
                 *rows,
                 "",
                 *(f"- {name}: {_words(metric)}" for name, metric in meanings.items()),
-                f"\nGate, by {' and '.join(self.decision.metrics)}: {verdict}.",
+                f"\nGate, by {' and '.join(self.decision.gate.metrics)}: {verdict}.",
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
                 f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, on {record.accelerator}",

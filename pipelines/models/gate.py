@@ -1,11 +1,17 @@
-"""The gate: whether a challenger may become the champion, by figures on a window that no contender was trained on."""
+"""The gate: whether a challenger may become the champion, by figures on rows that no contender was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 from pipelines.errors import ModelError
+from pipelines.models import tasks
+from pipelines.models.answers import Task
+from pipelines.models.judgement import Difference, Gate, Judgement, Slice
+from pipelines.models.program import CHAMPION
 from pipelines.models.tasks import Better
 
 
@@ -13,77 +19,192 @@ from pipelines.models.tasks import Better
 class Comparison:
     """One metric of the challenger against one opponent, and which value is better."""
 
-    metric: str
-    opponent: str
-    challenger_value: float
-    opponent_value: float
+    difference: Difference
     better: Better
 
     @property
     def won(self) -> bool:
-        difference = self.challenger_value - self.opponent_value
-        return difference > 0 if self.better == "greater" else difference < 0
+        """Whether the challenger is better, and not by chance."""
+        own = self.difference
+        if self.better == "greater":
+            return own.challenger_value > own.opponent_value and own.low > 0
+        return own.challenger_value < own.opponent_value and own.high < 0
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the gate's file holds of it."""
+        return asdict(self.difference) | {"better": self.better, "won": self.won}
+
+    def __str__(self) -> str:
+        own = self.difference
+        values = f"{own.metric} {own.challenger_value:.4f} against {own.opponent} {own.opponent_value:.4f}"
+        return f"{values} (difference {own.low:+.4f} to {own.high:+.4f})"
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """All comparisons on one window; passed if the challenger wins each of them."""
+    """What a gate decides by a judgement.
 
+    Attributes:
+        task: The task of the model.
+        gate: What is asked, with its metrics named.
+        judgement: The figures.
+        window: Which rows were compared.
+    """
+
+    task: Task
+    gate: Gate
+    judgement: Judgement
     window: str
-    comparisons: tuple[Comparison, ...]
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The comparisons with the gate's opponents, over all rows."""
+        named = self.gate.opponents
+        return tuple(
+            Comparison(difference, self._better(difference.metric))
+            for difference in self.judgement.differences
+            if not named or difference.opponent in (*named, CHAMPION)
+        )
+
+    @property
+    def objections(self) -> list[str]:
+        """Why the challenger does not pass; none if it does."""
+        compared = self.comparisons
+        lost = [str(comparison) for comparison in compared if not comparison.won]
+        objections = [f"does not beat: {'; '.join(lost)}"] if lost else []
+        objections += [] if compared else ["was compared with nobody"]
+        for declared in self.gate.slices:
+            objections += self._slices_objections(declared)
+        return objections
 
     @property
     def passed(self) -> bool:
-        return all(comparison.won for comparison in self.comparisons)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that were compared, each once."""
-        return tuple(dict.fromkeys(comparison.metric for comparison in self.comparisons))
+        return not self.objections
 
     @property
     def reason(self) -> str:
-        lost = [f"{c.metric} {c.challenger_value:.4f} against {c.opponent} {c.opponent_value:.4f}"
-                for c in self.comparisons if not c.won]  # fmt: skip
-        return "beats every opponent" if not lost else "does not beat: " + "; ".join(lost)
+        return "; ".join(self.objections) or "beats every opponent"
+
+    def document(self) -> dict[str, Any]:
+        """The decision with its figures and what follows from them, as JSON holds it."""
+        content = {
+            "task": self.task,
+            "gate": asdict(self.gate),
+            "metrics": self.gate.metrics,
+            "passed": self.passed,
+            "reason": self.reason,
+            "window": self.window,
+            "comparisons": [comparison.figures for comparison in self.comparisons],
+            "judgement": asdict(self.judgement),
+        }
+        return json.loads(json.dumps(content))
+
+    def _slices_objections(self, declared: Slice) -> list[str]:
+        """Which slices of a column got worse or lie too far apart, and whether that could be told at all."""
+        slices = [each for each in self.judgement.slices if each.column == declared.column]
+        judged = [each for each in slices if not each.not_judged]
+        opponents = {difference.opponent for difference in self.judgement.differences}
+        asked = {(opponent, metric) for opponent in opponents for metric in declared.tolerance}
+        complete = all({(own.opponent, own.metric) for own in each.differences} == asked for each in judged)
+        if not complete or sum(each.rows for each in slices) != self.judgement.rows:
+            return [f"lacks figures of slices of {declared.column}"]
+        if (declared.tolerance and not judged) or (declared.largest_gap and len(judged) < 2):
+            reasons = "; ".join(f"{each.value}: {each.not_judged}" for each in slices[:3] if each.not_judged)
+            return [f"cannot tell slices of {declared.column} apart from chance: {reasons or 'too few of them'}"]
+        worse = [
+            f"gets worse where {declared.column} is {each.value}: {Comparison(own, self._better(own.metric))}, "
+            f"allowed {declared.tolerance[own.metric]:g}"
+            for each in judged
+            for own in each.differences
+            if self._worse(own, declared.tolerance[own.metric])
+        ]
+        gaps = {gap.metric: gap for gap in self.judgement.gaps if gap.column == declared.column}
+        wide = [
+            f"{metric} lies {gaps[metric].distance:.4f} apart between {declared.column} {gaps[metric].lowest} and "
+            f"{gaps[metric].highest}, allowed {limit:g}"
+            for metric, limit in declared.largest_gap.items()
+            if not gaps[metric].low <= limit
+        ]
+        return [*worse, *wide]
+
+    def _worse(self, own: Difference, tolerance: float) -> bool:
+        """Whether a slice got worse by more than the tolerance, and not by chance."""
+        return not (own.high >= -tolerance if self._better(own.metric) == "greater" else own.low <= tolerance)
+
+    def _better(self, metric: str) -> Better:
+        return tasks.gate_metrics(self.task, (metric,))[metric]
 
 
-def decide(
-    *,
-    metrics: Mapping[str, Better],
-    challenger: Mapping[str, float],
-    opponents: Mapping[str, Mapping[str, float]],
-    window: str,
-) -> GateDecision:
-    """Compares the challenger with each opponent, by every gate metric.
+def decide(*, task: Task, gate: Gate, judgement: Judgement, window: str) -> GateDecision:
+    """The decision of a gate by the figures of a contest.
 
     Args:
-        metrics: The metrics that the challenger must win, as `tasks.gate_metrics` returns them.
-        challenger: Its value of each metric.
-        opponents: Their values, by name.
-        window: Where they were compared.
+        task: The task of the model.
+        gate: What is asked; its metrics are named.
+        judgement: Compares the challenger with each opponent.
+        window: Which rows were compared.
 
     Raises:
-        ModelError: if there is no opponent, or a contender lacks a metric of the gate.
+        ModelError: if there is no opponent, or a comparison that the gate asks for is missing.
     """
+    compared = {(each.opponent, each.metric) for each in judgement.differences}
+    opponents = {opponent for opponent, _ in compared}
     if not opponents:
-        raise ModelError(
-            object="gate",
-            observed="no opponent to compare the challenger with",
-            expected="at least the baseline's metrics",
-            next_step="evaluate the baseline on the same window",
+        _refuse("no opponent to compare the challenger with", "at least the baseline's metrics")
+    if judgement.confidence != gate.confidence:
+        _refuse(f"comparisons with confidence {judgement.confidence}", f"the gate's {gate.confidence}")
+    if absent := sorted(set(gate.opponents) - opponents - {CHAMPION}):
+        _refuse(
+            f"no opponent {', '.join(absent)}", f"opponents that the program compares: {', '.join(sorted(opponents))}"
         )
-    for name, values in {"challenger": challenger, **opponents}.items():
-        if missing := metrics.keys() - values.keys():
-            raise ModelError(
-                object="gate",
-                observed=f"{name} lacks {', '.join(sorted(missing))}",
-                expected=f"{', '.join(metrics)} for every contender",
-                next_step="evaluate it on the gate window",
-            )
-    comparisons = [
-        Comparison(metric, name, float(challenger[metric]), float(values[metric]), better)
-        for name, values in opponents.items()
-        for metric, better in metrics.items()
+    for opponent in sorted(opponents):
+        if missing := sorted(metric for metric in gate.metrics if (opponent, metric) not in compared):
+            _refuse(f"no comparison with the {opponent} by {', '.join(missing)}", f"{', '.join(gate.metrics)} for each")
+    return GateDecision(task, gate, judgement, window)
+
+
+def read(document: Mapping[str, Any]) -> GateDecision:
+    """The decision that `GateDecision.document` describes.
+
+    Raises:
+        KeyError, ValueError: if a part is absent or of another type, or does not follow from the figures.
+        ModelError: as `decide` does.
+    """
+    from pydantic import TypeAdapter
+
+    decision = decide(
+        task=TypeAdapter(Task).validate_python(document["task"]),
+        gate=TypeAdapter(Gate).validate_python(document["gate"]),
+        judgement=TypeAdapter(Judgement).validate_python(document["judgement"]),
+        window=document["window"],
+    )
+    own = decision.document()
+    if differing := [name for name, value in own.items() if document.get(name) != value]:
+        raise ValueError(f"{' and '.join(differing)} does not follow from its figures")
+    return decision
+
+
+def named(task: Task, gate: Gate) -> Gate:
+    """The gate with its metrics named; raises DefinitionError as `tasks.gate_metrics` does."""
+    return replace(gate, metrics=tuple(tasks.gate_metrics(task, gate.metrics)))
+
+
+def differing(gate: Mapping[str, Any], declared: Gate) -> Sequence[str]:
+    """The settings in which a gate, as its file holds it, differs from a declared one."""
+    own = json.loads(json.dumps(asdict(declared)))
+    unordered = ("metrics", "opponents", "apart", "known_inputs")
+    return [
+        name
+        for name, value in own.items()
+        if gate.get(name) != value and not (name in unordered and sorted(gate.get(name, ())) == sorted(value))
     ]
-    return GateDecision(window, tuple(comparisons))
+
+
+def _refuse(observed: str, expected: str) -> NoReturn:
+    raise ModelError(
+        object="gate",
+        observed=observed,
+        expected=expected,
+        next_step="correct the gate in the model's declaration, or the opponents that its program compares",
+    )

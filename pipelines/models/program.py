@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pipelines.errors import TerminalError
 from pipelines.models.answers import Predictor, Task
+from pipelines.models.judgement import Gate, Judgement
 
 #: The names of the contenders in `Challenge.evaluations`.
 CHALLENGER, BASELINE, PERSISTENCE, CHAMPION = "challenger", "baseline", "persistence", "champion"
@@ -144,6 +145,18 @@ class Progress:
         )
 
 
+class Score(Protocol):
+    """A metric as a function of how often each row counts; `ray_jobs/core/scores.py` has those that there are."""
+
+    def __call__(self, counts: Any) -> Any:
+        """The metric's values [draws] for counts [draws, rows]; NaN where it has none. Arrays of float64."""
+        ...
+
+    def of(self, rows: Any) -> Score:
+        """The metric of some rows alone, by their places."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """One model's figures on one window.
@@ -152,10 +165,12 @@ class Evaluation:
         metrics: Value by name; `tasks` tells which of them a task's gate compares.
         figures: What each plot of the task is drawn from, by the plot's name: values that JSON holds, in the form that
             the function of `quality.plots` takes which `tasks` names.
+        scores: By name, the metrics that a gate can compare and slices can show. Comparing needs them; none is kept.
     """
 
     metrics: Mapping[str, float]
     figures: Mapping[str, Any]
+    scores: Mapping[str, Score] = field(default_factory=dict, repr=False, compare=False)
 
 
 class TrainedRun(Protocol):
@@ -194,7 +209,7 @@ class TrainedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a training program returns: its run, and the evaluation of each contender on the same rows, by name.
+    """What a training program returns: its run, each contender's evaluation on the same rows, and their comparison.
 
     `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one, and `PERSISTENCE` if the recipe
     names a column whose value stands for the answer.
@@ -202,6 +217,7 @@ class Challenge:
 
     run: TrainedRun
     evaluations: Mapping[str, Evaluation]
+    judgement: Judgement
 
 
 class Recipe(Protocol):
@@ -301,6 +317,7 @@ class Fabric(Protocol):
         window: Where contenders are compared; no contender was trained on its rows.
         base_model_dir: The model to fine-tune; None to train from scratch.
         champion_dir: The model that serves now; None before the first.
+        gate: How contenders are compared; its metrics are named.
         on_progress: Is called after each epoch, and some seconds apart within one, in a thread of its own.
     """
 
@@ -317,5 +334,6 @@ class Fabric(Protocol):
         window: Part,
         base_model_dir: Path | None,
         champion_dir: Path | None,
+        gate: Gate,
         on_progress: OnProgress,
     ) -> Challenge: ...

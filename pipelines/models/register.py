@@ -11,24 +11,25 @@ from pipelines.errors import ModelError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset, version_of
 from pipelines.machine import locks
-from pipelines.models import model_files
+from pipelines.models import gate, model_files
 from pipelines.models.evidence import read_gate
+from pipelines.models.judgement import Gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
 
 
-def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics: Sequence[str]) -> Written:
+def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], declared: Gate) -> Written:
     """Registers a challenger, and makes it the champion if the gate says so.
 
     The challenger is the one that this Dagster run trained; where it trained none, the last one that any run trained.
     A challenger with the champion's files is not registered again. The gate's verdict counts against the champion that
     the challenger was compared with, and once: where another champion serves since, or where people took the challenger
-    out of service, or the gate compares other metrics than when it was trained, it is registered and not promoted.
+    out of service, or another gate is declared than when it was trained, it is registered and not promoted.
 
     Args:
         run: The run of the model's asset.
         model: The model's name in the registry.
         trained_by: The key of the asset that trains challengers.
-        metrics: Those that the model's gate compares.
+        declared: The model's gate, with its metrics named.
 
     Raises:
         ModelError: if there is no challenger, or its files are not those of its run record.
@@ -39,7 +40,7 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics
     training_asset = "/".join(trained_by)
     mlflow_run = _challenger_run(run, training_asset)
     folder = registry.download_run(mlflow_run)
-    gate = read_gate(folder.parent / EVIDENCE_FOLDER)
+    verdict = read_gate(folder.parent / EVIDENCE_FOLDER)
     digest = model_files.digest(folder)
     with locks.held(settings.root / "locks" / f"model-{model}.lock", purpose=f"a decision about {model}"):
         champion = registry.champion(model)
@@ -47,11 +48,11 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics
             challenger, is_champion, reason = champion, True, "is the champion already, byte for byte"
             registry.promote(champion)  # a killed run may have left it without its note
         else:
-            tags = {"gate": "passed" if gate["passed"] else "failed", "task": str(gate["task"])}
+            tags = {"gate": "passed" if verdict["passed"] else "failed", "task": str(verdict["task"])}
             challenger = registry.register(model, run_id=mlflow_run, tags=tags)
-            objection = _other_metrics(gate, metrics, training_asset)
-            objection = objection or _objection(gate, digest, champion, registry.versions(model))
-            is_champion, reason = objection is None, objection or str(gate["reason"])
+            objection = _other_gate(verdict, declared, training_asset)
+            objection = objection or _objection(verdict, digest, champion, registry.versions(model))
+            is_champion, reason = objection is None, objection or str(verdict["reason"])
             if is_champion:
                 registry.promote(challenger)
                 champion = challenger
@@ -59,10 +60,13 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics
         check_name="gate",
         passed=is_champion,
         severity=dg.AssetCheckSeverity.WARN,
-        description=reason if gate["passed"] else f"{reason}; card.md of version {challenger.version} has all figures",
+        description=reason
+        if verdict["passed"]
+        else f"{reason}; card.md of version {challenger.version} has all figures",
         metadata={
-            f"{c['opponent']}_{c['metric']}": f"{c['challenger_value']:.4f} against {c['opponent_value']:.4f}"
-            for c in gate["comparisons"]
+            f"{c['opponent']}_{c['metric']}": f"{c['challenger_value']:.4f} against {c['opponent_value']:.4f}, "
+            f"difference {c['low']:+.4f} to {c['high']:+.4f}"
+            for c in verdict["comparisons"]
         },
     )
     metadata = {
@@ -78,36 +82,37 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], metrics
     return Written(dataset, metadata, (check,))
 
 
-def _other_metrics(gate: Mapping[str, Any], metrics: Sequence[str], training_asset: str) -> str | None:
-    """Why the verdict of a gate that compared other metrics does not count; None if it compared these."""
-    if set(gate["metrics"]) == set(metrics):
+def _other_gate(verdict: Mapping[str, Any], declared: Gate, training_asset: str) -> str | None:
+    """Why the verdict of another gate than the declared one does not count; None if it is the same."""
+    differing = gate.differing(verdict.get("gate", {}), declared)
+    if not differing:
         return None
     return (
-        f"was judged by {' and '.join(gate['metrics'])}, and the gate of its declaration compares "
-        f"{' and '.join(metrics)}: goldpath materialize {training_asset}"
+        f"was judged by a gate that differs from the declared one in {' and '.join(differing)}: "
+        f"goldpath materialize {training_asset}"
     )
 
 
 def _objection(
-    gate: Mapping[str, Any], digest: str, champion: RegisteredModel | None, versions: Sequence[RegisteredModel]
+    verdict: Mapping[str, Any], digest: str, champion: RegisteredModel | None, versions: Sequence[RegisteredModel]
 ) -> str | None:
     """Why a challenger does not become the champion; None if it does.
 
     Args:
-        gate: The content of its gate file.
+        verdict: The content of its gate file.
         digest: Of its files.
         champion: The one that serves now.
         versions: All registered versions of the model.
     """
-    if not gate["passed"]:
-        return str(gate["reason"])
+    if not verdict["passed"]:
+        return str(verdict["reason"])
     before = next((v for v in versions if v.digest == digest and v.promoted_at), None)
     if before is not None:
         return (
             f"was the champion from {before.promoted_at} on, as version {before.version}, and was taken out of service "
             "since: only a person makes it the champion again, by MLflow's alias `champion`"
         )
-    compared_with = gate.get("champion")
+    compared_with = verdict.get("champion")
     if compared_with != (champion.digest if champion else None):
         opponent = f"the champion {compared_with[:12]}" if compared_with else "no champion"
         return f"was compared with {opponent}; the champion now is {champion or 'none'}: train again to compare with it"

@@ -11,6 +11,7 @@ from pipelines.contracts.model import Contract
 from pipelines.features.declaration import FeatureService
 from pipelines.features.drift import DriftLimits
 from pipelines.models.answers import Task
+from pipelines.models.judgement import Gate
 
 if TYPE_CHECKING:
     from pipelines.models.program import Program, Recipe
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 #: The first weights of a training run: random ones, or the champion's.
 Mode = Literal["from_scratch", "fine_tune"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What a challenger must win against every opponent; no metrics stands for the usual ones of the model's task."""
-
-    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

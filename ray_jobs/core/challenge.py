@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipelines.models.judgement import Gate
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
@@ -26,6 +27,7 @@ def challenge(
     window: Part,
     base_model_dir: Path | None,
     champion_dir: Path | None,
+    gate: Gate,
 ) -> Challenge:
     """Trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
 
@@ -38,7 +40,7 @@ def challenge(
     if champion is not None:
         require_task(champion, recipe, object=f"champion in {champion_dir}")
     # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
-    rows = evaluation_rows(table, recipe, window, further=champion.inputs if champion else ())
+    rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
     run = train(
         program.definition(),
         recipe,
@@ -55,7 +57,8 @@ def challenge(
     }
     if champion is not None:
         contenders[CHAMPION] = champion
-    return Challenge(run.record(), contest(rows, contenders, measure=challenger.evaluate))
+    compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
+    return Challenge(run.record(), compared.evaluations, compared.judgement)
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:

@@ -253,7 +253,9 @@ def _instant(instant: datetime) -> pa.Scalar:
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Text as objects with None, every other type as float64 with NaN."""
+    """Text as objects with None, instants as datetime64 in UTC, every other type as float64 with NaN."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column.to_numpy()
+    if pa.types.is_timestamp(column.type):
+        return column.to_numpy().astype("datetime64[us]")
     return column.cast(pa.float64()).to_numpy()

@@ -274,8 +274,8 @@ class Loop:
 class Step:
     """A step that was begun, its rows, and where it was.
 
-    `everyone` [4] are the sums of losses, weights, notices and requests to stop over all workers, `own` [2] the loss and
-    weight of this one.
+    `everyone` [4] are the sums of losses, weights, notices and requests to stop over all workers, `own` [2] the loss
+    and weight of this one.
     """
 
     everyone: Tensor

@@ -81,7 +81,8 @@ class Shards:
             of: The number of workers.
 
         Returns:
-            Tables of `batch_size / of` rows, of one more or fewer where that is no whole number: the columns of the program's examples, and `ROW_KEY`.
+            Tables of `batch_size / of` rows, one more or fewer where that is no whole number: the columns of the
+            program's examples, and `ROW_KEY`.
         """
         begin, stop = batch_size * rank // of, batch_size * (rank + 1) // of
         own = stop - begin

@@ -108,9 +108,8 @@ def train(
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": base}
     folder = Path(storage_path) / run_name
     goes_on = run_folder.claim(folder, identity)
-    fit, holdout = (
-        shard_writer.write(program, table, recipe, part, folder / EXAMPLES / part) for part in ("fit", "holdout")
-    )
+    fit = shard_writer.write(program, table, recipe, "fit", folder / EXAMPLES / "fit")
+    holdout = shard_writer.write(program, table, recipe, "holdout", folder / EXAMPLES / "holdout")
     with following(folder, on_progress):
         ray_train.run_workers(
             ray_train.worker_main,

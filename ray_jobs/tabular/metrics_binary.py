@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.models.program import Evaluation
+from pipelines.models.program import Evaluation, Score
 from ray_jobs.core.errors import MetricError
+from ray_jobs.core.scores import AreaUnderRoc, AveragePrecision, CalibrationError, Mean, measured
 
 #: As in Guo et al. 2017, "On calibration of modern neural networks" (arXiv:1706.04599).
 CALIBRATION_BINS = 15
@@ -16,30 +17,32 @@ Labels = NDArray[np.float64]
 Probabilities = NDArray[np.float64]
 
 
-def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Mean distance between predicted probability and observed share, over 15 bins of equal width."""
-    from sklearn.calibration import calibration_curve
+def scores(labels: Labels, probabilities: Probabilities) -> dict[str, Score]:
+    """The metrics that a gate can compare, and those by which slices are told apart. Losses are natural logarithms.
 
-    shares, means = calibration_curve(labels, probabilities, n_bins=CALIBRATION_BINS)
-    # calibration_curve returns no counts; its bins include their upper edge, the first one also 0.
-    edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
-    counts = np.bincount(np.searchsorted(edges[1:-1], probabilities))
-    return float(np.average(np.abs(means - shares), weights=counts[counts > 0]))
-
-
-def _metrics(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """The metrics by name. Losses use the natural logarithm."""
-    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
-
+    The balances are the mean probabilities of rows with label 1 and 0 (Kleinberg et al. 2017, "Inherent trade-offs in
+    the fair determination of risk scores", arXiv:1609.05807).
+    """
+    # The smallest step below 1, as scikit-learn clips: a wrong certain answer costs about 36, not infinitely much.
+    least = np.finfo(np.float64).eps
+    of_label = np.clip(np.where(labels > 0, probabilities, 1 - probabilities), least, 1 - least)
+    residuals = probabilities - labels
     return {
-        "auc": float(roc_auc_score(labels, probabilities)),
-        "average_precision": float(average_precision_score(labels, probabilities)),
-        "log_loss": float(log_loss(labels, probabilities)),
-        "brier": float(brier_score_loss(labels, probabilities)),
-        "ece": expected_calibration_error(labels, probabilities),
-        "n": float(len(labels)),
-        "positives": float(labels.sum()),
+        "auc": AreaUnderRoc(labels, probabilities),
+        "average_precision": AveragePrecision(labels, probabilities),
+        "log_loss": Mean(-np.log(of_label)),
+        "brier": Mean(residuals**2),
+        "ece": CalibrationError(residuals, calibration_bins(probabilities)),
+        "bias": Mean(residuals),
+        "mean_probability": Mean(probabilities),
+        "balance_of_1": Mean(probabilities * labels, labels),
+        "balance_of_0": Mean(probabilities * (1 - labels), 1 - labels),
     }
+
+
+def calibration_bins(probabilities: Probabilities) -> NDArray[np.intp]:
+    """The bin of each row, of 15 of equal width that include their upper edge; the first one also 0."""
+    return np.searchsorted(np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)[1:-1], probabilities)
 
 
 def evaluate(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Evaluation:
@@ -56,9 +59,11 @@ def evaluate(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) 
 
     y, p = _checked(labels, probabilities)
     shares, means = calibration_curve(y, p, n_bins=CALIBRATION_BINS)
+    own = scores(y, p)
     return Evaluation(
-        metrics=_metrics(y, p),
+        metrics=measured(own, len(y)) | {"positives": float(y.sum())},
         figures={"roc": _roc_points(y, p), "calibration": list(zip(means.tolist(), shares.tolist(), strict=True))},
+        scores=own,
     )
 
 

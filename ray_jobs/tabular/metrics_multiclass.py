@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import MetricError
+from ray_jobs.core.scores import Mean, MeanOfGroups, measured
 
 #: The labels that plots show: the most frequent ones; the rest are one of them.
 LABELS_SHOWN = 20
@@ -39,7 +40,7 @@ def evaluate(labels: Sequence[str] | NDArray[np.object_], predictions: LabelProb
     Raises:
         MetricError: if there are no rows, only one label, or a value that is no probability.
     """
-    from sklearn.metrics import accuracy_score, recall_score
+    from sklearn.metrics import recall_score
 
     actual = _checked(labels, predictions)
     places = {label: place for place, label in enumerate(predictions.labels)}
@@ -48,14 +49,15 @@ def evaluate(labels: Sequence[str] | NDArray[np.object_], predictions: LabelProb
     predicted = np.array(predictions.labels, dtype=object)[predictions.probabilities.argmax(axis=1)]
     present = sorted(set(actual))
     recalls = recall_score(actual, predicted, labels=present, average=None, zero_division=0.0)
+    hits = (np.array(actual, dtype=object) == predicted).astype(np.float64)
+    scores = {
+        "log_loss": Mean(-np.log(np.clip(of_actual, SMALLEST, None))),
+        "accuracy": Mean(hits),
+        "mean_recall": MeanOfGroups(hits, np.searchsorted(present, actual)),
+    }
     return Evaluation(
-        metrics={
-            "log_loss": float(-np.log(np.clip(of_actual, SMALLEST, None)).mean()),
-            "accuracy": float(accuracy_score(actual, predicted)),
-            "mean_recall": float(recalls.mean()),
-            "n": float(len(actual)),
-            "labels": float(len(present)),
-        },
+        metrics=measured(scores, len(actual)) | {"labels": float(len(present))},
+        scores=scores,
         figures={
             "confusion": _confusion(actual, predicted),
             "recall": dict(zip(present, map(float, recalls), strict=True)),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.program import Evaluation
 from ray_jobs.core.errors import MetricError
+from ray_jobs.core.scores import Mean, measured
 
 SCATTER_POINTS = 500
 HISTOGRAM_BINS = 40
@@ -43,16 +44,16 @@ def evaluate(labels: NDArray[np.floating], estimates: Estimates) -> Evaluation:
     counts, edges = np.histogram(residuals, bins=HISTOGRAM_BINS, range=_range(residuals))
     order = np.argsort(actual, kind="stable")
     kept = order[np.unique(np.linspace(0, len(order) - 1, min(SCATTER_POINTS, len(order))).astype(int))]
+    scores = {
+        "mae": Mean(np.abs(residuals)),
+        "rmse": Mean(residuals**2, then=np.sqrt),
+        "bias": Mean(residuals),
+        "coverage": Mean(covered.astype(np.float64)),
+    }
+    interval = {"interval_level": estimates.level, "interval_width": 2.0 * estimates.half_width}
     return Evaluation(
-        metrics={
-            "mae": float(np.abs(residuals).mean()),
-            "rmse": float(np.sqrt((residuals**2).mean())),
-            "bias": float(residuals.mean()),
-            "coverage": float(covered.mean()),
-            "interval_level": estimates.level,
-            "interval_width": 2.0 * estimates.half_width,
-            "n": float(len(actual)),
-        },
+        metrics=measured(scores, len(actual)) | interval,
+        scores=scores,
         figures={
             "predicted_against_actual": list(zip(actual[kept].tolist(), predicted[kept].tolist(), strict=True)),
             "residuals": {"edges": edges.tolist(), "shares": (counts / len(actual)).tolist()},

@@ -35,8 +35,10 @@ def test_the_gate_file_has_the_decision_and_every_contenders_figures(evidence: E
         "calibration": [[0.0, 0.0], [0.25, 0.75], [1.0, 1.0]],
     }
     assert content["comparisons"][0] == {
-        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68, "better": "greater", "won": True,
+        "metric": "auc", "opponent": "baseline", "challenger_value": 0.71, "opponent_value": 0.68,
+        "low": pytest.approx(0.03), "high": pytest.approx(0.03), "better": "greater", "won": True,
     }  # fmt: skip
+    assert content["gate"]["confidence"] == content["judgement"]["confidence"] == 0.95
 
 
 def test_record_card_and_plots_lie_beside_the_gate_file(evidence: Evidence, tmp_path: Path) -> None:

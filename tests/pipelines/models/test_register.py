@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,7 +17,7 @@ from pipelines.governed.declaration import Check, GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
 from pipelines.machine import files
-from pipelines.models import model_files, run_record
+from pipelines.models import judgement, model_files, run_record
 from pipelines.models.evidence import GATE_FILE
 from pipelines.models.register import register
 from pipelines.models.registry import Registry
@@ -26,6 +28,7 @@ from tests.pipelines.toy_contracts import TAGS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
 
+DECLARED = judgement.Gate(metrics=("auc", "log_loss"))
 Gate = Callable[..., dg.AssetCheckEvaluation]
 
 
@@ -38,7 +41,7 @@ class Model:
         self.registry = Registry(platform.settings)
         key = ("training", "toys", self.name.partition(".")[2])
         self._weights, self._passes = b"", True
-        self.metrics = ["auc", "log_loss"]
+        self.declared = DECLARED
 
         @governed_asset(key=key, kind="training", owner="toy-data", tags=TAGS, kinds=("json",))
         def training(run: GovernedRun) -> Iterator[Written]:
@@ -51,7 +54,7 @@ class Model:
         )  # fmt: skip
         def registered(run: GovernedRun) -> Iterator[Written]:
             """The registered model. Grain: one version."""
-            yield register(run, self.name, trained_by=key, metrics=self.metrics)
+            yield register(run, self.name, trained_by=key, declared=self.declared)
 
         self.training, self.registered = training, registered
 
@@ -61,7 +64,7 @@ class Model:
         files.replace(model / "model.safetensors", self._weights)
         champion = self.registry.champion(self.name)
         gate = {
-            "task": "binary", "metrics": ["auc", "log_loss"],
+            "task": "binary", "gate": asdict(DECLARED),
             "passed": self._passes, "reason": "beats all" if self._passes else "loses", "comparisons": [],
             "champion": champion.digest if champion else None,
         }  # fmt: skip
@@ -115,18 +118,27 @@ def test_a_challenger_that_passed_becomes_the_champion_and_one_that_did_not_is_r
     assert [version.version for version in model.registry.versions(model.name)] == [1, 2]
 
 
-@pytest.mark.parametrize(("metrics", "judges"), [(["log_loss", "auc"], True), (["auc"], False), (["brier"], False)])
-def test_a_verdict_by_other_metrics_than_the_gate_compares_now_does_not_count(
-    model: Model, metrics: list[str], judges: bool
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metrics": ("log_loss", "auc")}, ""),
+        ({"metrics": ("auc",)}, "metrics"),
+        ({"metrics": ("brier",), "confidence": 0.99}, "metrics and confidence"),
+        ({"slices": (judgement.Slice("carrier", tolerance={"auc": 0.01}),)}, "slices"),
+        ({"together": ("day",)}, "together"),
+    ],
+)
+def test_a_verdict_of_another_gate_than_is_declared_now_does_not_count(
+    model: Model, changes: dict[str, Any], words: str
 ) -> None:
     model.train(b"1")
-    model.metrics = metrics
+    model.declared = replace(DECLARED, **changes)
     check = model.register()
-    assert (check.passed, model.champion) == (judges, 1 if judges else None)
-    if not judges:
-        words = f"was judged by auc and log_loss, and the gate of its declaration compares {metrics[0]}"
-        assert str(check.description).startswith(words)
-        assert "goldpath materialize training/toys/" in str(check.description)
+    assert (check.passed, model.champion) == ((False, None) if words else (True, 1))
+    if words:
+        assert str(check.description).startswith(
+            f"was judged by a gate that differs from the declared one in {words}: goldpath materialize training/toys/"
+        )
 
 
 def test_a_rollback_is_not_undone_by_a_later_run(model: Model) -> None:

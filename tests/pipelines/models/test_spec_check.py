@@ -17,10 +17,11 @@ from pipelines.errors import DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
 from pipelines.models.answers import Task
 from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model_assets
+from pipelines.models.judgement import Gate
 from pipelines.models.program import Holds, Program, Window
 from pipelines.models.question import Column, Question
 from pipelines.models.service import Runtime, ServiceSpec, find
-from pipelines.models.spec import Gate, ModelSpec
+from pipelines.models.spec import ModelSpec
 from tests.pipelines import toy_contracts as toys
 
 INSTANT: Any = {"logicalType": "timestamp"}

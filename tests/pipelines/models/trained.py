@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.models import gate, model_files, run_record, tasks
+from pipelines.models import gate, model_files, run_record
 from pipelines.models.answers import Task
 from pipelines.models.evidence import Evidence
+from pipelines.models.gate import GateDecision
+from pipelines.models.judgement import Difference, Gate, Judgement
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
 
@@ -34,6 +36,28 @@ METRICS: Mapping[Task, tuple[dict[str, float], dict[str, float]]] = {
 }
 
 
+def judged(
+    task: Task,
+    challenger: Mapping[str, float],
+    opponents: Mapping[str, Mapping[str, float]],
+    *,
+    declared: Gate | None = None,
+    width: float = 0.0,
+    window: str = "November",
+    **figures: Any,
+) -> GateDecision:
+    """The gate's decision by metrics; the true difference lies within `width` of the observed one."""
+    asked = gate.named(task, declared or Gate())
+    differences = tuple(
+        Difference(metric, name, challenger[metric], values[metric], own - width, own + width)
+        for name, values in opponents.items()
+        for metric in asked.metrics
+        if metric in values and (own := challenger.get(metric, 0.0) - values[metric]) is not None
+    )
+    judgement = Judgement(10, asked.confidence, 2000, 10, differences, **figures)
+    return gate.decide(task=task, gate=asked, judgement=judgement, window=window)
+
+
 def evidence_of(name: str, task: Task = "binary", *, wins: bool = True, champion: str | None = None) -> Evidence:
     """The evidence of a model that was compared with a baseline."""
     challenger, baseline = METRICS[task] if wins else reversed(METRICS[task])
@@ -41,11 +65,9 @@ def evidence_of(name: str, task: Task = "binary", *, wins: bool = True, champion
         "challenger": Evaluation(challenger, FIGURES[task]),
         "baseline": Evaluation(baseline, FIGURES[task]),
     }
-    decision = gate.decide(
-        metrics=tasks.gate_metrics(task, ()), challenger=challenger, opponents={"baseline": baseline}, window="November"
-    )
+    decision = judged(task, challenger, {"baseline": baseline})
     windows = {"compared on": "November"}
-    return Evidence(name, task, "Is it late?", ["Only toys."], windows, evaluations, decision, champion)
+    return Evidence(name, "Is it late?", ["Only toys."], windows, evaluations, decision, champion)
 
 
 def write_evidence(folder: Path, name: str, task: Task = "binary", *, wins: bool = True) -> Path:

@@ -23,6 +23,10 @@ def test_metrics_agree_with_their_definitions() -> None:
         "log_loss": pytest.approx(-sum(map(math.log, (0.9, 0.55, 0.35, 0.8))) / 4),
         "brier": pytest.approx((0.01 + 0.2025 + 0.4225 + 0.04) / 4),
         "ece": pytest.approx((0.1 + 0.45 + 0.65 + 0.2) / 4),  # each row has a bin of its own
+        "bias": pytest.approx((0.1 + 0.45 + 0.35 + 0.8) / 4 - 0.5),
+        "mean_probability": pytest.approx((0.1 + 0.45 + 0.35 + 0.8) / 4),
+        "balance_of_1": pytest.approx((0.35 + 0.8) / 2),
+        "balance_of_0": pytest.approx((0.1 + 0.45) / 2),
         "n": 4,
         "positives": 2,
     }

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.models import tasks
+from pipelines.models import gate, tasks
 from pipelines.models.answers import Estimate, Probabilities
+from pipelines.models.judgement import Gate
 from pipelines.models.program import Challenge, RecipeError, Window
 from ray_jobs.core.dataset import DatasetVersion, Rows, evaluation_rows
 from ray_jobs.core.errors import DatasetError
@@ -49,10 +50,10 @@ def challenge(cluster: None, made_up: DatasetVersion, folder: Path) -> Run:
 
     def run(recipe: Recipe, name: str, *, base: str | None = None, champion: str | None = None) -> Challenge:
         return challenge(
-            recipe, table_uri=made_up.uri, table_version=made_up.version, storage_path=str(folder / "checkpoints"),
+            recipe, place="process", table_uri=made_up.uri, table_version=made_up.version, storage_path=str(folder / "checkpoints"),
             run_name=name, model_dir=folder / name, window=recipe.gate_window,
             base_model_dir=folder / base if base else None, champion_dir=folder / champion if champion else None,
-            on_progress=lambda progress: None,
+            gate=gate.named(recipe.task, Gate()), on_progress=lambda progress: None,
         )  # fmt: skip
 
     return run

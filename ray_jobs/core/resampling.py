@@ -1,0 +1,128 @@
+"""The paired bootstrap: all contenders' metrics on the same rows, drawn again with replacement (Efron 1979)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.models.program import Score
+from ray_jobs.core.dataset import Rows
+from ray_jobs.core.errors import MetricError
+
+RESAMPLES = 2000
+SEED = 0
+#: Counts that are held at once: 800 kB of them stay in a core's cache, which is three times as fast as 32 MB.
+COUNTS_AT_ONCE = 100_000
+#: The share of draws in which a metric may have no value, such as an AUC of one label alone.
+WITHOUT_VALUE = 0.01
+#: A metric by contender and name.
+ByMetric = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is drawn: `of_row` [rows] is each row's unit, whole numbers from 0; None where each row is one."""
+
+    number: int
+    of_row: NDArray[np.intp] | None
+
+    @classmethod
+    def of(cls, rows: Rows, together: Sequence[str]) -> Units:
+        """Rows that agree in these columns are one unit; without columns, each row is one.
+
+        Raises:
+            MetricError: if there are fewer than two units.
+        """
+        of_row = _agreeing([rows.columns[name] for name in together]) if together else None
+        number = len(rows) if of_row is None else int(of_row.max()) + 1
+        if number < 2:
+            raise MetricError(
+                object="comparison of models",
+                observed=f"one group of rows that agree in {' and '.join(together)}" if together else "one row",
+                expected="two or more, since rows are drawn again to tell a difference from chance",
+                next_step="compare a longer window, or name other columns in the gate's `together`",
+            )
+        return cls(number, of_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows: their places, None for all; and the scores of these rows, by contender and metric."""
+
+    rows: NDArray[np.intp] | None
+    scores: Mapping[str, Mapping[str, Score]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The metrics of one part by contender and name: on its rows, and `draws` [RESAMPLES] on rows drawn again."""
+
+    values: Mapping[str, Mapping[str, float]]
+    draws: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    units: int
+
+    def has_value(self, contender: str, metric: str) -> bool:
+        """Whether the metric is defined, in nearly all draws too."""
+        lacking = np.isnan(self.draws[contender][metric]).mean()
+        return bool(np.isfinite(self.values[contender][metric]) and lacking <= WITHOUT_VALUE)
+
+
+def draw(parts: Sequence[Part], units: Units, rows: int) -> list[Drawn]:
+    """The metrics of each part, all on the same draws of the same number of units."""
+    random = np.random.default_rng(SEED)
+    draws: list[list[list[NDArray[np.float64]]]] = [[] for _ in parts]
+    at_once = max(1, min(RESAMPLES, COUNTS_AT_ONCE // max(rows, units.number)))
+    for first in range(0, RESAMPLES, at_once):
+        counts = _counts(random, min(at_once, RESAMPLES - first), units)
+        for part, own in zip(parts, draws, strict=True):
+            drawn = counts if part.rows is None else counts[:, part.rows]
+            own.append([score(drawn) for scores in part.scores.values() for score in scores.values()])
+    return [_drawn(part, own, units, rows) for part, own in zip(parts, draws, strict=True)]
+
+
+def bounds(differences: NDArray[np.float64], tail: float, units: int) -> tuple[float, float]:
+    """Bounds that the true value lies below, and above, with probability `tail` at most each.
+
+    Quantiles of the draws, expanded for few units (Hesterberg 2015, "What teachers should know about the bootstrap",
+    arXiv:1411.5279, section 3.2): the draws of n units spread less than n rows would, by sqrt((n - 1) / n), and their
+    spread is itself an estimate.
+    """
+    from scipy.stats import norm, t
+
+    expanded = float(norm.cdf(np.sqrt(units / (units - 1)) * t.ppf(tail, units - 1)))
+    low, high = np.nanquantile(differences, (expanded, 1 - expanded))
+    return float(low), float(high)
+
+
+def _drawn(part: Part, draws: Sequence[Sequence[NDArray[np.float64]]], units: Units, rows: int) -> Drawn:
+    ones = np.ones((1, rows if part.rows is None else len(part.rows)))
+    values = {name: {m: float(score(ones)[0]) for m, score in own.items()} for name, own in part.scores.items()}
+    columns = iter([np.concatenate(each) for each in zip(*draws, strict=True)])
+    by_metric = {name: {metric: next(columns) for metric in own} for name, own in part.scores.items()}
+    number = units.number
+    if part.rows is not None:
+        number = len(part.rows) if units.of_row is None else len(np.unique(units.of_row[part.rows]))
+    return Drawn(values, by_metric, number)
+
+
+def _counts(random: np.random.Generator, draws: int, units: Units) -> NDArray[np.float64]:
+    """How often each row counts, [draws, rows]."""
+    drawn = random.integers(units.number, size=(draws, units.number))
+    drawn += np.arange(draws)[:, None] * units.number
+    counts = np.bincount(drawn.ravel(), minlength=draws * units.number).reshape(draws, units.number)
+    counts = counts.astype(np.float64)
+    return counts if units.of_row is None else counts[:, units.of_row]
+
+
+def _agreeing(columns: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
+    """The number of each row's group of rows that agree in all columns; an instant is its UTC day."""
+    codes = np.zeros(len(columns[0]), dtype=np.intp)
+    for column in columns:
+        values = column.astype("datetime64[D]") if column.dtype.kind == "M" else column.astype(str)
+        inverse = np.unique(values, return_inverse=True)[1]
+        codes = np.unique(codes * (int(inverse.max()) + 1) + inverse, return_inverse=True)[1]
+    return codes
