@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from feature_repo.asof_window import window_join
 from feature_repo.feature_rows import FeatureRows
-from pipelines.engine.arrow_rows import in_this_process, rows_up_to
+from pipelines.engine.arrow_rows import in_this_process, on_all_threads, rows_up_to
 from pipelines.errors import DefinitionError
 from pipelines.lineage.declared_plan import declared_as
 
@@ -44,7 +45,7 @@ def as_of_join(
         spine: The rows to complete.
         tables: The feature tables.
         timestamp: The spine column with the instant up to which features may be known, UTC.
-        index_bytes: The feature tables are indexed in memory up to so many bytes.
+        index_bytes: The rows of the feature tables are held in memory up to so many bytes.
 
     Raises:
         DefinitionError: where a timestamp is none, or has no time zone.
@@ -81,24 +82,19 @@ def _indexed_join(
 
     from feature_repo.asof_index import AT, HASH, Lookup, Lookups, complete, held
 
-    hashes: dict[str, Column] = {}
-    lookups, fields, room = [], list(spine.schema.fields), float(index_bytes)
-    for place, table in enumerate(tables):
-        hashed = _hashes(spine, table)
-        if hashed is None:
-            return None
-        index = _index(table, hashed, room)
-        if index is None:
-            return None
-        room -= index.bytes_
+    hashed = [each for table in tables if (each := _hashes(spine, table)) is not None]
+    indexes = _indexes(tables, hashed, index_bytes) if len(hashed) == len(tables) else None
+    if indexes is None:
+        return None
+    columns, lookups, fields = {AT: F.unix_micros(timestamp)}, [], list(spine.schema.fields)
+    for place, (table, by, index) in enumerate(zip(tables, hashed, indexes, strict=True)):
         name = f"{HASH}_{place}"
-        hashes[name] = F.when(_all_known(timestamp, *table.keys), hashed.of_spine)
+        columns[name] = F.when(_all_known(timestamp, *table.keys), by.of_spine)
         lookups.append(Lookup(index, name))
         values = table.rows.select(*_values(table)).schema.fields
         fields += [StructField(field.name, field.dataType) for field in values]
     completing = Lookups(spine.columns, lookups)
-    # In as many partitions as the engine has threads: a table of one file comes in one.
-    asked = spine.withColumns({**hashes, AT: F.unix_micros(timestamp)}).repartition(AT, *hashes)
+    asked = on_all_threads(spine.withColumns(columns))
     return asked.mapInArrow(partial(complete, held(completing)), StructType(fields)), completing
 
 
@@ -132,31 +128,50 @@ def _hashes(spine: DataFrame, table: FeatureRows) -> _Hashes | None:
     return _Hashes(F.xxhash64(*ours.values()), F.xxhash64(*theirs.values()), theirs)
 
 
-def _index(table: FeatureRows, hashed: _Hashes, room: float) -> Index | None:
-    """The index of a table; None if it has no room in memory, or two of its keys have one hash."""
-    from pyspark.sql import functions as F
+def _indexes(tables: Sequence[FeatureRows], hashed: Sequence[_Hashes], room: float) -> list[Index] | None:
+    """The indexes of tables; None if they have no room in memory, or two keys of one have one hash.
 
+    While the engine reads a table, the index of the one before is made.
+    """
     from feature_repo.asof_index import AT, CREATED, HASH, HashCollision, Index
 
-    by_creation = table.known_from == "creation"
-    needed = [*table.keys.values(), table.timestamp, *([table.created] if table.created and by_creation else [])]
-    created = [F.unix_micros(table.created).alias(CREATED)] if table.created else []
-    compared = {ours: f"_asof_key_{ours}" for ours in hashed.compared}
-    rows = table.rows.where(_all_known(*needed)).select(
-        hashed.of_rows.alias(HASH),
+    with ThreadPoolExecutor(thread_name_prefix="as-of index") as pool:
+        made = []
+        for table, by in zip(tables, hashed, strict=True):
+            compared = {ours: f"_asof_key_{ours}" for ours in by.compared}
+            rows = rows_up_to(_rows(table, by, compared), room)
+            if rows is None:
+                return None
+            room -= rows.nbytes
+            values = [name for name in rows.column_names if name not in (HASH, AT, CREATED, *compared.values())]
+            by_creation, ttl = table.known_from == "creation", table.ttl_microseconds
+            made.append(pool.submit(Index.of, rows, compared, values, by_creation=by_creation, ttl=ttl))
+        try:
+            return [each.result() for each in made]
+        except HashCollision:
+            return None
+
+
+def _rows(table: FeatureRows, by: _Hashes, compared: Mapping[str, str]) -> DataFrame:
+    """The rows of a table that may count, as `Index.of` takes them.
+
+    Args:
+        table: The feature table.
+        by: How its key is hashed.
+        compared: The names of the key columns that are compared besides the hash, by their names in the spine.
+    """
+    from pyspark.sql import functions as F
+
+    from feature_repo.asof_index import AT, CREATED, HASH
+
+    by_creation = [table.created] if table.created and table.known_from == "creation" else []
+    return table.rows.where(_all_known(*table.keys.values(), table.timestamp, *by_creation)).select(
+        by.of_rows.alias(HASH),
         F.unix_micros(table.timestamp).alias(AT),
-        *created,
-        *[column.alias(compared[ours]) for ours, column in hashed.compared.items()],
+        *([F.unix_micros(table.created).alias(CREATED)] if table.created else []),
+        *[by.compared[ours].alias(name) for ours, name in compared.items()],
         *_values(table),
     )
-    found = rows_up_to(rows, room)
-    if found is None:
-        return None
-    values = [name for name in found.column_names if name not in (HASH, AT, CREATED, *compared.values())]
-    try:
-        return Index.of(found, compared, values, by_creation=by_creation, ttl=table.ttl_microseconds)
-    except HashCollision:
-        return None
 
 
 def _values(table: FeatureRows) -> list[Column]:

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from feature_repo.buckets import Buckets
+from feature_repo.taken_rows import TakenRows
 from pipelines.errors import EngineError
 
 #: The module creates its functions as it is imported, where no type checker sees them.
@@ -31,7 +33,6 @@ Booleans = npt.NDArray[np.bool_]
 HASH, AT, CREATED = "_asof_hash", "_asof_at", "_asof_created"
 #: Rows of the spine that are completed at once.
 BATCH_ROWS = 1 << 16
-_LATEST = np.iinfo(np.int64).max
 
 
 class HashCollision(Exception):
@@ -43,11 +44,8 @@ class Index:
     """A feature table, ready to be asked.
 
     Attributes:
-        hashes: The hash of each entity, ascending.
-        starts: The position of each entity's first instant.
-        ends: The position after its last instant.
-        known_from: The instants from which rows are known, ascending for each entity, in microseconds since 1970;
-            followed by as many of the far future as a step of the bisection may go beyond the end.
+        hashes: The hash of each entity.
+        known_from: For each entity the instants from which rows are known, in microseconds since 1970.
         rows: For each instant, the row of `values` that counts from there on.
         at: The timestamp of each row of `values`.
         keys: The key columns of each row by their names in the spine; none where the hash is the key.
@@ -55,14 +53,12 @@ class Index:
         ttl: Microseconds after which a row is too old; None for no limit.
     """
 
-    hashes: Integers
-    starts: Integers
-    ends: Integers
-    known_from: Integers
+    hashes: Buckets
+    known_from: Buckets
     rows: Integers
     at: Integers
     keys: pa.RecordBatch
-    values: pa.RecordBatch
+    values: TakenRows
     ttl: int | None
 
     @classmethod
@@ -92,27 +88,17 @@ class Index:
             order = _sorted([entities, known, rank])
             # Ranks ascend by entity, so a running maximum never reaches from one entity into the next.
             best = best[np.maximum.accumulate(rank[order])]
-        counts = np.bincount(entities, minlength=len(hashes))
-        ends = np.cumsum(counts)
         compared = _batch(rows.select(list(keys.values())).rename_columns(list(keys)))
         _require_one_key_per_hash(compared, order, entities[order])
-        beyond = np.full(1 << int(counts.max(initial=0)).bit_length(), _LATEST)
         return cls(
-            hashes=hashes,
-            starts=ends - counts,
-            ends=ends,
-            known_from=np.concatenate([known[order], beyond]),
+            hashes=Buckets.of(hashes, np.zeros_like(hashes), 1),
+            known_from=Buckets.of(known[order], entities[order], len(hashes)),
             rows=best,
             at=at,
             keys=compared,
-            values=_batch(rows.select(values)),
+            values=TakenRows.of(_batch(rows.select(values))),
             ttl=ttl,
         )
-
-    @property
-    def bytes_(self) -> int:
-        """The size of the rows in memory."""
-        return self.keys.nbytes + self.values.nbytes + 4 * self.at.nbytes
 
     def known(self, batch: pa.RecordBatch, hashes: pa.Array, at: Integers) -> pa.RecordBatch:
         """The values that are known to each row of a batch of the spine.
@@ -122,27 +108,20 @@ class Index:
             hashes: The hash of each row's key; null for a row that gets no values.
             at: The instant of each row, in microseconds since 1970.
         """
-        if not len(self.hashes):
-            return self.values.take(pa.nulls(len(at), pa.int64()))
-        usable, wanted = _valid(hashes), hashes.fill_null(0).to_numpy()
-        entity = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        usable &= self.hashes[entity] == wanted
-        start, end = self.starts[entity], self.ends[entity]
-        position = start.copy()
-        step = (len(self.known_from) - len(self.rows)) >> 1
-        while step:
-            further = self.known_from[position + (step - 1)] <= at
-            further &= position + step <= end
-            position += further * step
-            step >>= 1
+        if not len(self.rows):
+            return self.values.take(np.zeros_like(at), np.zeros(len(at), bool))
+        wanted = hashes.fill_null(0).to_numpy()
+        entity = np.maximum(self.hashes.positions(wanted, 0)[1] - 1, 0)
+        usable = _valid(hashes) & (self.hashes.values.take(entity) == wanted)
+        start, position = self.known_from.positions(at, entity)
         usable &= position > start
-        row = self.rows[np.maximum(position - 1, 0)]
+        row = self.rows.take(np.maximum(position - 1, 0))
         if self.ttl is not None:
-            usable &= at - self.at[row] <= self.ttl
+            usable &= at - self.at.take(row) <= self.ttl
         for name in self.keys.schema.names:
             theirs = self.keys[name].take(pa.array(row))
             usable &= pc.equal(batch[name].cast(theirs.type), theirs).fill_null(False).to_numpy(zero_copy_only=False)
-        return self.values.take(pa.array(row, mask=~usable))
+        return self.values.take(row, usable)
 
 
 def _in_order(rows: pa.Table, by: Sequence[Integers], values: Sequence[str]) -> Integers:
@@ -168,12 +147,12 @@ def _in_order(rows: pa.Table, by: Sequence[Integers], values: Sequence[str]) -> 
 def _sorted(by: Sequence[Integers]) -> Integers:
     """The rows in the order of columns of integers, which are packed into one where it holds them all."""
     packed, width = np.zeros(len(by[0]), np.int64), 1
-    for column in by:
-        first = int(column.min(initial=0))
-        width *= int(column.max(initial=0)) - first + 1
-        if width > _LATEST:
+    for column in by if len(packed) else []:
+        first, last = int(column.min()), int(column.max())
+        width *= last - first + 1
+        if width > np.iinfo(np.int64).max:
             return np.lexsort(tuple(reversed(by)))
-        packed = packed * (int(column.max(initial=0)) - first + 1) + (column - first)
+        packed = packed * (last - first + 1) + (column - first)
     return np.argsort(packed)
 
 

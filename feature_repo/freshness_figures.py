@@ -12,9 +12,10 @@ import dagster as dg
 from feature_repo.freshness import measure
 from feature_repo.freshness_log import Measurement, log, summary
 from feature_repo.state import DomainStore
+from pipelines.features import plots
 from pipelines.features.declaration import FeatureService, stored_views
 from pipelines.governed.declaration import GovernedRun
-from pipelines.quality import plots
+from pipelines.quality.plots import markdown
 
 #: How many of the last measurements the plot shows.
 SHOWN = 50
@@ -64,4 +65,4 @@ def _plot(measurements: Sequence[Measurement]) -> str:
         own = summary([measured])
         for name, value in (("p50", own.p50), ("p99", own.p99)):
             lines.setdefault(f"{measured.way} {name}", []).append((datetime.fromisoformat(measured.at), value or 0.0))
-    return plots.markdown(plots.seconds_over_time(lines, title="From durable to readable online"))
+    return markdown(plots.seconds_over_time(lines, title="From durable to readable online"))

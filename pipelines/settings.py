@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='bearer tokens by service, a JSON object: {"shop.returns": "…", "push": "…"}; of others: generated',
     )
+    model_keys: Path | None = Field(
+        None, description="folder of the keys that sign models and verify them; empty: <home>/keys"
+    )
     serving_port: int = Field(8099, ge=1, le=65535, description="loopback port of the prediction services")
     sources: dict[str, SecretStr] = Field(
         default_factory=dict,

@@ -7,6 +7,7 @@ from assets.flights.features import ARRIVAL_DELAY_V1
 from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from pipelines.models.assets import model_assets
 from pipelines.models.drift_asset import drift_asset
+from pipelines.models.judgement import Gate, Slice
 from pipelines.models.spec import ModelSpec
 from pipelines.orchestration.automation import when_inputs_are_good
 from ray_jobs.programs import TABULAR
@@ -29,6 +30,11 @@ ARRIVAL_DELAY = ModelSpec(
     training_set=contract("gold/training_set"),
     features=ARRIVAL_DELAY_V1,
     limits=LIMITS,
+    # Flights of an airport and a day share weather and queues: one by one, they count as more evidence than they are.
+    gate=Gate(
+        together=("origin", "event_timestamp"),
+        slices=(Slice("origin", tolerance={"log_loss": 0.005}), Slice("carrier", tolerance={"log_loss": 0.01})),
+    ),
 )
 training, registered = model_assets(ARRIVAL_DELAY)
 drift = drift_asset(ARRIVAL_DELAY, automation=when_inputs_are_good())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import contracts, cost, features, landing, lineage, new, quality, quarantine, tables
+from pipelines.commands import contracts, cost, features, landing, lineage, model, new, quality, quarantine, tables
 from pipelines.commands.demo import DemoCommand, demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
@@ -35,6 +35,7 @@ for name, group in {
     "new": new.app,
     "cost": cost.app,
     "landing": landing.app,
+    "model": model.app,
     "quarantine": quarantine.app,
     "quality": quality.app,
     "tables": tables.app,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import zoneinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipelines.contracts.column_names import require_names
-from pipelines.contracts.model import Column, NonFinite
+from pipelines.contracts.model import Column, MaskKind, NonFinite
 from pipelines.contracts.nodes import Place, custom_properties, one_of, refuse, text, texts
 from pipelines.tables import Zone
 
@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"decimal\( *(\d+) *, *(\d+) *\)")
 #: The custom properties of a column, by zone.
 COLUMN_PROPERTIES: dict[Zone, tuple[str, ...]] = {
     "bronze": ("unit",),
-    "silver": ("unit", "severity", "timezone", "nonFinite", "nullTokens", "declassified"),
+    "silver": ("unit", "severity", "timezone", "nonFinite", "nullTokens", "mask", "declassified"),
     "gold": ("unit", "severity", "declassified"),
 }
 #: What bronze does not act on: it keeps every value as the text that arrived, and silver judges it.
@@ -80,6 +80,7 @@ def _column(path: Path, node: dict[str, Any], zone: Zone, at: Place) -> Column:
         timezone=_timezone(path, custom.get("timezone"), type, [*custom_at, "timezone"]),
         non_finite=non_finite,
         null_tokens=texts(path, custom.get("nullTokens"), [*custom_at, "nullTokens"]),
+        mask=_mask(path, custom.get("mask"), node, type, [*custom_at, "mask"]),
     )
 
 
@@ -125,6 +126,20 @@ def _timezone(path: Path, value: Any, type: str, at: Place) -> str | None:
     if type != "timestamp" or zone not in zoneinfo.available_timezones():
         refuse(path, at, zone, allowed)
     return zone
+
+
+def _mask(path: Path, value: Any, node: dict[str, Any], type: str, at: Place) -> tuple[MaskKind, ...]:
+    """The kinds that the column masks; of a text that identifies no row, since masked texts of two rows are equal."""
+    kinds = get_args(MaskKind)
+    for position, kind in enumerate(texts(path, value, at)):
+        if kind not in kinds:
+            refuse(path, [*at, position], kind, f"one of {', '.join(kinds)}")
+    if value is not None and type != "string":
+        refuse(path, at, value, f"nothing here: it is about texts, and the column is {type}")
+    if value is not None and (node["primaryKey"] or node["unique"]):
+        allowed = "nothing here: masked texts of two rows are equal, so they identify none; let another column do so"
+        refuse(path, at, value, allowed)
+    return tuple(kind for kind in kinds if kind in (value or ()))
 
 
 def _require_key(path: Path, node: dict[str, Any], column: Column, at: Place, positions: dict[int, str]) -> None:

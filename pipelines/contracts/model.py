@@ -24,6 +24,8 @@ DeliveryContent = Literal["snapshot", "increment"]
 ManifestUse = Literal["required", "optional"]
 NonFinite = Literal["refused", "allowed"]
 KeyMatch = Literal["normalized", "exact"]
+#: Kinds of personal data that a column of silver can mask.
+MaskKind = Literal["email"]
 RuleKind = Literal[
     "required", "type", "clock", "range", "length", "set", "pattern", "expression", "reference", "variant", "duplicate"
 ]
@@ -52,6 +54,7 @@ class Column:
         timezone: IANA name of the time zone of texts that are local clock time; None for UTC or texts with an offset.
         non_finite: Whether NaN and the infinities are values of a floating-point column.
         null_tokens: Texts that stand for null in this column, in addition to those of the table.
+        mask: The kinds of personal data that are replaced in its values.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Column:
     timezone: str | None = None
     non_finite: NonFinite = "refused"
     null_tokens: tuple[str, ...] = ()
+    mask: tuple[MaskKind, ...] = ()
 
     @property
     def delivered_name(self) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-#: The sessions of engines that run in this process.
-_sessions: WeakSet[Any] = WeakSet()
+#: The sessions of engines that run in this process, and how many threads the engine of each has.
+_threads: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -40,14 +40,22 @@ class _Kept:
 _kept: dict[str, _Kept] = {}
 
 
-def runs_here(session: Any) -> None:
-    """Notes that the engine of a session runs in this process."""
-    _sessions.add(session)
+def runs_here(session: Any, threads: int) -> None:
+    """Notes that the engine of a session runs in this process, with so many threads."""
+    _threads[session] = threads
 
 
 def in_this_process(frame: DataFrame) -> bool:
     """Whether the engine of a frame runs in this process."""
-    return frame.sparkSession in _sessions
+    return frame.sparkSession in _threads
+
+
+def on_all_threads(frame: DataFrame) -> DataFrame:
+    """The rows of a plan of an engine in this process, in a partition for each of its threads.
+
+    A file comes in one partition, and what follows it would run on one thread.
+    """
+    return frame.repartition(_threads[frame.sparkSession])
 
 
 def arrow_rows(frame: DataFrame) -> pa.Table:

@@ -142,7 +142,7 @@ class Engine:
         for name, value in conf.items():
             session.conf.set(name, value)
         if isinstance(server, SailServer):
-            arrow_rows.runs_here(session)
+            arrow_rows.runs_here(session, threads)
         return cls(kind=kind, session=session, server=server)
 
     def stop(self) -> None:

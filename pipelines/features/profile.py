@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.model import RowRule
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
+from pipelines.features.windowed import declarations
+from pipelines.tables import RECORD_ID
 from pipelines.verdict import row_rules
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ class ViewProfile:
         view: The view.
         as_of: The instant, UTC.
         newest: That of its newest row, UTC; None without rows.
+        newest_event: The instant of the newest row that is of an event, and not of one that leaves a window, UTC.
+        ahead: The rows, and the last instant of those that are further ahead of the wall clock than `period`; None
+            without such rows, and where a row of their record is known already.
         period: The length of a period.
         rows: The number of rows in each period, the newest first.
         features: The figures of each feature in each period that has rows: feature to number of the period, from 0.
@@ -84,6 +89,8 @@ class ViewProfile:
     view: FeatureView
     as_of: datetime
     newest: datetime | None
+    newest_event: datetime | None
+    ahead: tuple[int, datetime] | None
     period: timedelta
     rows: tuple[int, ...]
     features: Mapping[str, Mapping[int, Figures]]
@@ -91,24 +98,31 @@ class ViewProfile:
 
     @property
     def age(self) -> timedelta | None:
-        """The age of the newest row."""
-        return self.as_of - self.newest if self.newest else None
+        """The age of the newest event."""
+        return self.as_of - self.newest_event if self.newest_event else None
 
 
-def profile(view: FeatureView, rows: DataFrame, as_of: datetime) -> ViewProfile:
+def profile(view: FeatureView, rows: DataFrame, as_of: datetime, now: datetime) -> ViewProfile:
     """The figures of a view's rows up to `as_of`, UTC.
 
     Args:
         view: The view.
         rows: All rows of its table.
         as_of: The instant.
+        now: The wall clock, UTC.
     """
     from pyspark.sql import functions as F
 
     period = timedelta(seconds=view.contract.freshness_seconds)
-    newest = _instant(rows.where(F.col(EVENT_TIMESTAMP) <= F.lit(as_of)).agg(F.unix_micros(F.max(EVENT_TIMESTAMP))))
-    if newest is None:
-        return ViewProfile(view, as_of, None, period, (0,) * PERIODS, {name: {} for name in view.fields}, {})
+    at, limit = F.col(EVENT_TIMESTAMP), now + period
+    [(micros, any_ahead)] = rows.agg(
+        F.unix_micros(F.max(F.when(at <= F.lit(as_of), at))), F.count(F.when(at > F.lit(limit), at))
+    ).collect()
+    ahead = _ahead(rows, limit) if any_ahead else None
+    if micros is None:
+        nothing: dict[str, dict[int, Figures]] = {name: {} for name in view.fields}
+        return ViewProfile(view, as_of, None, None, ahead, period, (0,) * PERIODS, nothing, {})
+    newest = _from_micros(micros)
     behind = F.lit(_micros(newest)) - F.unix_micros(EVENT_TIMESTAMP)
     first = newest - PERIODS * period
     recent = rows.where((F.col(EVENT_TIMESTAMP) > F.lit(first)) & (F.col(EVENT_TIMESTAMP) <= F.lit(newest)))
@@ -124,6 +138,8 @@ def profile(view: FeatureView, rows: DataFrame, as_of: datetime) -> ViewProfile:
         view,
         as_of,
         newest,
+        _newest_event(view, rows, newest),
+        ahead,
         period,
         tuple(by_period[n]["rows"] if n in by_period else 0 for n in range(PERIODS)),
         {
@@ -136,6 +152,38 @@ def profile(view: FeatureView, rows: DataFrame, as_of: datetime) -> ViewProfile:
             if (rows_broken := sum(row[f"broken {place}"] for row in by_period.values()))
         },
     )
+
+
+def _newest_event(view: FeatureView, rows: DataFrame, newest: datetime) -> datetime:
+    """The instant of the newest event in a table up to its newest row.
+
+    A row at which an event leaves a window has the record of the event, and so has the event's own row, which is the
+    first of them. The event of the newest row lies at most the longest window before it.
+    """
+    from pyspark.sql import functions as F
+
+    declared = declarations.get(view.table)
+    if declared is None or not declared.leaving_seconds or RECORD_ID not in rows.columns:
+        return newest
+    first = newest - timedelta(seconds=2 * max(declared.leaving_seconds))
+    recent = rows.where((F.col(EVENT_TIMESTAMP) >= F.lit(first)) & (F.col(EVENT_TIMESTAMP) <= F.lit(newest)))
+    events = recent.groupBy(RECORD_ID).agg(F.min(EVENT_TIMESTAMP).alias(EVENT_TIMESTAMP))
+    return _from_micros(events.agg(F.unix_micros(F.max(EVENT_TIMESTAMP))).collect()[0][0])
+
+
+def _ahead(rows: DataFrame, limit: datetime) -> tuple[int, datetime] | None:
+    """The rows after an instant whose record has no row up to there, and their last instant; None without any.
+
+    A row at which an event leaves a window may lie ahead: its record has a row that is known already.
+    """
+    from pyspark.sql import functions as F
+
+    is_ahead = F.col(EVENT_TIMESTAMP) > F.lit(limit)
+    future = rows.where(is_ahead)
+    if RECORD_ID in rows.columns:
+        future = future.join(rows.where(~is_ahead).select(RECORD_ID), RECORD_ID, "left_anti")
+    number, last = future.agg(F.count(F.lit(1)), F.unix_micros(F.max(EVENT_TIMESTAMP))).collect()[0]
+    return (number, _from_micros(last)) if number else None
 
 
 def number(name: str, type: str) -> Column:
@@ -202,11 +250,6 @@ def _quantiles(view: FeatureView, recent: DataFrame, rows: int) -> dict[tuple[st
             if own.size:
                 found[field, int(period)] = tuple(np.quantile(own, QUANTILES).tolist())
     return found
-
-
-def _instant(frame: DataFrame) -> datetime | None:
-    micros = frame.collect()[0][0]
-    return None if micros is None else _from_micros(micros)
 
 
 def _micros(instant: datetime) -> int:

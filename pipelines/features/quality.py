@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.contracts.model import Severity
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
 from pipelines.features.profile import Figures, ViewProfile, profile
-from pipelines.tables import RECORD_ID
 from pipelines.verdict import table_rules
 
 if TYPE_CHECKING:
@@ -70,16 +69,15 @@ def measure(view: FeatureView, rows: DataFrame, as_of: datetime, now: datetime) 
     """
     from pyspark.sql import functions as F
 
-    found = profile(view, rows, as_of)
-    stale = freshness(view, rows.where(F.col(EVENT_TIMESTAMP) <= F.lit(as_of)), as_of)
-    return ViewQuality(
-        found, tuple(sorted([*stale, *ahead(view, rows, now), *judge(found)], key=lambda finding: finding.severity))
-    )
+    found = profile(view, rows, as_of, now)
+    known = rows.where(F.col(EVENT_TIMESTAMP) <= F.lit(found.newest_event or as_of))
+    stale = freshness(view, known, as_of)
+    return ViewQuality(found, tuple(sorted([*stale, *judge(found)], key=lambda finding: finding.severity)))
 
 
 def judge(profile: ViewProfile) -> list[Finding]:
     """What the figures of a view show to be wrong."""
-    found = [*_stale(profile), *_broken(profile)]
+    found = [*_ahead(profile), *_stale(profile), *_broken(profile)]
     for feature, periods in profile.features.items():
         now, past = periods.get(0), [figures for n, figures in periods.items() if n and figures.rows >= MINIMUM_ROWS]
         if now is not None and now.rows >= MINIMUM_ROWS and len(past) >= MINIMUM_PERIODS:
@@ -95,7 +93,7 @@ def freshness(view: FeatureView, rows: DataFrame, as_of: datetime) -> Iterator[F
 
     Args:
         view: The view.
-        rows: The rows of its table up to the instant.
+        rows: The rows of its table up to the newest event.
         as_of: The instant, UTC.
     """
     rules = tuple(rule for rule in view.contract.table_rules if rule.kind == "freshness")
@@ -106,27 +104,12 @@ def freshness(view: FeatureView, rows: DataFrame, as_of: datetime) -> Iterator[F
             yield Finding(view.stored_name, "", "staleness", result.rule.severity, words)
 
 
-def ahead(view: FeatureView, rows: DataFrame, now: datetime) -> Iterator[Finding]:
-    """Rows from the future: further ahead than the view's freshness, since news may be known some time after its row.
-
-    A row at which an event leaves a window lies ahead, too: its record has a row that is known already.
-
-    Args:
-        view: The view.
-        rows: All rows of its table.
-        now: The wall clock, UTC.
-    """
-    from pyspark.sql import functions as F
-
-    freshness = timedelta(seconds=view.contract.freshness_seconds)
-    is_ahead = F.col(EVENT_TIMESTAMP) > F.lit(now + freshness)
-    future = rows.where(is_ahead)
-    if RECORD_ID in rows.columns:
-        future = future.join(rows.where(~is_ahead).select(RECORD_ID), RECORD_ID, "left_anti")
-    number, newest = future.agg(F.count(F.lit(1)), F.max(EVENT_TIMESTAMP).cast("string")).collect()[0]
-    if number:
-        words = f"has {number:,} rows more than {rounded(freshness)} ahead of now, up to {newest} UTC"
-        yield Finding(view.stored_name, "", "future", "warning", words)
+def _ahead(profile: ViewProfile) -> Iterator[Finding]:
+    """Rows from the future: ahead by more than the view's freshness, since a row may be known some time before."""
+    if profile.ahead:
+        number, last = profile.ahead
+        words = f"has {number:,} rows more than {rounded(profile.period)} ahead of now, up to {last:%F %T} UTC"
+        yield Finding(profile.view.stored_name, "", "future", "warning", words)
 
 
 def _stale(profile: ViewProfile) -> Iterator[Finding]:
@@ -134,7 +117,8 @@ def _stale(profile: ViewProfile) -> Iterator[Finding]:
         words = f"has no row up to {profile.as_of.isoformat(timespec='seconds')}"
         yield Finding(profile.view.stored_name, "", "staleness", "warning", words)
     elif profile.age > profile.period:
-        words = f"is stale: its newest row is {rounded(profile.age)} old, its freshness {rounded(profile.period)}"
+        newest = "row" if profile.newest_event == profile.newest else "event"
+        words = f"is stale: its newest {newest} is {rounded(profile.age)} old, its freshness {rounded(profile.period)}"
         yield Finding(profile.view.stored_name, "", "staleness", "warning", words)
 
 

@@ -68,7 +68,7 @@ def rows(quality: ViewQuality) -> list[dict[str, Any]]:
 
 
 def plot(qualities: Sequence[ViewQuality]) -> bytes:
-    """A PNG of up to `plots.PANELS` features over the periods, those with a finding first."""
+    """An SVG of up to `plots.PANELS` features over the periods, those with a finding first."""
     panels = [
         plots.Band(
             title=f"{quality.profile.view.stored_name}.{feature}",

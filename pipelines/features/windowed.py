@@ -41,10 +41,15 @@ from pipelines.errors import DefinitionError
 from pipelines.features.aggregates import Aggregate
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureView
 from pipelines.policy.rules import require_inherited
+from pipelines.tables import TableId
 
 SECOND = timedelta(seconds=1)
 Counts = Literal["at_once", "after"]
 Holds = Literal["while_in_window", "until_next_event"]
+
+
+#: The declaration of every table of windows that was loaded.
+declarations: dict[TableId, Windowed] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +108,7 @@ class Windowed:
         sources |= {name: a.column for name, a in self.features.items() if a.column}
         classes = {name: {f"{self.events.table}.{of}": self.events.data_class(of)} for name, of in sources.items()}
         require_inherited(self.table, classes)
+        declarations[self.table.table] = self
 
     def _require_kinds(self) -> None:
         """Refuses what is no contract, aggregate, span or choice: it would fail later, or be taken for another."""

@@ -30,7 +30,7 @@ from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID
-from pipelines.verdict import keys, verdict
+from pipelines.verdict import verdict
 
 if TYPE_CHECKING:
     from pipelines.lakehouse.staging import Staged
@@ -161,7 +161,7 @@ class ReplacingRun:
         run, contract = self.run, self.contract
         versions = {name: at.version for name, at in run.versions.items() if name != "bronze"}
         names = self.table.delivered_names(run)
-        code = digest(code_digest(contract, self.table.transform), versions, run.input_classes, keys.RULES, names)
+        code = digest(code_digest(contract, self.table.transform), versions, run.input_classes, self.table.rules, names)
         deliveries = run.platform.ledger(self.table.bronze).contents(
             committed=run.platform.lakehouse.snapshot(run.versions["bronze"]).batch(INGEST)
         )

@@ -84,7 +84,7 @@ class MergingRun:
         retake = run.platform.ledger(table.bronze).last_retake(committed=self.newest)
         code = code_digest(self.contract, table.transform)
         self.derivation = digest(
-            code, in_effect.digest, run.input_classes, keys.RULES, table.delivered_names(run), retake
+            code, in_effect.digest, run.input_classes, table.rules, table.delivered_names(run), retake
         )
 
     def work(self) -> Iterator[Written]:

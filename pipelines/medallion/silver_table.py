@@ -11,7 +11,7 @@ from pipelines.governed.declaration import GovernedRun
 from pipelines.medallion.judging import Judged, Transform, in_contract_types, judge_rows
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, TableId
-from pipelines.verdict import rescued, verdict
+from pipelines.verdict import keys, masking, rescued, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,6 +58,11 @@ class SilverTable:
         """The partition columns of the table and of its quarantine."""
         return [PARTITION] if self.layout == "days" else []
 
+    @property
+    def rules(self) -> tuple[int, dict[str, str]]:
+        """The rules of the platform by which rows are judged; a table that was derived by others is derived again."""
+        return keys.RULES, masking.rules(self.contract)
+
     def delivered_names(self, run: GovernedRun) -> dict[str, str]:
         """The names in deliveries of the columns of bronze, by which values of `_rescued` are found."""
         return {column.name: column.delivered_name for column in run.platform.contracts[self.bronze].columns}
@@ -71,7 +76,7 @@ class SilverTable:
         further_columns: Sequence[str],
         days: Sequence[str] | None = None,
     ) -> Judged:
-        """Types, transforms and judges bronze rows.
+        """Types, transforms, masks and judges bronze rows.
 
         Args:
             run: The run, whose pinned versions are read.
@@ -82,14 +87,15 @@ class SilverTable:
             days: The days whose rows they are, of a table by days.
         """
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
-        rows = self.transform(
+        transformed = self.transform(
             verdict.typed(raw, contract, run.platform.settings.engine),
             **{name: run.input(name) for name in self.side_inputs},
         )
+        rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID))
         return judge_rows(
             run,
             contract,
-            in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID)),
+            masking.masked_columns(contract, rows),
             {table: run.input(f"in {table}") for table in self.references},
             columns=[*contract.published_columns, RECORD_ID, *further_columns],
             partition_by=[verdict.VERDICT, *self.partition_columns],

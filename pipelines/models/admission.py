@@ -1,7 +1,8 @@
 """Whether a model's files may serve: what a version is in the registry, or which one has the alias, is not enough.
 
 Whoever can write to the registry can give the alias `champion` to any files. So whoever serves asks here before loading
-them: their digest, and beside them the run record with their checksums, a gate that they passed, and their card.
+them: their digest, their signature, and beside them the run record with their checksums, a gate that they passed, and
+their complete card.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 from pathlib import Path
 
 from pipelines.errors import GoldpathError, ModelError
-from pipelines.models import gate, model_files
+from pipelines.models import card_check, gate, model_files, signature
 from pipelines.models.evidence import CARD_FILE, GATE_FILE
 from pipelines.models.registry import ABSENT, EVIDENCE_FOLDER, RegisteredModel, Registry
 from pipelines.models.run_record import RunRecord
+from pipelines.settings import Settings
 
 
-def champion(registry: Registry, name: str) -> tuple[RegisteredModel, Path]:
+def champion(settings: Settings, name: str) -> tuple[RegisteredModel, Path]:
     """The champion of a model, and the folder with its files, which may serve.
 
     Raises:
@@ -24,6 +26,7 @@ def champion(registry: Registry, name: str) -> tuple[RegisteredModel, Path]:
     """
     from mlflow.exceptions import MlflowException
 
+    registry = Registry(settings)
     model = registry.champion(name)
     if model is None:
         raise ModelError(
@@ -39,30 +42,40 @@ def champion(registry: Registry, name: str) -> tuple[RegisteredModel, Path]:
             raise  # the registry did not answer
         observed = f"version {model.version} lacks its files or its evidence: {error}"
         raise _refused(name, model.digest, observed, "a model with the evidence of its training") from None
-    require(folder, name=name, digest=model.digest)
+    require(settings, folder, name=name, digest=model.digest)
     return model, folder
 
 
-def require(folder: Path, *, name: str, digest: str) -> None:
+def objection(settings: Settings, model: RegisteredModel) -> str | None:
+    """Why a registered version may not serve, such as an incomplete card; None if it may."""
+    try:
+        folder = Registry(settings).download_run(model.run_id)
+        require(settings, folder, name=model.name, digest=model.digest)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def require(settings: Settings, folder: Path, *, name: str, digest: str) -> None:
     """Raises ModelError unless a model may serve.
 
     Args:
-        folder: The model's files; the evidence lies beside it, in `evidence`.
+        settings: They name the key that signatures are verified with.
+        folder: The model's files; the evidence lies beside it in `evidence`, the signature of both in `signature`.
         name: The model's name in the registry.
         digest: Of the files, as they were registered.
     """
     model_files.verify(folder, digest)
+    signature.verify(settings, folder.parent)
     evidence = folder.parent / EVIDENCE_FOLDER
-    links = [path.name for path in [evidence, *sorted(evidence.rglob("*"))] if path.is_symlink()]
-    if links:
-        raise _refused(name, digest, f"{', '.join(links)} among its evidence is a link", "plain files")
     if RunRecord.read(evidence).artifacts != model_files.checksums(folder):
         raise _refused(name, digest, "its files are not those of its run record", "the files that were trained")
     if not _passed(evidence, name, digest):
         raise _refused(name, digest, "it did not pass the gate", f"a model that won every comparison in {GATE_FILE}")
     card = evidence / CARD_FILE
-    if not card.is_file() or card.read_text(encoding="utf-8").partition("\n")[0] != f"# {name}":
-        raise _refused(name, digest, f"no {CARD_FILE} of this model", f"a card whose title is {name}")
+    missing = card_check.missing(card.read_text(encoding="utf-8") if card.is_file() else "", name)
+    if missing:
+        raise _refused(name, digest, f"its {CARD_FILE} lacks {missing[0]}", "a complete card of this model")
 
 
 def _passed(evidence: Path, name: str, digest: str) -> bool:

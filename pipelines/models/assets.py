@@ -15,7 +15,6 @@ from pipelines.lineage.events import Dataset
 from pipelines.models import admission, gate, spec_check
 from pipelines.models.program import Recipe
 from pipelines.models.register import register
-from pipelines.models.registry import Registry
 from pipelines.models.service import ServiceSpec
 from pipelines.models.spec import Mode, ModelSpec
 from pipelines.models.train import TRAINING_SET, train
@@ -71,7 +70,7 @@ def _training(spec: ModelSpec) -> dg.AssetsDefinition:
 
 def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun) -> Iterator[Written]:
-        yield register(run, spec.registered_name, trained_by=spec.key("training"), declared=declared)
+        yield register(run, spec, declared=declared)
 
     declared = gate.named(spec.task, spec.gate)
     metrics = " and ".join(declared.metrics)
@@ -124,7 +123,7 @@ def service_asset(spec: ServiceSpec, *, freshness: timedelta = timedelta(days=30
 
     def work(run: GovernedRun) -> Iterator[Written]:
         settings = run.platform.settings
-        champion, folder = admission.champion(Registry(settings), model.registered_name)
+        champion, folder = admission.champion(settings, model.registered_name)
         url = spec.runtime.load()(settings, spec, champion, folder)
         run.record_input(Dataset("/".join(model.key("models")), str(champion.version)))
         metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}

@@ -81,7 +81,7 @@ def rows(drift: Drift) -> list[dict[str, Any]]:
 
 
 def plot(drift: Drift) -> bytes:
-    """A PNG of the features that are farthest from their reference."""
+    """An SVG of the features that are farthest from their reference."""
     shown = drift.comparisons[: plots.PANELS]
     panels = [
         plots.Pair(

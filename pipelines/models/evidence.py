@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
-from pipelines.models import tasks
+from pipelines.models import judgement_report, tasks
 from pipelines.models.gate import GateDecision
 from pipelines.models.program import Evaluation
 from pipelines.models.run_record import RunRecord
+from pipelines.models.spec import Risk
 from pipelines.models.tasks import Metric
 
+RISKS: Mapping[Risk, str] = {
+    "minimal": "a wrong answer harms nobody; promoted by the gate",
+    "limited": "a wrong answer costs time or money that can be made good; promoted by the gate",
+    "high": "a wrong answer can harm people or their rights; a person approves each version before it serves",
+}
 GATE_FILE, CARD_FILE = "gate.json", "card.md"
 
 
@@ -26,6 +32,7 @@ class Evidence:
         model_name: The model's name in the registry.
         question: What a prediction answers.
         limits: What the model can't be used for.
+        risk: What a wrong answer can do to people.
         windows: What each window was used for, and the window.
         evaluations: Each contender's figures, by the contender's name.
         decision: The gate's decision.
@@ -35,6 +42,7 @@ class Evidence:
     model_name: str
     question: str
     limits: Sequence[str]
+    risk: Risk
     windows: Mapping[str, str]
     evaluations: Mapping[str, Evaluation]
     decision: GateDecision
@@ -52,7 +60,7 @@ class Evidence:
         }
         files.replace(folder / GATE_FILE, json.dumps(gate, indent=1))
         files.replace(folder / CARD_FILE, self.card(record))
-        images = tasks.rules(self.decision.task).draw(figures)
+        images = tasks.rules(self.decision.task).draw(figures) | judgement_report.draw(self.decision)
         for name, image in images.items():
             files.replace(folder / f"{name}.png", image)
         return list(images.values())
@@ -82,8 +90,10 @@ class Evidence:
                 "",
                 *(f"- {name}: {_words(metric)}" for name, metric in meanings.items()),
                 f"\nGate, by {' and '.join(self.decision.gate.metrics)}: {verdict}.",
+                *judgement_report.lines(self.decision),
                 "\n## Limits\n",
                 *(f"- {limit}" for limit in self.limits),
+                f"\n## Risk\n\n- tier: {self.risk}, {RISKS[self.risk]}",
                 f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, on {record.accelerator}",
                 f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
             ]

@@ -118,6 +118,14 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class SingleInput:
+    """How well one input alone tells the label of training rows: `ray_jobs/core/leakage.py` defines the figure."""
+
+    name: str
+    skill: float
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """All comparisons of one contest.
 
@@ -129,6 +137,7 @@ class Judgement:
         differences: Over all rows, of each metric of the gate from each contender.
         slices: The declared slices.
         gaps: The declared gaps between slices.
+        single_inputs: The inputs that tell most of the label alone, the strongest first.
     """
 
     rows: int
@@ -138,3 +147,4 @@ class Judgement:
     differences: tuple[Difference, ...]
     slices: tuple[SliceFigures, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    single_inputs: tuple[SingleInput, ...] = ()

@@ -10,52 +10,62 @@ import dagster as dg
 from pipelines.errors import ModelError
 from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lineage.events import Dataset, version_of
-from pipelines.machine import locks
-from pipelines.models import gate, model_files
+from pipelines.models import admission, decisions, gate, model_files, promotion
 from pipelines.models.evidence import read_gate
 from pipelines.models.judgement import Gate
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
+from pipelines.models.spec import ModelSpec
+
+#: How many decisions the asset shows; `goldpath model show` shows all.
+SHOWN = 20
 
 
-def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], declared: Gate) -> Written:
+def register(run: GovernedRun, spec: ModelSpec, *, declared: Gate) -> Written:
     """Registers a challenger, and makes it the champion if the gate says so.
 
     The challenger is the one that this Dagster run trained; where it trained none, the last one that any run trained.
     A challenger with the champion's files is not registered again. The gate's verdict counts against the champion that
     the challenger was compared with, and once: where another champion serves since, or where people took the challenger
-    out of service, or another gate is declared than when it was trained, it is registered and not promoted.
+    out of service, or another gate is declared than when it was trained, it is registered and not promoted. So is one
+    that may not serve (`admission`), and one whose risk tier asks for a person.
 
     Args:
         run: The run of the model's asset.
-        model: The model's name in the registry.
-        trained_by: The key of the asset that trains challengers.
+        spec: The model.
         declared: The model's gate, with its metrics named.
 
     Raises:
         ModelError: if there is no challenger, or its files are not those of its run record.
         LockTimeout: if another run decides about this model for too long.
     """
-    settings = run.platform.settings
+    settings, model = run.platform.settings, spec.registered_name
     registry = Registry(settings)
-    training_asset = "/".join(trained_by)
+    training_asset = "/".join(spec.key("training"))
     mlflow_run = _challenger_run(run, training_asset)
     folder = registry.download_run(mlflow_run)
     verdict = read_gate(folder.parent / EVIDENCE_FOLDER)
     digest = model_files.digest(folder)
-    with locks.held(settings.root / "locks" / f"model-{model}.lock", purpose=f"a decision about {model}"):
+    with promotion.deciding(settings, model):
         champion = registry.champion(model)
         if champion is not None and champion.digest == digest:
             challenger, is_champion, reason = champion, True, "is the champion already, byte for byte"
             registry.promote(champion)  # a killed run may have left it without its note
         else:
-            tags = {"gate": "passed" if verdict["passed"] else "failed", "task": str(verdict["task"])}
+            passed = "passed" if verdict["passed"] else "failed"
+            tags = {"gate": passed, "task": str(verdict["task"]), "risk": spec.risk}
             challenger = registry.register(model, run_id=mlflow_run, tags=tags)
             objection = _other_gate(verdict, declared, training_asset)
             objection = objection or _objection(verdict, digest, champion, registry.versions(model))
+            objection = objection or admission.objection(settings, challenger)
+            objection = objection or promotion.awaits(settings, spec.risk, challenger)
             is_champion, reason = objection is None, objection or str(verdict["reason"])
             if is_champion:
-                registry.promote(challenger)
+                signed = registry.download(challenger)
+                promotion.make_champion(
+                    settings, registry, "promote", challenger, champion, signed, reason, dagster_run=run.run_id
+                )
                 champion = challenger
+        record = decisions.read(settings, model)
     check = dg.AssetCheckResult(
         check_name="gate",
         passed=is_champion,
@@ -76,6 +86,8 @@ def register(run: GovernedRun, model: str, *, trained_by: Sequence[str], declare
         "champion": str(champion) if champion else "none",
         "gate": reason,
         "mlflow_run": challenger.run_id,
+        "risk": spec.risk,
+        "decisions": dg.MetadataValue.md("\n".join(f"- {decisions.words(each)}" for each in record[-SHOWN:]) or "none"),
     }
     run.record_input(Dataset(training_asset, mlflow_run))
     dataset = Dataset(run.declaration.name, str(challenger.version), run.declaration.owner)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ModelError, NotFoundError
-from pipelines.models import artifact_roots, model_files
+from pipelines.models import artifact_roots, model_files, signature
 from pipelines.models.run_record import RunRecord
 from pipelines.settings import Settings
 
@@ -114,10 +114,11 @@ class Registry:
         return run_id
 
     def register(self, name: str, *, run_id: str, tags: Mapping[str, str]) -> RegisteredModel:
-        """Registers a tracked run's model as a version of `name`; returns the same version for the same run.
+        """Signs a tracked run's model and registers it as a version of `name`; returns the same one for the same run.
 
         Raises:
             ModelError: if the run has no complete run record, or its files are not those that the record names.
+            SettingsError: if the private key of this home is gone.
         """
         import mlflow.exceptions
 
@@ -130,6 +131,10 @@ class Registry:
                 expected="the files whose checksums the record holds",
                 next_step="train it again; do not register these files",
             )
+        if not (folder.parent / signature.SIGNATURE_FOLDER).exists():
+            with tempfile.TemporaryDirectory() as work:
+                signed = signature.sign(self._settings, folder.parent, into=Path(work))
+                self.client.log_artifact(run_id, str(signed), signature.SIGNATURE_FOLDER)
         with contextlib.suppress(mlflow.exceptions.MlflowException):
             self.client.create_registered_model(name)
         for version in self.client.search_model_versions(f"name='{name}'"):
@@ -180,9 +185,10 @@ class Registry:
             ) from None
 
     def download(self, model: RegisteredModel) -> Path:
-        """The model's files on this machine, verified against its digest; raises ModelError if they differ."""
+        """The model's files on this machine; raises ModelError if its digest or its signature does not hold."""
         folder = self.download_run(model.run_id)
         model_files.verify(folder, model.digest)
+        signature.verify(self._settings, folder.parent)
         return folder
 
     def record(self, model: RegisteredModel) -> RunRecord:
@@ -190,7 +196,7 @@ class Registry:
         return RunRecord.read(self.download_run(model.run_id).parent / EVIDENCE_FOLDER)
 
     def download_run(self, run_id: str) -> Path:
-        """Copies a run's model and evidence below `<home>/models`; returns the model's folder, not verified.
+        """Copies a run's model, evidence and signature below `<home>/models`; returns the model's folder, not verified.
 
         A copy is never changed, since others may read it: other content gets another folder, named by its digest.
 
@@ -204,7 +210,8 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=copies, prefix=".") as folder:
             copy = Path(folder, "copy")
             copy.mkdir()
-            for part in (MODEL_FOLDER, EVIDENCE_FOLDER):
+            tracked = {file.path for file in self.client.list_artifacts(run_id)}
+            for part in (MODEL_FOLDER, EVIDENCE_FOLDER, *({signature.SIGNATURE_FOLDER} & tracked)):
                 self.client.download_artifacts(run_id, part, str(copy))
             target = copies / _digest(copy)
             damaged = target.exists() and _digest(target) != target.name

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pipelines.models.program import Program, Recipe
 
 
+#: What a wrong answer can do to people, in the words of the EU's AI Act (Regulation 2024/1689). Of the tier `high` a
+#: person approves each version before it serves.
+Risk = Literal["minimal", "limited", "high"]
 #: The first weights of a training run: random ones, or the champion's.
 Mode = Literal["from_scratch", "fine_tune"]
 
@@ -37,6 +40,7 @@ class ModelSpec:
         features: What it reads when it is asked; `NoFeatures` where the question tells everything.
         limits: What it must not be used for, one sentence each.
         gate: What a challenger must win.
+        risk: What a wrong answer can do to people; versions of the tier `high` wait for a person's approval.
         drift: When its features count as drifted from those that it was trained on.
     """
 
@@ -50,6 +54,7 @@ class ModelSpec:
     features: FeatureService
     limits: tuple[str, ...]
     gate: Gate = field(default_factory=Gate)
+    risk: Risk = "limited"
     drift: DriftLimits = field(default_factory=DriftLimits)
 
     @property

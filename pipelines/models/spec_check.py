@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn, get_args
 
 from pipelines.errors import DefinitionError
-from pipelines.models import tasks
+from pipelines.models import gate_check
 from pipelines.models.program import Holds, Recipe
 from pipelines.models.spec import Mode, ModelSpec
 
@@ -35,7 +35,6 @@ def require(spec: ModelSpec) -> None:
             f"a task that the program trains: {', '.join(spec.program.tasks)}",
             f"name another task or program in {declared_in}",
         )
-    tasks.gate_metrics(spec.task, spec.gate.metrics)
     modes = get_args(Mode)
     if "from_scratch" not in spec.recipes or not spec.recipes.keys() <= set(modes):
         _refuse(
@@ -46,6 +45,7 @@ def require(spec: ModelSpec) -> None:
         )
     for mode, make in spec.recipes.items():
         _require_recipe(spec, make(), f"its recipe {mode}{_place(make)}")
+    gate_check.require(spec)
     _require_features(spec)
 
 

@@ -117,7 +117,7 @@ def _tracked(
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": f"{trained.rows:,} rows of {recipe.train_window}", "compared on": str(window)}
     compared_with = champion.digest if champion else None
-    evidence = Evidence(model, spec.question, spec.limits, windows, evaluations, decision, compared_with)
+    evidence = Evidence(model, spec.question, spec.limits, spec.risk, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     _reference(run, spec, recipe, record).write(folder / "evidence")
     metrics = _metrics(evaluations)

@@ -65,9 +65,9 @@ def effect(platform: Platform, spec: ModelSpec, view: str, pair: tuple[int, int]
     if not answers[0]:
         return None
     losses = [
-        sum(map(_loss, given, rows[label])) / len(given) for given, rows in zip(answers, asked, strict=True)
+        sum(map(loss, given, rows[label])) / len(given) for given, rows in zip(answers, asked, strict=True)
     ]  # fmt: skip
-    changed = sum(map(lambda one, other: _decision(one) != _decision(other), *answers)) / len(answers[0])
+    changed = sum(map(lambda one, other: decision(one) != decision(other), *answers)) / len(answers[0])
     return Effect(f"{champion.name}@{champion.version}", len(answers[0]), metric, (losses[0], losses[1]), changed)
 
 
@@ -89,13 +89,15 @@ def _questions(
     return rows.where(rows[columns[0]].isNotNull()).orderBy(*order).limit(ROWS).select(*columns).toArrow().to_pydict()
 
 
-def _decision(answer: Answer) -> Any:
+def decision(answer: Answer) -> Any:
+    """What follows from an answer: a side of 0.5, a value or a label."""
     if isinstance(answer, Probability):
         return answer.probability >= 0.5
     return answer.value if isinstance(answer, Estimate) else answer.label
 
 
-def _loss(answer: Answer, label: Any) -> float:
+def loss(answer: Answer, label: Any) -> float:
+    """The absolute error of an estimate, or the negative logarithm of the label's probability."""
     if isinstance(answer, Estimate):
         return abs(answer.value - label)
     if isinstance(answer, Probability):

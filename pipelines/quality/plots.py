@@ -1,4 +1,4 @@
-"""Plots as PNG images, and as Markdown that Dagster shows."""
+"""Plots as PNG images, and images as Markdown that Dagster shows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from matplotlib.figure import Figure
 
 INK, ACCENT, QUIET = "#1f2933", "#b7791f", "#9aa5b1"
@@ -115,27 +113,64 @@ def bars(values: Mapping[str, float], *, title: str) -> bytes:
     return png(figure)
 
 
-def seconds_over_time(lines: Mapping[str, Sequence[tuple[datetime, float]]], *, title: str) -> bytes:
-    """A PNG of durations by name over time, on a logarithmic scale; a point is (instant, seconds)."""
-    figure, axes = _figure()
-    figure.set_size_inches(6.4, 2.8)
-    for (name, points), color in zip(lines.items(), (ACCENT, INK, QUIET, "#5a7d9a"), strict=False):
-        axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=1.4, marker="o", markersize=3)
-    axes.set_yscale("log")
-    axes.tick_params(labelsize=7)
-    axes.set(ylabel="seconds", title=title)
-    axes.legend(frameon=False, fontsize=8)
-    return png(figure)
+def differences(rows: Mapping[str, Mapping[str, tuple[float, float, float]]], *, title: str) -> bytes:
+    """A PNG with a panel for each metric: per row its difference, between a lower and an upper bound."""
+    panels = _panels(len(rows), max(map(len, rows.values()), default=1))
+    for axes, (metric, own) in zip(panels[1], rows.items(), strict=True):
+        axes.axvline(0, color=QUIET, linewidth=1, linestyle=":")
+        for place, (observed, low, high) in enumerate(own.values()):
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.4)
+            axes.plot([observed], [place], color=ACCENT, marker="o", markersize=5)
+        _rows(axes, list(own), metric)
+    panels[0].suptitle(title, fontsize=10)
+    return png(panels[0])
+
+
+def slices(names: Sequence[str], values: Mapping[str, Mapping[str, Mapping[str, float]]], *, title: str) -> bytes:
+    """A PNG with a panel for each metric: per slice the value of each contender; a slice may lack one."""
+    panels = _panels(max(1, len(values)), len(names))
+    for axes, (metric, contenders) in zip(panels[1], values.items(), strict=False):
+        for (contender, own), color in zip(contenders.items(), (ACCENT, INK, QUIET, "#5a7d9a"), strict=False):
+            places = [place for place, name in enumerate(names) if name in own]
+            axes.plot(
+                [own[names[place]] for place in places],
+                places,
+                label=contender,
+                color=color,
+                marker="o",
+                markersize=4,
+                linestyle="none",
+            )
+        _rows(axes, names, metric)
+    panels[1][0].legend(frameon=False, fontsize=7)
+    panels[0].suptitle(title, fontsize=10)
+    return png(panels[0])
+
+
+def _panels(number: int, rows: int) -> tuple[Figure, Sequence[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.0 + 2.2 * number, 1.2 + 0.24 * rows), dpi=110, layout="constrained")
+    return figure, figure.subplots(1, number, sharey=True, squeeze=False)[0]
+
+
+def _rows(axes: Any, names: Sequence[str], metric: str) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set_xlabel(metric, fontsize=8)
 
 
 def markdown(*images: bytes) -> str:
-    """PNG images as one Markdown text, for Dagster's metadata."""
+    """PNG or SVG images as one Markdown text, for Dagster's metadata."""
     return "\n".join(f"![plot]({data_uri(image)})" for image in images)
 
 
 def data_uri(image: bytes) -> str:
-    """A PNG image as a `data:` URI."""
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    """A PNG or SVG image as a `data:` URI."""
+    kind = "svg+xml" if image.startswith(b"<svg") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _figure() -> tuple[Figure, Any]:

@@ -29,6 +29,7 @@ from pipelines.tables import (
     TableId,
     TableVersion,
 )
+from pipelines.verdict import masking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,6 +198,8 @@ class Quarantine:
     def record(self, record_id: str) -> dict[str, Any]:
         """One record: its place and state, its reasons, the row as it arrived, its file and line, and all decisions.
 
+        What the table masks is masked everywhere; bronze and the file have it.
+
         Raises:
             NotFoundError: if bronze does not hold it.
         """
@@ -206,7 +209,7 @@ class Quarantine:
         [arrived] = house.snapshot(self.bronze).arrow(where=where).to_pylist()
         rejected = [self._entry(row) for row in self._read(where=_is_one_of([record_id])).to_pylist()]
         history = decisions.recorded(house, self.silver, [record_id])
-        return {
+        record = {
             "record_id": record_id,
             "table": str(self.silver),
             "partition": partition,
@@ -224,6 +227,7 @@ class Quarantine:
             "source": trace(self.platform, self.silver.domain, record_id),
             "decisions": [asdict(decision) | {"table": str(decision.table)} for decision in history],
         }
+        return masking.masked_values(record, masking.kinds(self.platform.contracts[self.silver]))
 
     def _read(self, *columns: str, where: Any = None) -> pa.Table:
         """The rejected rows that a filter keeps, with all columns if none is named."""

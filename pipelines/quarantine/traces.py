@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.landing.origin import origin
 from pipelines.quarantine import decisions
 from pipelines.tables import TableId
+from pipelines.verdict import masking
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
@@ -24,7 +25,7 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
         None if no bronze table of the domain took the record; else `record_id`, `bronze` (the table), `batch` (as in
         `_ingest_id`), `file` (relative to the landing root), `sha256` of the file, `row` (from 1), `line` (None if the
         file has no such line), and `decisions`: the corrections, discards and reopenings of the record, oldest first,
-        each with `act`, `by`, `at` (UTC) and `values`.
+        each with `act`, `by`, `at` (UTC) and `values`. What the silver table masks is masked.
 
     Raises:
         FileNotFoundError: if the file is no longer in landing.
@@ -33,8 +34,9 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
     source = origin(platform.landing, ledgers, domain, record_id)
     if source is None:
         return None
-    acts = decisions.recorded(platform.lakehouse, TableId("silver", domain, source.bronze.table), [record_id])
-    return {
+    silver = TableId("silver", domain, source.bronze.table)
+    acts = decisions.recorded(platform.lakehouse, silver, [record_id])
+    found = {
         "record_id": record_id,
         "bronze": str(source.bronze),
         "batch": source.batch,
@@ -48,3 +50,5 @@ def trace(platform: Platform, domain: str, record_id: str) -> dict[str, Any] | N
             if act.act != "replay"
         ],
     }
+    contract = platform.contracts.get(silver)
+    return masking.masked_values(found, masking.kinds(contract)) if contract else found

@@ -141,6 +141,8 @@ KINDS = (
     Kind(r"mlflow/.*", "file of a tracked run"),
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
+    Kind(r"decisions/.*\.jsonl", "decisions about a model", _json_lines),
+    Kind(r"keys/.*\.pem", "key that signs models or verifies them", _text),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),
     Kind(r"features/[^/]+/[^/]+/filling\.json", "note of an unfinished filling", _json, _FILLED_AGAIN),
     Kind(

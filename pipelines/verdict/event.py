@@ -16,10 +16,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-from pipelines.contracts.model import Column, Contract, RowRule
+from pipelines.contracts.model import Column, Contract, MaskKind, RowRule
 from pipelines.contracts.patterns import portable
 from pipelines.errors import DefinitionError
-from pipelines.verdict import text_values
+from pipelines.verdict import masking, text_values
 
 #: Bits of an integer type's magnitude.
 _BITS = {"int": 31, "bigint": 63}
@@ -78,6 +78,7 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
     """
     values: dict[str, Any] = {}
     broken: list[BrokenRule] = []
+    mask = masking.kinds(contract)
     rules: dict[str, list[RowRule]] = {}
     for rule in contract.row_rules:
         if rule.severity == "error":
@@ -88,20 +89,22 @@ def check(event: Mapping[str, Any], contract: Contract) -> tuple[dict[str, Any],
         sent = event.get(column.source)
         text = _text(sent)
         sent = None if text in (*contract.null_tokens, *column.null_tokens) else sent
+        if column.mask and text is not None and sent is not None:
+            sent = text = masking.masked_text(text, column.mask)
         value = None if sent is None or text is None else _typed(text, column)
         values[column.name] = value
         if sent is not None and value is None:
             # A text column has no type rule, but a value that is neither text nor a number breaks its type too.
-            broken.append(BrokenRule(f"{column.name}_type", column.name, _shown(sent)))
+            broken.append(BrokenRule(f"{column.name}_type", column.name, _shown(sent, mask)))
             continue
         broken += [
-            BrokenRule(rule.name, column.name, _shown(sent))
+            BrokenRule(rule.name, column.name, _shown(sent, mask))
             for rule in rules.get(column.name, [])
             if not _holds(rule, value)
         ]
     if contract.drift["columns"] == "discard_row":
         known = {column.source for column in contract.columns}
-        broken += [BrokenRule("unknown_column", name, _shown(event[name])) for name in event if name not in known]
+        broken += [BrokenRule("unknown_column", name, _shown(event[name], mask)) for name in event if name not in known]
     return values, broken
 
 
@@ -187,6 +190,6 @@ def _instant(text: str) -> datetime | None:
     return instant if instant.year >= text_values.FIRST_YEAR else None
 
 
-def _shown(sent: Any) -> str:
-    text = repr(sent)
+def _shown(sent: Any, mask: tuple[MaskKind, ...]) -> str:
+    text = masking.masked_text(repr(sent), mask)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -23,7 +23,7 @@ from pipelines.tables import (
     SAME_SPELLING,
     quoted,
 )
-from pipelines.verdict import keys, winner
+from pipelines.verdict import keys, masking, winner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -171,7 +171,7 @@ def duplicate_tests(contract: Contract, rule: RowRule) -> list[RowTest]:
     """
     from pyspark.sql import functions as F
 
-    key = F.concat_ws("|", *[F.col(quoted(name)).cast("string") for name in rule.argument])
+    key = F.concat_ws("|", *[masking.shown(name, contract) for name in rule.argument])
     not_first = key_is_complete(rule.argument) & (F.col(RANK) > 1)
     variants = [other for other in contract.row_rules if other.kind == "variant" and other.argument == rule.argument]
     tests = [RowTest(rule, not_first & F.col(SAME_SPELLING) if variants else not_first, key)]

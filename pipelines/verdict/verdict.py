@@ -32,7 +32,7 @@ from pipelines.tables import (
     VERDICT,
     TableId,
 )
-from pipelines.verdict import row_rules, text_values
+from pipelines.verdict import masking, row_rules, text_values
 from pipelines.verdict.row_rules import DISCARDED, MALFORMED_ROW, UNKNOWN_COLUMN, RowTest, broken_columns
 from pipelines.verdict.table_rules import TableRuleResult, measure, sql_errors_named
 
@@ -187,7 +187,7 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
         row_rules.reasons(tests).alias(REASONS),
         row_rules.error_count(tests).alias(ERRORS),
         *[bits.alias(name) for name, bits in row_rules.bits(tests, contract).items()],
-        F.to_json(F.struct(*[F.col(name) for name in arrived], F.col(RESCUED))).alias(ROW),
+        F.to_json(F.struct(*[masking.shown(name, contract) for name in (*arrived, RESCUED)])).alias(ROW),
     )
 
 
@@ -204,8 +204,8 @@ def _reading_tests(
     """
     from pyspark.sql import functions as F
 
-    rescued = F.col(RESCUED)
-    is_malformed = rescued.contains(f'"{MALFORMED}"')
+    rescued = masking.shown(RESCUED, contract)
+    is_malformed = F.col(RESCUED).contains(f'"{MALFORMED}"')
     tests = [RowTest(MALFORMED_ROW, is_malformed, rescued)]
     if contract.drift["columns"] == "discard_row":
         tests.append(RowTest(UNKNOWN_COLUMN, ~is_malformed, rescued))
@@ -216,7 +216,7 @@ def _reading_tests(
             reading = readings[rule.column]
             broken = reading.mistyped if rule.kind == "type" else reading.nonexistent
             if broken is not None:
-                tests.append(RowTest(rule, broken, texts[rule.column]))
+                tests.append(RowTest(rule, broken, masking.masked(texts[rule.column], masking.kinds(contract))))
     return tests
 
 
@@ -247,13 +247,14 @@ def judge(
             (table, column), flag = rule.argument, f"_known_{rule.name}"
             keys = references[table].select(F.col(column).alias(rule.column)).dropDuplicates()
             df = df.join(F.broadcast(keys.withColumn(flag, F.lit(True))), on=rule.column, how="left")
-            tests.append(RowTest(rule, F.col(rule.column).isNotNull() & F.col(flag).isNull(), F.col(rule.column)))
+            unknown = F.col(rule.column).isNotNull() & F.col(flag).isNull()
+            tests.append(RowTest(rule, unknown, masking.shown(rule.column, contract)))
             flags.append(flag)
         elif rule.kind not in ("type", "clock", "variant", "duplicate"):
             broken = row_rules.is_broken(rule, contract)
             if rule.kind == "required" and REASONS in known:
                 broken &= ~row_rules.is_unreadable(rule.column, contract)
-            tests.append(RowTest(rule, broken, F.col(rule.column)))
+            tests.append(RowTest(rule, broken, masking.shown(rule.column, contract)))
     df = _add(df, tests, contract, known)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":

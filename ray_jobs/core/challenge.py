@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.models.judgement import Gate
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
+from ray_jobs.core import leakage
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.program import Model
@@ -32,7 +34,8 @@ def challenge(
     """Trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
 
     Raises:
-        TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task.
+        TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task, and
+            DatasetError for leakage.
         MetricError: if the held-out rows or `window` do not decide calibration or a metric.
     """
     table = DatasetVersion(table_uri, table_version)
@@ -41,6 +44,7 @@ def challenge(
         require_task(champion, recipe, object=f"champion in {champion_dir}")
     # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
     rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
+    single_inputs = leakage.require_none(table, recipe, window, gate)
     run = train(
         program.definition(),
         recipe,
@@ -58,7 +62,7 @@ def challenge(
     if champion is not None:
         contenders[CHAMPION] = champion
     compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
-    return Challenge(run.record(), compared.evaluations, compared.judgement)
+    return Challenge(run.record(), compared.evaluations, replace(compared.judgement, single_inputs=single_inputs))
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:

@@ -114,6 +114,32 @@ def training_batches(
             yield _unordered(rows, selection), keys
 
 
+def training_columns(
+    table: DatasetVersion, selection: Selection, columns: Sequence[str], *, labelled: bool = True
+) -> Iterator[pa.Table]:
+    """Some columns of the training rows, or of those of the window that have no label yet, in parts of bounded size.
+
+    Raises:
+        DatasetError: as `training_rows` does, but not for a table without such rows.
+    """
+    window = selection.train_window
+    condition, needs = _of_part(selection, "all") if labelled else (_condition(window, selection), ())
+    label = ds.field(selection.label)
+    dataset = _open(table)
+    _columns(dataset, table, selection, needs=needs, further=columns)
+    within = condition & (label.is_valid() if labelled else label.is_null())
+    for batch in dataset.to_batches(columns=list(columns), filter=within, batch_readahead=1, fragment_readahead=1):
+        yield pa.Table.from_batches([batch])
+
+
+def evaluation_columns(table: DatasetVersion, selection: Selection, window: Part, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the labelled rows of a window or fold; raises as `training_columns` does."""
+    dataset = _open(table)
+    _columns(dataset, table, selection, further=columns)
+    condition = _condition(window, selection) & ds.field(selection.label).is_valid()
+    return dataset.to_table(columns=list(columns), filter=condition)
+
+
 def count_training_rows(table: DatasetVersion, selection: Selection) -> int:
     """The rows of the train window, held-out ones included; reads only the columns that select them."""
     condition, needs = _of_part(selection, "all")

@@ -19,8 +19,6 @@ SEED = 0
 COUNTS_AT_ONCE = 100_000
 #: The share of draws in which a metric may have no value, such as an AUC of one label alone.
 WITHOUT_VALUE = 0.01
-#: A metric by contender and name.
-ByMetric = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +49,23 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the rows: their places, None for all; and the scores of these rows, by contender and metric."""
+    """Some of the rows: their places, None for all; and the scores of these rows, by contender and metric.
+
+    `shown` are metrics that are computed on the rows alone, not on draws.
+    """
 
     rows: NDArray[np.intp] | None
     scores: Mapping[str, Mapping[str, Score]]
+    shown: frozenset[str] = frozenset()
+
+    def drawn(self) -> list[tuple[str, str, Score]]:
+        """The scores that are computed on draws, by contender and metric."""
+        return [
+            (name, metric, score)
+            for name, own in self.scores.items()
+            for metric, score in own.items()
+            if metric not in self.shown
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,10 @@ def draw(parts: Sequence[Part], units: Units, rows: int) -> list[Drawn]:
     for first in range(0, RESAMPLES, at_once):
         counts = _counts(random, min(at_once, RESAMPLES - first), units)
         for part, own in zip(parts, draws, strict=True):
+            if not part.drawn():
+                continue
             drawn = counts if part.rows is None else counts[:, part.rows]
-            own.append([score(drawn) for scores in part.scores.values() for score in scores.values()])
+            own.append([score(drawn) for _, _, score in part.drawn()])
     return [_drawn(part, own, units, rows) for part, own in zip(parts, draws, strict=True)]
 
 
@@ -101,8 +114,9 @@ def bounds(differences: NDArray[np.float64], tail: float, units: int) -> tuple[f
 def _drawn(part: Part, draws: Sequence[Sequence[NDArray[np.float64]]], units: Units, rows: int) -> Drawn:
     ones = np.ones((1, rows if part.rows is None else len(part.rows)))
     values = {name: {m: float(score(ones)[0]) for m, score in own.items()} for name, own in part.scores.items()}
-    columns = iter([np.concatenate(each) for each in zip(*draws, strict=True)])
-    by_metric = {name: {metric: next(columns) for metric in own} for name, own in part.scores.items()}
+    by_metric: dict[str, dict[str, NDArray[np.float64]]] = {name: {} for name in part.scores}
+    for (name, metric, _), values_of_draws in zip(part.drawn(), zip(*draws, strict=True), strict=True):
+        by_metric[name][metric] = np.concatenate(values_of_draws)
     number = units.number
     if part.rows is not None:
         number = len(part.rows) if units.of_row is None else len(np.unique(units.of_row[part.rows]))

@@ -79,50 +79,56 @@ class CalibrationError:
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    """A metric of the order that `scores` [rows] give to rows with `labels` [rows] 0 and 1."""
+class AreaUnderRoc:
+    """The share of pairs of a positive and a negative row in which the positive one has the higher score.
+
+    Args:
+        labels: 0 and 1, [rows].
+        scores: [rows]; equal ones count half.
+    """
 
     labels: Array
     scores: Array
+
+    def __call__(self, counts: Array) -> Array:
+        positive, negative, lower, not_higher = self._order
+        below = np.zeros((len(counts), len(negative) + 1))
+        np.cumsum(counts[:, negative], axis=1, out=below[:, 1:])
+        positives = counts[:, positive]
+        pairs = np.einsum("dp,dp->d", positives, below[:, lower])
+        if (lower != not_higher).any():
+            pairs = (pairs + np.einsum("dp,dp->d", positives, below[:, not_higher])) / 2
+        return _ratio(pairs, positives.sum(axis=1) * below[:, -1])
 
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.labels[rows], self.scores[rows])
 
     @cached_property
-    def _order(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-        """Rows by falling score, where each run of equal scores starts, and the labels in this order."""
+    def _order(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Positive rows, negative rows by rising score, and how many negatives each positive has lower or equal."""
+        order = np.argsort(self.scores, kind="stable")
+        positive, negative = (order[self.labels[order] == label] for label in (1.0, 0.0))
+        places = [np.searchsorted(self.scores[negative], self.scores[positive], side) for side in ("left", "right")]
+        return positive, negative, places[0], places[1]
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """The mean precision over the steps of recall, as scikit-learn defines it; arguments as of `AreaUnderRoc`."""
+
+    labels: Array
+    scores: Array
+
+    def __call__(self, counts: Array) -> Array:
         order = np.argsort(-self.scores, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(self.scores[order]) != 0]) if len(order) else order
-        return order, starts, self.labels[order]
-
-    def _counted(self, counts: Array) -> tuple[Array, Array]:
-        """Positives and negatives [draws, runs of equal scores], by falling score."""
-        order, starts, labels = self._order
+        runs = np.flatnonzero(np.r_[True, np.diff(self.scores[order]) != 0])
         ordered = counts[:, order]
-        positives = ordered * labels
-        if len(starts) < len(order):
-            ordered, positives = (np.add.reduceat(each, starts, axis=1) for each in (ordered, positives))
-        return positives, ordered - positives
-
-
-class AreaUnderRoc(_Ranked):
-    """The share of pairs of a positive and a negative row in which the positive one has the higher score."""
-
-    def __call__(self, counts: Array) -> Array:
-        positives, negatives = self._counted(counts)
-        below = negatives.sum(axis=1, keepdims=True) - negatives.cumsum(axis=1)
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        return _ratio((positives * (below + negatives / 2)).sum(axis=1), pairs)
-
-
-class AveragePrecision(_Ranked):
-    """The mean precision over the steps of recall, as scikit-learn defines it."""
-
-    def __call__(self, counts: Array) -> Array:
-        positives, negatives = self._counted(counts)
-        found = positives.cumsum(axis=1)
-        precision = found / np.maximum(found + negatives.cumsum(axis=1), 1.0)
+        positives, drawn = (np.add.reduceat(each, runs, axis=1) for each in (ordered * self.labels[order], ordered))
+        precision = positives.cumsum(axis=1) / np.maximum(drawn.cumsum(axis=1), 1.0)
         return _ratio((positives * precision).sum(axis=1), positives.sum(axis=1))
+
+    def of(self, rows: NDArray[np.intp]) -> Self:
+        return type(self)(self.labels[rows], self.scores[rows])
 
 
 def measured(scores: Mapping[str, Score], rows: int) -> dict[str, float]:

@@ -30,9 +30,11 @@ class Divided:
     rows: NDArray[np.intp]
 
     def part(self, scores: Mapping[str, Mapping[str, Score]], metrics: Sequence[str]) -> Part:
-        """The slice with the scores of the gate's metrics and its own."""
-        named = dict.fromkeys((*metrics, *self.declared.tolerance, *self.declared.largest_gap))
-        return Part(self.rows, {who: {name: own[name].of(self.rows) for name in named} for who, own in scores.items()})
+        """The slice with the scores of the gate's metrics, which are shown, and its own, which are judged."""
+        judged = dict.fromkeys((*self.declared.tolerance, *self.declared.largest_gap))
+        named = dict.fromkeys((*metrics, *judged))
+        own = {who: {name: all_rows[name].of(self.rows) for name in named} for who, all_rows in scores.items()}
+        return Part(self.rows, own, frozenset(named.keys() - judged.keys()))
 
 
 def divide(rows: Rows, gate: Gate) -> list[Divided]:

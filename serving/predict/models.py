@@ -11,6 +11,7 @@ from pipelines.models import admission
 from pipelines.models.answers import Predictor
 from pipelines.models.registry import EVIDENCE_FOLDER, MODEL_FOLDER
 from pipelines.models.service import ServiceSpec
+from pipelines.models.signature import SIGNATURE_FOLDER
 from pipelines.settings import Settings
 from serving.predict.config import ServedModel
 
@@ -33,34 +34,35 @@ def install(settings: Settings, model: ServedModel) -> ServedModel:
     target = folder(settings, model.name, model.digest)
     installed = model.model_copy(update={"folder": target})
     if model.folder != target:
-        _require(model)
+        _require(settings, model)
         root = target.parent
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent) as work:
             copy = Path(work) / "copy"
             shutil.copytree(model.folder, copy / MODEL_FOLDER)
-            shutil.copytree(model.folder.parent / EVIDENCE_FOLDER, copy / EVIDENCE_FOLDER)
-            if root.exists() and not _admitted(installed):
+            for part in (EVIDENCE_FOLDER, SIGNATURE_FOLDER):
+                shutil.copytree(model.folder.parent / part, copy / part)
+            if root.exists() and not _admitted(settings, installed):
                 root.rename(Path(work) / "damaged")
             if not root.exists():
                 copy.rename(root)
-    _require(installed)
+    _require(settings, installed)
     return installed
 
 
-def load(model: ServedModel, spec: ServiceSpec) -> Predictor:
+def load(settings: Settings, model: ServedModel, spec: ServiceSpec) -> Predictor:
     """Loads the model if it may serve; raises ModelError otherwise."""
-    _require(model)
+    _require(settings, model)
     return spec.model.program.predictor(model.folder)
 
 
-def _require(model: ServedModel) -> None:
-    admission.require(model.folder, name=model.name, digest=model.digest)
+def _require(settings: Settings, model: ServedModel) -> None:
+    admission.require(settings, model.folder, name=model.name, digest=model.digest)
 
 
-def _admitted(model: ServedModel) -> bool:
+def _admitted(settings: Settings, model: ServedModel) -> bool:
     try:
-        _require(model)
+        _require(settings, model)
     except ModelError:
         return False
     return True

@@ -63,7 +63,7 @@ class PredictionService:
         self._config = config
         self._settings = settings
         self.spec = find(config.service)
-        self._model = models.load(config.model, self.spec)
+        self._model = models.load(settings, config.model, self.spec)
         record = RunRecord.read(config.model.folder.parent / EVIDENCE_FOLDER)
         self._read = as_trained(self.spec.model.features, record, model=f"{config.model.name}@{config.model.version}")
         self._features = OnlineFeatures(settings, self._read)

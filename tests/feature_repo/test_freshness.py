@@ -94,7 +94,7 @@ def test_each_filling_measures_the_deliveries_that_it_made_readable(
     assert 1_000 <= second["freshness_p50_seconds"] < 2_000
     assert 5_000 <= second["freshness_p99_seconds"] < 6_000
     assert (row.data["view"], row.data["deliveries"]) == ("parts", 2)
-    assert second["freshness_plot"].startswith("![plot](data:image/png;base64,")
+    assert second["freshness_plot"].startswith("![plot](data:image/svg+xml;base64,")
     assert "freshness" not in fill()
     third = fill(("d.csv", "no part,then,x\n", 3_000))
     assert counts() == [0, 2, 0, 1]

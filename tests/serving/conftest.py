@@ -34,7 +34,7 @@ from serving.door import access
 from serving.predict import http
 from serving.predict.config import ServedModel, ServiceConfig
 from serving.predict.service import PredictionService
-from tests.pipelines.models.trained import write_evidence
+from tests.pipelines.models.trained import KEYS, signed, write_evidence
 
 if TYPE_CHECKING:
     from serving.predict.deploy import Endpoint
@@ -105,7 +105,9 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
 
     def make() -> Settings:
         home = tmp_path_factory.mktemp("home")
-        return Settings(profile="test", home=home, serving_port=ports.free_port(), clock=NOW.isoformat())
+        return Settings(
+            profile="test", home=home, serving_port=ports.free_port(), clock=NOW.isoformat(), model_keys=KEYS
+        )
 
     return make
 
@@ -139,6 +141,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def config_of(folder: Path, version: int = 1, service: ServiceSpec = arrival_delay_service) -> ServiceConfig:
     """The configuration that deploys a saved model, for which evidence that it may serve is written beside it."""
     write_evidence(folder, service.name)
+    signed(Settings(profile="test", home=KEYS.parent / "home", model_keys=KEYS), folder)
     digest = model_files.digest(folder)
     served = ServedModel(name=service.name, version=version, digest=digest, folder=folder, metrics={"gate_auc": 0.7})
     return ServiceConfig(model=served, service=service.place)

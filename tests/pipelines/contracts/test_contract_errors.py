@@ -73,6 +73,22 @@ INVALID: dict[str, tuple[Change, str, str, str]] = {
         lambda d: column(d, "part").update(customProperties=[{"property": "timezone", "value": "UTC"}]),
         "schema[0].properties[0].customProperties.timezone", "'UTC'", "on a timestamp",
     ),
+    "mask of an unknown kind": (
+        lambda d: column(d, "code").update(customProperties=[{"property": "mask", "value": ["email", "phone"]}]),
+        "schema[0].properties[5].customProperties.mask[1]", "'phone'", "one of email",
+    ),
+    "mask that is no list": (
+        lambda d: column(d, "code").update(customProperties=[{"property": "mask", "value": "email"}]),
+        "schema[0].properties[5].customProperties.mask", "'email'", "a list of texts",
+    ),
+    "mask of a column of the key": (
+        lambda d: column(d, "part").update(customProperties=[{"property": "mask", "value": ["email"]}]),
+        "schema[0].properties[0].customProperties.mask", "['email']", "identify none",
+    ),
+    "mask of a number": (
+        lambda d: column(d, "holes").update(customProperties=[{"property": "mask", "value": ["email"]}]),
+        "schema[0].properties[3].customProperties.mask", "['email']", "it is about texts",
+    ),
     "unknown keyMatch": (
         lambda d: d["customProperties"].append({"property": "keyMatch", "value": "loose"}), "customProperties.keyMatch",
         "'loose'", "one of normalized, exact",

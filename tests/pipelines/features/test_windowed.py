@@ -19,7 +19,7 @@ from pipelines.errors import DefinitionError, TerminalError
 from pipelines.features import quality
 from pipelines.features.aggregates import Aggregate, count, last, mean, total
 from pipelines.features.declaration import EVENT_TIMESTAMP
-from pipelines.features.windowed import Windowed
+from pipelines.features.windowed import Windowed, declarations
 from pipelines.features.windowed_events import row_at, still_needed
 from pipelines.features.windowed_table import windowed_rows
 from pipelines.tables import RECORD_ID
@@ -203,21 +203,28 @@ def require_equal(engine: Engine, declared: Windowed, events: list[Event]) -> No
     assert rows == {}
 
 
-def test_a_row_where_an_event_leaves_a_window_is_not_taken_for_one_of_the_future(
-    engine: Engine, variant: Windowed
+def test_a_row_where_an_event_leaves_a_window_is_no_event_and_none_of_the_future(
+    engine: Engine, variant: Windowed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = [event for event in random_events(5, 40) if None not in (event["shop"], event["sold_at"])]
-    columns = (EVENT_TIMESTAMP, RECORD_ID)
-    rows = [{name: row[name] for name in columns} for row in table_rows(engine, variant, events)]
-    frame, newest = (
-        engine.session.createDataFrame(pa.Table.from_pylist(rows)),
-        max(row[EVENT_TIMESTAMP] for row in rows),
-    )
-    last = max(counted_from(variant, event) for event in events)
+    monkeypatch.setitem(declarations, variant.table.table, variant)
+    chosen = random_events(5, 40)
+    events = [event for event in chosen if None not in (event["shop"], event["shelf"], event["sold_at"])]
+    rows = table_rows(engine, variant, events)
+    frame = engine.session.createDataFrame(pa.Table.from_pylist(rows))
+    counted = sorted(counted_from(variant, event) for event in events)
+    newest, last = max(row[EVENT_TIMESTAMP] for row in rows), counted[-1]
     assert (newest > last) is (variant.holds == "while_in_window")
-    now = last - timedelta(seconds=variant.table.freshness_seconds)
-    assert [*quality.ahead(variant.view, frame, now)] == []
-    assert [*quality.ahead(variant.view, frame, now - timedelta(microseconds=1))] != []
+    for at in (newest, last, counted[-5], last - timedelta(microseconds=1), last + HOUR):
+        measured = quality.measure(variant.view, frame, at, newest).profile
+        assert measured.newest_event == max(instant for instant in counted if instant <= at)
+    freshness = timedelta(seconds=variant.table.freshness_seconds)
+    for now, ahead in ((last - freshness, False), (last - freshness - timedelta(microseconds=1), True)):
+        kinds = {finding.kind for finding in quality.measure(variant.view, frame, last, now).findings}
+        assert ("future" in kinds) is ahead
+    late = quality.measure(variant.view, frame, last + 2 * freshness, last + 2 * freshness)
+    words = [str(finding) for finding in late.findings if finding.kind == "staleness"]
+    of = "event" if variant.holds == "while_in_window" else "row"
+    assert words == [f"shelf_sales is stale: its newest {of} is 2 d old, its freshness 1 d"]
 
 
 def test_the_rows_hold_at_every_instant_what_brute_force_reads_from_the_events(

@@ -254,6 +254,28 @@ def test_a_document_of_any_bytes_is_one_row_that_describes_it(tmp_path: Path) ->
     assert row["sha256"] == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        (b"\xef\xbb\xbfName: x\r\n\r\nText, caf\xc3\xa9\n", "Name: x\r\n\r\nText, caf\u00e9\n"),
+        (gzip.compress(b"packed"), "packed"),
+        (b"", ""),
+        (b"caf\xe9", None),
+        (b"a\0b", None),
+        (b"x" * (8 * 1024 * 1024 + 1), None),
+    ],
+    ids=["text", "packed", "empty", "another encoding", "nul", "too large"],
+)
+def test_the_text_of_a_document_is_its_content_if_the_contract_has_that_column(
+    tmp_path: Path, content: bytes, read: str | None
+) -> None:
+    columns = [text(name) for name in ("name", "content")]
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", columns, format="document")
+    [batch] = batches(tmp_path, contract, content)
+    [row] = batch.to_pylist()
+    assert (row["name"], row["content"]) == ("blocks.txt", read)
+
+
 def test_where_columns_evolve_a_new_name_becomes_a_column_if_it_can(tmp_path: Path) -> None:
     contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": "evolve"})
     header, row = b"part,holes,weight,price,Part,a b,_x,Zone,zone", b"a,1,2,9,y,z,w,N,S"

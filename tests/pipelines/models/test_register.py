@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from pipelines.governed.declaration import Check, GovernedRun, Written
 from pipelines.governed.platform import Platform
 from pipelines.lineage.events import Dataset
 from pipelines.machine import files
-from pipelines.models import judgement, model_files, run_record
-from pipelines.models.evidence import GATE_FILE
+from pipelines.models import judgement
 from pipelines.models.register import register
 from pipelines.models.registry import Registry
 from pipelines.models.run_record import RunRecord
 from pipelines.settings import Settings
 from tests.conftest import Materialize
+from tests.pipelines.models.trained import toy_spec, write_evidence
 from tests.pipelines.toy_contracts import TAGS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
@@ -41,6 +41,7 @@ class Model:
         self.registry = Registry(platform.settings)
         key = ("training", "toys", self.name.partition(".")[2])
         self._weights, self._passes = b"", True
+        self.spec = toy_spec(key[2], folder)
         self.declared = DECLARED
 
         @governed_asset(key=key, kind="training", owner="toy-data", tags=TAGS, kinds=("json",))
@@ -54,7 +55,7 @@ class Model:
         )  # fmt: skip
         def registered(run: GovernedRun) -> Iterator[Written]:
             """The registered model. Grain: one version."""
-            yield register(run, self.name, trained_by=key, declared=self.declared)
+            yield register(run, self.spec, declared=self.declared)
 
         self.training, self.registered = training, registered
 
@@ -63,18 +64,9 @@ class Model:
         model, evidence = folder / "model", folder / "evidence"
         files.replace(model / "model.safetensors", self._weights)
         champion = self.registry.champion(self.name)
-        gate = {
-            "task": "binary", "gate": asdict(DECLARED),
-            "passed": self._passes, "reason": "beats all" if self._passes else "loses", "comparisons": [],
-            "champion": champion.digest if champion else None,
-        }  # fmt: skip
-        files.replace(evidence / GATE_FILE, json.dumps(gate))
-        record = RunRecord(
-            created_at=run_record.now(), code_version="0123", code_dirty=False, feature_service="s", as_of_rule="r",
-            dataset_versions={}, hyperparameters={}, environment={}, base_model=None, base_image=None, accelerator="cpu",
-            artifacts=model_files.checksums(model), dagster_run_id=dagster_run,
-        )  # fmt: skip
-        record.write(evidence)
+        compared_with = champion.digest if champion else None
+        write_evidence(model, self.name, wins=self._passes, champion=compared_with, run=dagster_run)
+        record = RunRecord.read(evidence)
         return self.registry.log_run(
             experiment=self.name, model=model, record=record, metrics={}, history={}, evidence=evidence, tags={}
         )
@@ -114,7 +106,8 @@ def test_a_challenger_that_passed_becomes_the_champion_and_one_that_did_not_is_r
     model.train(b"2", passes=False)
     check = model.register()
     assert (check.passed, model.champion) == (False, 1)
-    assert check.description == "loses; card.md of version 2 has all figures"
+    assert str(check.description).startswith("does not beat: auc 0.6800 against baseline 0.7100")
+    assert str(check.description).endswith("card.md of version 2 has all figures")
     assert [version.version for version in model.registry.versions(model.name)] == [1, 2]
 
 

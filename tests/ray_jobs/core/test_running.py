@@ -21,7 +21,7 @@ from ray_jobs.core.progress import Journal
 from ray_jobs.core.sample import sampled_rows
 from ray_jobs.tabular.model import WEIGHTS_FILE
 from tests.ray_jobs import gloo
-from tests.ray_jobs.slow import RECIPE
+from tests.ray_jobs.slow import RECIPE, STEPS_FILE
 from tests.ray_jobs.tabular.made_up import made_up_table
 
 STEPS = 64

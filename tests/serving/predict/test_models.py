@@ -25,10 +25,11 @@ def model(models: tuple[Path, Path], tmp_path: Path) -> ServedModel:
 def test_an_installed_model_loads_after_its_source_is_gone(
     model: ServedModel, make_settings: Callable[[], Settings]
 ) -> None:
-    installed = install(make_settings(), model)
+    settings = make_settings()
+    installed = install(settings, model)
     shutil.rmtree(model.folder.parent)
     assert installed.folder.parent.name == model.digest
-    assert load(installed, arrival_delay_service).inputs
+    assert load(settings, installed, arrival_delay_service).inputs
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
@@ -39,7 +40,7 @@ def test_a_model_with_a_changed_byte_is_refused(
     with pytest.raises(ModelError, match="digest"):
         install(make_settings(), model)
     with pytest.raises(ModelError, match="digest"):
-        load(model, arrival_delay_service)
+        load(make_settings(), model, arrival_delay_service)
 
 
 def test_a_model_with_a_pickle_is_refused(model: ServedModel, make_settings: Callable[[], Settings]) -> None:
@@ -56,4 +57,4 @@ def test_a_damaged_copy_is_refused_and_replaced_from_an_intact_source(
     tamper(installed.folder / "model.json")
     with pytest.raises(ModelError, match="digest"):
         install(settings, installed)
-    assert load(install(settings, model), arrival_delay_service).inputs
+    assert load(settings, install(settings, model), arrival_delay_service).inputs
