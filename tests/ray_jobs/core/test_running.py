@@ -134,16 +134,30 @@ Start = Callable[[str], subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(home: Path, made_up: DatasetVersion, tmp_path: Path) -> Start:
-    """Starts a process that trains in a place."""
+def start(home: Path, made_up: DatasetVersion, tmp_path: Path) -> Iterator[Start]:
+    """Starts a process that trains in a place; it is killed at the end of the test."""
+    processes: list[subprocess.Popen[str]] = []
 
     def begin(place: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.ray_jobs.slow", str(home), str(tmp_path / "run"), place]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, made_up.uri, str(made_up.version)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
         )
+        processes.append(process)
+        return process
 
-    return begin
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def _steps(run_folder: Path) -> int:
+    """The steps of the last checkpoint; 0 while there is none, or another one is removed."""
+    try:
+        return max((checkpoint.position.steps for checkpoint in complete(run_folder)), default=0)
+    except FileNotFoundError:
+        return 0
 
 
 def _wait(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
@@ -161,13 +175,12 @@ def test_processes_that_are_killed_or_interrupted_lose_nothing_and_start_nothing
     steps.write_text("40")
     # A process that waits for a job of the cluster is killed: the job goes on.
     first = start("cluster")
-    _wait(first, lambda: [checkpoint.position.steps for checkpoint in complete(run_folder)][-1:] == [40])
+    _wait(first, lambda: _steps(run_folder) == 40)
     first.kill()
-    first.communicate()
     # The next one waits for that job; an interruption lets the run leave a checkpoint and end.
     second = start("cluster")
     assert second.stdout is not None
-    assert "number=1" in second.stdout.readline()  # the epoch that the first process was told as well
+    assert second.stdout.readline().startswith("epoch 1")  # the epoch that the first process was told as well
     second.terminate()
     _wait(second, (run_folder / requests.STOP_FILE).exists)
     steps.write_text("1000")
