@@ -7,6 +7,7 @@ there, and none starts twice. It ends when a process was told its outcome.
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
@@ -64,6 +65,7 @@ def _stopped_if_interrupted(outcome: Future[Challenge], folder: Path) -> Challen
     except Exception:
         raise
     except BaseException:
+        signal.alarm(0)  # Ray aborts a process that lives 3 seconds after its SIGTERM
         if not outcome.done():
             requests.ask_to_stop(folder)
             wait([outcome], STOP_SECONDS)

@@ -52,9 +52,9 @@ def main(home: str, run_folder: str, place: str, table: str, version: str) -> No
     from pipelines.models.judgement import Gate
     from pipelines.settings import Settings
 
-    signal.signal(signal.SIGTERM, _interrupted)
     folder = Path(run_folder)
     with ray_connection.connect(Settings(profile="test", home=Path(home))):
+        signal.signal(signal.SIGTERM, _interrupted)
         SLOW.load()(
             dataclasses.replace(RECIPE, model_name=str(folder.parent / STEPS_FILE)),
             place="cluster" if place == "cluster" else "process",
