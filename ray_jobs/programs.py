@@ -14,3 +14,19 @@ TABULAR = Program(
     tasks=("binary", "regression", "multiclass"),
     kinds=("pytorch", "ray"),
 )
+
+#: Learns the label of a text: an encoder of texts (MiniLM) with a linear layer.
+TEXT_CLASSIFIER = Program(
+    "ray_jobs.text.text_classifier:TextClassifier",
+    loads="ray_jobs.text.label_model:load",
+    tasks=("multiclass",),
+    kinds=("pytorch", "ray", "huggingface"),
+)
+
+#: Fine-tunes a language model (SmolLM2) on pairs of a prompt and its answer, whole or by adapters (LoRA).
+CAUSAL_LM = Program(
+    "ray_jobs.text.causal_lm:CausalLm",
+    loads="ray_jobs.text.language_model:load",
+    tasks=("text",),
+    kinds=("pytorch", "ray", "huggingface"),
+)

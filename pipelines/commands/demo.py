@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,14 +12,14 @@ from typer.core import TyperCommand
 from pipelines.commands.invocation import errors_shown, prepared_settings
 
 if TYPE_CHECKING:
-    from pipelines.orchestration.demo_story import Demo
+    from pipelines.orchestration.demo_story import Demo, LanguageDemo
 
 
 class DemoCommand(TyperCommand):
     """The command, whose help lists the demos that the domains declare."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        lines = (f"- {name}: {demo.title}{' (default)' if demo.default else ''}" for name, demo in _demos().items())
+        lines = (f"- {name}: {demo.title}{_marks(demo)}" for name, demo in _demos().items())
         self.epilog = "Demos:\n\n" + "\n".join(lines)
         super().format_help(ctx, formatter)
 
@@ -44,8 +45,14 @@ def demo(
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Keep the service running until Ctrl-C.")
     ] = False,
+    language: Annotated[
+        bool, typer.Option("--language", help="Fine-tune a language model, from landed texts to a registered model.")
+    ] = False,
 ) -> None:
     """Runs the platform on recorded data of a domain, from landed files to a served prediction and back to its source.
+
+    With --language it runs the demo of a language model: texts, tables, training, registry. It has no days, moves no
+    clock and serves nothing.
 
     It moves the replay clock of its home folder, which keeps it afterwards; other commands there say so.
 
@@ -57,24 +64,56 @@ def demo(
         if engine is not None:
             os.environ["GOLDPATH_ENGINE"] = engine
         last = None if through is None else _day(through)
-        settings = prepared_settings()
-        from pipelines.demo.run import run
+        chosen = _chosen(domain, language=language)
+        from pipelines.orchestration.demo_story import Demo
 
-        run(settings, _chosen(domain), through=last, days=days, keep_serving=keep_serving)
+        if isinstance(chosen, Demo):
+            settings = prepared_settings()
+            from pipelines.demo import run
+
+            run.run(settings, chosen, through=last, days=days, keep_serving=keep_serving)
+        else:
+            _require_unset({"--through": through, "--days": days, "--keep-serving": keep_serving})
+            settings = prepared_settings()
+            from pipelines.demo import language as language_demo
+
+            language_demo.run(settings, chosen)
 
 
-def _demos() -> dict[str, Demo]:
+def _require_unset(options: Mapping[str, Any]) -> None:
+    """Raises UsageError for an option that the demo of a language model does not have."""
+    from pipelines.errors import UsageError
+
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                object=f"demo {name}",
+                observed="given for the demo of a language model",
+                expected="a demo that replays days",
+                next_step=f"leave {name} out",
+            )
+
+
+def _marks(demo: Demo | LanguageDemo) -> str:
+    from pipelines.orchestration.demo_story import Demo
+
+    if not isinstance(demo, Demo):
+        return " (--language)"
+    return " (default)" if demo.default else ""
+
+
+def _demos() -> dict[str, Demo | LanguageDemo]:
     """The demos of the domains that load, by domain."""
     from pipelines.definitions import domains
 
     return {name: found.demo for name, found in domains().items() if found.demo is not None}
 
 
-def _chosen(domain: str | None) -> Demo:
-    """The demo of a domain, or the default one.
+def _chosen(domain: str | None, *, language: bool) -> Demo | LanguageDemo:
+    """The demo of a domain; without a name the default one, or that of a language model.
 
     Raises:
-        UsageError: if the domain has none, or, without a name, not exactly one is marked as default.
+        UsageError: if the domain has none, or not one of a language model, or, without a name, not exactly one fits.
         GoldpathError: the error of the domain, if it does not load.
     """
     from pipelines.definitions import broken_domains
@@ -82,14 +121,15 @@ def _chosen(domain: str | None) -> Demo:
 
     if domain is not None and domain in broken_domains():
         raise broken_domains()[domain]
-    demos = _demos()
-    matching = [name for name, demo in demos.items() if (name == domain if domain else demo.default)]
+    mark = "(--language)" if language else "(default)"
+    demos = {name: demo for name, demo in _demos().items() if not language or mark in _marks(demo)}
+    matching = [name for name, demo in demos.items() if (name == domain if domain else mark in _marks(demo))]
     if len(matching) != 1:
         raise UsageError(
             object=f"demo {domain}" if domain else "demo",
-            observed="the domain declares no demo"
+            observed=f"the domain declares no demo{' of a language model' if language else ''}"
             if domain
-            else f"{len(matching)} demos are marked as default: {', '.join(matching) or 'none'}",
+            else f"{len(matching)} demos are marked as {mark}: {', '.join(matching) or 'none'}",
             expected=f"one of {', '.join(demos) or 'none: no domain declares a demo'}",
             next_step=f"goldpath demo {next(iter(demos), 'DOMAIN')}",
         )

@@ -219,8 +219,10 @@ def _values(path: Path, value: Any, at: Place, type: str) -> list[Any]:
 
 
 def _bounds(path: Path, node: dict[str, Any], at: Place) -> Bounds:
-    """The limits of the entry's one operator; the standard's schema makes sure that there is exactly one."""
-    operator = next(name for name in _OPERATORS if node[name] is not None)
+    """The limits of the entry's one operator; the standard's schema makes sure that there is one, which may be null."""
+    operator = next((name for name in _OPERATORS if node[name] is not None), None)
+    if operator is None:
+        refuse(path, at, None, f"a number in one of {', '.join(_OPERATORS)}")
     place, value = [*at, operator], node[operator]
     if operator in ("mustBeBetween", "mustNotBeBetween"):
         low, high = (number(path, limit, [*place, position]) for position, limit in enumerate(value))

@@ -75,7 +75,7 @@ def _figures(value: Mapping[str, Any]) -> str:
     if "rows_in" in value:
         rejected = value.get("rows_quarantined") or 0
         return f"{seconds}  {value['rows_clean']:>9,} rows" + (f", {rejected:,} in quarantine" if rejected else "")
-    for metric in ("auc", "mae", "accuracy"):
+    for metric in ("auc", "mae", "accuracy", "held_out_loss"):
         if f"gate_{metric}" in value:
             return f"{seconds}  {metric} {value[f'gate_{metric}']:.3f} (baseline {value[f'baseline_{metric}']:.3f})"
     return seconds + ("  " + str(value["gate"]) if "gate" in value else "")

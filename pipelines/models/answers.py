@@ -47,7 +47,14 @@ class Probabilities:
         return max(self.by_label, key=self.by_label.__getitem__)
 
 
-Answer = Probability | Estimate | Probabilities
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The answer of a model that writes: a text, without the marks of its end."""
+
+    text: str
+
+
+Answer = Probability | Estimate | Probabilities | Text
 
 
 class Predictor(Protocol):

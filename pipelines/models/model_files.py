@@ -33,7 +33,7 @@ def checksums(folder: Path) -> dict[str, str]:
                 expected=f"a plain file with suffix {' or '.join(ALLOWED)}",
                 next_step="save weights as safetensors and everything else as JSON; pickles are never loaded",
             )
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def digest(folder: Path) -> str:
@@ -54,6 +54,7 @@ def verify(folder: Path, expected: str) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The checksum of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

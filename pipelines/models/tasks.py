@@ -103,6 +103,23 @@ TASKS: Mapping[Task, TaskRules] = {
         gate=("log_loss", "accuracy"),
         plots={"confusion": plots.confusion, "recall": plots.recall},
     ),
+    "text": TaskRules(
+        answer="a text",
+        metrics={
+            "held_out_loss": Metric("mean negative logarithm of the probability of a known answer's tokens", "smaller"),
+            "perplexity": Metric("exponential of held_out_loss", "smaller"),
+            "rouge_l": Metric(
+                "mean F-measure of the longest common subsequence of words of the known and the written answer",
+                "greater",
+            ),
+            "exact_match": Metric("share of written answers that are the known ones, but for white space", "greater"),
+            "cut": Metric("share of rows whose prompt lost its end, because it was too long"),
+            "n": ROWS,
+            "n_written": Metric("rows for which an answer was written, to compute rouge_l and exact_match"),
+        },
+        gate=("held_out_loss", "rouge_l"),
+        plots={"rouge_l": plots.rouge_l, "samples": plots.samples},
+    ),
 }
 
 

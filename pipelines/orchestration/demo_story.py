@@ -137,3 +137,22 @@ class Demo:
     def job(self, stage: str) -> str:
         """The name of the domain's job of a stage."""
         return f"{self.domain.name}_{stage}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageDemo:
+    """The demo of a domain whose model writes texts: no days, no service, one job.
+
+    Attributes:
+        domain: The domain whose job runs.
+        title: What it shows, in one line.
+        model: The model that is trained, compared with its base model, and registered.
+        job: The job, from landed texts to the registered model.
+        duration: How long it takes, and on which machine.
+    """
+
+    domain: Domain
+    title: str
+    model: ModelSpec
+    job: str
+    duration: str

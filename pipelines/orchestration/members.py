@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.features.declaration import FeatureService
 from pipelines.governed.asset import is_governed
 from pipelines.medallion.push_source import PushSource
 from pipelines.models.spec import ModelSpec
-from pipelines.orchestration.demo_story import Demo
+from pipelines.orchestration.demo_story import Demo, LanguageDemo
 from pipelines.tables import TableId
 
 
@@ -42,7 +42,7 @@ class Members:
     pushed: tuple[PushSource, ...] = ()
     services: tuple[FeatureService, ...] = ()
     models: tuple[ModelSpec, ...] = ()
-    demo: Demo | None = None
+    demo: Demo | LanguageDemo | None = None
     jobs: tuple[Any, ...] = ()
     schedules: tuple[dg.ScheduleDefinition, ...] = ()
     sensors: tuple[dg.SensorDefinition, ...] = ()
@@ -79,7 +79,7 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
             service for service in _unique(modules, FeatureService) if service.domain == name and service.views
         ),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
-        demo=one_demo(name, [demo for demo in _unique(modules, Demo) if demo.domain.name == name]),
+        demo=one_demo(name, [demo for demo in _unique(modules, (Demo, LanguageDemo)) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),
         schedules=tuple(_unique(modules, dg.ScheduleDefinition)),
         sensors=tuple(_unique(modules, dg.SensorDefinition)),
@@ -106,7 +106,7 @@ def _domain(name: str, domains: list[Domain]) -> Domain:
     return own[0]
 
 
-def one_demo(name: str, demos: list[Demo]) -> Demo | None:
+def one_demo(name: str, demos: Sequence[Demo | LanguageDemo]) -> Demo | LanguageDemo | None:
     """The demo of a domain, or None; raises DefinitionError if it declares more than one."""
     if len(demos) > 1:
         raise DefinitionError(

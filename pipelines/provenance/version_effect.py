@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.features import versions
 from pipelines.features.declaration import EVENT_TIMESTAMP
 from pipelines.medallion.gold import derivation_of
-from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.answers import Answer, Estimate, Probability, Task, Text
 from pipelines.models.feature_versions import trained_with
 from pipelines.models.registry import Registry
 from pipelines.models.spec import ModelSpec
@@ -18,8 +18,11 @@ from pipelines.models.spec import ModelSpec
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
 
-#: The newest rows of the training set that the champion is asked about.
-ROWS = 5_000
+#: How many of the training set's newest rows the champion is asked about; of one that writes texts, which takes longer.
+ROWS, ROWS_TO_WRITE = 5_000, 50
+METRICS: Mapping[Task, str] = {
+    "binary": "log_loss", "regression": "mae", "multiclass": "log_loss", "text": "share of other texts than the label"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,9 @@ class Effect:
     Attributes:
         model: The champion, `domain.name@version`.
         rows: How many rows it was asked about.
-        metric: What the figures are: mean logarithmic loss, or mean absolute error; smaller is better.
+        metric: What the figures are: mean logarithmic loss, mean absolute error, or a share; smaller is better.
         figures: With each version.
-        changed: The share of rows with another decision: another side of 0.5, another label, another value.
+        changed: The share of rows with another decision: another side of 0.5, another label, value or text.
     """
 
     model: str
@@ -59,8 +62,9 @@ def effect(platform: Platform, spec: ModelSpec, view: str, pair: tuple[int, int]
         return None
     predictor = spec.program.predictor(registry.download(champion))
     others = versions.current(platform.settings, spec.features) | trained_with(registry.record(champion))
-    label, metric = spec.recipes["from_scratch"]().label, "mae" if predictor.task == "regression" else "log_loss"
-    asked = [_questions(platform, spec, others | {view: version}, [label, *predictor.inputs]) for version in pair]
+    label, metric = spec.recipes["from_scratch"]().label, METRICS[predictor.task]
+    most = ROWS_TO_WRITE if predictor.task == "text" else ROWS
+    asked = [_questions(platform, spec, others | {view: version}, [label, *predictor.inputs], most) for version in pair]
     answers = [predictor.answer({name: rows[name] for name in predictor.inputs}) for rows in asked]
     if not answers[0]:
         return None
@@ -72,7 +76,7 @@ def effect(platform: Platform, spec: ModelSpec, view: str, pair: tuple[int, int]
 
 
 def _questions(
-    platform: Platform, spec: ModelSpec, at: Mapping[str, int], columns: Sequence[str]
+    platform: Platform, spec: ModelSpec, at: Mapping[str, int], columns: Sequence[str], most: int
 ) -> dict[str, list[Any]]:
     """The newest rows of the training set, as it would be with these versions, by column."""
     derivation = derivation_of(spec.training_set.table)
@@ -86,13 +90,15 @@ def _questions(
     rows, names = derivation.rows(inputs)
     key = spec.recipes["from_scratch"]().row_key
     order = [rows[name].desc() for name in (EVENT_TIMESTAMP, key) if name in names]
-    return rows.where(rows[columns[0]].isNotNull()).orderBy(*order).limit(ROWS).select(*columns).toArrow().to_pydict()
+    return rows.where(rows[columns[0]].isNotNull()).orderBy(*order).limit(most).select(*columns).toArrow().to_pydict()
 
 
 def decision(answer: Answer) -> Any:
     """What follows from an answer: a side of 0.5, a value or a label."""
     if isinstance(answer, Probability):
         return answer.probability >= 0.5
+    if isinstance(answer, Text):
+        return answer.text
     return answer.value if isinstance(answer, Estimate) else answer.label
 
 
@@ -100,6 +106,8 @@ def loss(answer: Answer, label: Any) -> float:
     """The absolute error of an estimate, or the negative logarithm of the label's probability."""
     if isinstance(answer, Estimate):
         return abs(answer.value - label)
+    if isinstance(answer, Text):
+        return float(answer.text != label)
     if isinstance(answer, Probability):
         given = answer.probability if label else 1 - answer.probability
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,46 @@ def recall(recalls: Mapping[str, Mapping[str, float]]) -> bytes:
     """A PNG of the share of each label's rows that the first contender recognized."""
     own = next(iter(recalls.values()))
     return bars({label: round(share, 3) for label, share in own.items()}, title="Recall, gate window")
+
+
+def rouge_l(overlaps: Mapping[str, Sequence[float]]) -> bytes:
+    """A PNG by contender of the share of written answers that come at least so close to the known ones (ROUGE-L)."""
+    figure, axes = _figure()
+    for (name, own), color in zip(overlaps.items(), (ACCENT, INK, QUIET), strict=False):
+        closest_first = sorted(own, reverse=True)
+        shares = [(place + 1) / len(closest_first) for place in range(len(closest_first))]
+        axes.step(closest_first, shares, label=name, color=color, linewidth=1.8)
+    axes.set_xlim(0, 1)
+    axes.set(xlabel="ROUGE-L, at least", ylabel="share of answers", title="Written answers, gate window")
+    axes.legend(frameon=False)
+    return png(figure)
+
+
+def samples(answers: Mapping[str, Sequence[Mapping[str, str]]]) -> bytes:
+    """A PNG of rows side by side: `question`, `known` answer, and what each contender has `written`."""
+    figure, axes = _figure()
+    rows = next(iter(answers.values()))
+    names = ["question", "known", *answers]
+    cells = [
+        [
+            _wrapped(text)
+            for text in (row["question"], row["known"], *(own[place]["written"] for own in answers.values()))
+        ]
+        for place, row in enumerate(rows)
+    ]
+    figure.set_size_inches(2.5 * len(names), 0.6 + 0.9 * len(cells))
+    axes.axis("off")
+    table = axes.table(cells, colLabels=names, cellLoc="left", bbox=(0, 0, 1, 1))
+    table.auto_set_font_size(False)
+    table.set_fontsize(6)
+    axes.set_title("Answers side by side, gate window")
+    return png(figure)
+
+
+def _wrapped(text: str) -> str:
+    """A text in at most six lines; what a formula would begin with is a character like any other."""
+    lines = textwrap.wrap(text.replace("$", r"\$"), width=44) or [""]
+    return "\n".join([*lines[:5], lines[5] + " …"] if len(lines) > 6 else lines)
 
 
 def bars(values: Mapping[str, float], *, title: str) -> bytes:

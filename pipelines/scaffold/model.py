@@ -299,6 +299,8 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
         f'    training_set=contract("gold/{asked.training_set.table}"),\n'
         f"    features={service.variable},\n"
         f"    limits=({literal(limit)},),\n"
+        "    # A better figure is enough for a first model; 0.95 asks for more than chance, against every opponent.\n"
+        "    gate=Gate(confidence=0.5),\n"
         ")\n"
         f"{name}_training, {name}_registered = model_assets({name.upper()})\n"
         f"{name}_drift = drift_asset({name.upper()}, automation=when_inputs_are_good())"
@@ -308,6 +310,7 @@ def _model(asked: Asked, service: Declared[FeatureService]) -> Module:
         f"assets.{domain}.recipe": (f"{name}_recipe",),
         "pipelines.models.assets": ("model_assets",),
         "pipelines.models.drift_asset": ("drift_asset",),
+        "pipelines.models.judgement": ("Gate",),
         "pipelines.orchestration.automation": ("when_inputs_are_good",),
         "pipelines.models.spec": ("ModelSpec",),
         "ray_jobs.programs": ("TABULAR",),

@@ -87,6 +87,16 @@ def _clock(path: Path) -> str:
     return "" if datetime.fromisoformat(path.read_text(encoding="utf-8").strip()).tzinfo else "it lacks a UTC offset"
 
 
+def _base_model(path: Path) -> str:
+    recorded: dict[str, str] = json.loads(path.read_bytes())["files"]
+    changed = [
+        name
+        for name, checksum in recorded.items()
+        if not (path.parent / name).is_file() or model_files.sha256(path.parent / name) != checksum
+    ]
+    return f"{', '.join(changed)} beside it are not what was converted" if changed else ""
+
+
 def _served_model(path: Path) -> str:
     model_files.verify(path.parent, path.parent.parent.name)
     return ""
@@ -141,6 +151,13 @@ KINDS = (
     Kind(r"mlflow/.*", "file of a tracked run"),
     Kind(r"models/.*", "copy of a tracked run, made again when it is damaged"),
     Kind(r"training/.*", "working files of a training"),
+    Kind(
+        r"base_models/[^/]+/base_model\.json",
+        "converted base model",
+        _base_model,
+        "the weights are converted again when they are needed",
+    ),
+    Kind(r"base_models/.*", "file of a converted base model"),
     Kind(r"decisions/.*\.jsonl", "decisions about a model", _json_lines),
     Kind(r"keys/.*\.pem", "key that signs models or verifies them", _text),
     Kind(r"features/[^/]+/state\.json", "note of the online store", _json, _FILLED_AGAIN),

@@ -102,10 +102,12 @@ def bounds(differences: NDArray[np.float64], tail: float, units: int) -> tuple[f
 
     Quantiles of the draws, expanded for few units (Hesterberg 2015, "What teachers should know about the bootstrap",
     arXiv:1411.5279, section 3.2): the draws of n units spread less than n rows would, by sqrt((n - 1) / n), and their
-    spread is itself an estimate.
+    spread is itself an estimate. Without bounds, -inf and inf, where more than 1 % of the draws have no value.
     """
     from scipy.stats import norm, t
 
+    if np.isnan(differences).mean() > WITHOUT_VALUE:
+        return -np.inf, np.inf
     expanded = float(norm.cdf(np.sqrt(units / (units - 1)) * t.ppf(tail, units - 1)))
     low, high = np.nanquantile(differences, (expanded, 1 - expanded))
     return float(low), float(high)

@@ -1,14 +1,8 @@
-"""The model: an encoder, a wide and deep network and the objective of its task, saved and loaded as one.
-
-A model folder holds `model.safetensors` and `model.json` and nothing else. Each file holds the other's checksum, so a
-file that was changed, or that belongs to another model, is refused. Loading a model runs no code from its files.
-"""
+"""The model: an encoder, a wide and deep network and the objective of its task, saved and loaded as one."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,21 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipelines.errors import ModelError
 from pipelines.models.answers import Answer, Predictor, Task
 from pipelines.models.program import Evaluation
+from ray_jobs.core import model_folder
 from ray_jobs.core.dataset import Columns
 from ray_jobs.tabular import objective
 from ray_jobs.tabular.encoding import Encoded, Encoder
 from ray_jobs.tabular.objective import Objective
 from ray_jobs.tabular.recipe import Recipe
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "model.json"
 FORMAT = "goldpath.wide_and_deep.v2"
 ROWS_AT_ONCE = 65_536
 
@@ -155,9 +145,6 @@ class TabularModel:
 
     def save(self, folder: Path) -> None:
         """Writes the two files into `folder`, which is created; raises ModelError if it holds a file."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise _refused(folder, "it already holds files", "an empty folder", "choose another folder")
         config = {
             "format": FORMAT,
             "label": self.label,
@@ -165,10 +152,7 @@ class TabularModel:
             "objective": self.objective.to_json(),
             "encoder": self.encoder.to_json(),
         }
-        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(weights, folder / WEIGHTS_FILE, metadata={"config_sha256": _config_digest(config)})
-        document = {"weights_sha256": _file_digest(folder / WEIGHTS_FILE), "config": config}
-        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        model_folder.write(folder, self.network.state_dict(), config)
 
     @classmethod
     def load(cls, folder: Path) -> TabularModel:
@@ -177,59 +161,15 @@ class TabularModel:
         Raises:
             ModelError: if the folder holds anything but the two files, or if one of them was changed.
         """
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        expected = [CONFIG_FILE, WEIGHTS_FILE]
-        if names != expected or any((folder / name).is_symlink() for name in expected):
-            raise _refused(
-                folder, f"holds {', '.join(names) or 'nothing'}", f"the files {' and '.join(expected)}, and no other",
-                "download the model from the registry again; a pickle is never loaded",
-            )  # fmt: skip
-        try:
-            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            config = document["config"]
-            with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
-                metadata = file.metadata() or {}
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            _require_unchanged(folder, document, metadata)
-            if config["format"] != FORMAT:
-                raise _refused(folder, f"format {config['format']!r}", FORMAT, "use the release that wrote it")
+        with model_folder.reading(folder, FORMAT) as saved:
+            config = saved.config
             shape = Shape.from_json(config["shape"])
             network = WideAndDeep(shape)
-            network.load_state_dict(weights)
+            network.load_state_dict(saved.weights)
             encoder, fitted = Encoder.from_json(config["encoder"]), objective.from_json(config["objective"])
             return cls(encoder=encoder, shape=shape, network=network, objective=fitted, label=config["label"])
-        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise _refused(
-                folder, f"{type(error).__name__}: {error}", f"a model in format {FORMAT}", "train or download it again"
-            ) from None
 
 
 def load(folder: Path) -> Predictor:
     """The model that was saved in a folder; raises ModelError as `TabularModel.load` does."""
     return TabularModel.load(folder)
-
-
-def _require_unchanged(folder: Path, document: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    checksums = {
-        WEIGHTS_FILE: (_file_digest(folder / WEIGHTS_FILE), document["weights_sha256"]),
-        CONFIG_FILE: (_config_digest(document["config"]), metadata.get("config_sha256", "none")),
-    }
-    for name, (observed, expected) in checksums.items():
-        if observed != expected:
-            raise _refused(
-                folder / name, f"checksum {observed[:16]}…", f"checksum {expected[:16]}…, which the other file holds",
-                "do not use these files: download the model from the registry again",
-            )  # fmt: skip
-
-
-def _config_digest(config: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _refused(path: Path, observed: str, expected: str, next_step: str) -> ModelError:
-    return ModelError(object=f"model in {path}", observed=observed, expected=expected, next_step=next_step)

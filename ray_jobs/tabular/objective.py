@@ -14,9 +14,9 @@ from torch import Tensor
 
 from pipelines.models.answers import Answer, Task
 from pipelines.models.program import Evaluation
+from ray_jobs.core.multiclass import Multiclass
 from ray_jobs.core.program import Loss
 from ray_jobs.tabular.binary import Binary
-from ray_jobs.tabular.multiclass import Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
 

@@ -14,7 +14,7 @@ from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
 from pipelines.features.on_demand import with_values
 from pipelines.models import prediction_log
-from pipelines.models.answers import Answer, Estimate, Probability
+from pipelines.models.answers import Answer, Estimate, Probability, Text
 from pipelines.models.feature_versions import as_trained
 from pipelines.models.question import Column, Question, columns_of
 from pipelines.models.registry import EVIDENCE_FOLDER
@@ -201,6 +201,8 @@ def _said(answer: Answer, decision: Decision) -> dict[str, Any]:
     if isinstance(answer, Estimate):
         interval = {"low": answer.low, "high": answer.high, "level": answer.level}
         return {"value": answer.value, "interval": interval}
+    if isinstance(answer, Text):
+        return {"text": answer.text}
     return {"label": answer.label, "probabilities": dict(answer.by_label)}
 
 

@@ -12,12 +12,31 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("assets", "pipelines", "feature_repo", "ray_jobs", "serving", "infra")
 OURS = (*ROOMS, "bench", "tests")
-HEAVY = ("ray", "torch", "pyspark", "feast", "mlflow", "great_expectations", "pandas", "sklearn", "deltalake")
+HEAVY = (
+    "ray",
+    "torch",
+    "transformers",
+    "peft",
+    "pyspark",
+    "feast",
+    "mlflow",
+    "great_expectations",
+    "pandas",
+    "sklearn",
+    "deltalake",
+)
 ASSET_LINES = 25
 
 #: Room to what it may import from other rooms: anywhere, and inside functions only.
 ANYWHERE = {
-    "assets": ("pipelines", "feature_repo", "ray_jobs.programs", "ray_jobs.tabular.recipe", "serving.runtimes"),
+    "assets": (
+        "pipelines",
+        "feature_repo",
+        "ray_jobs.programs",
+        "ray_jobs.tabular.recipe",
+        "ray_jobs.text.recipe",
+        "serving.runtimes",
+    ),
     "pipelines": (),
     "feature_repo": ("pipelines",),
     "ray_jobs": ("pipelines",),
@@ -35,11 +54,11 @@ ORDERS: Mapping[str, Sequence[str]] = {
         "policy verdict governed quality quarantine features models medallion provenance upkeep orchestration definitions demo "
         "scaffold commands __main__"
     ).split(),
-    "ray_jobs": ["programs", "core", "tabular"],
+    "ray_jobs": ["programs", "core", "tabular", "text"],
     "serving": ["errors", "runtimes", "door", "predict", "push"],
 }
 #: Parts of one room that know nothing of each other.
-APART = (("serving.predict", "serving.push"),)
+APART = (("serving.predict", "serving.push"), ("ray_jobs.tabular", "ray_jobs.text"))
 LONGEST_MODULE_LINES = 400
 #: Programs that run without Dagster, and the module beside them with which domains declare assets.
 PROGRAMS = ("feature_repo", "ray_jobs", "serving")

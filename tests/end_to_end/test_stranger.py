@@ -208,6 +208,27 @@ def test_a_second_version_of_a_view_is_compared_promoted_and_rolled_back_and_the
         assert rebuilt["same_content"]
 
 
+def test_the_versions_of_the_model_are_listed_compared_and_decided_about_with_a_reason(
+    served: str, goldpath: Command
+) -> None:
+    (row,) = (row for row in json.loads(goldpath("model", "list", "--json").stdout) if row["model"] == "shop.returns")
+    assert (row["task"], row["risk"], row["versions"], row["awaits_approval"]) == ("binary", "limited", 2, [])
+    assert "gate in run" in row["last_decision"]
+    compared = json.loads(goldpath("model", "compare", "shop.returns", "1", "2", "--json").stdout)
+    assert compared["versions"][0]["may serve"] == "yes"
+    assert compared["same_rows"]["metric"] == "log_loss"
+    assert compared["same_rows"]["rows"] > 0
+    assert "## Limits" in goldpath("model", "card", "shop.returns").stdout
+    other = 1 if row["champion"] == 2 else 2
+    refused = goldpath("model", "promote", "shop.returns", str(row["champion"]), "--because", "again", fails=True)
+    assert "it is the champion" in refused.stderr
+    if other == 1:
+        goldpath("model", "rollback", "shop.returns", "--because", "postage is paid by nobody")
+        shown = json.loads(goldpath("model", "show", "shop.returns", "--json").stdout)
+        assert [each["version"] for each in shown["versions"] if each["champion"]] == [1]
+        assert shown["decisions"][-1]["because"] == "postage is paid by nobody"
+
+
 def declare_second_version(folder: Path) -> None:
     contract = (folder / "contracts/gold_customer_orders.yaml").read_text("utf-8")
     second = contract.replace("customer_orders", "customer_orders_v2").replace("customer-orders", "customer-orders-2")

@@ -148,6 +148,21 @@ def test_a_demo_that_no_domain_declares_is_refused_with_those_that_there_are(tmp
 def test_the_help_of_the_demo_lists_the_demos_and_marks_the_default() -> None:
     result = CliRunner().invoke(app, ["demo", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert re.search(r"flights: .* \(default\)", result.output)
+    assert re.search(r"packages: .* \(--language\)", result.output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "observed"),
+    [
+        (["weather", "--language"], "no demo of a language model"),
+        (["--language", "--days", "60"], "--days"),
+        (["packages", "--keep-serving"], "--keep-serving"),
+    ],
+)
+def test_what_does_not_fit_the_demo_of_a_language_model_is_refused(arguments: list[str], observed: str) -> None:
+    result = CliRunner().invoke(app, ["demo", *arguments])
+    assert result.exit_code == 2
+    assert observed in result.output
 
 
 def test_the_lineage_of_an_unknown_prediction_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -108,3 +108,12 @@ def test_whatever_stands_in_a_contract_it_loads_or_is_refused(tmp_path: Path, zo
         document = changed(document, at, data.draw(ANYTHING))
     with contextlib.suppress(ContractError):
         load(toy_contracts.write(tmp_path, document))
+
+
+@pytest.mark.parametrize("operator", ["mustBe", "mustBeGreaterThan", "mustBeBetween"])
+def test_a_rule_whose_limit_is_null_is_refused(tmp_path: Path, operator: str) -> None:
+    rules = DOCUMENTED["schema"][0]["quality"]
+    place = next(place for place, rule in enumerate(rules) if any(key.startswith("mustBe") for key in rule))
+    rule = {key: value for key, value in rules[place].items() if not key.startswith("must")} | {operator: None}
+    with pytest.raises(ContractError, match=r"quality\[\d\].* Expected a (number|list)"):
+        load(toy_contracts.write(tmp_path, changed(DOCUMENTED, ("schema", 0, "quality", place), rule)))

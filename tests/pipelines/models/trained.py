@@ -40,12 +40,17 @@ FIGURES: Mapping[Task, Mapping[str, Any]] = {
         "confusion": {"labels": ["a", "b"], "counts": [[3, 1], [0, 0]]},
         "recall": {"a": 0.75, "b": 0.0},
     },
+    "text": {
+        "rouge_l": [0.0, 0.5, 1.0],
+        "samples": [{"question": "Costs $5 and $x_1$?", "known": "Yes. " * 90, "written": ""}],
+    },
 }
 #: The metrics of a challenger that wins, and of a baseline, by task.
 METRICS: Mapping[Task, tuple[dict[str, float], dict[str, float]]] = {
     "binary": ({"auc": 0.71, "log_loss": 0.48, "n": 10.0}, {"auc": 0.68, "log_loss": 0.49, "n": 10.0}),
     "regression": ({"mae": 1.0, "rmse": 1.5, "coverage": 0.91}, {"mae": 2.0, "rmse": 2.5, "coverage": 0.9}),
     "multiclass": ({"log_loss": 0.5, "accuracy": 0.8}, {"log_loss": 0.6, "accuracy": 0.7}),
+    "text": ({"held_out_loss": 1.5, "rouge_l": 0.4}, {"held_out_loss": 2.5, "rouge_l": 0.2}),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.models import gate as gates
+from pipelines.models import judgement_report
 from pipelines.models.gate import GateDecision
 from pipelines.models.judgement import Gate, Slice
 from pipelines.models.program import Evaluation
@@ -119,6 +120,18 @@ def test_a_better_figure_on_few_rows_does_not_pass() -> None:
     (difference,) = compared(rows).judgement.differences
     assert difference.challenger_value > difference.opponent_value
     assert not decided(rows).passed
+
+
+def test_a_metric_that_many_draws_do_not_have_is_never_won() -> None:
+    rows = made_up(60, 4)
+    best = np.argmax(rows.columns["ours"])
+    decision = decided(Rows(rows.columns, (np.arange(60) == best).astype(np.float64)))
+    (comparison,) = decision.comparisons
+    assert comparison.difference.challenger_value == 1.0 > comparison.difference.opponent_value
+    assert (comparison.difference.low, comparison.difference.high) == (-np.inf, np.inf)
+    assert not decision.passed
+    assert gates.read(decision.document()) == decision
+    assert judgement_report.draw(decision)["differences"].startswith(b"\x89PNG")
 
 
 def spoiled(rows: Rows, where: NDArray[np.bool_]) -> Rows:

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
+from ray_jobs.core import metrics_multiclass
+from ray_jobs.core.metrics_multiclass import LabelProbabilities
 from ray_jobs.core.scores import AveragePrecision, Mean
-from ray_jobs.tabular import metrics_binary, metrics_multiclass, metrics_regression
-from ray_jobs.tabular.metrics_multiclass import LabelProbabilities
+from ray_jobs.tabular import metrics_binary, metrics_regression
 from ray_jobs.tabular.metrics_regression import Estimates
 
 ROWS = 60

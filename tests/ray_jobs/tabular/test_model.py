@@ -13,10 +13,11 @@ import torch
 
 from pipelines.errors import ModelError
 from ray_jobs.core.dataset import DatasetVersion, Rows, training_rows
+from ray_jobs.core.model_folder import CONFIG_FILE, WEIGHTS_FILE
 from ray_jobs.tabular.binary import Binary
 from ray_jobs.tabular.calibration import Calibration
 from ray_jobs.tabular.encoding import Encoder
-from ray_jobs.tabular.model import CONFIG_FILE, WEIGHTS_FILE, Shape, TabularModel, WideAndDeep
+from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
 from ray_jobs.tabular.recipe import Recipe
 
 

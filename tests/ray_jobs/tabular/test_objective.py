@@ -12,8 +12,8 @@ import pytest
 from pipelines.models.answers import Estimate, Probabilities, Probability
 from pipelines.models.program import RecipeError
 from ray_jobs.core.errors import DatasetError, MetricError
+from ray_jobs.core.multiclass import UNKNOWN, Multiclass
 from ray_jobs.tabular import objective
-from ray_jobs.tabular.multiclass import UNKNOWN, Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
 from tests.ray_jobs.tabular.made_up import REGRESSION, multiclass

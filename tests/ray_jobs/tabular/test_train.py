@@ -15,7 +15,8 @@ import pytest
 from pipelines.models.program import Epoch, Progress, RecipeError, Window
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.errors import TrainingError
-from ray_jobs.tabular.model import WEIGHTS_FILE, TabularModel
+from ray_jobs.core.model_folder import WEIGHTS_FILE
+from ray_jobs.tabular.model import TabularModel
 from ray_jobs.tabular.recipe import Recipe
 from tests.instants import instants
 from tests.ray_jobs.mortal import Death

@@ -17,9 +17,9 @@ from pipelines.models.judgement import Gate
 from pipelines.models.program import Challenge, RecipeError, Window
 from ray_jobs.core.dataset import DatasetVersion, Rows, evaluation_rows
 from ray_jobs.core.errors import DatasetError
+from ray_jobs.core.multiclass import Multiclass
 from ray_jobs.programs import TABULAR
 from ray_jobs.tabular.model import TabularModel, load
-from ray_jobs.tabular.multiclass import Multiclass
 from ray_jobs.tabular.recipe import Recipe
 from ray_jobs.tabular.regression import Regression
 from tests.instants import instants

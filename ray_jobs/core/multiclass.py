@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from pipelines.models.answers import Probabilities, Task
 from pipelines.models.program import Evaluation
+from ray_jobs.core import metrics_multiclass
 from ray_jobs.core.errors import DatasetError, MetricError
+from ray_jobs.core.metrics_multiclass import LabelProbabilities
 from ray_jobs.core.program import Loss
-from ray_jobs.tabular import metrics_multiclass
-from ray_jobs.tabular.metrics_multiclass import LabelProbabilities
-from ray_jobs.tabular.recipe import Recipe
+from ray_jobs.core.recipe import TrainingRecipe
 
 INVERSE_REGULARIZATION = 0.1
 TOLERANCE = 1e-3
@@ -46,11 +46,11 @@ class Multiclass:
         return len(self.labels)
 
     @classmethod
-    def fit(cls, labels: NDArray[Any], recipe: Recipe) -> Multiclass:
+    def fit(cls, labels: NDArray[Any], recipe: TrainingRecipe) -> Multiclass:
         _require_texts(labels, recipe)
         return cls(tuple(sorted(set(labels.tolist()))))
 
-    def require(self, labels: NDArray[Any], recipe: Recipe) -> None:
+    def require(self, labels: NDArray[Any], recipe: TrainingRecipe) -> None:
         _require_texts(labels, recipe)
         unknown = sorted(set(labels.tolist()) - set(self.labels))
         if unknown or len(self.labels) < 2:
@@ -71,7 +71,7 @@ class Multiclass:
         total = nn.functional.cross_entropy(outputs, targets, ignore_index=UNKNOWN, reduction="sum")
         return Loss(total, (targets != UNKNOWN).sum())
 
-    def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: Recipe) -> Multiclass:
+    def calibrated(self, outputs: NDArray[np.float64], labels: NDArray[Any], recipe: TrainingRecipe) -> Multiclass:
         """The temperature of maximum likelihood, over the held-out rows whose label is known."""
         targets = self.targets(labels)
         known = targets != UNKNOWN
@@ -120,7 +120,7 @@ class Multiclass:
         return cls(tuple(state["labels"]), state["temperature"])
 
 
-def _require_texts(labels: NDArray[Any], recipe: Recipe) -> None:
+def _require_texts(labels: NDArray[Any], recipe: TrainingRecipe) -> None:
     if labels.dtype != object:
         raise DatasetError(
             object=f"label {recipe.label} of {recipe.model_name}",

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.models import tasks
 from ray_jobs.core.errors import MetricError
-from ray_jobs.tabular.metrics_multiclass import LABELS_SHOWN, OTHERS, SMALLEST, LabelProbabilities, evaluate
+from ray_jobs.core.metrics_multiclass import LABELS_SHOWN, OTHERS, SMALLEST, LabelProbabilities, evaluate
 
 ABC = ("a", "b", "c")
 
