@@ -19,7 +19,6 @@ from ray_jobs.core.dataset import DatasetVersion
 from ray_jobs.core.loop import Job, Worker, run
 from ray_jobs.core.progress import Journal
 from ray_jobs.core.sample import sampled_rows
-from ray_jobs.tabular.model import WEIGHTS_FILE
 from tests.ray_jobs import gloo
 from tests.ray_jobs.slow import RECIPE, STEPS_FILE
 from tests.ray_jobs.tabular.made_up import made_up_table
@@ -197,4 +196,4 @@ def test_processes_that_are_killed_or_interrupted_lose_nothing_and_start_nothing
     journal, weights, _ = _ended(run_folder)
     assert (journal.stopped, journal.resumed_after) == (None, [stopped])
     assert weights == _ended(calm)[1]
-    assert (tmp_path / "run-model" / WEIGHTS_FILE).exists()
+    assert (tmp_path / "run-model" / "model.safetensors").exists()
