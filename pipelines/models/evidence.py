@@ -69,7 +69,12 @@ class Evidence:
         """The model card, Markdown (Mitchell et al. 2019, "Model cards for model reporting", arXiv:1810.03993)."""
         contenders = [evaluation.metrics for evaluation in self.evaluations.values()]
         names = sorted({name for metrics in contenders for name in metrics})
-        rows = [f"| {name} | " + " | ".join(f"{metrics[name]:.4f}" for metrics in contenders) + " |" for name in names]
+        rows = [
+            f"| {name} | "
+            + " | ".join(f"{own.metrics[name]:.4f}{self._interval(who, name)}" for who, own in self.evaluations.items())
+            + " |"
+            for name in names
+        ]
         rules = tasks.rules(self.decision.task)
         verdict = f"{'passed' if self.decision.passed else 'not passed'}, {self.decision.reason}"
         meanings = {name: rules.metrics[name] for name in names if name in rules.metrics}
@@ -98,6 +103,11 @@ class Evidence:
                 f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
             ]
         )
+
+    def _interval(self, contender: str, metric: str) -> str:
+        """The bounds of a metric behind its value; empty for one that was not drawn again."""
+        own = self.decision.judgement.intervals.get(contender, {}).get(metric)
+        return f" ({own[0]:.4f} to {own[1]:.4f})" if own else ""
 
 
 def _words(metric: Metric) -> str:

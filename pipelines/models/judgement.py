@@ -137,6 +137,7 @@ class Judgement:
         differences: Over all rows, of each metric of the gate from each contender.
         slices: The declared slices.
         gaps: The declared gaps between slices.
+        intervals: Of each contender, by its name, the bounds of each metric of the gate over all rows.
         single_inputs: The inputs that tell most of the label alone, the strongest first.
     """
 
@@ -147,4 +148,5 @@ class Judgement:
     differences: tuple[Difference, ...]
     slices: tuple[SliceFigures, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     single_inputs: tuple[SingleInput, ...] = ()

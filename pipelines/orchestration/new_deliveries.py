@@ -19,7 +19,8 @@ from pipelines.tables import TableId
 if TYPE_CHECKING:
     from pipelines.orchestration.jobs import Job
 
-INTERVAL_SECONDS = 30
+#: Each tick lists what has landed, so it is not the least that Dagster can do.
+INTERVAL_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)

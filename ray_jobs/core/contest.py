@@ -13,7 +13,7 @@ from pipelines.models.program import CHALLENGER, Evaluation
 from ray_jobs.core import slices
 from ray_jobs.core.dataset import Columns, Rows
 from ray_jobs.core.errors import MetricError
-from ray_jobs.core.resampling import RESAMPLES, Part, Units, draw
+from ray_jobs.core.resampling import RESAMPLES, Part, Units, bounds, draw
 
 #: Evaluates predictions of rows against their labels [rows]: `measure(labels, predictions)`.
 Measure = Callable[[NDArray[Any], Any], Evaluation]
@@ -65,6 +65,10 @@ def contest(rows: Rows, contenders: Mapping[str, Contender], *, measure: Measure
         for opponent in opponents
         for metric in gate.metrics
     ]
+    intervals = {
+        name: {metric: bounds(own, 1 - gate.confidence, drawn.units) for metric, own in metrics.items()}
+        for name, metrics in drawn.draws.items()
+    }
     figures, gaps = slices.judge(divided, of_slices, gate)
     judgement = Judgement(
         rows=len(rows),
@@ -74,6 +78,7 @@ def contest(rows: Rows, contenders: Mapping[str, Contender], *, measure: Measure
         differences=tuple(differences),
         slices=tuple(figures),
         gaps=tuple(gaps),
+        intervals=intervals,
     )
     return Contest(evaluations, judgement)
 

@@ -95,6 +95,7 @@ def test_card_and_plots_show_what_may_be_chance_and_every_slice(tmp_path: Path) 
         ),
         "gaps": (Gap("carrier", "bias", "AA", "UA", 0.0312, -0.02),),
     }
+    figures["intervals"] = {"challenger": {"auc": (0.69, 0.73)}}
     declared = Gate(slices=(carrier,), together=("day",))
     metrics = {"auc": 0.71, "log_loss": 0.48}, {"auc": 0.68, "log_loss": 0.49}
     decision = judged("binary", metrics[0], {"baseline": metrics[1]}, declared=declared, width=0.02, **figures)
@@ -103,6 +104,7 @@ def test_card_and_plots_show_what_may_be_chance_and_every_slice(tmp_path: Path) 
     assert all(image.startswith(b"\x89PNG") for image in images)
     card = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
     for words in (
+        "| auc | 0.7100 (0.6900 to 0.7300) | 0.6800 |",
         "| auc | baseline | 0.7100 | 0.6800 | +0.0300 | +0.0100 | +0.0500 | won |",
         "| log_loss | baseline | 0.4800 | 0.4900 | -0.0100 | -0.0300 | +0.0100 | may be chance |",
         "Paired bootstrap of 10 units (rows that agree in day) in 2,000 draws",

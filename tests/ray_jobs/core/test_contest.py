@@ -75,6 +75,9 @@ def test_a_contender_gets_the_evaluation_that_it_gets_alone() -> None:
     for each in result.judgement.differences:
         assert each.challenger_value == result.evaluations["challenger"].metrics[each.metric]
         assert each.low < each.challenger_value - each.opponent_value < each.high
+    for contender, intervals in result.judgement.intervals.items():
+        for metric, (low, high) in intervals.items():
+            assert low < result.evaluations[contender].metrics[metric] < high
 
 
 def test_the_same_rows_give_the_same_bounds() -> None:
