@@ -290,7 +290,9 @@ class Program:
 
 
 #: Trains and compares the models of every program.
-FABRIC = "ray_jobs.core.challenge:challenge"
+FABRIC = "ray_jobs.core.running:run"
+#: Where a run trains: in the process that asks for it, or in a job of a cluster that outlives this process.
+Place = Literal["process", "cluster"]
 
 
 def _imported(place: str) -> Any:
@@ -306,11 +308,12 @@ class Fabric(Protocol):
 
     Args:
         recipe: The configuration of the training run.
+        place: Where it trains. A job of the cluster is not started twice: it is waited for.
         table_uri: The training set, a Delta table.
         table_version: The version of the training set.
         storage_path: Where checkpoints are written; an absolute path that all nodes reach.
-        run_name: The name of the run's folder there; used once.
-        model_dir: Where the model is written; empty or absent.
+        run_name: The name of the run's folder there. Where there is that folder, the run goes on in it.
+        model_dir: Where the model is written; empty or absent, unless the run goes on.
         window: Where contenders are compared; no contender was trained on its rows.
         base_model_dir: The model to fine-tune; None to train from scratch.
         champion_dir: The model that serves now; None before the first.
@@ -322,6 +325,7 @@ class Fabric(Protocol):
         self,
         recipe: Any,
         *,
+        place: Place,
         table_uri: str,
         table_version: int,
         storage_path: str,

@@ -6,7 +6,9 @@ The model's declaration names the training program; the caller passes in its rec
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import shutil
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record
+from pipelines.models import gate, model_files, run_record, unfinished
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
@@ -48,8 +50,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
         ModelError: if there is no champion to fine-tune, if the champion answers another task, or if there is no part
             of the gate window that the champion was not trained on.
     """
-    model, service = spec.registered_name, spec.features.name
-    registry = Registry(run.platform.settings)
+    model, registry = spec.registered_name, Registry(run.platform.settings)
     champion = registry.champion(model)
     champion_dir = registry.download(champion) if champion else None
     if fine_tune and champion is None:
@@ -63,13 +64,56 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     if champion is not None and champion_dir is not None:
         require_task(spec.task, champion, champion_dir)
         window = comparison_window(window, champion, trained_on=_trained_on(registry, champion))
-    name = f"{model.replace('.', '-')}-{run.run_id[:8]}-{run.context.retry_number}"
-    folder = run.platform.settings.root / "training" / name
-    challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
+    root, begin = run.platform.settings.root / "training", model.replace(".", "-")
+    identity = _identity(run, spec, recipe, window, champion=champion, fine_tune=fine_tune)
+    with unfinished.claimed(root, begin, f"{begin}-{run.run_id[:8]}-{run.context.retry_number}", identity) as claim:
+        folder, goes_on = claim
+        if goes_on:
+            run.context.log.info("goes on with the unfinished training in %s", folder)
+        challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
+        return _tracked(run, spec, recipe, folder, window, challenge, champion=champion, fine_tune=fine_tune)
+
+
+def _identity(
+    run: GovernedRun,
+    spec: ModelSpec,
+    recipe: Recipe,
+    window: Part,
+    *,
+    champion: RegisteredModel | None,
+    fine_tune: bool,
+) -> dict[str, str]:
+    """What decides a training and its comparison: a run goes on with one that is the same in all of it."""
+    return {
+        "recipe": json.dumps(_plain(dataclasses.asdict(recipe)), sort_keys=True),
+        "training set": str(run.versions[TRAINING_SET]),
+        "begins with": champion.digest if champion and fine_tune else "random weights",
+        "champion": champion.digest if champion else "none",
+        "compared on": str(window),
+        "gate": repr(spec.gate),
+        "code": unfinished.code_digest(spec.program),
+        "environment": json.dumps(run_record.environment(), sort_keys=True),
+    }
+
+
+def _tracked(
+    run: GovernedRun,
+    spec: ModelSpec,
+    recipe: Recipe,
+    folder: Path,
+    window: Part,
+    challenge: Challenge,
+    *,
+    champion: RegisteredModel | None,
+    fine_tune: bool,
+) -> Written:
+    """Writes the evidence of a trained challenger, and tracks both."""
+    model, service, registry = spec.registered_name, spec.features.name, Registry(run.platform.settings)
     trained, evaluations = challenge.run, challenge.evaluations
     asked = gate.named(spec.task, spec.gate)
     decision = gate.decide(task=spec.task, gate=asked, judgement=challenge.judgement, window=str(window))
     base = champion if fine_tune else None
+    shutil.rmtree(folder / "evidence", ignore_errors=True)  # of a run that was killed while it wrote it
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": f"{trained.rows:,} rows of {recipe.train_window}", "compared on": str(window)}
     compared_with = champion.digest if champion else None
@@ -162,6 +206,7 @@ def _challenge(
         run.usage.watched |= {head} if head else set()
         challenge = program(
             recipe,
+            place="cluster" if settings.ray_address or head else "process",
             table_uri=str(run.platform.lakehouse.path(training_set.table)),
             table_version=training_set.version,
             storage_path=str(folder / "checkpoints"),

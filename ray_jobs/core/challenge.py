@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.models.judgement import Gate
-from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, OnProgress, Part, Program, RecipeError
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
 from ray_jobs.core import leakage
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
@@ -30,9 +30,8 @@ def challenge(
     base_model_dir: Path | None,
     champion_dir: Path | None,
     gate: Gate,
-    on_progress: OnProgress,
 ) -> Challenge:
-    """A `pipelines.models.program.Fabric` for a program; that explains the other arguments.
+    """Trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
 
     Raises:
         TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task, and
@@ -54,7 +53,6 @@ def challenge(
         run_name=run_name,
         model_dir=model_dir,
         base_model_dir=base_model_dir,
-        on_progress=on_progress,
     )
     challenger: Any = program.predictor(model_dir)
     contenders: dict[str, Contender] = {
@@ -64,7 +62,7 @@ def challenge(
     if champion is not None:
         contenders[CHAMPION] = champion
     compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
-    return Challenge(run, compared.evaluations, replace(compared.judgement, single_inputs=single_inputs))
+    return Challenge(run.record(), compared.evaluations, replace(compared.judgement, single_inputs=single_inputs))
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:

@@ -5,6 +5,7 @@
     ├── DatasetError     a training set that lacks what the recipe asks for
     ├── MetricError      a metric that has no value: no rows, one class, no probability
     └── TrainingError    a run that could not start, resume or finish
+        └── Interrupted  a run that was asked to stop, and goes on when it is started again
 
 A model that cannot be loaded, or rows that it cannot encode, raise `ModelError` (pipelines.errors).
 """
@@ -24,3 +25,7 @@ class MetricError(TerminalError):
 
 class TrainingError(TerminalError):
     """A run could not start, resume or finish; its workers have used up their retries."""
+
+
+class Interrupted(TrainingError):
+    """A run stopped because it was asked to; a checkpoint holds what it did."""

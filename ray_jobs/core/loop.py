@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from pipelines.models.program import Epoch, Progress, RecipeError
 from ray_jobs.core import parallel
 from ray_jobs.core.checkpoint_folder import Position
 from ray_jobs.core.checkpoints import Checkpoints
-from ray_jobs.core.errors import TrainingError
+from ray_jobs.core.errors import Interrupted, TrainingError
 from ray_jobs.core.prefetch import ahead
 from ray_jobs.core.program import Batch, Program
 from ray_jobs.core.progress import ENTRY_SECONDS, Journal
 from ray_jobs.core.recipe import TrainingRecipe
+from ray_jobs.core.requests import Requests
 from ray_jobs.core.shards import Shards
 
 WARM_UP_SHARE = 0.2
@@ -49,6 +51,8 @@ class Worker:
     rank: int
     of: int
     device: torch.device
+    #: Whether this worker's machine, or another one of the run, is about to go away.
+    notice: Callable[[], bool] = bool
 
     @property
     def accelerator(self) -> str:
@@ -101,6 +105,12 @@ class Loop:
         self.journal = Journal(worker.accelerator)
         self.sums, self.position, self.speed = Sums(), Position(1, 0, 0), Speed(0)
         self.pending: Step | None = None
+        self.requests, self.noticed, self.stop, self.notices = (
+            Requests(job.run_folder, worker.rank, worker.notice),
+            False,
+            False,
+            0.0,
+        )
 
     def run(self) -> None:
         """Trains to the last epoch."""
@@ -134,10 +144,10 @@ class Loop:
             self.position = Position(number, self.position.step + 1, self.position.steps + 1)
             self._settle(step)
             self.sums.seconds = time.monotonic() - started
-            every = recipe.checkpoint_interval_steps
-            if every is not None and self.position.steps % every == 0 and self.position.step < self.steps:
+            if self.position.step < self.steps and self._checkpoint_due():
                 self._settle(None)
                 self._save(None)
+                self._stop_if_asked()
             self._enter()
         self._settle(None)
         validation = self._validation()
@@ -149,18 +159,36 @@ class Loop:
         if self.worker.rank == 0:
             self.journal.write(self.job.run_folder)
 
+    def _checkpoint_due(self) -> bool:
+        """Whether the recipe wants a checkpoint here, or the former step told all workers to leave one."""
+        every = self.job.recipe.checkpoint_interval_steps
+        due = self.noticed or self.stop or (every is not None and self.position.steps % every == 0)
+        self.noticed = False
+        return due
+
+    def _stop_if_asked(self) -> None:
+        if self.stop:
+            self.checkpoints.wait()
+            raise Interrupted(
+                object=f"training run {self.job.run_folder.name}",
+                observed=f"it was asked to stop, and did with a checkpoint after step {self.position.steps}",
+                expected="that it comes to its end",
+                next_step="start it again: it goes on from there",
+            )
+
     def _step(self, table: pa.Table) -> Step:
         """Changes the weights by the rows of a step; all workers together, each with its part of the rows."""
         recipe, device = self.job.recipe, self.worker.device
         self.optimizer.zero_grad(set_to_none=True)
         own = torch.zeros(2, dtype=torch.float64, device=device)
+        asked = torch.tensor(self.requests.counts(), dtype=torch.float64, device=device)
         for place in range(recipe.scale.accumulate):
             last = place == recipe.scale.accumulate - 1
             with parallel.adding_up(self.network, last=last):
                 loss = self._loss(self.network, _share(table, place, recipe.scale.accumulate))
                 own += loss.detach()
-                everyone = own.clone()
-                # While the gradients of the last batch are computed, the losses are exchanged.
+                everyone = torch.cat([own, asked])
+                # While the gradients of the last batch are computed, losses and requests are exchanged.
                 exchange = dist.all_reduce(everyone, async_op=True) if last and self.worker.of > 1 else None
                 loss[0].backward()
         if exchange is not None:
@@ -205,7 +233,7 @@ class Loop:
         former, self.pending = self.pending, step
         if former is None:
             return
-        loss, weight = former.everyone.tolist()
+        loss, weight, notices, stops = former.everyone.tolist()
         if not math.isfinite(loss):
             kept = former.keep(self.job.run_folder, self.worker.rank)
             raise TrainingError(
@@ -217,6 +245,9 @@ class Loop:
             )
         self.sums.loss += loss
         self.sums.weight += weight
+        self.stop = self.stop or stops > 0
+        # A notice stays until the machine is gone: one checkpoint answers it.
+        self.noticed, self.notices = self.noticed or notices > self.notices, notices
         self.speed.amount += weight
 
     def _save(self, loss: float | None) -> None:
@@ -241,7 +272,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that was begun: [2] losses and weights of all workers and of this one, its rows, and where it was."""
+    """A step that was begun, its rows, and where it was.
+
+    `everyone` [4] are the sums of losses, weights, notices and requests to stop over all workers, `own` [2] the loss
+    and weight of this one.
+    """
 
     everyone: Tensor
     own: Tensor

@@ -43,9 +43,9 @@ def require(recipe: TrainingRecipe, *, workers: int, bf16: bool) -> None:
             "ddp, or 2 workers or more",
         ),
         "batch_size": (
-            recipe.batch_size % parts != 0,
+            recipe.batch_size < parts,
             f"{recipe.batch_size} rows for {workers} workers that accumulate {scale.accumulate} batches",
-            f"a multiple of {parts}",
+            f"{parts} or more",
         ),
     }
     for name, (wrong, observed, expected) in problems.items():

@@ -16,6 +16,7 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -35,10 +36,11 @@ class Workers:
     accelerator: Literal["gpu", "cpu"]
 
 
-def workers_for(recipe_name: str, wanted: int) -> Workers:
+def workers_for(recipe_name: str, wanted: int, *, fewest: int | None) -> Workers:
     """The workers that the connected cluster can run: with one GPU each where it has any, else with one CPU.
 
-    A cluster with fewer GPUs than `wanted` runs as many workers as it has GPUs.
+    A cluster with fewer GPUs than `wanted` runs as many workers as it has GPUs. An elastic run, which goes on with
+    `fewest` workers, gets as many as `wanted`, or waits for them.
 
     Raises:
         TrainingError: if this process is not connected to a cluster, or the cluster has too few CPUs.
@@ -46,12 +48,12 @@ def workers_for(recipe_name: str, wanted: int) -> Workers:
     resources = ray.cluster_resources() if ray.is_initialized() else {}
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     if gpus:
-        return Workers(min(wanted, gpus), "gpu")
-    if cpus < wanted:
+        return Workers(wanted if fewest else min(wanted, gpus), "gpu")
+    if cpus < (fewest or wanted):
         raise TrainingError(
             object=f"recipe {recipe_name}",
             observed=f"a cluster with {cpus} CPUs" if resources else "this process is connected to no Ray cluster",
-            expected=f"{wanted} CPUs, one per worker",
+            expected=f"{fewest or wanted} CPUs, one per worker",
             next_step="connect to a larger cluster, or lower the recipe's num_workers",
         )
     return Workers(wanted, "cpu")
@@ -64,6 +66,7 @@ def run_workers(
     run_name: str,
     storage_path: str,
     workers: Workers,
+    fewest: int | None,
     max_failures: int,
 ) -> None:
     """Runs `function(config)` in every worker, and starts all of them again after a failure of one.
@@ -74,6 +77,8 @@ def run_workers(
         run_name: The name of the run's folder in the storage.
         storage_path: An absolute path that all nodes reach.
         workers: As `workers_for` returns them.
+        fewest: With how many workers the run goes on when nodes leave; it takes more again when nodes come. None for
+            all of them.
         max_failures: How many worker failures the run survives.
 
     Raises:
@@ -83,7 +88,9 @@ def run_workers(
     trainer = TorchTrainer(
         function,
         train_loop_config=dict(config),
-        scaling_config=ScalingConfig(num_workers=workers.number, use_gpu=workers.accelerator == "gpu"),
+        scaling_config=ScalingConfig(
+            num_workers=(fewest, workers.number) if fewest else workers.number, use_gpu=workers.accelerator == "gpu"
+        ),
         run_config=RunConfig(
             name=run_name,
             storage_path=storage_path,
@@ -98,7 +105,7 @@ def run_workers(
             object=f"training run {run_name}",
             observed=str(error).strip(),
             expected=f"at most {max_failures} worker failures",
-            next_step='remove the cause, then call train with resume="always": it continues after the last checkpoint',
+            next_step="remove the cause, and start it again: it goes on after the last checkpoint",
         ) from error
 
 
@@ -107,4 +114,8 @@ def worker_main(config: Mapping[str, Any]) -> None:
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(1)
-    loop.run(config["job"], loop.Worker(context.get_world_rank(), context.get_world_size(), device))
+    preemption = get_train_context().preemption_context
+    worker = loop.Worker(
+        context.get_world_rank(), context.get_world_size(), device, lambda: preemption.preemption_info is not None
+    )
+    loop.run(config["job"], worker)

@@ -75,16 +75,17 @@ class Shards:
         Args:
             seed: Decides the order.
             epoch: Decides the order.
-            batch_size: Rows of a batch, all workers together; a multiple of `of`.
+            batch_size: Rows of a batch, all workers together; at least `of`.
             first_step: How many batches of the epoch to leave out.
             rank: The worker.
             of: The number of workers.
 
         Returns:
-            Tables of `batch_size / of` rows: the columns of the program's examples, and `ROW_KEY`.
+            Tables of `batch_size / of` rows, one more or fewer where that is no whole number: the columns of the
+            program's examples, and `ROW_KEY`.
         """
-        own = batch_size // of
-        assert own * of == batch_size, (batch_size, of)
+        begin, stop = batch_size * rank // of, batch_size * (rank + 1) // of
+        own = stop - begin
         first, end, position = first_step * batch_size, self.steps(batch_size) * batch_size, 0
         rest: list[pa.Table] = []
         for bucket in itertools.cycle(_random(seed, epoch).permutation(len(self.buckets)).tolist()):
@@ -93,7 +94,8 @@ class Shards:
             number = min(self.buckets[bucket], end - position)
             if position + number > first:
                 places = np.arange(position, position + number)
-                mine = (places % batch_size // own == rank) & (places >= first)
+                in_batch = places % batch_size
+                mine = (in_batch >= begin) & (in_batch < stop) & (places >= first)
                 order = _random(seed, epoch, bucket).permutation(self.buckets[bucket])[:number][mine]
                 for taken in self._taken(bucket, order):
                     table = pa.concat_tables([*rest, taken]).combine_chunks()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pipelines.models import model_files
 from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
 from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shard_writer
 from ray_jobs.core.dataset import DatasetVersion, Rows
-from ray_jobs.core.errors import TrainingError
+from ray_jobs.core.errors import Interrupted, TrainingError
 from ray_jobs.core.loop import Job
 from ray_jobs.core.program import Model, Program
 from ray_jobs.core.progress import Journal, following, ignore
@@ -30,12 +30,10 @@ class Definition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainResult:
-    """A finished run.
+class FinishedRun:
+    """What is recorded of a finished run.
 
     Attributes:
-        program: As it was fitted.
-        model: The trained model, which was saved.
         history: One entry per epoch, however often the run was interrupted.
         resumed_after: Number of finished steps at each restart from a checkpoint; empty for an uninterrupted run.
         unit: What an epoch's amount counts.
@@ -45,8 +43,6 @@ class TrainResult:
         seconds: Wall clock of the whole call.
     """
 
-    program: Program[Any]
-    model: Model
     history: tuple[Epoch, ...]
     resumed_after: tuple[int, ...]
     unit: Unit
@@ -54,6 +50,23 @@ class TrainResult:
     workers: int
     accelerator: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult(FinishedRun):
+    """A finished run.
+
+    Attributes:
+        program: As it was fitted.
+        model: The trained model, which was saved.
+    """
+
+    program: Program[Any]
+    model: Model
+
+    def record(self) -> FinishedRun:
+        """The run without its model, for other processes."""
+        return FinishedRun(**{field.name: getattr(self, field.name) for field in fields(FinishedRun)})
 
 
 def train(
@@ -65,7 +78,6 @@ def train(
     run_name: str,
     model_dir: Path,
     base_model_dir: Path | None = None,
-    resume: Literal["never", "always"] = "never",
     on_progress: OnProgress = ignore,
 ) -> TrainResult:
     """Trains a model on the cluster that this process is connected to.
@@ -75,26 +87,27 @@ def train(
         recipe: The complete configuration.
         table: The training set; it has the recipe's columns, and one row per `row_key`.
         storage_path: An absolute path that all nodes reach, for examples and checkpoints.
-        run_name: Name of the run's folder there; a name is used once.
-        model_dir: Where the model is written; empty or absent.
+        run_name: Name of the run's folder there. Where there is that folder, the run goes on in it: with the same
+            recipe, table and base alone.
+        model_dir: Where the model is written; empty or absent, unless the run goes on.
         base_model_dir: A model to fine-tune: training begins with its weights.
-        resume: "always" continues the run of this name, which must exist and have the same recipe, table and base.
         on_progress: Is called after each epoch and within one, in this process, in a thread of its own.
 
     Raises:
-        TrainingError: if the cluster is too small, if the run's folder exists (or doesn't, to resume), if a loss was no
-            number, or if more workers failed than the recipe allows.
+        TrainingError: if the cluster is too small, if the run's folder is another run's, if a loss was no number, or if
+            more workers failed than the recipe allows.
+        Interrupted: if `requests.ask_to_stop` was called.
         RecipeError: if the base model doesn't fit the recipe, or is missing, or the workers lack what it asks for.
         DatasetError: if the table lacks columns or rows, or its labels do not fit the task.
         MetricError: if the held-out rows do not decide the calibration.
     """
     started = time.monotonic()
-    workers = ray_train.workers_for(recipe.model_name, recipe.num_workers)
+    workers = ray_train.workers_for(recipe.model_name, recipe.num_workers, fewest=recipe.scale.elastic_from)
     program = definition.fitted(recipe, sampled_rows(table, recipe, "fit"), base_model_dir)
     base = model_files.digest(base_model_dir) if base_model_dir else "none"
     identity = {"recipe": recipe.fingerprint, "table": str(table), "base": base}
-    run_folder.claim(storage_path, run_name, identity, resume=resume)
     folder = Path(storage_path) / run_name
+    goes_on = run_folder.claim(folder, identity)
     fit = shard_writer.write(program, table, recipe, "fit", folder / EXAMPLES / "fit")
     holdout = shard_writer.write(program, table, recipe, "holdout", folder / EXAMPLES / "holdout")
     with following(folder, on_progress):
@@ -104,12 +117,15 @@ def train(
             run_name=run_name,
             storage_path=storage_path,
             workers=workers,
+            fewest=recipe.scale.elastic_from,
             max_failures=recipe.max_failures,
         )
     journal = _finished(folder, run_name)
     network = program.network()
     checkpoint_folder.complete(folder)[-1].load_weights(network)
     model = program.trained(network, sampled_rows(table, recipe, "holdout"))
+    if goes_on:
+        shutil.rmtree(model_dir, ignore_errors=True)  # it may have ended while the model was saved
     model.save(model_dir)
     shutil.rmtree(folder / EXAMPLES)
     return TrainResult(
@@ -137,6 +153,6 @@ def _finished(folder: Path, run_name: str) -> Journal:
         )
     if journal.stopped is not None:
         facts = dict(journal.stopped)
-        kind = {"RecipeError": RecipeError}.get(facts.pop("kind"), TrainingError)
+        kind = {"RecipeError": RecipeError, "Interrupted": Interrupted}.get(facts.pop("kind"), TrainingError)
         raise kind(next_step=facts.pop("next"), **facts)
     return journal

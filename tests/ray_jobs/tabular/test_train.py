@@ -110,20 +110,13 @@ def test_a_run_with_killed_workers_ends_with_the_same_weights(
         "run_name": "killed",
         "model_dir": storage / "killed-model",
     }
-    with pytest.raises(TrainingError, match="resume"):
+    with pytest.raises(TrainingError, match="goes on"):
         train(death, one_failure, **where)
-    resumed = train(Tabular, one_failure, **where, resume="always")
+    resumed = train(Tabular, one_failure, **where)
     assert len(resumed.resumed_after) == 2
     assert _losses(resumed) == _losses(trained)
     weights = [(storage / name / WEIGHTS_FILE).read_bytes() for name in ("killed-model", "calm-model")]
     assert weights[0] == weights[1]
-
-
-def test_a_used_run_name_raises_an_error(
-    train: Train, trained: TrainResult, recipe: Recipe, table: DatasetVersion, storage: Path
-) -> None:
-    with pytest.raises(TrainingError, match="exists"):
-        train(recipe, table=table, storage_path=str(storage), run_name="calm", model_dir=storage / "again")
 
 
 def test_resuming_a_run_with_another_recipe_raises_an_error(
@@ -132,7 +125,7 @@ def test_resuming_a_run_with_another_recipe_raises_an_error(
     with pytest.raises(TrainingError, match="another recipe"):
         train(
             replace(recipe, epochs=7), table=table, storage_path=str(storage), run_name="calm",
-            model_dir=storage / "again", resume="always",
+            model_dir=storage / "again",
         )  # fmt: skip
 
 

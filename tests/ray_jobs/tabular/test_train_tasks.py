@@ -50,7 +50,7 @@ def challenge(cluster: None, made_up: DatasetVersion, folder: Path) -> Run:
 
     def run(recipe: Recipe, name: str, *, base: str | None = None, champion: str | None = None) -> Challenge:
         return challenge(
-            recipe, table_uri=made_up.uri, table_version=made_up.version, storage_path=str(folder / "checkpoints"),
+            recipe, place="process", table_uri=made_up.uri, table_version=made_up.version, storage_path=str(folder / "checkpoints"),
             run_name=name, model_dir=folder / name, window=recipe.gate_window,
             base_model_dir=folder / base if base else None, champion_dir=folder / champion if champion else None,
             gate=gate.named(recipe.task, Gate()), on_progress=lambda progress: None,

@@ -47,7 +47,7 @@ def test_two_workers_tune_adapters_that_beat_the_base_model(colours: LanguageRec
     )  # fmt: skip
     seen: list[Epoch | Progress] = []
     challenge: Challenge = CAUSAL_LM.load()(
-        recipe, table_uri=table_of(tmp_path), table_version=0, storage_path=str(tmp_path / "storage"), run_name="run",
+        recipe, place="process", table_uri=table_of(tmp_path), table_version=0, storage_path=str(tmp_path / "storage"), run_name="run",
         model_dir=tmp_path / "model", window=recipe.gate_window, base_model_dir=None, champion_dir=None,
         gate=gate.named("text", Gate()), on_progress=seen.append,
     )  # fmt: skip
