@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from pipelines.models.program import Fold, RecipeError, Window
+from ray_jobs.core.scale import Scale
 from ray_jobs.tabular.recipe import Recipe
 from tests.instants import instants
 
@@ -28,11 +29,24 @@ def _changed(recipe: Recipe, field: str, value: object) -> Recipe:
         ("holdout_every_days", 1),
         ("checkpoint_interval_epochs", 0),
         ("numeric", ("carrier",)),
+        ("batch_size", 511),  # 2 workers
+        ("batch_size", 0),
+        ("maximum_gradient_norm", 0.0),
+        ("checkpoint_interval_steps", 0),
+        ("scale", Scale(accumulate=0)),
+        ("scale", Scale(accumulate=3)),
+        ("scale", Scale(elastic_from=3)),
+        ("scale", Scale(elastic_from=0)),
     ],
 )
 def test_a_contradiction_raises_an_error_with_the_field(recipe: Recipe, field: str, value: object) -> None:
-    with pytest.raises(RecipeError, match=field):
+    with pytest.raises(RecipeError, match="batch_size" if value == Scale(accumulate=3) else field):
         _changed(recipe, field, value)
+
+
+def test_one_worker_has_nobody_to_shard_its_weights_with(recipe: Recipe) -> None:
+    with pytest.raises(RecipeError, match=r"scale\.strategy"):
+        replace(recipe, num_workers=1, scale=Scale(strategy="fsdp"))
 
 
 def test_a_gate_window_that_overlaps_the_train_window_raises_an_error(recipe: Recipe) -> None:
