@@ -75,8 +75,9 @@ class HomeRegistryStore(RegistryStore):
         with locks.held(now.root / "locks" / "saved_datasets.lock", purpose="the list of saved datasets"):
             kept = _saved(now)
             for written in registry_proto.saved_datasets[-1:]:  # Feast puts what it saves behind the others
-                changes = written.spec != kept[written.spec.name].spec if written.spec.name in kept else True
-                if changes or _specs(registry_proto) == _specs(self.get_registry_proto()):
+                known = kept.get(written.spec.name)
+                # Feast notes when it saved a dataset, also where one of the name was saved before.
+                if known is None or written.meta.last_updated_timestamp != known.meta.last_updated_timestamp:
                     kept[written.spec.name] = written
                     files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
                     return
@@ -103,12 +104,6 @@ def _saved(now: Settings) -> dict[str, Any]:
         saved.meta.min_event_timestamp.FromDatetime(datetime(1, 1, 2))  # noqa: DTZ001 UTC
         saved.meta.max_event_timestamp.FromDatetime(datetime(9999, 12, 30))  # noqa: DTZ001 UTC
     return found
-
-
-def _specs(registry: Registry) -> set[bytes]:
-    """What a registry declares beside saved datasets, without times."""
-    declared = (*registry.entities, *registry.feature_views, *registry.feature_services)
-    return {found.spec.SerializeToString(deterministic=True) for found in declared}
 
 
 def _read(path: Path) -> Registry:

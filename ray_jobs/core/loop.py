@@ -105,12 +105,8 @@ class Loop:
         self.journal = Journal(worker.accelerator)
         self.sums, self.position, self.speed = Sums(), Position(1, 0, 0), Speed(0)
         self.pending: Step | None = None
-        self.requests, self.noticed, self.stop, self.notices = (
-            Requests(job.run_folder, worker.rank, worker.notice),
-            False,
-            False,
-            0.0,
-        )
+        self.requests = Requests(job.run_folder, worker.rank, worker.notice)
+        self.noticed, self.stop, self.notices = False, False, 0.0
 
     def run(self) -> None:
         """Trains to the last epoch."""
@@ -235,6 +231,7 @@ class Loop:
             return
         loss, weight, notices, stops = former.everyone.tolist()
         if not math.isfinite(loss):
+            self.checkpoints.wait()
             kept = former.keep(self.job.run_folder, self.worker.rank)
             raise TrainingError(
                 object=f"training run {self.job.run_folder.name}",

@@ -155,7 +155,7 @@ def test_the_sensor_yields_run_requests_or_a_skip_reason(platform: Platform, del
 
 def test_each_domain_with_bronze_tables_has_a_sensor_that_is_off_by_default() -> None:
     sensors = {s.name: s.default_status for s in defs.get_repository_def().sensor_defs if "new_deliveries" in s.name}
-    names = ("flights_new_deliveries", "weather_new_deliveries")
+    names = ("flights_new_deliveries", "packages_new_deliveries", "weather_new_deliveries")
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.STOPPED)
 
 
