@@ -75,9 +75,7 @@ class HomeRegistryStore(RegistryStore):
         with locks.held(now.root / "locks" / "saved_datasets.lock", purpose="the list of saved datasets"):
             kept = _saved(now)
             for written in registry_proto.saved_datasets[-1:]:  # Feast puts what it saves behind the others
-                known = kept.get(written.spec.name)
-                # Feast notes when it saved a dataset, also where one of the name was saved before.
-                if known is None or written.meta.last_updated_timestamp != known.meta.last_updated_timestamp:
+                if not written.meta.HasField(_READ):
                     kept[written.spec.name] = written
                     files.replace(_saved_file(now), Registry(saved_datasets=kept.values()).SerializeToString())
                     return
@@ -88,6 +86,9 @@ class HomeRegistryStore(RegistryStore):
         raise _refused("its registry")
 
 
+_READ = "last_updated_timestamp"
+
+
 def _saved_file(now: Settings) -> Path:
     return now.root / "features" / "saved_datasets.db"
 
@@ -96,13 +97,15 @@ def _saved(now: Settings) -> dict[str, Any]:
     """The datasets that Feast saved, as its registry has them, by name.
 
     Feast keeps the first and last instant of the first dataset of a name, and reads no rows outside them; so each has
-    bounds that hold every instant.
+    bounds that hold every instant. Feast never sets the field `_READ`, which therefore tells these from one that it
+    saves now, also under the same name.
     """
     path = _saved_file(now)
     found = {saved.spec.name: saved for saved in _read(path).saved_datasets} if path.exists() else {}
     for saved in found.values():
         saved.meta.min_event_timestamp.FromDatetime(datetime(1, 1, 2))  # noqa: DTZ001 UTC
         saved.meta.max_event_timestamp.FromDatetime(datetime(9999, 12, 30))  # noqa: DTZ001 UTC
+        getattr(saved.meta, _READ).CopyFrom(saved.meta.created_timestamp)
     return found
 
 
