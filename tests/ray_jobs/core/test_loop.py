@@ -73,7 +73,7 @@ def test_what_the_workers_cannot_do_stands_in_the_journal(tmp_path: Path) -> Non
     ("scale", "workers", "problem"),
     [
         (Scale(precision="bf16"), 1, r"scale\.precision: devices without it"),
-        (Scale(accumulate=2), 3, "batch_size: 16 rows for 3 workers that accumulate 2 batches.*multiple of 6"),
+        (Scale(accumulate=8), 3, "batch_size: 16 rows for 3 workers that accumulate 8 batches.*24 or more"),
     ],
 )
 def test_a_scale_that_the_workers_cannot_have_is_refused(scale: Scale, workers: int, problem: str) -> None:
