@@ -60,6 +60,8 @@ def require_none(table: DatasetVersion, recipe: Inputs, window: Part, gate: Gate
     if recipe.task not in MOST:
         return ()
     rows = sampled_rows(table, recipe, "all", at_most=ROWS)
+    if recipe.task == "regression" and rows.labels.dtype == object:
+        return ()  # texts are no labels of a regression: the program says so
     skills = sorted(((name, _skill(rows, name, recipe.task)) for name in inputs), key=lambda pair: -pair[1])
     knowing = [f"{name} ({skill:.4f})" for name, skill in skills if skill >= MOST[recipe.task]]
     if knowing:
