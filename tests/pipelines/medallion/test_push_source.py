@@ -50,7 +50,9 @@ def test_windows_that_do_not_follow_from_the_pushed_events_alone_are_refused() -
     one = {"last_dep_delay": mean("delay")}
     with pytest.raises(DefinitionError, match="lacks windows for last_arr_delay, ready_at_minute"):
         push_source(movements.bronze, movements.silver, online=replace(declared, features=one))
-    other = Windowed(table=table, events=contract("silver/flights"), at="departed_at", features={})
+    other = Windowed(
+        table=table, events=contract("silver/flights"), at="departed_at", features={"last_dep_delay": mean("dep_delay")}
+    )
     with pytest.raises(DefinitionError, match="lacks the events of silver/flights/movements"):
         push_source(movements.bronze, movements.silver, online=other)
 

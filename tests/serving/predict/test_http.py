@@ -147,7 +147,7 @@ def test_on_demand_features_are_recorded_with_the_columns_of_the_question(served
     temp = record["features"]["origin_weather__temp"]["value"]
     assert {name: record["columns"][name] for name in features.computed} == {
         "asked__twice": 2 * temp,
-        "asked__none": "nan",
+        "asked__none": None,
     }
 
 
