@@ -169,10 +169,9 @@ def _run(platform: Platform, contract: Contract, plan: Callable[[Read], Any], in
         return plan(lambda table: tables[table.source_name])
 
     rows.__doc__ = contract.purpose
-    dagster_home.prepare(platform.settings)
     try:
         asset = gold_asset(contract, inputs={table.source_name: str(table) for table in inputs})(rows)
-        with dg.DagsterInstance.get() as instance:
+        with dagster_home.instance_of_a_guest(platform.settings) as instance:
             dg.materialize(
                 [asset],
                 resources={PLATFORM: platform},

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import SettingsError
 from pipelines.machine import files
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 INSTANCE = """\
 # Written once by goldpath; yours to change. Runs, schedules and events are kept in SQLite files in this folder.
@@ -62,3 +66,17 @@ def prepare(settings: Settings) -> Path:
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     return folder
+
+
+def instance_of_a_guest(settings: Settings) -> DagsterInstance:
+    """Dagster's instance for a run in a process that belongs to another program, as Feast's feature server.
+
+    The process keeps its output: Dagster would capture it for the run's page by processes of its own, whose end it
+    waits for by SIGTERM, 30 seconds each in a program that has told its children to ignore that signal.
+    """
+    from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef
+
+    no_capture = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    folder = str(prepare(settings))
+    return DagsterInstance.from_ref(InstanceRef.from_dir(folder, overrides={"compute_logs": no_capture}))
