@@ -101,11 +101,23 @@ def approved(decisions: list[Decision], digest: str) -> Decision | None:
     return next((each for each in reversed(decisions) if each.act == "approve" and each.digest == digest), None)
 
 
+def unfinished(decisions: list[Decision], champion: RegisteredModel | None) -> Decision | None:
+    """The newest decision about the champion, if it was noted and not carried out: the process ended in between."""
+    noted = next((each for each in reversed(decisions) if each.act != "approve"), None)
+    serving = champion.version if champion else None
+    return noted if noted and noted.version != serving == noted.before else None
+
+
 def champions(decisions: list[Decision]) -> list[int]:
-    """The versions that were promoted and not rolled back, the newest last."""
+    """The versions that were promoted and not rolled back, the newest last.
+
+    A promotion that was noted and not carried out is left out: the next decision names the champion before it.
+    """
     versions: list[int] = []
     for decision in decisions:
         if decision.act == "promote":
+            while versions and decision.before in versions and versions[-1] != decision.before:
+                versions.pop()
             versions.append(decision.version)
         elif decision.act == "rollback":
             versions = versions[:-1]

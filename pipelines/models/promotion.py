@@ -1,7 +1,8 @@
 """Which version of a model serves, as people and gates decide it: approve, promote, roll back.
 
-Every decision is made under one lock of the model and noted with its evidence (`decisions`); a version that may not
-serve (`admission`) becomes the champion by nobody's decision.
+Every decision is made under one lock of the model, noted with its evidence (`decisions`) and then carried out; one that
+was noted only is carried out by the same command. A version that may not serve (`admission`) becomes the champion by
+nobody's decision.
 """
 
 from __future__ import annotations
@@ -81,8 +82,13 @@ def rollback(settings: Settings, spec: ModelSpec, *, because: str) -> Decision:
     _require_reason("rollback", spec, because)
     name, registry = spec.registered_name, Registry(settings)
     with deciding(settings, name):
-        present = registry.champion(name)
-        promoted = decisions.champions(decisions.read(settings, name))
+        present, noted = registry.champion(name), decisions.read(settings, name)
+        pending = decisions.unfinished(noted, present)
+        if pending is not None and pending.act == "rollback":
+            model = registry.version(name, pending.version)
+            folder = _admitted(settings, registry, model)
+            return make_champion(settings, registry, "rollback", model, present, folder, because)
+        promoted = decisions.champions(noted if pending is None else noted[: noted.index(pending)])
         if present is None or promoted[-1:] != [present.version] or len(promoted) < 2:
             raise NotFoundError(
                 object=f"rollback of {name}",
@@ -106,7 +112,9 @@ def make_champion(
     *,
     dagster_run: str | None = None,
 ) -> Decision:
-    """Gives a version the alias and notes it. The caller holds the lock (`deciding`) and has admitted the version.
+    """Notes the decision, then gives the version the alias; a decision that is noted already is not noted again.
+
+    The caller holds the lock (`deciding`) and has admitted the version.
 
     Args:
         settings: Of the home folder.
@@ -118,9 +126,14 @@ def make_champion(
         because: Why.
         dagster_run: The run in which the gate decided; None for a person's decision.
     """
+    decision = decisions.unfinished(decisions.read(settings, model.name), before)
+    if decision is None or (decision.act, decision.version, decision.digest) != (act, model.version, model.digest):
+        found = evidence(model, folder)
+        decision = decisions.note(
+            settings, act, model, before=before, because=because, evidence=found, dagster_run=dagster_run
+        )
     registry.promote(model)
-    found = evidence(model, folder)
-    return decisions.note(settings, act, model, before=before, because=because, evidence=found, dagster_run=dagster_run)
+    return decision
 
 
 def awaits(settings: Settings, risk: str, model: RegisteredModel) -> str | None:

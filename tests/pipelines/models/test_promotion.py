@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,56 @@ def test_rollbacks_go_back_step_by_step_and_end_at_the_first_version(toy: Toy) -
         promotion.rollback(toy.settings, toy.spec, because="worse")
     toy.promoted(3)
     promotion.rollback(toy.settings, toy.spec, because="worse again")
+    assert toy.champion == 1
+
+
+class Killed(BaseException):
+    """Ends a decision where kill -9 would."""
+
+
+@pytest.fixture
+def killed_before_the_alias(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Calls a decision that ends after its note, and before the registry's alias moves."""
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    def decide(decision: Callable[[], object]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Registry, "promote", kill)
+            with pytest.raises(Killed):
+                decision()
+
+    return decide
+
+
+def test_a_decision_that_was_killed_is_completed_by_the_same_command_and_noted_once(
+    toy: Toy, killed_before_the_alias: Callable[[Callable[[], object]], None]
+) -> None:
+    for weights in (b"1", b"2"):
+        toy.registered(weights)
+    for version in (1, 2):
+        killed_before_the_alias(lambda version=version: toy.promoted(version))
+        assert toy.champion == (version - 1 or None)
+        toy.promoted(version)
+        assert toy.champion == version
+    killed_before_the_alias(lambda: promotion.rollback(toy.settings, toy.spec, because="worse"))
+    assert toy.champion == 2
+    promotion.rollback(toy.settings, toy.spec, because="worse")
+    assert toy.champion == 1
+    noted = [(each.act, each.version, each.before) for each in decisions.read(toy.settings, toy.name)]
+    assert noted == [("promote", 1, None), ("promote", 2, 1), ("rollback", 1, 2)]
+
+
+def test_a_version_that_a_killed_promotion_never_made_the_champion_is_no_target_of_a_rollback(
+    toy: Toy, killed_before_the_alias: Callable[[Callable[[], object]], None]
+) -> None:
+    for weights in (b"1", b"2", b"3"):
+        toy.registered(weights)
+    toy.promoted(1)
+    killed_before_the_alias(lambda: toy.promoted(2))
+    toy.promoted(3)
+    promotion.rollback(toy.settings, toy.spec, because="worse")
     assert toy.champion == 1
 
 
