@@ -265,14 +265,13 @@ def _versions(platform: Platform, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _version(platform: Platform, spec: ModelSpec, version: int) -> dict[str, Any]:
-    from pipelines.models import admission, decisions
+    from pipelines.models import admission, decisions, windows
     from pipelines.models.evidence import read_gate
     from pipelines.models.run_record import RunRecord
 
     registry, model = _registered(platform, spec, version)
     folder = _evidence(registry, model)
     gate, record = read_gate(folder), RunRecord.read(folder)
-    window = record.hyperparameters.get("train_window", {})
     noted = decisions.read(platform.settings, model.name)
     approval = decisions.approved(noted, model.digest)
     return {
@@ -282,7 +281,7 @@ def _version(platform: Platform, spec: ModelSpec, version: int) -> dict[str, Any
         "may serve": admission.objection(platform.settings, model) or "yes",
         "gate": f"{'passed' if gate['passed'] else 'not passed'}: {gate['reason']}",
         "compared on": gate["window"],
-        "trained on": ", ".join(map(str, window.values())),
+        "trained on": str(windows.trained_on(record.hyperparameters)),
         "data": ", ".join(f"{table}@{at}" for table, at in record.dataset_versions.items()),
         "feature service": record.feature_service,
         "base model": record.base_model or "none, from scratch",
@@ -308,10 +307,11 @@ def _show_versions(found: Mapping[str, Any]) -> None:
 
 
 def _show_version(found: Mapping[str, Any]) -> None:
-    width = max(map(len, found))
+    width = max(map(len, (*found, *found["metrics"])))
     for fact, value in found.items():
         if fact == "metrics":
-            say(f"{fact:{width}s}  {', '.join(f'{name} {_number(each)}' for name, each in value.items())}")
+            for name, each in value.items():
+                say(f"{name:{width}s}  {_number(each)}")
         elif fact == "decisions":
             for each in value:
                 say(each)

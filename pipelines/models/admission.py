@@ -52,7 +52,7 @@ def objection(settings: Settings, model: RegisteredModel) -> str | None:
         folder = Registry(settings).download_run(model.run_id)
         require(settings, folder, name=model.name, digest=model.digest)
     except ModelError as error:
-        return str(error)
+        return error.observed
     return None
 
 

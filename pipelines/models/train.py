@@ -21,7 +21,7 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record, unfinished
+from pipelines.models import gate, model_files, run_record, unfinished, windows
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
@@ -63,7 +63,9 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     window = recipe.gate_window
     if champion is not None and champion_dir is not None:
         require_task(spec.task, champion, champion_dir)
-        window = comparison_window(window, champion, trained_on=_trained_on(registry, champion))
+        window = comparison_window(
+            window, champion, trained_on=windows.trained_on(registry.record(champion).hyperparameters)
+        )
     root, begin = run.platform.settings.root / "training", model.replace(".", "-")
     identity = _identity(run, spec, recipe, window, champion=champion, fine_tune=fine_tune)
     with unfinished.claimed(root, begin, f"{begin}-{run.run_id[:8]}-{run.context.retry_number}", identity) as claim:
@@ -178,13 +180,6 @@ def require_task(task: Task, champion: RegisteredModel, folder: Path) -> None:
             expected=f"a champion of the task {task}: another cannot be fine-tuned, nor compared with",
             next_step="declare the model under another name, or delete MLflow's alias `champion` of the former one",
         )
-
-
-def _trained_on(registry: Registry, champion: RegisteredModel) -> Part:
-    saved = registry.record(champion).hyperparameters["train_window"]
-    if "column" in saved:
-        return Fold(saved["column"], tuple(saved["values"]), tuple(saved["holdout"]))
-    return Window(datetime.fromisoformat(saved["start"]), datetime.fromisoformat(saved["end"]))
 
 
 def _challenge(

@@ -1,14 +1,15 @@
-"""The windows of a training run: those of its recipe, unless the run's config gives others."""
+"""The windows of a training run: those of its recipe, unless the run's config gives others; and those of a past run."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pipelines import clock
 from pipelines.errors import SettingsError
-from pipelines.models.program import Fold, Recipe, Window
+from pipelines.models.program import Fold, Part, Recipe, Window
 
 
 def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
@@ -35,6 +36,14 @@ def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str
     compared = Window(trained.end if train_end else gate.start, _instant("gate_end", gate_end, gate.end))
     changes: dict[str, Any] = {"train_window": trained, "gate_window": compared}
     return dataclasses.replace(recipe, **changes)
+
+
+def trained_on(record: Mapping[str, Any]) -> Part:
+    """The rows that a past run was trained on, from the hyperparameters of its run record."""
+    saved = record["train_window"]
+    if "column" in saved:
+        return Fold(saved["column"], tuple(saved["values"]), tuple(saved["holdout"]))
+    return Window(datetime.fromisoformat(saved["start"]), datetime.fromisoformat(saved["end"]))
 
 
 def _instant(name: str, text: str, default: datetime) -> datetime:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ModelError
 from pipelines.features.declaration import EVENT_TIMESTAMP
+from pipelines.models import windows
 from pipelines.models.answers import Answer
+from pipelines.models.program import Fold
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.spec import ModelSpec
-from pipelines.provenance.version_effect import ROWS, decision, loss
+from pipelines.provenance.version_effect import METRICS, ROWS, ROWS_TO_WRITE, decision, loss
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,9 +28,9 @@ class Contest:
     Attributes:
         versions: The two versions.
         rows: How many labelled rows they were asked, the newest ones that neither was trained on.
-        metric: What the figures are: mean logarithmic loss, or mean absolute error; smaller is better.
+        metric: What the figures are: mean logarithmic loss, mean absolute error, or a share; smaller is better.
         figures: Of each version.
-        changed: The share of rows with another decision: another side of 0.5, another label, another value.
+        changed: The share of rows with another decision: another side of 0.5, another label, value or text.
     """
 
     versions: tuple[int, int]
@@ -64,15 +65,15 @@ def contest(platform: Platform, spec: ModelSpec, pair: tuple[int, int]) -> Conte
     for model in models:
         rows = _unseen(rows, registry, model)
     newest = [rows[name].desc() for name in (EVENT_TIMESTAMP, recipe.row_key) if name in rows.columns]
-    asked = rows.orderBy(*newest).limit(ROWS).select(*columns).toArrow().to_pydict()
+    most = ROWS_TO_WRITE if predictors[0].task == "text" else ROWS
+    asked = rows.orderBy(*newest).limit(most).select(*columns).toArrow().to_pydict()
     labels = asked[recipe.label]
     if not labels:
         return None
     answers = [each.answer({name: asked[name] for name in each.inputs}) for each in predictors]
-    metric = "mae" if predictors[0].task == "regression" else "log_loss"
     first, second = (_mean(loss, given, labels) for given in answers)
     changed = sum(map(lambda one, other: decision(one) != decision(other), *answers)) / len(labels)
-    return Contest(pair, len(labels), metric, (first, second), changed)
+    return Contest(pair, len(labels), METRICS[predictors[0].task], (first, second), changed)
 
 
 def _unseen(rows: DataFrame, registry: Registry, model: RegisteredModel) -> DataFrame:
@@ -80,10 +81,10 @@ def _unseen(rows: DataFrame, registry: Registry, model: RegisteredModel) -> Data
     from pyspark.sql import functions as F
 
     recipe = registry.record(model).hyperparameters
-    window = recipe["train_window"]
-    if "column" in window:
-        return rows.where(~F.col(window["column"]).isin(*window["values"], *window["holdout"]))
-    return rows.where(F.col(recipe["time_column"]) >= F.lit(datetime.fromisoformat(window["end"])))
+    trained = windows.trained_on(recipe)
+    if isinstance(trained, Fold):
+        return rows.where(~F.col(trained.column).isin(*trained.values, *trained.holdout))
+    return rows.where(F.col(recipe["time_column"]) >= F.lit(trained.end))
 
 
 def _mean(measure: Callable[[Answer, Any], float], answers: Sequence[Answer], labels: Sequence[Any]) -> float:
