@@ -11,7 +11,7 @@ from pipelines.governed.asset import governed_asset
 from pipelines.governed.declaration import GovernedRun, Work, Written
 from pipelines.orchestration import event_pruning
 from pipelines.provenance import pins
-from pipelines.upkeep import maintenance, records
+from pipelines.upkeep import maintenance, records, trainings
 from pipelines.upkeep.asset import commit_metadata, written
 
 
@@ -54,14 +54,16 @@ def vacuum(run: GovernedRun) -> Iterator[Written]:
 
 @_step("pruning", after="vacuum")
 def pruning_of_records(run: GovernedRun) -> Iterator[Written]:
-    """Removes entries of tables' logs, quality results and events of runs that are older than 30 days.
+    """Removes entries of tables' logs, quality results, events of runs and folders of trainings older than 30 days.
 
-    It writes a checkpoint of each log and keeps what a registered model's record names. All costs and lineage stay.
+    It writes a checkpoint of each log and keeps what a registered model's record names. All costs and lineage stay, and
+    so do models: what is removed of a training are its working files.
 
     Grain: one figure row per table or folder that lost files.
     """
     pruned = records.checkpoint_and_clean(run.platform, pins.pinned(run.platform))
     pruned += filter(None, (records.quality_results(run.platform), event_pruning.run_events(run.context.instance)))
+    pruned += trainings.old_trainings(run.platform)
     yield written(run, pruned)
 
 

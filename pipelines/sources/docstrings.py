@@ -54,7 +54,7 @@ class Docstrings:
         before = position or {}
         if before.get("digest") == digest:
             return
-        rows = [row for name, distribution in distributions.items() for row in self._rows(name, distribution)]
+        rows = [row for name, version in versions.items() for row in self._rows(name, version, distributions[name])]
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         interval = instant(now, before.get("interval", ""))
         yield Extracted(
@@ -66,15 +66,17 @@ class Docstrings:
             {"distributions": len(distributions)},
         )
 
-    def _rows(self, name: str, distribution: Distribution) -> Iterator[dict[str, Any]]:
+    def _rows(self, name: str, version: str, distribution: Distribution) -> Iterator[dict[str, Any]]:
         left = self.functions
         modules = sorted(filter(_is_public, distribution.files or ()), key=_hash)
         for module in modules[: self.modules]:
+            if not left:
+                return
             for line, function, docstring in _functions(Path(str(distribution.locate_file(module))))[:left]:
                 left -= 1
                 yield {
                     "distribution": name,
-                    "version": distribution.version,
+                    "version": version,
                     "file": module.as_posix(),
                     "line": line,
                     "function": function,
