@@ -26,6 +26,7 @@ def doctor(
         results = doctor_checks.check(settings.get())
         results += home_checks.check(settings.get(), "contents" if deep else "ends")
         results += home_checks.undeclared_tables(settings.get())
+        results += home_checks.raised_classes(settings.get())
         if as_json:
             print_json([asdict(result) for result in results])
         else:

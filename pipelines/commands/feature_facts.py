@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError, UsageError
 from pipelines.features.declaration import EVENT_TIMESTAMP, FeatureService, FeatureView, qualified, stored_views
+from pipelines.provenance.column_sources import Column, newest_columns
 
 if TYPE_CHECKING:
     from pipelines.contracts.model import Contract
@@ -107,7 +108,7 @@ def contacts(contract: Contract) -> list[str]:
 
 def sources(events: Iterable[Mapping[str, Any]], table: str) -> dict[str, list[str]]:
     """The columns `table.column` that each column of a table was computed from by its newest run."""
-    newest = _newest_columns(events).get(table, {})
+    newest = newest_columns(events).get(table, {})
     return {field: sorted({f"{name}.{column}" for name, column in columns}) for field, columns in newest.items()}
 
 
@@ -172,10 +173,6 @@ def key_types(found: Iterable[FeatureView]) -> dict[str, str]:
     return {key: view.contract.column(key).type for view in found for key in view.keys}
 
 
-#: A column of a table, `(table, column)`.
-Column = tuple[str, str]
-
-
 def downstream(
     events: Iterable[Mapping[str, Any]], start: Iterable[Column], declared: Mapping[Column, Iterable[Column]]
 ) -> set[Column]:
@@ -187,7 +184,7 @@ def downstream(
         declared: What depends on a column besides.
     """
     direct = {column: set(depend) for column, depend in declared.items()}
-    for table, fields in _newest_columns(events).items():
+    for table, fields in newest_columns(events).items():
         for field, sources in fields.items():
             for source in sources:
                 direct.setdefault(source, set()).add((table, field))
@@ -197,22 +194,6 @@ def downstream(
         found |= reached
         new += reached
     return found
-
-
-def _newest_columns(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Column]]]:
-    """For each table the sources of its columns, as its newest run left them."""
-    newest: dict[str, dict[str, list[Column]]] = {}
-    for event in events:
-        for output in event.get("outputs", []) if event["eventType"] == "COMPLETE" else []:
-            facet = output.get("facets", {}).get("columnLineage")
-            if facet:
-                newest[output["name"]] = dict(_sources(facet))
-    return newest
-
-
-def _sources(facet: Mapping[str, Any]) -> Iterator[tuple[str, list[Column]]]:
-    for field, lineage in facet.get("fields", {}).items():
-        yield field, [(source["name"], source["field"]) for source in lineage.get("inputFields", [])]
 
 
 def hang_on_keys(domains: Mapping[str, Members]) -> dict[Column, list[Column]]:

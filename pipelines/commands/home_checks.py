@@ -99,3 +99,18 @@ def undeclared_tables(settings: Settings) -> Iterator[CheckResult]:
         observed = f"{', '.join(names[:5])}{more}: no contract declares them: nothing writes them or removes old rows"
         advice = f"restore the contracts in assets/{domain}; or remove the tables' folders below {settings.lakehouse}"
         yield CheckResult(f"tables of {domain}", "warn", observed, advice)
+
+
+def raised_classes(settings: Settings) -> Iterator[CheckResult]:
+    """Tables that were computed before a class of their inputs was raised, and are read with the lower class."""
+    from pipelines.definitions import all_contracts
+    from pipelines.governed.platform import Platform
+    from pipelines.lineage.events import LineageLog
+    from pipelines.provenance import column_sources
+
+    if not settings.root.is_dir():
+        return
+    platform = Platform(settings, all_contracts)
+    for table, error in column_sources.raised_classes(platform, LineageLog(settings).events()):
+        advice = f"{error.next_step}; then goldpath materialize {table}"
+        yield CheckResult(f"data class of {table}", "fail", error.observed, advice)

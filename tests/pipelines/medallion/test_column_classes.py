@@ -20,6 +20,7 @@ from pipelines.features.on_demand import OnDemand, with_columns
 from pipelines.features.windowed import Windowed
 from pipelines.features.windowed_table import windowed_rows
 from pipelines.medallion.decorators import gold_asset, silver_asset
+from pipelines.provenance.column_sources import raised_classes
 from tests.pipelines import toy_contracts
 from tests.pipelines.toy_contracts import number, text
 from tests.pipelines.toy_pipeline import MakePipeline, ToyPipeline, as_arrived, failure_message
@@ -116,6 +117,29 @@ def test_a_gold_column_needs_the_class_of_what_it_is_computed_from_whatever_comp
         lambda rows: rows.selectExpr("part", "round(value) AS again", "_record_id")
     )
     assert "again is internal, and computed from gold/toys/protected.value" in failure_message(pipeline.run(second))
+
+
+def test_a_class_that_is_raised_later_is_told_until_the_table_is_derived_with_it(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline(columns=columns(), silver={"quality": []})
+    pipeline.land(ROWS)
+    asset, contract = gold(pipeline, renamed, number("value"), "written_before")
+    opaque, other = gold(pipeline, hashed, number("value"), "of_unknown_sources")
+    assert pipeline.run(pipeline.bronze, silver_asset(pipeline.contract)(as_arrived), asset, opaque).success
+    platform, table = pipeline.platform, pipeline.contract.table
+    both = [str(contract.table), str(other.table)]
+
+    def told() -> dict[str, str]:
+        return {name: e.observed for name, e in raised_classes(platform, platform.lineage.events()) if name in both}
+
+    assert told() == {}
+    protected = [replace(c, classification="confidential") if c.name == "weight" else c
+                 for c in platform.contracts[table].columns]  # fmt: skip
+    platform.contracts[table] = replace(platform.contracts[table], columns=tuple(protected))
+    assert told() == dict.fromkeys(both, f"value is internal, and computed from {table}.weight, confidential")
+    own = platform.contracts[contract.table]
+    raised = [replace(c, classification="confidential") if c.name == "value" else c for c in own.columns]
+    platform.contracts[contract.table] = replace(own, columns=tuple(raised))
+    assert [*told()] == [str(other.table)]
 
 
 @pytest.mark.parametrize("delivery", ["increment", "snapshot"])
