@@ -26,7 +26,7 @@ def newest_columns(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, l
 
 
 def raised_classes(platform: Platform, events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, DefinitionError]]:
-    """The tables with columns that are less protected than what they were computed from, each with an error that says so.
+    """The tables with a column that is less protected than what it was computed from, each with an error that says so.
 
     A run writes no such column. But where the contract of an input raises a class, the versions that were written
     before keep theirs, and are read as such until the table is derived again.
