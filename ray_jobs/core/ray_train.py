@@ -26,6 +26,8 @@ from ray_jobs.core.errors import TrainingError
 
 #: How often Ray Train's controller looks at its workers: so long a run may go on after its end, or after a failure.
 LOOK_SECONDS = "0.2"
+#: How often an elastic run looks for more workers; taking them starts all workers again.
+RESIZE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,9 @@ def run_workers(
         function,
         train_loop_config=dict(config),
         scaling_config=ScalingConfig(
-            num_workers=(fewest, workers.number) if fewest else workers.number, use_gpu=workers.accelerator == "gpu"
+            num_workers=(fewest, workers.number) if fewest else workers.number,
+            use_gpu=workers.accelerator == "gpu",
+            elastic_resize_monitor_interval_s=RESIZE_SECONDS,
         ),
         run_config=RunConfig(
             name=run_name,

@@ -33,13 +33,14 @@ class Slow(Tabular):
 
     def loss(self, network: nn.Module, batch: Batch) -> Loss:
         if network.training:
-            step = next(_STEPS)
+            step = next(STEPS)
             while step > int(Path(self.recipe.model_name).read_text(encoding="utf-8")):
                 time.sleep(0.02)
         return super().loss(network, batch)
 
 
-_STEPS = itertools.count(1)
+#: The steps that a worker does after its start.
+STEPS = itertools.count(1)
 
 
 def _interrupted(number: int, frame: object) -> NoReturn:

@@ -20,6 +20,7 @@ from ray_jobs.core.loop import Job, Worker, run
 from ray_jobs.core.progress import Journal
 from ray_jobs.core.sample import sampled_rows
 from tests.ray_jobs import gloo
+from tests.ray_jobs.nodes import WORKERS_FILE
 from tests.ray_jobs.slow import RECIPE, STEPS_FILE
 from tests.ray_jobs.tabular.made_up import made_up_table
 
@@ -197,3 +198,20 @@ def test_processes_that_are_killed_or_interrupted_lose_nothing_and_start_nothing
     assert (journal.stopped, journal.resumed_after) == (None, [stopped])
     assert weights == _ended(calm)[1]
     assert (tmp_path / "run-model" / "model.safetensors").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_survives_the_kill_of_a_node_and_takes_another_one(
+    job: Callable[[Path], Job], made_up: DatasetVersion, tmp_path: Path
+) -> None:
+    gloo.run(work, job(tmp_path / "calm"), 2, STEPS, workers=2)
+    command = [sys.executable, "-m", "tests.ray_jobs.nodes", str(tmp_path / "home"), str(tmp_path)]
+    subprocess.run([*command, made_up.uri, str(made_up.version)], cwd=PROJECT, check=True, timeout=600)
+    for name, workers, resumed in (("fixed", "2 2", [20]), ("elastic", "2 1 2", [20, 40])):
+        assert (tmp_path / name / WORKERS_FILE).read_text(encoding="utf-8").split() == workers.split()
+        journal, weights, _ = _ended(tmp_path / name / "run")
+        assert (journal.stopped, journal.resumed_after, len(journal.epochs)) == (None, resumed, RECIPE.epochs)
+        assert (tmp_path / name / "model" / "model.safetensors").exists()
+        if name == "fixed":
+            assert weights == _ended(tmp_path / "calm")[1]
