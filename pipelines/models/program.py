@@ -103,6 +103,9 @@ class Epoch:
         validation_loss: The same of the held-out rows, at the epoch's end.
         seconds: Wall clock.
         amount: Rows or tokens that the weights were fitted on.
+        cpu_seconds: Processor time of all workers.
+        gpu_busy_seconds: Time in which the workers' GPUs computed, by NVML; None where nothing measured it.
+        gpu_joules: Energy that these GPUs took, by NVML; None where nothing measured it.
     """
 
     number: int
@@ -110,6 +113,9 @@ class Epoch:
     validation_loss: float
     seconds: float
     amount: int
+    cpu_seconds: float = 0.0
+    gpu_busy_seconds: float | None = None
+    gpu_joules: float | None = None
 
     def __str__(self) -> str:
         losses = f"loss {self.train_loss:.4f}, held out {self.validation_loss:.4f}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from ray_jobs.core import parallel
 from ray_jobs.core.checkpoint_folder import Position
 from ray_jobs.core.checkpoints import Checkpoints
 from ray_jobs.core.errors import Interrupted, TrainingError
+from ray_jobs.core.meter import Meter, Use
 from ray_jobs.core.prefetch import ahead
 from ray_jobs.core.program import Batch, Program
-from ray_jobs.core.progress import ENTRY_SECONDS, Journal
+from ray_jobs.core.progress import Journal, ignore
 from ray_jobs.core.recipe import TrainingRecipe
 from ray_jobs.core.requests import Requests
 from ray_jobs.core.shards import Shards
+from ray_jobs.core.speed import Speed
 
 WARM_UP_SHARE = 0.2
 
@@ -53,6 +55,8 @@ class Worker:
     device: torch.device
     #: Whether this worker's machine, or another one of the run, is about to go away.
     notice: Callable[[], bool] = bool
+    #: Is called by the first worker after each epoch, whose checkpoint may still be written.
+    on_epoch: Callable[[Epoch], None] = ignore
 
     @property
     def accelerator(self) -> str:
@@ -61,8 +65,8 @@ class Worker:
 
 
 @dataclass(slots=True)
-class Sums:
-    """Of the steps of an epoch so far: losses, their weights, and seconds."""
+class Sums(Use):
+    """Of the steps of an epoch so far, of all workers: losses, their weights, seconds, and what was used."""
 
     loss: float = 0.0
     weight: float = 0.0
@@ -102,7 +106,7 @@ class Loop:
             self.optimizer, recipe.learning_rate, total_steps=recipe.epochs * self.steps, pct_start=WARM_UP_SHARE
         )
         self.checkpoints = Checkpoints(job.run_folder, self.plain, self.optimizer, self.schedule)
-        self.journal = Journal(worker.accelerator)
+        self.journal, self.meter = Journal(worker.accelerator), Meter(worker.device)
         self.sums, self.position, self.speed = Sums(), Position(1, 0, 0), Speed(0)
         self.pending: Step | None = None
         self.requests = Requests(job.run_folder, worker.rank, worker.notice)
@@ -112,8 +116,9 @@ class Loop:
         """Trains to the last epoch."""
         self._restore()
         self.speed = Speed(self.position.steps)
-        while self.position.epoch <= self.job.recipe.epochs:
-            self._epoch(self.position.epoch)
+        with self.meter:
+            while self.position.epoch <= self.job.recipe.epochs:
+                self._epoch(self.position.epoch)
         self.checkpoints.wait()
 
     def _restore(self) -> None:
@@ -142,18 +147,26 @@ class Loop:
             self.sums.seconds = time.monotonic() - started
             if self.position.step < self.steps and self._checkpoint_due():
                 self._settle(None)
+                self._add_use()
                 self._save(None)
                 self._stop_if_asked()
             self._enter()
         self._settle(None)
         validation = self._validation()
-        train_loss, amount = self.sums.loss / self.sums.weight, round(self.sums.weight)
-        self.journal.epochs.append(Epoch(number, train_loss, validation, time.monotonic() - started, amount))
+        self._add_use()
+        sums, seconds = self.sums, time.monotonic() - started
+        self.journal.epochs.append(
+            Epoch(
+                number, sums.loss / sums.weight, validation, seconds, round(sums.weight), sums.cpu_seconds,
+                _measured(sums.gpu_busy_seconds), _measured(sums.gpu_joules),
+            )
+        )  # fmt: skip
         self.sums, self.position = Sums(), Position(number + 1, 0, self.position.steps)
         if number % recipe.checkpoint_interval_epochs == 0 or number == recipe.epochs:
             self._save(validation)
         if self.worker.rank == 0:
             self.journal.write(self.job.run_folder)
+            self.worker.on_epoch(self.journal.epochs[-1])
 
     def _checkpoint_due(self) -> bool:
         """Whether the recipe wants a checkpoint here, or the former step told all workers to leave one."""
@@ -219,6 +232,16 @@ class Loop:
             dist.all_reduce(sums)
         loss, weight = sums.tolist()
         return loss / weight if weight else math.nan
+
+    def _add_use(self) -> None:
+        """Adds what all workers used since the last time."""
+        use = torch.tensor(astuple(self.meter.read()), dtype=torch.float64, device=self.worker.device)
+        if self.worker.of > 1:
+            dist.all_reduce(use)
+        cpu_seconds, gpu_busy_seconds, gpu_joules = use.tolist()
+        self.sums.cpu_seconds += cpu_seconds
+        self.sums.gpu_busy_seconds += gpu_busy_seconds
+        self.sums.gpu_joules += gpu_joules
 
     def _settle(self, step: Step | None) -> None:
         """Adds up the former step's loss, and keeps this one for later.
@@ -290,24 +313,8 @@ class Step:
         return str(run_folder / f"{name}*.arrow")
 
 
-class Speed:
-    """Steps and amounts since the loop began."""
-
-    def __init__(self, steps: int) -> None:
-        self.first_step, self.amount = steps, 0.0
-        self.started = self.entered = time.monotonic()
-
-    def entry_due(self) -> bool:
-        """Whether the last entry is old enough; if so, there is a new one from now on."""
-        now = time.monotonic()
-        due = now - self.entered >= ENTRY_SECONDS
-        self.entered = now if due else self.entered
-        return due
-
-    def measured(self, done: int, steps: int) -> tuple[float, float]:
-        """Amount a second, and the seconds that the steps after `done` of `steps` will take."""
-        seconds = time.monotonic() - self.started
-        return self.amount / seconds, seconds / (done - self.first_step) * (steps - done)
+def _measured(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
 
 
 def _share(table: pa.Table, place: int, of: int) -> pa.Table:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipelines.models.program import Progress, RecipeError
-from ray_jobs.core import checkpoint_folder, loop, parallel, shard_writer
+from ray_jobs.core import checkpoint_folder, parallel, shard_writer, speed
 from ray_jobs.core.loop import Job, Worker, run
 from ray_jobs.core.progress import Journal
 from ray_jobs.core.scale import Scale
@@ -82,7 +82,7 @@ def test_a_scale_that_the_workers_cannot_have_is_refused(scale: Scale, workers: 
 
 
 def test_progress_within_an_epoch_is_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "ENTRY_SECONDS", 0.0)
+    monkeypatch.setattr(speed, "ENTRY_SECONDS", 0.0)
     job = _job(tmp_path, Toy(replace(RECIPE, epochs=1)))
     run(job, Worker(0, 1, CPU))
     journal = Journal.read(job.run_folder)
@@ -92,3 +92,13 @@ def test_progress_within_an_epoch_is_entered(tmp_path: Path, monkeypatch: pytest
     assert journal.now.per_second > 0
     assert journal.now.seconds_left == 0
     assert journal.now.loss == pytest.approx(journal.epochs[0].train_loss, rel=0.1)
+
+
+def test_an_epoch_counts_the_processor_time_of_all_workers_and_no_gpu_on_a_cpu(tmp_path: Path) -> None:
+    job = _job(tmp_path, Toy(RECIPE))
+    gloo.run(_work, 2, job, workers=2)
+    journal = Journal.read(job.run_folder)
+    assert journal is not None
+    for epoch in journal.epochs:
+        assert epoch.cpu_seconds > 0
+        assert (epoch.gpu_busy_seconds, epoch.gpu_joules) == (None, None)
