@@ -8,6 +8,7 @@ from assets.flights.recipe import arrival_delay, arrival_delay_fine_tune
 from pipelines.models.assets import model_assets
 from pipelines.models.drift_asset import drift_asset
 from pipelines.models.judgement import Gate, Slice
+from pipelines.models.search import Choice, LogUniform, Search, Uniform
 from pipelines.models.spec import ModelSpec
 from pipelines.orchestration.automation import when_inputs_are_good
 from ray_jobs.programs import TABULAR
@@ -34,6 +35,17 @@ ARRIVAL_DELAY = ModelSpec(
     gate=Gate(
         together=("origin", "event_timestamp"),
         slices=(Slice("origin", tolerance={"log_loss": 0.005}), Slice("carrier", tolerance={"log_loss": 0.01})),
+    ),
+    search=Search(
+        space={
+            "learning_rate": LogUniform(1e-3, 3e-2),
+            "weight_decay": LogUniform(1e-2, 1.0),
+            "dropout": Uniform(0.1, 0.6),
+            "hidden_widths": Choice((32,), (64, 32), (128, 64)),
+        },
+        trials=20,
+        max_minutes=30,
+        grace_period=2,
     ),
 )
 training, registered = model_assets(ARRIVAL_DELAY)

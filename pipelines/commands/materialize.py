@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 DAY = "YYYY-MM-DD"
+#: How a training begins: those of `pipelines.models.assets.TrainMode`.
+Mode = Literal["from_scratch", "fine_tune", "search"]
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -32,12 +34,17 @@ def materialize(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Compute tables again whose inputs and code did not change.")
     ] = False,
+    mode: Annotated[
+        Mode | None, typer.Option("--mode", help="How the models among them are trained. [default: from_scratch]")
+    ] = None,
 ) -> None:
     """Materializes assets in one run, inputs first: tables, training sets, models, deployments, whatever Dagster shows.
 
     A table whose inputs and code did not change is left as it is. The checks of an asset are judged in its run.
 
     Example: `goldpath materialize bronze/shop/orders silver/shop/orders --from 2026-01-01 --to 2026-01-31`
+
+    Example: `goldpath materialize training/shop/returns models/shop/returns --mode search`
     """
     with errors_shown(), opened_platform():
         import dagster as dg
@@ -51,6 +58,9 @@ def materialize(
         # One asset can write several tables, such as a silver table and its quarantine; all of them are selected.
         definitions = {key.to_user_string(): defs.resolve_assets_def(key) for key in keys}
         tags = _range(definitions, first, last) | ({RECOMPUTE: "true"} if recompute else {})
+        run_config = {} if invocation.debug else dict(NO_LOG)
+        if mode is not None:
+            run_config["ops"] = _trained_in(mode, keys)
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
@@ -58,7 +68,7 @@ def materialize(
                 asset_selection=sorted({key for definition in definitions.values() for key in definition.keys}),
                 tags=tags,
                 raise_on_error=False,
-                run_config={} if invocation.debug else NO_LOG,
+                run_config=run_config,
             )
         warning = dg.AssetCheckSeverity.WARN
         for check in result.get_asset_check_evaluations():
@@ -109,6 +119,15 @@ def _known_keys(names: Sequence[str], known: Iterable[dg.AssetKey]) -> list[dg.A
                 "shows every asset",
             )
     return keys
+
+
+def _trained_in(mode: Mode, keys: Iterable[dg.AssetKey]) -> dict[str, Any]:
+    """The configuration of the trainings among the assets; raises UsageError if there is none."""
+    names = [key.path for key in keys if key.path[0] == "training"]
+    if not names:
+        observed = "none of these assets trains a model"
+        _refuse(f"--mode {mode}", observed, "an asset such as training/shop/returns", "leave it out, or add the asset")
+    return {"__".join(path): {"config": {"mode": mode.upper()}} for path in names}
 
 
 def _range(definitions: Mapping[str, dg.AssetsDefinition], first: str | None, last: str | None) -> dict[str, str]:

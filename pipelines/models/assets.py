@@ -22,10 +22,11 @@ from pipelines.models.windows import with_windows
 
 
 class TrainMode(Enum):
-    """The first weights of a training run: random ones, or the champion's."""
+    """How a training run begins: with random weights, the champion's, or random ones after the declared search."""
 
     FROM_SCRATCH = "from_scratch"
     FINE_TUNE = "fine_tune"
+    SEARCH = "search"
 
 
 class TrainConfig(dg.Config):
@@ -52,7 +53,8 @@ def model_assets(spec: ModelSpec) -> tuple[dg.AssetsDefinition, dg.AssetsDefinit
 def _training(spec: ModelSpec) -> dg.AssetsDefinition:
     def work(run: GovernedRun, config: TrainConfig) -> Iterator[Written]:
         fine_tune = config.mode is TrainMode.FINE_TUNE
-        yield train(run, spec, chosen_recipe(spec, config), fine_tune=fine_tune)
+        search = spec.search if config.mode is TrainMode.SEARCH else None
+        yield train(run, spec, chosen_recipe(spec, config), fine_tune=fine_tune, search=search)
 
     declaration = Declaration(
         key=spec.key("training"),
@@ -95,12 +97,19 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def chosen_recipe(spec: ModelSpec, config: TrainConfig) -> Recipe:
-    """The recipe of the config's mode, with the config's windows.
+    """The recipe of the config's mode, with the config's windows; a search begins with the recipe from scratch.
 
     Raises:
-        SettingsError: if the model has no recipe of this mode, or a window is no instant.
+        SettingsError: if the model has no recipe of this mode, or declares no search, or a window is no instant.
         RecipeError: if the windows contradict each other.
     """
+    if config.mode is TrainMode.SEARCH and spec.search is None:
+        raise SettingsError(
+            object="config mode",
+            observed=f"{config.mode.name}, and model {spec.registered_name} declares no search",
+            expected=" or ".join(spec.recipes).upper(),
+            next_step="train in another mode, or add search=Search(...) to the model's declaration",
+        )
     mode: Mode = "fine_tune" if config.mode is TrainMode.FINE_TUNE else "from_scratch"
     if mode not in spec.recipes:
         raise SettingsError(

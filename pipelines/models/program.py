@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from pipelines.cost.prices import PriceSheet
 from pipelines.errors import TerminalError
 from pipelines.models.answers import Predictor, Task
 from pipelines.models.judgement import Gate, Judgement
+from pipelines.models.search import Search, SearchOutcome
 
 #: The names of the contenders in `Challenge.evaluations`.
 CHALLENGER, BASELINE, PERSISTENCE, CHAMPION = "challenger", "baseline", "persistence", "champion"
@@ -151,6 +153,26 @@ class Progress:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SearchProgress:
+    """How far a search for hyperparameters is.
+
+    Attributes:
+        began: Trials with at least one epoch.
+        trials: Those of the search.
+        lowest: The lowest loss of held-out rows that a trial has now.
+        cost: Of the trials so far, in the currency of the price sheet.
+    """
+
+    began: int
+    trials: int
+    lowest: float
+    cost: float
+
+    def __str__(self) -> str:
+        return f"search: {self.began} of {self.trials} trials, held out {self.lowest:.4f}, cost {self.cost:.4g}"
+
+
 class Score(Protocol):
     """A metric as a function of how often each row counts; `ray_jobs/core/scores.py` has those that there are."""
 
@@ -218,12 +240,15 @@ class Challenge:
     """What a training program returns: its run, each contender's evaluation on the same rows, and their comparison.
 
     `CHALLENGER` and `BASELINE` are always among the names, `CHAMPION` if there is one, and `PERSISTENCE` if the recipe
-    names a column whose value stands for the answer.
+    names a column whose value stands for the answer. `search` is there if one chose values, and then `recipe`, with
+    these values, is the one that was trained.
     """
 
     run: TrainedRun
     evaluations: Mapping[str, Evaluation]
     judgement: Judgement
+    search: SearchOutcome | None = None
+    recipe: Any = None
 
 
 class Recipe(Protocol):
@@ -306,7 +331,7 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-OnProgress = Callable[[Epoch | Progress], None]
+OnProgress = Callable[[Epoch | Progress | SearchProgress], None]
 
 
 class Fabric(Protocol):
@@ -324,6 +349,8 @@ class Fabric(Protocol):
         base_model_dir: The model to fine-tune; None to train from scratch.
         champion_dir: The model that serves now; None before the first.
         gate: How contenders are compared; its metrics are named.
+        search: What chooses values of the recipe first; None to train the recipe as it is.
+        prices: What the trials of a search are charged by; needed for one.
         on_progress: Is called after each epoch, and some seconds apart within one, in a thread of its own.
     """
 
@@ -342,4 +369,6 @@ class Fabric(Protocol):
         champion_dir: Path | None,
         gate: Gate,
         on_progress: OnProgress,
+        search: Search | None = None,
+        prices: PriceSheet | None = None,
     ) -> Challenge: ...

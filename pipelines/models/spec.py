@@ -12,6 +12,7 @@ from pipelines.features.declaration import FeatureService
 from pipelines.features.drift import DriftLimits
 from pipelines.models.answers import Task
 from pipelines.models.judgement import Gate
+from pipelines.models.search import Search
 
 if TYPE_CHECKING:
     from pipelines.models.program import Program, Recipe
@@ -42,6 +43,7 @@ class ModelSpec:
         gate: What a challenger must win.
         risk: What a wrong answer can do to people; versions of the tier `high` wait for a person's approval.
         drift: When its features count as drifted from those that it was trained on.
+        search: How values of the recipe `from_scratch` are searched for, when a run is asked to.
     """
 
     domain: Domain
@@ -56,6 +58,7 @@ class ModelSpec:
     gate: Gate = field(default_factory=Gate)
     risk: Risk = "limited"
     drift: DriftLimits = field(default_factory=DriftLimits)
+    search: Search | None = None
 
     @property
     def registered_name(self) -> str:

@@ -21,13 +21,14 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record, unfinished, windows
+from pipelines.models import gate, model_files, run_record, search_report, unfinished, windows
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
 from pipelines.models.feature_versions import as_trained
-from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Fold, Part, Recipe, TrainedRun, Window
+from pipelines.models.program import CHALLENGER, Challenge, Evaluation, Part, Recipe, TrainedRun
 from pipelines.models.registry import EVIDENCE_FOLDER, RegisteredModel, Registry
+from pipelines.models.search import Search
 from pipelines.models.spec import ModelSpec
 from pipelines.quality import plots
 from pipelines.settings import PROJECT
@@ -37,7 +38,9 @@ AS_OF_RULE = "last feature row whose event_timestamp is no later than the questi
 TRAINING_SET = "training_set"
 
 
-def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool) -> Written:
+def train(
+    run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool, search: Search | None = None
+) -> Written:
     """Trains a challenger and tracks it with everything that the gate and the registry will ask for.
 
     Args:
@@ -45,6 +48,7 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
         spec: The model.
         recipe: The configuration of its program.
         fine_tune: Whether training begins with the champion's weights.
+        search: What chooses values of the recipe first; None to train it as it is.
 
     Raises:
         ModelError: if there is no champion to fine-tune, if the champion answers another task, or if there is no part
@@ -63,17 +67,23 @@ def train(run: GovernedRun, spec: ModelSpec, recipe: Recipe, *, fine_tune: bool)
     window = recipe.gate_window
     if champion is not None and champion_dir is not None:
         require_task(spec.task, champion, champion_dir)
-        window = comparison_window(
+        window = windows.comparison_window(
             window, champion, trained_on=windows.trained_on(registry.record(champion).hyperparameters)
         )
     root, begin = run.platform.settings.root / "training", model.replace(".", "-")
     identity = _identity(run, spec, recipe, window, champion=champion, fine_tune=fine_tune)
+    identity |= {"search": repr(search)} if search else {}
     with unfinished.claimed(root, begin, f"{begin}-{run.run_id[:8]}-{run.context.retry_number}", identity) as claim:
         folder, goes_on = claim
         if goes_on:
             run.context.log.info("goes on with the unfinished training in %s", folder)
-        challenge = _challenge(run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune)
-        return _tracked(run, spec, recipe, folder, window, challenge, champion=champion, fine_tune=fine_tune)
+        challenge = _challenge(
+            run, spec, recipe, folder, window, champion_dir=champion_dir, fine_tune=fine_tune, search=search
+        )
+        trained = challenge.recipe or recipe
+        return _tracked(
+            run, spec, trained, folder, window, challenge, champion=champion, fine_tune=fine_tune, search=search
+        )
 
 
 def _identity(
@@ -108,6 +118,7 @@ def _tracked(
     *,
     champion: RegisteredModel | None,
     fine_tune: bool,
+    search: Search | None,
 ) -> Written:
     """Writes the evidence of a trained challenger, and tracks both."""
     model, service, registry = spec.registered_name, spec.features.name, Registry(run.platform.settings)
@@ -118,10 +129,13 @@ def _tracked(
     shutil.rmtree(folder / "evidence", ignore_errors=True)  # of a run that was killed while it wrote it
     record = _record(run, recipe, trained, model_dir=folder / "model", service=service, base=base)
     windows = {"trained on": f"{trained.rows:,} rows of {recipe.train_window}", "compared on": str(window)}
+    windows |= {"searched": str(challenge.search)} if challenge.search else {}
     compared_with = champion.digest if champion else None
     evidence = Evidence(model, spec.question, spec.limits, spec.risk, windows, evaluations, decision, compared_with)
     images = evidence.write(folder / "evidence", record)
     _reference(run, spec, recipe, record).write(folder / "evidence")
+    if search and challenge.search:
+        search_report.write(search, challenge.search, folder / "evidence")
     metrics = _metrics(evaluations)
     mlflow_run = registry.log_run(
         experiment=model,
@@ -144,30 +158,10 @@ def _tracked(
         "plots": dg.MetadataValue.md(plots.markdown(*images)),
         "card": dg.MetadataValue.md(evidence.card(record)),
     }
+    if search and challenge.search:
+        search_report.track(registry, mlflow_run, challenge.search)
+        metadata |= search_report.metadata(search, challenge.search)
     return Written(Dataset(run.declaration.name, mlflow_run, run.declaration.owner), metadata)
-
-
-def comparison_window(gate_window: Part, champion: RegisteredModel, *, trained_on: Part) -> Part:
-    """The part of a gate window that the champion was not trained on: of a window its end, of a fold all or nothing.
-
-    Raises:
-        ModelError: if there is none.
-    """
-    if isinstance(gate_window, Window) and isinstance(trained_on, Window):
-        start = max(gate_window.start, trained_on.end)
-        if start < gate_window.end:
-            return dataclasses.replace(gate_window, start=start)
-        seen = f"until {trained_on.end.isoformat()}"
-    elif isinstance(gate_window, Fold) and isinstance(trained_on, Fold) and not gate_window.overlaps(trained_on):
-        return gate_window
-    else:
-        seen = f"on {trained_on}"
-    raise ModelError(
-        object=f"gate window {gate_window}",
-        observed=f"the champion {champion} was trained {seen}",
-        expected="rows that no contender was trained on",
-        next_step="move the gate window behind the champion's training, or name folds that it was not trained on",
-    )
 
 
 def require_task(task: Task, champion: RegisteredModel, folder: Path) -> None:
@@ -191,6 +185,7 @@ def _challenge(
     *,
     champion_dir: Path | None,
     fine_tune: bool,
+    search: Search | None,
 ) -> Challenge:
     """Runs the program on a Ray cluster, and meters the cluster and the run's GPUs."""
     settings = run.platform.settings
@@ -212,15 +207,16 @@ def _challenge(
             champion_dir=champion_dir,
             gate=gate.named(spec.task, spec.gate),
             on_progress=lambda progress: run.context.log.info("%s", progress),
+            search=search,
+            prices=run.platform.prices,
         )
-    trained = challenge.run
-    if (
-        settings.ray_address and head is None
-    ):  # elsewhere: each worker reserves a core there, the rest is not measurable
-        run.usage.cpu_seconds += trained.seconds * trained.workers
+    trained, trials = challenge.run, challenge.search.trials if challenge.search else ()
+    if settings.ray_address and head is None:
+        # Elsewhere: each worker reserves a core there, the rest is not measurable.
+        run.usage.cpu_seconds += trained.seconds * trained.workers + sum(trial.cpu_seconds for trial in trials)
         run.usage.unmetered.add("memory and evaluation on the Ray cluster")
     if trained.accelerator != "cpu":
-        run.usage.gpu_seconds += trained.seconds * trained.workers
+        run.usage.gpu_seconds += trained.seconds * trained.workers + sum(trial.gpu_seconds for trial in trials)
         run.usage.accelerator = trained.accelerator
     return challenge
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from pipelines import clock
-from pipelines.errors import SettingsError
+from pipelines.errors import ModelError, SettingsError
 from pipelines.models.program import Fold, Part, Recipe, Window
+from pipelines.models.registry import RegisteredModel
 
 
 def with_windows(recipe: Recipe, train_start: str, train_end: str, gate_end: str) -> Recipe:
@@ -44,6 +45,29 @@ def trained_on(record: Mapping[str, Any]) -> Part:
     if "column" in saved:
         return Fold(saved["column"], tuple(saved["values"]), tuple(saved["holdout"]))
     return Window(datetime.fromisoformat(saved["start"]), datetime.fromisoformat(saved["end"]))
+
+
+def comparison_window(gate_window: Part, champion: RegisteredModel, *, trained_on: Part) -> Part:
+    """The part of a gate window that the champion was not trained on: of a window its end, of a fold all or nothing.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    if isinstance(gate_window, Window) and isinstance(trained_on, Window):
+        start = max(gate_window.start, trained_on.end)
+        if start < gate_window.end:
+            return dataclasses.replace(gate_window, start=start)
+        seen = f"until {trained_on.end.isoformat()}"
+    elif isinstance(gate_window, Fold) and isinstance(trained_on, Fold) and not gate_window.overlaps(trained_on):
+        return gate_window
+    else:
+        seen = f"on {trained_on}"
+    raise ModelError(
+        object=f"gate window {gate_window}",
+        observed=f"the champion {champion} was trained {seen}",
+        expected="rows that no contender was trained on",
+        next_step="move the gate window behind the champion's training, or name folds that it was not trained on",
+    )
 
 
 def _instant(name: str, text: str, default: datetime) -> datetime:

@@ -97,6 +97,12 @@ def fine_tuning(found: Members) -> dict[str, Any]:
     return {"ops": {op: {"config": {"mode": "FINE_TUNE"}} for op in tuned}} if tuned else {}
 
 
+def searching(found: Members) -> dict[str, Any]:
+    """The run configuration under which the models that declare a search are trained with what it finds."""
+    searched = ["__".join(spec.key("training")) for spec in found.models if spec.search]
+    return {"ops": {op: {"config": {"mode": "SEARCH"}} for op in searched}} if searched else {}
+
+
 def domain_jobs(found: Members) -> list[Job]:
     """The jobs that follow from a domain's assets, and those that it declares itself."""
     at = stages(found)
@@ -104,6 +110,8 @@ def domain_jobs(found: Members) -> list[Job]:
     ingest = at.sources | at.tables
     models = at.models | at.serving
     tuned = fine_tuning(found)
+    searched = [spec for spec in found.models if spec.search]
+    configurations = {"refresh": tuned, "search": searching(found)}
     further = at.training_sets | at.features
     modelled = bool(further | models)
     rows: list[tuple[str, Keys, str]] = [
@@ -113,6 +121,11 @@ def domain_jobs(found: Members) -> list[Job]:
         ("features", further, "Writes the training sets, and updates the online store to the platform's clock."),
         ("online", at.features, "Updates the online store to the platform's clock."),
         ("train", at.models, "Trains from scratch, evaluates and registers; the gate decides on the champion."),
+        (
+            "search",
+            frozenset(dg.AssetKey(spec.key(kind)) for spec in searched for kind in ("training", "models")) & at.models,
+            "Searches for hyperparameters, trains from scratch with the best, evaluates and registers.",
+        ),
         ("deploy", at.serving, "Serves the champion of each model."),
         ("whole", ingest | further | models if modelled else NONE, "Everything from landed files to a served model."),
         ("refresh", ingest | further | (models if tuned else NONE) if modelled else NONE, REFRESH),
@@ -122,7 +135,7 @@ def domain_jobs(found: Members) -> list[Job]:
         *(
             dg.define_asset_job(
                 f"{name}_{stage}", selection=_selection(keys), description=description,
-                config=tuned if stage == "refresh" and tuned else None,
+                config=configurations.get(stage) or None,
                 tags={"goldpath/domain": name},
             )
             for stage, keys, description in rows

@@ -1,4 +1,7 @@
-"""Trains a model of a program, then compares it with the program's baselines and the champion."""
+"""Trains a model of a program, then compares it with the program's baselines and the champion.
+
+A search, where one is asked for, comes first.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.cost.prices import PriceSheet
 from pipelines.models.judgement import Gate
 from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
+from pipelines.models.search import Search, SearchOutcome, with_values
 from ray_jobs.core import leakage
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
@@ -30,8 +35,10 @@ def challenge(
     base_model_dir: Path | None,
     champion_dir: Path | None,
     gate: Gate,
+    search: Search | None = None,
+    prices: PriceSheet | None = None,
 ) -> Challenge:
-    """Trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
+    """Searches, trains and compares in this process; `pipelines.models.program.Fabric` explains the arguments.
 
     Raises:
         TrainingError, RecipeError, DatasetError: as `train` does; RecipeError also for a champion of another task, and
@@ -45,6 +52,17 @@ def challenge(
     # Read before training, which takes longer: a window without rows, or a champion's column that is gone, ends here.
     rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
     single_inputs = leakage.require_none(table, recipe, window, gate)
+    outcome = None
+    if search is not None and prices is not None:
+        outcome, recipe = _searched(
+            program,
+            recipe,
+            search,
+            prices,
+            table=table,
+            base_model_dir=base_model_dir,
+            run_folder=Path(storage_path) / run_name,
+        )
     run = train(
         program.definition(),
         recipe,
@@ -62,7 +80,30 @@ def challenge(
     if champion is not None:
         contenders[CHAMPION] = champion
     compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)
-    return Challenge(run.record(), compared.evaluations, replace(compared.judgement, single_inputs=single_inputs))
+    judgement = replace(compared.judgement, single_inputs=single_inputs)
+    return Challenge(run.record(), compared.evaluations, judgement, outcome, recipe if outcome else None)
+
+
+def _searched(
+    program: Program,
+    recipe: TrainingRecipe,
+    search: Search,
+    prices: PriceSheet,
+    *,
+    table: DatasetVersion,
+    base_model_dir: Path | None,
+    run_folder: Path,
+) -> tuple[SearchOutcome, TrainingRecipe]:
+    """What the search found, and the recipe with the values of its best trial."""
+    from ray_jobs.core.search import drawn, find  # it imports Ray Tune, which most trainings do without
+    from ray_jobs.core.trial import Trials
+
+    values = drawn(search, recipe)
+    folder = run_folder.with_name(f"{run_folder.name}-search")
+    outcome = find(
+        Trials(program, recipe, values, table, base_model_dir, folder, prices, search), run_folder=run_folder
+    )
+    return outcome, with_values(recipe, values[outcome.best - 1])
 
 
 def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import files
-from pipelines.models.program import Epoch, OnProgress, Progress
+from pipelines.models.program import Epoch, OnProgress, Progress, SearchProgress
 
 JOURNAL_FILE = "journal.json"
 POLL_SECONDS = 0.5
@@ -32,6 +32,7 @@ class Journal:
         resumed_after: The number of finished steps at each restart from a checkpoint.
         now: How far the run is within an epoch; None before the first entry.
         stopped: The facts of the error that no restart would mend, by which the run was ended; None if there was none.
+        search: How far the search is that comes before the run; None without one, and when the run has begun.
     """
 
     accelerator: str
@@ -39,6 +40,7 @@ class Journal:
     resumed_after: list[int] = field(default_factory=list)
     now: Progress | None = None
     stopped: dict[str, str] | None = None
+    search: SearchProgress | None = None
 
     def write(self, run_folder: Path) -> None:
         """Replaces the journal in the run's folder."""
@@ -57,10 +59,11 @@ class Journal:
             document["resumed_after"],
             Progress(**document["now"]) if document["now"] else None,
             document["stopped"],
+            SearchProgress(**document["search"]) if document["search"] else None,
         )
 
 
-def ignore(progress: Epoch | Progress) -> None:
+def ignore(progress: Epoch | Progress | SearchProgress) -> None:
     """Does nothing with an entry."""
 
 
@@ -91,6 +94,7 @@ def _follow(run_folder: Path, on_progress: OnProgress, run_ended: threading.Even
         for epoch in journal.epochs[delivered:]:
             on_progress(epoch)
         delivered = max(delivered, len(journal.epochs))
-        if journal.now is not None and journal.now != last and not last_look:
-            last = journal.now
-            on_progress(last)
+        now = journal.now or journal.search
+        if now is not None and now != last and not last_look:
+            last = now
+            on_progress(now)

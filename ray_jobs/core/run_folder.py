@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.machine import files
-from ray_jobs.core.errors import TrainingError
+from pipelines.models.program import RecipeError
+from ray_jobs.core.errors import Interrupted, TrainingError
+from ray_jobs.core.progress import Journal
 
 RUN_FILE = "run.json"
 
@@ -41,3 +43,20 @@ def claim(folder: Path, identity: Mapping[str, str]) -> bool:
             next_step="go on with those, or choose a run name that was never used",
         )
     return True
+
+
+def finished(folder: Path, run_name: str) -> Journal:
+    """The journal of a run that came to its end; raises the error by which it was ended."""
+    journal = Journal.read(folder)
+    if journal is None:
+        raise TrainingError(
+            object=f"training run {run_name}",
+            observed="it ended without a journal",
+            expected=f"one in {folder}, which all nodes reach",
+            next_step="use a storage path that is the same folder on every node, and read the workers' logs",
+        )
+    if journal.stopped is not None:
+        facts = dict(journal.stopped)
+        kind = {"RecipeError": RecipeError, "Interrupted": Interrupted}.get(facts.pop("kind"), TrainingError)
+        raise kind(next_step=facts.pop("next"), **facts)
+    return journal

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.models import model_files
-from pipelines.models.program import Epoch, OnProgress, RecipeError, Unit
+from pipelines.models.program import Epoch, OnProgress, Unit
 from ray_jobs.core import checkpoint_folder, ray_train, run_folder, shard_writer
 from ray_jobs.core.dataset import DatasetVersion, Rows
-from ray_jobs.core.errors import Interrupted, TrainingError
 from ray_jobs.core.loop import Job
 from ray_jobs.core.program import Model, Program
-from ray_jobs.core.progress import Journal, following, ignore
+from ray_jobs.core.progress import following, ignore
 from ray_jobs.core.recipe import TrainingRecipe
 from ray_jobs.core.sample import sampled_rows
 
@@ -120,7 +119,7 @@ def train(
             fewest=recipe.scale.elastic_from,
             max_failures=recipe.max_failures,
         )
-    journal = _finished(folder, run_name)
+    journal = run_folder.finished(folder, run_name)
     network = program.network()
     checkpoint_folder.complete(folder)[-1].load_weights(network)
     model = program.trained(network, sampled_rows(table, recipe, "holdout"))
@@ -139,20 +138,3 @@ def train(
         accelerator=journal.accelerator,
         seconds=time.monotonic() - started,
     )
-
-
-def _finished(folder: Path, run_name: str) -> Journal:
-    """The journal of a run that came to its end; raises the error by which it was ended."""
-    journal = Journal.read(folder)
-    if journal is None:
-        raise TrainingError(
-            object=f"training run {run_name}",
-            observed="it ended without a journal",
-            expected=f"one in {folder}, which all nodes reach",
-            next_step="use a storage path that is the same folder on every node, and read the workers' logs",
-        )
-    if journal.stopped is not None:
-        facts = dict(journal.stopped)
-        kind = {"RecipeError": RecipeError, "Interrupted": Interrupted}.get(facts.pop("kind"), TrainingError)
-        raise kind(next_step=facts.pop("next"), **facts)
-    return journal

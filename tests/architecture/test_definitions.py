@@ -217,6 +217,7 @@ def test_jobs_resolve_and_all_schedules_and_sensors_are_off_by_default() -> None
         "features",
         "online",
         "train",
+        "search",
         "deploy",
         "whole",
         "refresh",

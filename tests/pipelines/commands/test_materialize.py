@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
 import typer
 
 from pipelines.commands import invocation
-from pipelines.commands.materialize import _is_failed_check, _known_keys, _range
+from pipelines.commands.materialize import Mode, _is_failed_check, _known_keys, _range, _trained_in
 from pipelines.errors import UsageError
 from pipelines.settings import PROJECT
 from tests.goldpath_process import environment, goldpath
@@ -39,6 +40,20 @@ def test_an_unknown_asset_is_refused_with_names_that_exist(name: str) -> None:
 
 def test_any_asset_can_be_named() -> None:
     assert _known_keys(["training/toys/towers"], [*blocks.keys, *towers.keys]) == [towers.key]
+
+
+def test_a_mode_is_the_configuration_of_the_trainings_and_refused_without_one() -> None:
+    assert _trained_in("search", [*blocks.keys, *towers.keys]) == {
+        "training__toys__towers": {"config": {"mode": "SEARCH"}}
+    }
+    with pytest.raises(UsageError, match="--mode fine_tune: none of these assets trains a model"):
+        _trained_in("fine_tune", blocks.keys)
+
+
+def test_the_modes_are_those_of_a_training() -> None:
+    from pipelines.models.assets import TrainMode
+
+    assert [mode.value for mode in TrainMode] == list(get_args(Mode))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from pipelines.errors import ModelError
 from pipelines.models.program import Fold, Part, Window
 from pipelines.models.registry import RegisteredModel
-from pipelines.models.train import comparison_window, require_task
+from pipelines.models.train import require_task
+from pipelines.models.windows import comparison_window
 from tests.pipelines.models.trained import write_evidence
 
 CHAMPION = RegisteredModel("toys.model", 3, "0123456789abcdef", "run", {})

@@ -20,8 +20,10 @@ from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model
 from pipelines.models.judgement import Gate, Slice
 from pipelines.models.program import Holds, Program, Window
 from pipelines.models.question import Column, Question
+from pipelines.models.search import Choice, LogUniform, RandInt, Search, Uniform
 from pipelines.models.service import Runtime, ServiceSpec, find
 from pipelines.models.spec import ModelSpec
+from ray_jobs.tabular.recipe import Recipe
 from tests.pipelines import toy_contracts as toys
 
 INSTANT: Any = {"logicalType": "timestamp"}
@@ -47,6 +49,13 @@ class ToyRecipe:
     inputs: tuple[str, ...] = ()
     label: str = "label"
     row_key: str = "key"
+
+
+#: One of the table's recipes, with values to search for.
+WIDE_AND_DEEP = Recipe(
+    model_name="falls", task="binary", label="fell", row_key="brick", time_column="asked_at", known_at_column="known_at",
+    numeric=("heights__mean",), train_window=JANUARY, gate_window=FEBRUARY, num_workers=2,
+)  # fmt: skip
 
 
 def falls() -> ToyRecipe:
@@ -139,6 +148,52 @@ def test_a_contradiction_does_not_load_and_is_named(spec: ModelSpec, changes: di
         assert word in str(refused.value)
     if words[0].startswith("its gate") or "gate" not in changes:
         assert f"model toys.{changes.get('name', 'falls')}: " in str(refused.value)
+
+
+def searching(**changes: Any) -> Search:
+    return replace(Search(space={"learning_rate": LogUniform(1e-4, 1e-1)}), **changes)
+
+
+def space(**fields: Any) -> Search:
+    return Search(space=fields)
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        (searching(trials=1), ["trials is 1", "2 or more"]),
+        (searching(max_minutes=0), ["max_minutes is 0", "more than 0, or None"]),
+        (searching(max_cost=-1.0), ["max_cost is -1.0"]),
+        (searching(max_concurrent_trials=-1), ["max_concurrent_trials is -1"]),
+        (searching(grace_period=31), ["grace_period is 31", "the recipe's epochs, which are 30"]),
+        (searching(reduction_factor=1), ["reduction_factor is 1"]),
+        (space(), ["its space is empty"]),
+        (space(learning_rat=Uniform(0, 1)), ["its space has learning_rat", "lacks", "hidden_widths, learning_rate"]),
+        (space(seed=RandInt(1, 5)), ["its space has seed, which decides what a loss is measured on"]),
+        (Search(space={"scale.precision": Choice("fp32", "bf16")}), ["its space has scale.precision"]),
+        (space(dropout=Uniform(0.4, 0.1)), ["dropout is Uniform(low=0.4, high=0.1)", "the lower one first"]),
+        (space(dropout=LogUniform(0, 0.1)), ["dropout is LogUniform", "above 0"]),
+        (space(dropout=Choice(0.1, 0.1)), ["dropout is Choice(0.1, 0.1)", "none of them twice"]),
+        (space(dropout=(0.1, 0.2)), ["dropout is (0.1, 0.2)", "pipelines.models.search"]),
+        (space(minimum_category_count=Uniform(1, 9)), ["the whole number 10", "RandInt, or a Choice"]),
+        (space(batch_size=Choice(64, 63)), ["batch_size can be 63, with which recipe of ", "a multiple of 2"]),
+    ],
+)
+def test_a_search_that_contradicts_its_recipe_does_not_load(spec: ModelSpec, search: Search, words: list[str]) -> None:
+    recipe = {"from_scratch": lambda: WIDE_AND_DEEP}
+    with pytest.raises(DefinitionError) as refused:
+        model_assets(replace(spec, recipes=recipe, search=search))
+    for word in ("search of model toys.falls: ", "the declaration of falls in assets/toys", *words):
+        assert word in str(refused.value)
+
+
+def test_a_run_that_is_asked_to_search_begins_with_the_recipe_from_scratch(spec: ModelSpec) -> None:
+    config = TrainConfig(mode=TrainMode.SEARCH)
+    with pytest.raises(SettingsError, match="SEARCH, and model toys.falls declares no search"):
+        chosen_recipe(spec, config)
+    searched = replace(spec, recipes={"from_scratch": lambda: WIDE_AND_DEEP}, search=searching())
+    model_assets(searched)
+    assert chosen_recipe(searched, config) == WIDE_AND_DEEP
 
 
 def test_a_view_of_which_the_training_set_has_no_feature_does_not_load(spec: ModelSpec, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.program import Epoch, Progress
+from pipelines.models.program import Epoch, Progress, SearchProgress
 from ray_jobs.core.progress import Journal, following
 
 EPOCHS = [Epoch(number, 0.5, 0.6, 1.25, 1000) for number in (1, 2, 3)]
@@ -15,7 +15,7 @@ WITHIN = Progress(2, 3, 0.5, 0.55, 12_345.0, "tokens", 75.0)
 
 
 def test_every_epoch_is_delivered_once_and_before_the_block_is_left(tmp_path: Path) -> None:
-    delivered: list[Epoch | Progress] = []
+    delivered: list[Epoch | Progress | SearchProgress] = []
     with following(tmp_path, delivered.append):
         for count in (1, 2, 1, 3):  # a restart goes back to a checkpoint
             Journal("cpu", EPOCHS[:count]).write(tmp_path)
@@ -24,14 +24,14 @@ def test_every_epoch_is_delivered_once_and_before_the_block_is_left(tmp_path: Pa
 
 def test_who_follows_later_gets_the_epochs_before(tmp_path: Path) -> None:
     Journal("cpu", EPOCHS).write(tmp_path)
-    delivered: list[Epoch | Progress] = []
+    delivered: list[Epoch | Progress | SearchProgress] = []
     with following(tmp_path, delivered.append):
         pass
     assert delivered == EPOCHS
 
 
 def test_epochs_before_an_error_are_delivered(tmp_path: Path) -> None:
-    delivered: list[Epoch | Progress] = []
+    delivered: list[Epoch | Progress | SearchProgress] = []
 
     def fail_after_an_epoch() -> None:
         with following(tmp_path, delivered.append):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pipelines.models.program import Epoch, Progress, RecipeError, Window
+from pipelines.models.program import Epoch, Progress, RecipeError, SearchProgress, Window
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
 from ray_jobs.core.errors import TrainingError
 from ray_jobs.core.model_folder import WEIGHTS_FILE
@@ -58,14 +58,18 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def delivered() -> list[Epoch | Progress]:
+def delivered() -> list[Epoch | Progress | SearchProgress]:
     """What the uninterrupted run passes to `on_progress`."""
     return []
 
 
 @pytest.fixture(scope="module")
 def trained(
-    train: Train, recipe: Recipe, table: DatasetVersion, storage: Path, delivered: list[Epoch | Progress]
+    train: Train,
+    recipe: Recipe,
+    table: DatasetVersion,
+    storage: Path,
+    delivered: list[Epoch | Progress | SearchProgress],
 ) -> TrainResult:
     """An uninterrupted run."""
     return train(
@@ -83,7 +87,9 @@ def test_training_lowers_the_loss_and_orders_rows_better_than_chance(
     assert (trained.workers, trained.resumed_after) == (recipe.num_workers, ())
 
 
-def test_each_epoch_is_delivered_in_turn(trained: TrainResult, delivered: list[Epoch | Progress]) -> None:
+def test_each_epoch_is_delivered_in_turn(
+    trained: TrainResult, delivered: list[Epoch | Progress | SearchProgress]
+) -> None:
     assert tuple(delivered) == trained.history
 
 

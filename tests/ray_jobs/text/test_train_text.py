@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 
 from pipelines.models import gate
 from pipelines.models.judgement import Gate
-from pipelines.models.program import CHALLENGER, Challenge, Epoch, Progress
+from pipelines.models.program import CHALLENGER, Challenge, Epoch, Progress, SearchProgress
 from ray_jobs.programs import CAUSAL_LM
 from ray_jobs.text.language_model import Said, chat_of
 from ray_jobs.text.recipe import LanguageRecipe, Lora
@@ -45,7 +45,7 @@ def test_two_workers_tune_adapters_that_beat_the_base_model(colours: LanguageRec
         colours, adapter=Lora(rank=4, modules=("q_proj", "v_proj", "down_proj")), num_workers=2, epochs=12,
         learning_rate=3e-2,
     )  # fmt: skip
-    seen: list[Epoch | Progress] = []
+    seen: list[Epoch | Progress | SearchProgress] = []
     challenge: Challenge = CAUSAL_LM.load()(
         recipe, place="process", table_uri=table_of(tmp_path), table_version=0, storage_path=str(tmp_path / "storage"), run_name="run",
         model_dir=tmp_path / "model", window=recipe.gate_window, base_model_dir=None, champion_dir=None,
