@@ -184,6 +184,10 @@ class Score(Protocol):
         """The metric of some rows alone, by their places."""
         ...
 
+    def by_unit(self, units: Any, number: int) -> Score:
+        """The metric of counts [draws, units]: `units` [rows] are the rows' units, whole numbers below `number`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

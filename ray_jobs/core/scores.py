@@ -2,6 +2,8 @@
 
 Each class is a `pipelines.models.program.Score`: called with counts [draws, rows] it returns values [draws], NaN where
 the metric has no value; `of(rows)` is the same metric of some rows alone. With counts of 1 a score is the metric.
+`by_unit(units, number)` takes counts [draws, units] of rows that are drawn together: `units` [rows] are whole numbers
+from 0, below `number`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,29 @@ from numpy.typing import NDArray
 from pipelines.models.program import Score
 
 Array = NDArray[np.float64]
+#: Counts that are held at once: 800 kB of them stay in a core's cache, which is three times as fast as 32 MB.
+COUNTS_AT_ONCE = 100_000
+#: With more units it takes longer to count the pairs of all units than to count those of each draw.
+MOST_UNITS_IN_PAIRS = 500
+
+
+@dataclass(frozen=True)
+class ByRow:
+    """A score of rows that are drawn together, by the count of each row: where there is no shorter way."""
+
+    score: Score
+    units: NDArray[np.intp]
+
+    def __call__(self, counts: Array) -> Array:
+        at_once = max(1, COUNTS_AT_ONCE // max(len(self.units), 1))
+        firsts = range(0, len(counts), at_once)
+        return np.concatenate([self.score(counts[first : first + at_once, self.units]) for first in firsts])
+
+    def of(self, rows: NDArray[np.intp]) -> Self:
+        return type(self)(self.score.of(rows), self.units[rows])
+
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        return ByRow(self, units)
 
 
 @dataclass(frozen=True)
@@ -38,6 +63,10 @@ class Mean:
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.values[rows], None if self.weights is None else self.weights[rows], self.then)
 
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        sums = [np.bincount(units, each, number) for each in (self.values, self.weights)]
+        return Mean(sums[0].astype(np.float64), sums[1].astype(np.float64), self.then)
+
 
 @dataclass(frozen=True)
 class MeanOfGroups:
@@ -56,6 +85,9 @@ class MeanOfGroups:
 
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.values[rows], self.groups[rows])
+
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        return ByRow(self, units)
 
 
 @dataclass(frozen=True)
@@ -76,6 +108,9 @@ class CalibrationError:
 
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.residuals[rows], self.bins[rows])
+
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        return ByRow(self, units)
 
 
 @dataclass(frozen=True)
@@ -103,6 +138,19 @@ class AreaUnderRoc:
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.labels[rows], self.scores[rows])
 
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        if number > MOST_UNITS_IN_PAIRS:
+            return ByRow(self, units)
+        positive, negative, _, _ = self._order
+        scores = self.scores[positive]
+        pairs = np.zeros((number, number))
+        for unit in range(number):
+            own = self.scores[negative[units[negative] == unit]]
+            below = np.searchsorted(own, scores, "left") + np.searchsorted(own, scores, "right")
+            pairs[:, unit] = np.bincount(units[positive], below / 2, number)
+        by_label = [np.bincount(units[rows], minlength=number).astype(np.float64) for rows in (positive, negative)]
+        return PairsOfUnits(pairs, *by_label)
+
     @cached_property
     def _order(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Positive rows, negative rows by rising score, and how many negatives each positive has lower or equal."""
@@ -110,6 +158,32 @@ class AreaUnderRoc:
         positive, negative = (order[self.labels[order] == label] for label in (1.0, 0.0))
         places = [np.searchsorted(self.scores[negative], self.scores[positive], side) for side in ("left", "right")]
         return positive, negative, places[0], places[1]
+
+
+@dataclass(frozen=True)
+class PairsOfUnits:
+    """The area under the ROC curve of rows that are drawn together, the same number to the bit.
+
+    Args:
+        pairs: [units, units], of a positive row of the first and a negative row of the second the number of those where
+            the positive one has the higher score; equal ones count half.
+        positives: [units], rows.
+        negatives: [units], rows.
+    """
+
+    pairs: Array
+    positives: Array
+    negatives: Array
+
+    def __call__(self, counts: Array) -> Array:
+        pairs = np.einsum("du,du->d", counts @ self.pairs, counts)
+        return _ratio(pairs, (counts @ self.positives) * (counts @ self.negatives))
+
+    def of(self, rows: NDArray[np.intp]) -> Self:
+        return type(self)(self.pairs[np.ix_(rows, rows)], self.positives[rows], self.negatives[rows])
+
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        return ByRow(self, units)
 
 
 @dataclass(frozen=True)
@@ -129,6 +203,9 @@ class AveragePrecision:
 
     def of(self, rows: NDArray[np.intp]) -> Self:
         return type(self)(self.labels[rows], self.scores[rows])
+
+    def by_unit(self, units: NDArray[np.intp], number: int) -> Score:
+        return ByRow(self, units)
 
 
 def measured(scores: Mapping[str, Score], rows: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 
 from ray_jobs.core import metrics_multiclass
 from ray_jobs.core.metrics_multiclass import LabelProbabilities
-from ray_jobs.core.scores import AveragePrecision, Mean
+from ray_jobs.core.scores import AveragePrecision, Mean, MeanOfGroups
 from ray_jobs.tabular import metrics_binary, metrics_regression
 from ray_jobs.tabular.metrics_regression import Estimates
 
@@ -100,6 +100,29 @@ def test_multiclass_scores_are_the_metrics_of_repeated_rows(counts: NDArray[np.f
             "mean_recall": reference.recall_score(y, predicted, average="macro"),
         }
         assert {name: score(counts)[place] for name, score in scores.items()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("number", [7, 600])
+@pytest.mark.parametrize("name", BINARY)
+def test_a_score_by_unit_is_the_score_of_rows_that_count_as_often_as_their_unit(
+    name: str, number: int, binary: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> None:
+    random = np.random.default_rng(9)
+    units = random.integers(number, size=ROWS)
+    counts = random.integers(0, 3, size=(5, number)).astype(float)
+    score = metrics_binary.evaluate(*binary).scores[name]
+    expected = score(counts[:, units])
+    assert score.by_unit(units, number)(counts) == pytest.approx(expected, rel=1e-12, nan_ok=True)
+    if name == "auc":
+        assert np.array_equal(score.by_unit(units, number)(counts), expected, equal_nan=True)
+
+
+def test_a_weighted_mean_and_a_mean_of_groups_by_unit_are_those_of_rows() -> None:
+    random = np.random.default_rng(10)
+    units, counts = random.integers(7, size=ROWS), random.integers(0, 3, size=(5, 7)).astype(float)
+    values, weights = random.random((2, ROWS))
+    for score in (Mean(values, weights, np.exp), MeanOfGroups(values, random.integers(3, size=ROWS))):
+        assert score.by_unit(units, 7)(counts) == pytest.approx(score(counts[:, units]), rel=1e-12)
 
 
 def test_a_metric_without_value_is_nan() -> None:
