@@ -1,15 +1,20 @@
 """Base models: weights that training begins with, which a Python package or a folder of this machine carries.
 
 Nothing is downloaded, and no code of the package is imported. Each file has a pinned checksum, which is compared before
-every use. Imports no heavy library, so that a recipe can name a base model.
+every use; a process reads a file once, and again after it was changed. Imports no heavy library, so that a recipe can
+name a base model.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +25,8 @@ from pipelines.machine import files, locks
 
 GGUF = ".gguf"
 WEIGHTS_FILE = "model.safetensors"
+#: A file that was changed a shorter time ago may have changed again within the same tick of the file system's clock.
+SETTLED_SECONDS = 2.0
 #: In the folder of converted weights: the checksums of the files beside it.
 RECORD_FILE = "base_model.json"
 
@@ -133,14 +140,17 @@ def _convert(base: BaseModel, gguf: Path, target: Path) -> None:
     """Writes the model of a GGUF file as safetensors, with its configuration and tokenizer, into a folder."""
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     unfinished = target.with_name(f".{target.name}.unfinished")
     for folder in (unfinished, target):
         shutil.rmtree(folder, ignore_errors=True)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         tokenizer.save_pretrained(unfinished)
-        network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
+        with contextlib.redirect_stderr(io.StringIO()):  # the bar of this step cannot be turned off
+            network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
         del network.config.quantization_config
         network.config.save_pretrained(unfinished)
         # Under each of its names a parameter is the same tensor: it is written once.
@@ -184,7 +194,7 @@ def _require(base: BaseModel, folder: Path, checksums: Mapping[str, str]) -> Non
 
 
 def _require_file(base: BaseModel, path: Path, checksum: str) -> None:
-    observed = _sha256(path) if path.is_file() else "none: it is absent"
+    observed = _checksum(path) if path.is_file() else "none: it is absent"
     if observed != checksum:
         observed = f"{path} was changed: checksum {observed[:16]}"
         raise _refused(base, observed, f"checksum {checksum[:16]}, which is pinned", _again(base, path.parent))
@@ -211,6 +221,19 @@ def _checksums(folder: Path) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    """The sha256 of a file, which a process reads again only after the file was changed."""
+    now = path.stat()
+    settled = time.time() - now.st_ctime > SETTLED_SECONDS
+    return _unchanged(path, (now.st_dev, now.st_ino, now.st_size, now.st_ctime_ns)) if settled else _sha256(path)
+
+
+@functools.lru_cache(maxsize=256)
+def _unchanged(path: Path, state: tuple[int, ...]) -> str:
+    """The sha256 of a file in a state, of which the system's time of the last change is a part: no program sets it."""
+    return _sha256(path)
 
 
 def _refused(base: BaseModel, observed: str, expected: str, next_step: str) -> ModelError:

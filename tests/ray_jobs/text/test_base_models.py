@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +52,25 @@ def test_a_base_model_that_was_changed_is_refused_with_the_file(
         base_models.prepared(base, tmp_path)
     assert "tiny-llama" in error.value.object
     assert error.value.next_step.startswith("find out what changed it")
+
+
+def test_a_change_of_a_file_that_was_read_before_is_seen_though_its_size_and_time_are_the_same(
+    tiny_llama: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_models, "SETTLED_SECONDS", 0.0)
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_llama.folder, folder)
+    base, weights = replace(tiny_llama, folder=str(folder)), folder / "model.safetensors"
+    time.sleep(0.05)
+    base_models.prepared(base, tmp_path)
+    reads = base_models._unchanged.cache_info().misses
+    base_models.prepared(base, tmp_path)
+    assert base_models._unchanged.cache_info().misses == reads
+    before = weights.stat()
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ModelError, match="model.safetensors was changed"):
+        base_models.prepared(base, tmp_path)
 
 
 def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
