@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
@@ -48,16 +49,21 @@ def execute(
 
 @contextmanager
 def _progress(console: Console, steps: int, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A listener for Dagster's events that shows the current step, and prints a line for each asset that is done."""
+    """A listener for Dagster's events that shows the current step, and prints a line for each asset that is done.
+
+    Beside the step stands what its run logged last, such as how far a training is.
+    """
     done: set[str] = set()
     with console.status("starting", spinner="dots") as status:
 
         def listener(entry: Any) -> None:
-            event = entry.dagster_event
-            if event is None or quiet:
+            event, step = entry.dagster_event, f"[{len(done)}/{steps}] {(entry.step_key or '').replace('__', '/')}"
+            if quiet:
                 return
-            if event.is_step_start:
-                status.update(f"[{len(done)}/{steps}] {event.step_key.replace('__', '/')}")
+            if event is None:
+                status.update(escape(f"{step}: {entry.user_message.partition(chr(10))[0]}"))
+            elif event.is_step_start:
+                status.update(escape(step))
             elif event.event_type_value == "ASSET_MATERIALIZATION":
                 name = "/".join(event.asset_key.path)
                 figures = {key.removeprefix("run_"): v.value for key, v in event.materialization.metadata.items()}

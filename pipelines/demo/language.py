@@ -84,7 +84,9 @@ def show(console: Console, figures: dict[str, Any]) -> None:
         f"{figures['workers']} workers ({figures['accelerator']})"
     )
     for metric, value in standings["challenger"].items():
-        console.print(f"  {metric:14s} {value:10.4f}  base model {standings['baseline'][metric]:10.4f}")
+        digits = 0 if metric == "n" or metric.startswith("n_") else 4  # a number of rows
+        base_model = standings["baseline"][metric]
+        console.print(f"  {metric:14s} {value:10.{digits}f}  base model {base_model:10.{digits}f}")
     state = "the champion" if figures["is_champion"] else "registered, not the champion"
     console.print(f"  {state}: {escape(figures['gate']['reason'])}")
     console.print(f"  card {escape(figures['card'])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ class Prediction:
     """One replica of one service: the model, the open online store and the HTTP interface."""
 
     def __init__(self, config: ServiceConfig, settings: Settings) -> None:
+        # A base model that a program keeps in the home folder is found there, wherever this process works.
+        os.environ["GOLDPATH_HOME"] = str(settings.root)
         torch.set_num_threads(1)  # one row is too little work for several threads
         if settings.profile != "cluster":
             _listen_nowhere()
