@@ -71,12 +71,10 @@ def challenge(
         run_name=run_name,
         model_dir=model_dir,
         base_model_dir=base_model_dir,
+        beside=lambda fitted: fitted.baselines(sampled_rows(table, recipe, "all")),
     )
     challenger: Any = program.predictor(model_dir)
-    contenders: dict[str, Contender] = {
-        CHALLENGER: challenger,
-        **run.program.baselines(sampled_rows(table, recipe, "all")),
-    }
+    contenders: dict[str, Contender] = {CHALLENGER: challenger, **run.beside}
     if champion is not None:
         contenders[CHAMPION] = champion
     compared = contest(rows, contenders, measure=challenger.evaluate, gate=gate)

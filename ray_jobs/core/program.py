@@ -2,8 +2,9 @@
 
 A program is a class that implements `Program`, in a module of its own, and its line in `ray_jobs/programs.py`. The
 fabric calls it in this order: `fitted` once, before any worker starts; `examples` once for each training row; `network`
-in every worker; `batch` and `loss` for every step; `trained` once, with the weights of the last step; `baselines` once.
-A step's random numbers are torch's, which the fabric seeds by step and worker.
+in every worker; `batch` and `loss` for every step; `trained` once, with the weights of the last step. `baselines` is
+called once, meanwhile, in the process that waits for the workers. A step's random numbers are torch's, which the fabric
+seeds by step and worker.
 """
 
 from __future__ import annotations
@@ -102,5 +103,8 @@ class Program(Protocol[R_contra]):
         ...
 
     def baselines(self, rows: Rows) -> Mapping[str, Contender]:
-        """The models that a challenger must beat, `BASELINE` among them; `rows` are those of the whole train window."""
+        """The models that a challenger must beat, `BASELINE` among them; `rows` are those of the whole train window.
+
+        They stay in memory while workers train: a large one is better loaded when it is asked.
+        """
         ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,10 +60,12 @@ class TrainResult(FinishedRun):
     Attributes:
         program: As it was fitted.
         model: The trained model, which was saved.
+        beside: What the function returned that was called beside the workers; None without one.
     """
 
     program: Program[Any]
     model: Model
+    beside: Any = None
 
     def record(self) -> FinishedRun:
         """The run without its model, for other processes."""
@@ -78,6 +82,7 @@ def train(
     model_dir: Path,
     base_model_dir: Path | None = None,
     on_progress: OnProgress = ignore,
+    beside: Callable[[Program[Any]], Any] | None = None,
 ) -> TrainResult:
     """Trains a model on the cluster that this process is connected to.
 
@@ -91,6 +96,8 @@ def train(
         model_dir: Where the model is written; empty or absent, unless the run goes on.
         base_model_dir: A model to fine-tune: training begins with its weights.
         on_progress: Is called after each epoch and within one, in this process, in a thread of its own.
+        beside: Is called with the fitted program, in a thread of its own: starting workers leaves this process, and for
+            seconds a core, with nothing to do. An error of it is raised once the workers have ended.
 
     Raises:
         TrainingError: if the cluster is too small, if the run's folder is another run's, if a loss was no number, or if
@@ -109,7 +116,8 @@ def train(
     goes_on = run_folder.claim(folder, identity)
     fit = shard_writer.write(program, table, recipe, "fit", folder / EXAMPLES / "fit")
     holdout = shard_writer.write(program, table, recipe, "holdout", folder / EXAMPLES / "holdout")
-    with following(folder, on_progress):
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread, following(folder, on_progress):
+        further = thread.submit(beside, program) if beside else None
         ray_train.run_workers(
             ray_train.worker_main,
             {"job": Job(program, recipe, fit, holdout, folder)},
@@ -130,6 +138,7 @@ def train(
     return TrainResult(
         program=program,
         model=model,
+        beside=further.result() if further else None,
         history=tuple(journal.epochs),
         resumed_after=tuple(journal.resumed_after),
         unit=program.unit,

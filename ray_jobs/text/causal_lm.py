@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from pipelines import settings
 from pipelines.models.program import BASELINE, RecipeError, Unit
 from ray_jobs.core.contest import Contender
-from ray_jobs.core.dataset import Rows
+from ray_jobs.core.dataset import Columns, Rows
 from ray_jobs.core.errors import DatasetError
 from ray_jobs.core.program import Batch, Loss
 from ray_jobs.text import language_model
 from ray_jobs.text.language_model import AnswerLoss, LanguageModel, Said, chat_of
+from ray_jobs.text.metrics_text import Answers
 from ray_jobs.text.networks import fill, network_of, require_layers, trained_weights
 from ray_jobs.text.packing import pack
 from ray_jobs.text.recipe import LanguageRecipe
@@ -111,11 +112,26 @@ class CausalLm:
 
     def trained(self, network: nn.Module, holdout: Rows) -> LanguageModel:
         assert isinstance(network, AnswerLoss)
+        return self.model(network)
+
+    def model(self, network: AnswerLoss) -> LanguageModel:
+        """The network as a model that answers."""
         return LanguageModel(base=self.recipe.base, said=Said.of(self.recipe), network=network, home=self.home)
 
     def baselines(self, rows: Rows) -> Mapping[str, Contender]:
         """The base model, which is asked the same."""
-        return {BASELINE: self.trained(network_of(self.recipe.base, None, self.home), rows)}
+        return {BASELINE: _BaseModel(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class _BaseModel:
+    """The base model of a program, which is loaded when it is asked."""
+
+    program: CausalLm
+
+    def predict(self, rows: Columns) -> Answers:
+        """As `LanguageModel.predict`."""
+        return self.program.model(network_of(self.program.recipe.base, None, self.program.home)).predict(rows)
 
 
 def _require_texts(recipe: LanguageRecipe, rows: Rows) -> None:
