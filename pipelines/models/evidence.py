@@ -100,7 +100,7 @@ class Evidence:
                 *(f"- {limit}" for limit in self.limits),
                 f"\n## Risk\n\n- tier: {self.risk}, {RISKS[self.risk]}",
                 f"\n## Origin\n\ncode {record.code_version}, dirty: {record.code_dirty}, on {record.accelerator}",
-                f"Dagster run {record.dagster_run_id}, base model {record.base_model or 'none, from scratch'}\n",
+                f"Dagster run {record.dagster_run_id}, base model {_base_model(record)}\n",
             ]
         )
 
@@ -108,6 +108,15 @@ class Evidence:
         """The bounds of a metric behind its value; empty for one that was not drawn again."""
         own = self.decision.judgement.intervals.get(contender, {}).get(metric)
         return f" ({own[0]:.4f} to {own[1]:.4f})" if own else ""
+
+
+def _base_model(record: RunRecord) -> str:
+    """What training began with: a champion by its digest, a base model of the recipe with its licence, or neither."""
+    base = record.hyperparameters.get("base")
+    named = f"{base['name']}, licence {base['licence']}" if isinstance(base, Mapping) else ""
+    if record.base_model:
+        return f"{record.base_model}, a champion" + (f" on {named}" if named else "")
+    return named or "none, from scratch"
 
 
 def _words(metric: Metric) -> str:

@@ -54,6 +54,26 @@ def test_record_card_and_plots_lie_beside_the_gate_file(evidence: Evidence, tmp_
 
 
 @pytest.mark.parametrize(
+    ("recipe", "champion", "expected"),
+    [
+        ({}, None, "base model none, from scratch"),
+        ({}, "ab12", "base model ab12, a champion"),
+        ({"base": {"name": "Tiny-135M", "licence": "MIT"}}, None, "base model Tiny-135M, licence MIT"),
+        (
+            {"base": {"name": "Tiny-135M", "licence": "MIT"}},
+            "ab12",
+            "base model ab12, a champion on Tiny-135M, licence MIT",
+        ),
+    ],
+)
+def test_the_card_says_what_training_began_with(
+    evidence: Evidence, recipe: dict[str, Any], champion: str | None, expected: str
+) -> None:
+    card = evidence.card(replace(RECORD, hyperparameters=recipe, base_model=champion))
+    assert f", {expected}\n" in card
+
+
+@pytest.mark.parametrize(
     ("task", "answer", "figure", "meaning"),
     [
         ("binary", "the probability that the label is 1", "| auc | 0.7100 | 0.6800 |", "- log_loss: mean negative"),
