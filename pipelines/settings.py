@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -105,6 +105,10 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='addresses of the sources by connection name, a JSON object: {"shop": "postgresql://user:password@host/db"}',
     )
+    team_runs: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description='most runs of each team at once in the queue, a JSON object: {"shop-data": 2}; of others: no limit',
+    )
     prices: Path | None = Field(None, description="path of the price sheet; empty: infra/prices.yaml")
     clock: str | None = Field(
         None, description="ISO 8601 instant that replaces the current time; empty: <home>/clock, else the wall clock"
@@ -187,11 +191,12 @@ def get() -> Settings:
             )
     try:
         settings = Settings()  # type: ignore[call-arg]
-    except MalformedValue:  # its message and its cause contain the value, which may hold a password
+    except MalformedValue as error:  # its message and its cause may contain the value, which may hold a password
+        malformed = next((name for name in Settings.model_fields if f'"{name}"' in str(error).partition("from")[0]), "")
         raise SettingsError(
-            object=f"environment variable {PREFIX}SOURCES",
+            object=f"environment variable {PREFIX}{malformed.upper()}",
             observed="its value is not JSON",
-            expected='a JSON object of names and addresses, such as {"shop": "postgresql://user:password@host/db"}',
+            expected=str(Settings.model_fields[malformed].description) if malformed else "a JSON object",
             next_step="correct or unset it; in a shell, put it in single quotes",
         ) from None
     except ValidationError as error:

@@ -56,6 +56,7 @@ class Domain:
         contracts: The contracts of its folder `contracts`, by table.
         partitions: The days of its tables by day; None for a domain without such tables.
         timezone: The IANA time zone by which its schedules run.
+        priority: How early the queue launches its runs: the higher, the earlier.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Domain:
     contracts: Contracts
     partitions: dg.PartitionsDefinition[str] | None = None
     timezone: str = "UTC"
+    priority: int = 0
 
     @classmethod
     def at(
@@ -74,6 +76,7 @@ class Domain:
         cost: CostTags,
         partitions: dg.PartitionsDefinition[str] | None = None,
         timezone: str = "UTC",
+        priority: int = 0,
     ) -> Domain:
         """The domain of the folder in which `file` lies, a module's `__file__`, with the contracts there.
 
@@ -93,7 +96,7 @@ class Domain:
                 expected="who answers for the domain's assets, and who pays for them",
                 next_step=f"correct {file}",
             )
-        return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions, timezone)
+        return cls(folder.name, owner, cost, load_folder(folder / CONTRACTS_FOLDER), partitions, timezone, priority)
 
     def contract(self, name: str) -> Contract:
         """The contract of `zone/table`; raises NotFoundError if the domain has none."""

@@ -16,7 +16,7 @@ import dagster as dg
 
 from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.governed import run as governed_run
-from pipelines.governed.declaration import PLATFORM, Check, Declaration, Kind, Work, Written
+from pipelines.governed.declaration import PLATFORM, PRIORITY, Check, Declaration, Kind, Work, Written
 from pipelines.policy import rules
 from pipelines.retrying import Backoff, is_transient
 from pipelines.tables import TableId
@@ -191,7 +191,7 @@ def _spec(
         # close a circle in Dagster's graph of groups.
         group_name=f"{domain}_{declaration.deps[0][0] if zone == 'landing' and declaration.deps else zone}",
         owners=[f"team:{declaration.owner}"],
-        tags={**declaration.tags},
+        tags={**declaration.tags} | ({} if declaration.priority is None else {PRIORITY: str(declaration.priority)}),
         kinds=set(declaration.kinds),
         partitions_def=partitions,
         automation_condition=automation,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PLATFORM = "platform"
 #: A run with this tag and the value `true` derives its tables again, although nothing changed.
 RECOMPUTE = "goldpath/recompute"
+#: The tag of an asset that says how early the queue launches its runs: the higher, the earlier; 0 without it.
+PRIORITY = "goldpath/priority"
 Kind = Literal["landing", "bronze", "silver", "gold", "features", "training", "model", "serving", "ops"]
 
 
@@ -66,6 +68,7 @@ class Declaration:
         checks: Its asset checks.
         further: What it writes beside `key`, such as a quarantine; of these declarations the run reads nothing else.
         freshness: The age of its newest materialization at which Dagster calls it stale; None without a limit.
+        priority: How early the queue launches its runs: the higher, the earlier. None for that of its domain.
     """
 
     key: tuple[str, ...]
@@ -81,6 +84,7 @@ class Declaration:
     checks: tuple[Check, ...] = ()
     further: tuple[Declaration, ...] = ()
     freshness: timedelta | None = None
+    priority: int | None = None
 
     @property
     def name(self) -> str:

@@ -66,6 +66,7 @@ def _training(spec: ModelSpec) -> dg.AssetsDefinition:
         "Grain: one MLflow run per materialization.",
         kinds=spec.program.kinds,
         inputs={TRAINING_SET: spec.training_set.table},
+        priority=spec.priority,
     )
     return declare(declaration, work, config=TrainConfig)
 
@@ -92,6 +93,7 @@ def _registered(spec: ModelSpec) -> dg.AssetsDefinition:
                 blocking=False,
             ),
         ),
+        priority=spec.priority,
     )
     return declare(declaration, work)
 

@@ -147,10 +147,16 @@ class SearchOutcome:
         return sum(trial.cost for trial in self.trials)
 
     def __str__(self) -> str:
-        best, ends = self.best_trial, {"trials": "", "max_minutes": ", out of time", "max_cost": ", out of money"}
-        values = ", ".join(f"{name} {value}" for name, value in best.values.items())
+        best, ends = (
+            self.best_trial,
+            {"trials": "", "max_minutes": " to its max_minutes", "max_cost": " to its max_cost"},
+        )
+        values = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in best.values.items()
+        )
         return (
-            f"{len(self.trials)} trials in {self.seconds:,.0f} s{ends[self.ended_by]}; the best is trial "
+            f"{len(self.trials)} trials in {self.seconds:,.0f} s{ends}; the best is trial "
             f"{best.number}, held out {best.validation_losses[-1]:.4f}: {values}"
         )
 

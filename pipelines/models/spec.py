@@ -43,6 +43,7 @@ class ModelSpec:
         gate: What a challenger must win.
         risk: What a wrong answer can do to people; versions of the tier `high` wait for a person's approval.
         drift: When its features count as drifted from those that it was trained on.
+        priority: How early the queue launches its trainings: the higher, the earlier. None for that of the domain.
         search: How values of the recipe `from_scratch` are searched for, when a run is asked to.
     """
 
@@ -58,6 +59,7 @@ class ModelSpec:
     gate: Gate = field(default_factory=Gate)
     risk: Risk = "limited"
     drift: DriftLimits = field(default_factory=DriftLimits)
+    priority: int | None = None
     search: Search | None = None
 
     @property

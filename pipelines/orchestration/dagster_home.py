@@ -25,10 +25,15 @@ nux:
   enabled: false
 run_monitoring:
   enabled: false
+run_coordinator:
+  module: pipelines.orchestration.run_queue
+  class: TeamRunCoordinator
 concurrency:
   runs:
     max_concurrent_runs: 2
 """
+#: The coordinator's part of it, which earlier versions did not write.
+_COORDINATOR = INSTANCE[INSTANCE.index("run_coordinator:") : INSTANCE.index("concurrency:")]
 #: The module of the event log storage as an earlier version of Goldpath wrote it into the instance file.
 _FORMER_MODULE = re.compile(rb"(?m)^([ \t]*module:[ \t]*)pipelines\.event_log(?![\w.])")
 #: The folder of the event log as an earlier version wrote it: absolute, so that a copied home wrote into the first one.
@@ -41,8 +46,9 @@ def prepare(settings: Settings) -> Path:
     """Creates `<home>/dagster` and sets DAGSTER_HOME of this process and its children to it.
 
     The instance file is written if there is none, and names no path, so that a home can be moved and copied. In an
-    existing one only what an earlier version wrote is replaced: the former name of the event log storage's module, and
-    the absolute path of its folder. The rest is the user's.
+    existing one only what an earlier version wrote is replaced: the former name of the event log storage's module, the
+    absolute path of its folder, and a whole file that nobody changed, which gets the coordinator of runs. The rest is
+    the user's.
     """
     folder = settings.root / "dagster"
     try:
@@ -61,6 +67,8 @@ def prepare(settings: Settings) -> Path:
     else:
         content = instance.read_bytes()
         updated = _FORMER_FOLDER.sub(b"", _FORMER_MODULE.sub(rb"\1pipelines.orchestration.event_log", content))
+        if updated == INSTANCE.replace(_COORDINATOR, "").encode():
+            updated = INSTANCE.encode()
         if updated != content:
             files.replace(instance, updated)
     os.environ["DAGSTER_HOME"] = str(folder)

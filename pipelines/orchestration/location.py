@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from pipelines.errors import DefinitionError, GoldpathError
-from pipelines.governed.declaration import PLATFORM
+from pipelines.governed.declaration import PLATFORM, PRIORITY
 from pipelines.orchestration.jobs import domain_jobs
 from pipelines.orchestration.members import Members
 from pipelines.orchestration.new_deliveries import domain_sensors
@@ -36,7 +36,15 @@ class Parts:
 def parts(found: Members) -> Parts:
     """The assets of a domain, and its jobs, schedules and sensors, those that follow from the assets and its own."""
     jobs = domain_jobs(found)
-    return Parts((*found.assets, *found.external), jobs, domain_schedules(found, jobs), domain_sensors(found, jobs))
+    assets = [_with_priority(asset, found.domain.priority) for asset in found.assets]
+    return Parts((*assets, *found.external), jobs, domain_schedules(found, jobs), domain_sensors(found, jobs))
+
+
+def _with_priority(asset: dg.AssetsDefinition, priority: int) -> dg.AssetsDefinition:
+    """The asset with the priority of its domain as a tag; one of its own stays."""
+    if not priority:
+        return asset
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(tags={PRIORITY: str(priority), **spec.tags}))
 
 
 def misfits(found: Mapping[str, Members], *, taken: Collection[str] = ()) -> dict[str, GoldpathError]:

@@ -72,6 +72,21 @@ def test_an_instance_file_without_the_former_module_is_not_written(
     assert (instance_file.stat().st_ino, instance_file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+def test_an_instance_file_of_an_earlier_version_that_nobody_changed_gets_the_coordinator(
+    tmp_path: Path, instance_file: Path
+) -> None:
+    coordinator = "run_coordinator:\n  module: pipelines.orchestration.run_queue\n  class: TeamRunCoordinator\n"
+    former = dagster_home.INSTANCE.replace(coordinator, "")
+    assert former != dagster_home.INSTANCE
+    instance_file.write_text(former, encoding="utf-8")
+    dagster_home.prepare(Settings(home=tmp_path))
+    assert instance_file.read_text(encoding="utf-8") == dagster_home.INSTANCE
+    changed = former.replace("max_concurrent_runs: 2", "max_concurrent_runs: 7")
+    instance_file.write_text(changed, encoding="utf-8")
+    dagster_home.prepare(Settings(home=tmp_path))
+    assert instance_file.read_text(encoding="utf-8") == changed
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_home_that_was_copied_keeps_its_events_in_its_own_folder(
     tmp_path: Path, instance_file: Path, end: str

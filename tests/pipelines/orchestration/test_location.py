@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +14,8 @@ from pipelines.contracts.domain import CostTags, Domain
 from pipelines.contracts.load import Contracts
 from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.governed.asset import governed_asset
-from pipelines.governed.declaration import GovernedRun, Written
-from pipelines.orchestration.location import misfits
+from pipelines.governed.declaration import PRIORITY, GovernedRun, Written
+from pipelines.orchestration.location import misfits, parts
 from pipelines.orchestration.members import Members, members
 from tests.pipelines.toy_contracts import TAGS
 
@@ -99,3 +100,18 @@ def test_an_external_asset_that_is_declared_twice_does_not_load() -> None:
 def test_assets_in_a_list_are_members() -> None:
     found = domain("toys", [asset("ops/toys/a"), asset("ops/toys/b")])
     assert sorted(spec.key.path[2] for spec in found.specs) == ["a", "b"]
+
+
+def test_the_assets_of_a_domain_have_its_priority_and_one_of_their_own_stays() -> None:
+    found = domain("toys")
+    assert [asset.tags_by_key[asset.key].get(PRIORITY) for asset in _assets(found)] == [None]
+    urgent = replace(found, domain=replace(found.domain, priority=3))
+    assert [asset.tags_by_key[asset.key][PRIORITY] for asset in _assets(urgent)] == ["3"]
+    [own] = [
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(tags={PRIORITY: "7"})) for asset in urgent.assets
+    ]
+    assert [asset.tags_by_key[asset.key][PRIORITY] for asset in _assets(replace(urgent, assets=(own,)))] == ["7"]
+
+
+def _assets(found: Members) -> list[dg.AssetsDefinition]:
+    return [asset for asset in parts(found).assets if isinstance(asset, dg.AssetsDefinition)]
