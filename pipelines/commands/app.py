@@ -11,6 +11,7 @@ from pipelines.commands import contracts, cost, features, landing, lineage, mode
 from pipelines.commands.demo import DemoCommand, demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
+from pipelines.commands.follow import follow
 from pipelines.commands.invocation import invocation
 from pipelines.commands.jars import jars
 from pipelines.commands.materialize import materialize
@@ -42,7 +43,7 @@ for name, group in {
 }.items():
     app.add_typer(group, name=name)
 app.command(cls=DemoCommand)(demo)
-for command in (dev, doctor, repair, materialize, rebuild, push, jars):
+for command in (dev, doctor, repair, materialize, follow, rebuild, push, jars):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
@@ -51,42 +52,70 @@ def materialize(
 
         from pipelines.definitions import defs
         from pipelines.governed.declaration import RECOMPUTE
-        from pipelines.orchestration.runs import NO_LOG
 
         job = defs.resolve_implicit_global_asset_job_def()
         keys = _known_keys(assets, job.asset_layer.executable_asset_keys)
         # One asset can write several tables, such as a silver table and its quarantine; all of them are selected.
         definitions = {key.to_user_string(): defs.resolve_assets_def(key) for key in keys}
         tags = _range(definitions, first, last) | ({RECOMPUTE: "true"} if recompute else {})
-        run_config = {} if invocation.debug else dict(NO_LOG)
-        if mode is not None:
-            run_config["ops"] = _trained_in(mode, keys)
+        ops = _trained_in(mode, keys) if mode is not None else {}
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                instance=instance,
-                # Dagster shows the selected assets as the target of the run.
-                asset_selection=sorted({key for definition in definitions.values() for key in definition.keys}),
-                tags=tags,
-                raise_on_error=False,
-                run_config=run_config,
-            )
-        warning = dg.AssetCheckSeverity.WARN
-        for check in result.get_asset_check_evaluations():
-            mark = "ok  " if check.passed else "warn" if check.severity == warning else "FAIL"
-            say(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
-        failures = result.get_step_failure_events()
-        if any(_was_interrupted(event.step_failure_data) for event in failures):
-            raise KeyboardInterrupt
-        for event in failures:
-            if not _is_failed_check(event.step_failure_data):  # its line says why
-                _show_failure(event.step_failure_data)
-        failed = [c for c in result.get_asset_check_evaluations() if not c.passed and c.severity != warning]
-        if failed or not result.success:
-            skipped = sorted(str(event.step_key).replace("__", "/") for event in result.get_step_skipped_events())
-            if skipped:
-                say(f"not run, since an input failed: {', '.join(skipped)}", err=True)
-            raise typer.Exit(1)
+            selected = {key for definition in definitions.values() for key in definition.keys}
+            if not run_shown(job, instance, selected, tags, ops=ops):
+                raise typer.Exit(1)
         _show_next(keys)
+
+
+def run_shown(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    assets: Iterable[dg.AssetKey],
+    tags: Mapping[str, str],
+    *,
+    ops: Mapping[str, Any] = MappingProxyType({}),
+    quiet: bool = False,
+) -> bool:
+    """Runs assets in this process, prints what their checks say and why steps failed; returns whether all succeeded.
+
+    Args:
+        job: A job with the assets.
+        instance: Keeps the run.
+        assets: The keys of the assets, which Dagster shows as the target of the run.
+        tags: Of the run.
+        ops: The configuration of single assets, by the names of their ops.
+        quiet: Print no check that passed.
+
+    Raises:
+        KeyboardInterrupt: if the run ended by Ctrl-C.
+    """
+    import dagster as dg
+
+    from pipelines.orchestration.runs import NO_LOG
+
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=sorted(assets),
+        tags=dict(tags),
+        raise_on_error=False,
+        run_config=({} if invocation.debug else NO_LOG) | {"ops": dict(ops)},
+    )
+    warning = dg.AssetCheckSeverity.WARN
+    checks = result.get_asset_check_evaluations()
+    for check in checks:
+        mark = "ok  " if check.passed else "warn" if check.severity == warning else "FAIL"
+        if not (quiet and check.passed):
+            say(f"{mark} {check.asset_key.to_user_string()}: {check.description}")
+    failures = result.get_step_failure_events()
+    if any(_was_interrupted(event.step_failure_data) for event in failures):
+        raise KeyboardInterrupt
+    for event in failures:
+        if not _is_failed_check(event.step_failure_data):  # its line says why
+            _show_failure(event.step_failure_data)
+    succeeded = result.success and all(check.passed or check.severity == warning for check in checks)
+    skipped = sorted(str(event.step_key).replace("__", "/") for event in result.get_step_skipped_events())
+    if skipped and not succeeded:
+        say(f"not run, since an input failed: {', '.join(skipped)}", err=True)
+    return succeeded
 
 
 def _known_keys(names: Sequence[str], known: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:

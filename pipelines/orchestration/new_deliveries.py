@@ -76,10 +76,10 @@ def requests(platform: Platform, at: Watched) -> Iterator[dg.RunRequest]:
     files, so that Dagster does not start a second run while they are being taken.
     """
     new = fresh_deliveries(platform, at.tables)
-    if pushed_key := _run_key(deliveries for table, deliveries in new.items() if table in at.pushed):
+    if pushed_key := digest(deliveries for table, deliveries in new.items() if table in at.pushed):
         yield dg.RunRequest(run_key=pushed_key, job_name=at.jobs["events"])
-    new = {table: _coverable(found, at.daily.get(table)) for table, found in new.items() if table not in at.pushed}
-    key = _run_key(new.values())
+    new = {table: coverable(found, at.daily.get(table)) for table, found in new.items() if table not in at.pushed}
+    key = digest(new.values())
     if key is None:
         return
     days = sorted({d.interval for table, deliveries in new.items() if table in at.daily for d in deliveries})
@@ -89,12 +89,12 @@ def requests(platform: Platform, at: Watched) -> Iterator[dg.RunRequest]:
         yield dg.RunRequest(run_key=key, job_name=at.jobs["reference"])
 
 
-def _coverable(deliveries: list[Delivery], partitions: dg.PartitionsDefinition[str] | None) -> list[Delivery]:
+def coverable(deliveries: list[Delivery], partitions: dg.PartitionsDefinition[str] | None) -> list[Delivery]:
     """The deliveries whose interval is one of these partitions; all of them for a table without partitions."""
     return [d for d in deliveries if partitions is None or partitions.has_partition_key(d.interval)]
 
 
-def _run_key(new: Iterable[list[Delivery]]) -> str | None:
+def digest(new: Iterable[list[Delivery]]) -> str | None:
     """A digest of the deliveries' names, sizes and times; None if there are none."""
     names = sorted(f"{d.uri} {d.bytes} {d.modified_ns}" for deliveries in new for d in deliveries)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
