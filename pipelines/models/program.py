@@ -289,6 +289,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def quality_target(self) -> float | None:
+        """The loss of held-out rows until which a run's time is recorded."""
+        ...
+
+    @property
     def train_window(self) -> Part: ...
 
     @property

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +41,7 @@ class RunRecord:
         base_image: Container image, where the run had one.
         accelerator: Name of the accelerator; "cpu" without one.
         artifacts: sha256 of each model file.
+        efficiency: What the training took, as `efficiency.figures` names it; empty in records of earlier releases.
     """
 
     created_at: str
@@ -56,6 +57,7 @@ class RunRecord:
     accelerator: str
     artifacts: Mapping[str, str]
     dagster_run_id: str
+    efficiency: Mapping[str, float] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Writes the record into `folder`, which is created; returns the file."""

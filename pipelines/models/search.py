@@ -147,10 +147,8 @@ class SearchOutcome:
         return sum(trial.cost for trial in self.trials)
 
     def __str__(self) -> str:
-        best, ends = (
-            self.best_trial,
-            {"trials": "", "max_minutes": " to its max_minutes", "max_cost": " to its max_cost"},
-        )
+        best = self.best_trial
+        ends = "" if self.ended_by == "trials" else f" to its {self.ended_by}"
         values = ", ".join(
             f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in best.values.items()

@@ -14,7 +14,7 @@ from pipelines.models.search import Choice, Distribution, LogUniform, RandInt, S
 FIXED = {
     "model_name", "task", "label", "row_key", "time_column", "known_at_column", "train_window", "gate_window",
     "holdout_every_days", "epochs", "seed", "num_workers", "max_failures", "checkpoint_interval_epochs",
-    "checkpoint_interval_steps", "scale", "interval_level", "baseline_column", "calibration",
+    "checkpoint_interval_steps", "quality_target", "scale", "interval_level", "baseline_column", "calibration",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from pipelines.governed.declaration import GovernedRun, Written
 from pipelines.lakehouse import time_travel
 from pipelines.lineage.events import Dataset
 from pipelines.machine import ray_connection, ray_head
-from pipelines.models import gate, model_files, run_record, search_report, unfinished, windows
+from pipelines.models import efficiency, gate, model_files, run_record, search_report, unfinished, windows
 from pipelines.models.answers import Task
 from pipelines.models.drift import Reference, reference
 from pipelines.models.evidence import Evidence, read_gate
@@ -136,7 +136,7 @@ def _tracked(
     _reference(run, spec, recipe, record).write(folder / "evidence")
     if search and challenge.search:
         search_report.write(search, challenge.search, folder / "evidence")
-    metrics = _metrics(evaluations)
+    metrics = {**_metrics(evaluations), **record.efficiency}
     mlflow_run = registry.log_run(
         experiment=model,
         model=folder / "model",
@@ -145,6 +145,7 @@ def _tracked(
         history={
             "train_loss": [epoch.train_loss for epoch in trained.history],
             "validation_loss": [epoch.validation_loss for epoch in trained.history],
+            "epoch_seconds": [epoch.seconds for epoch in trained.history],
         },
         evidence=folder / "evidence",
         tags={**run.declaration.tags, "dagster_run": run.run_id, "feature_service": service, "task": spec.task},
@@ -255,6 +256,7 @@ def _record(
         accelerator=trained.accelerator,
         artifacts=model_files.checksums(model_dir),
         dagster_run_id=run.run_id,
+        efficiency=efficiency.figures(trained, run.platform.prices, quality_target=recipe.quality_target),
     )
 
 

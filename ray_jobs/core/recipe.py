@@ -44,6 +44,7 @@ class TrainingRecipe(ABC):
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: AdamW's.
         maximum_gradient_norm: Longer gradients of a step are shortened to it; None to leave them.
+        quality_target: The loss of held-out rows until which a run's time is recorded; None to record none.
         seed: Decides first weights, order of rows and dropout.
         num_workers: Training processes; fewer where the cluster has fewer GPUs.
         max_failures: How many worker failures the run survives.
@@ -66,6 +67,7 @@ class TrainingRecipe(ABC):
     learning_rate: float = 5e-3
     weight_decay: float = 0.2
     maximum_gradient_norm: float | None = None
+    quality_target: float | None = None
     seed: int = 0
     num_workers: int = 1
     max_failures: int = 2

@@ -15,6 +15,7 @@ from ray import tune
 from pipelines.cost.prices import PriceSheet
 from pipelines.errors import GoldpathError
 from pipelines.machine import files
+from pipelines.models import efficiency
 from pipelines.models.program import Epoch
 from pipelines.models.program import Program as Place
 from pipelines.models.search import Search, Trial, with_values
@@ -79,7 +80,7 @@ class Trials:
 
         def report(epoch: Epoch) -> None:
             reported.append(epoch)
-            cost = sum(cost_of(each, self.prices, self.accelerator) for each in reported)
+            cost = sum(self._cost(each, self.accelerator) for each in reported)
             tune.report({"epoch": epoch.number, "validation_loss": epoch.validation_loss, "cost": cost})
 
         for epoch in journaled(folder):
@@ -107,6 +108,9 @@ class Trials:
             )
         run(Job(program, recipe, fit, holdout, folder), worker)
         finished(folder, f"{self.folder.name}/{folder.name}")
+
+    def _cost(self, epoch: Epoch, accelerator: str) -> float:
+        return efficiency.cost(epoch, self.prices, workers=1, accelerator=accelerator)
 
     def _device(self) -> torch.device:
         if not ray.get_gpu_ids():
@@ -137,7 +141,7 @@ class Trials:
             seconds,
             sum(epoch.cpu_seconds for epoch in epochs),
             0.0 if accelerator == "cpu" else seconds,
-            sum(cost_of(epoch, self.prices, accelerator) for epoch in epochs),
+            sum(self._cost(epoch, accelerator) for epoch in epochs),
             error,
         )
 
@@ -146,14 +150,6 @@ def journaled(folder: Path) -> list[Epoch]:
     """The epochs of a trial's folder so far."""
     journal = Journal.read(folder)
     return journal.epochs if journal else []
-
-
-def cost_of(epoch: Epoch, prices: PriceSheet, accelerator: str) -> float:
-    """Of an epoch of one process: its processor time, and the GPU that it held, in the currency of the prices."""
-    cost = epoch.cpu_seconds / 3600 * prices.unit_prices["cpu_core_hour"]
-    if accelerator != "cpu":
-        cost += epoch.seconds / 3600 * prices.gpu_hour.get(accelerator, prices.gpu_hour["default"])
-    return cost
 
 
 def _shown(value: Any) -> Any:

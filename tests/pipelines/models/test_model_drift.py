@@ -51,6 +51,7 @@ class ToyRecipe:
     inputs: tuple[str, ...] = INPUTS
     label: str = "demand"
     row_key: str = "question"
+    quality_target: float | None = None
 
 
 def question(row: Row) -> Row:

@@ -48,7 +48,16 @@ def test_a_folder_without_a_record_raises_an_error(tmp_path: Path) -> None:
         RunRecord.read(tmp_path)
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(RunRecord)])
+def test_a_record_of_an_earlier_release_has_no_figures_of_what_the_training_took(tmp_path: Path) -> None:
+    path = record(efficiency={"training_cost": 1.0}).write(tmp_path)
+    assert RunRecord.read(tmp_path).efficiency == {"training_cost": 1.0}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    del document["efficiency"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert RunRecord.read(tmp_path).efficiency == {}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(RunRecord) if field.name != "efficiency"])
 def test_a_record_without_a_field_raises_an_error_with_the_field(tmp_path: Path, field: str) -> None:
     path = record().write(tmp_path)
     document = json.loads(path.read_text(encoding="utf-8"))

@@ -49,6 +49,7 @@ class ToyRecipe:
     inputs: tuple[str, ...] = ()
     label: str = "label"
     row_key: str = "key"
+    quality_target: float | None = None
 
 
 #: One of the table's recipes, with values to search for.

@@ -26,6 +26,7 @@ class ToyRecipe:
     inputs: tuple[str, ...] = ()
     label: str = "label"
     row_key: str = "key"
+    quality_target: float | None = None
     task: Task = "binary"
 
     @property
