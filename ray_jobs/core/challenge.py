@@ -11,12 +11,12 @@ from typing import Any
 
 from pipelines.cost.prices import PriceSheet
 from pipelines.models.judgement import Gate
-from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program, RecipeError
+from pipelines.models.program import CHALLENGER, CHAMPION, Challenge, Part, Program
 from pipelines.models.search import Search, SearchOutcome, with_values
 from ray_jobs.core import leakage
 from ray_jobs.core.contest import Contender, contest
 from ray_jobs.core.dataset import DatasetVersion, evaluation_rows
-from ray_jobs.core.program import Model
+from ray_jobs.core.program import require_task
 from ray_jobs.core.recipe import TrainingRecipe
 from ray_jobs.core.sample import sampled_rows
 from ray_jobs.core.train import train
@@ -102,14 +102,3 @@ def _searched(
         Trials(program, recipe, values, table, base_model_dir, folder, prices, search), run_folder=run_folder
     )
     return outcome, with_values(recipe, values[outcome.best - 1])
-
-
-def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:
-    """Raises RecipeError unless the model, which `object` names, is one of the recipe's task."""
-    if model.task != recipe.task:
-        raise RecipeError(
-            object=object,
-            observed=f"its task is {model.task}",
-            expected=f"a model of the task {recipe.task}, as the recipe of {recipe.model_name} says",
-            next_step="declare the model of another task under a name of its own",
-        )

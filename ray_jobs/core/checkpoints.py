@@ -20,6 +20,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from ray_jobs.core.checkpoint_folder import MANIFEST, Checkpoint, Position, complete, file_digest, weights
 from ray_jobs.core.errors import TrainingError
@@ -51,6 +52,7 @@ class Checkpoints:
         self._rank, self._workers = (dist.get_rank(), dist.get_world_size()) if self._group else (0, 1)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written: Future[None] | None = None
+        self._stager = BlockingAsyncStager()
 
     def save(self, position: Position, notes: Mapping[str, Any], *, loss: float | None = None) -> None:
         """Copies the state to memory and writes it in the background.
@@ -66,7 +68,7 @@ class Checkpoints:
         self.wait()
         folder = self._run_folder / f"step-{position.steps:09d}"
         writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        staged = writer.stage(self._tensors())
+        staged = self._staged(self._tensors())
         groups = [
             {name: value for name, value in group.items() if name != "params"} for group in self._optimizer.param_groups
         ]
@@ -149,6 +151,13 @@ class Checkpoints:
             for name, value in state.items()
             if isinstance(value, Tensor)
         }
+
+    def _staged(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """A copy in memory; from a GPU into that of the former checkpoint, which is pinned and therefore fast."""
+        if tensors.keys() != (self._stager.state_dict_cache or {}).keys():
+            on_gpu = any(parameter.is_cuda for parameter in self._network.parameters())
+            self._stager = BlockingAsyncStager(cache_staged_state_dict=on_gpu)
+        return self._stager.stage(tensors)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         reader = dcp.HuggingFaceStorageReader(str(checkpoint.folder))

@@ -6,9 +6,10 @@ a worker's state from its checkpoint: a run that was interrupted ends with the s
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ray_jobs.core import parallel
 from ray_jobs.core.checkpoint_folder import Position
 from ray_jobs.core.checkpoints import Checkpoints
 from ray_jobs.core.errors import Interrupted, TrainingError
-from ray_jobs.core.meter import Meter, Use
+from ray_jobs.core.meter import Meter
 from ray_jobs.core.prefetch import ahead
 from ray_jobs.core.program import Batch, Program
 from ray_jobs.core.progress import Journal, ignore
@@ -31,6 +32,7 @@ from ray_jobs.core.recipe import TrainingRecipe
 from ray_jobs.core.requests import Requests
 from ray_jobs.core.shards import Shards
 from ray_jobs.core.speed import Speed
+from ray_jobs.core.step import Step, Sums, Waits
 
 WARM_UP_SHARE = 0.2
 
@@ -62,15 +64,6 @@ class Worker:
     def accelerator(self) -> str:
         """Name of the GPU, or "cpu"."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
-
-
-@dataclass(slots=True)
-class Sums(Use):
-    """Of the steps of an epoch so far, of all workers: losses, their weights, seconds, and what was used."""
-
-    loss: float = 0.0
-    weight: float = 0.0
-    seconds: float = 0.0
 
 
 def run(job: Job, worker: Worker) -> None:
@@ -107,7 +100,7 @@ class Loop:
         )
         self.checkpoints = Checkpoints(job.run_folder, self.plain, self.optimizer, self.schedule)
         self.journal, self.meter = Journal(worker.accelerator), Meter(worker.device)
-        self.sums, self.position, self.speed = Sums(), Position(1, 0, 0), Speed(0)
+        self.sums, self.position, self.speed, self.waits = Sums(), Position(1, 0, 0), Speed(0), Waits()
         self.pending: Step | None = None
         self.requests = Requests(job.run_folder, worker.rank, worker.notice)
         self.noticed, self.stop, self.notices = False, False, 0.0
@@ -139,9 +132,9 @@ class Loop:
             seed=recipe.seed, epoch=number, first_step=self.position.step, batch_size=recipe.batch_size,
             rank=self.worker.rank, of=self.worker.of,
         )  # fmt: skip
-        for table in ahead(tables):
+        for table, batches in self.waits.for_rows(ahead(map(self._batches, tables))):
             torch.manual_seed(self.position.seed(recipe.seed, self.worker.rank))
-            step = self._step(table)
+            step = self._step(table, batches)
             self.position = Position(number, self.position.step + 1, self.position.steps + 1)
             self._settle(step)
             self.sums.seconds = time.monotonic() - started
@@ -185,16 +178,22 @@ class Loop:
                 next_step="start it again: it goes on from there",
             )
 
-    def _step(self, table: pa.Table) -> Step:
+    def _batches(self, table: pa.Table) -> tuple[pa.Table, Sequence[Batch]]:
+        """The rows of a step, and the batches that it accumulates."""
+        of = self.job.recipe.scale.accumulate
+        ends = [len(table) * place // of for place in range(of + 1)]
+        return table, [self.job.program.batch(table.slice(a, b - a)) for a, b in itertools.pairwise(ends)]
+
+    def _step(self, table: pa.Table, batches: Sequence[Batch]) -> Step:
         """Changes the weights by the rows of a step; all workers together, each with its part of the rows."""
         recipe, device = self.job.recipe, self.worker.device
         self.optimizer.zero_grad(set_to_none=True)
         own = torch.zeros(2, dtype=torch.float64, device=device)
         asked = torch.tensor(self.requests.counts(), dtype=torch.float64, device=device)
-        for place in range(recipe.scale.accumulate):
-            last = place == recipe.scale.accumulate - 1
+        for place, batch in enumerate(batches, 1):
+            last = place == len(batches)
             with parallel.adding_up(self.network, last=last):
-                loss = self._loss(self.network, _share(table, place, recipe.scale.accumulate))
+                loss = self._loss(self.network, batch)
                 own += loss.detach()
                 everyone = torch.cat([own, asked])
                 # While the gradients of the last batch are computed, losses and requests are exchanged.
@@ -209,12 +208,12 @@ class Loop:
             nn.utils.clip_grad_norm_(self.trained, recipe.maximum_gradient_norm)
         self.optimizer.step()
         self.schedule.step()
-        return Step(everyone, own, table, self.position)
+        return Step.begun(everyone, own, table, self.position)
 
-    def _loss(self, network: nn.Module, rows: pa.Table) -> Tensor:
-        """[2]: the sum of the rows' losses, and its weight."""
+    def _loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """[2]: the sum of the losses of a batch's rows, and its weight."""
         with parallel.arithmetic(self.job.recipe, self.worker.device):
-            loss = self.job.program.loss(network, self._on_device(self.job.program.batch(rows)))
+            loss = self.job.program.loss(network, self._on_device(batch))
         return torch.stack([loss.total.double(), loss.weight.to(loss.total.device).double()])
 
     def _on_device(self, batch: Batch) -> Batch:
@@ -227,7 +226,7 @@ class Loop:
         sums = torch.zeros(2, dtype=torch.float64, device=self.worker.device)
         size, rank, of = self.job.recipe.batch_size, self.worker.rank, self.worker.of
         for table in ahead(self.job.holdout.in_order(batch_size=size, rank=rank, of=of)):
-            sums += self._loss(self.plain, table)
+            sums += self._loss(self.plain, self.job.program.batch(table))
         if self.worker.of > 1:
             dist.all_reduce(sums)
         loss, weight = sums.tolist()
@@ -252,7 +251,7 @@ class Loop:
         former, self.pending = self.pending, step
         if former is None:
             return
-        loss, weight, notices, stops = former.everyone.tolist()
+        loss, weight, notices, stops = former.sums()
         if not math.isfinite(loss):
             self.checkpoints.wait()
             kept = former.keep(self.job.run_folder, self.worker.rank)
@@ -276,7 +275,8 @@ class Loop:
             "resumed_after": self.journal.resumed_after,
             "sums": asdict(self.sums),
         }
-        self.checkpoints.save(self.position, notes, loss=loss)
+        with self.waits.for_a_checkpoint():
+            self.checkpoints.save(self.position, notes, loss=loss)
 
     def _enter(self) -> None:
         """Writes an entry within an epoch, if the last one is old enough."""
@@ -290,34 +290,5 @@ class Loop:
             self.journal.write(self.job.run_folder)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step that was begun, its rows, and where it was.
-
-    `everyone` [4] are the sums of losses, weights, notices and requests to stop over all workers, `own` [2] the loss
-    and weight of this one.
-    """
-
-    everyone: Tensor
-    own: Tensor
-    table: pa.Table
-    position: Position
-
-    def keep(self, run_folder: Path, rank: int) -> str:
-        """Writes the rows, if their loss is no finite number; returns the pattern of the files of all workers."""
-        name = f"stopped-step-{self.position.steps + 1:09d}-worker-"
-        if not math.isfinite(self.own[0].item()):
-            path = run_folder / f"{name}{rank}.arrow"
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, self.table.schema) as writer:
-                writer.write_table(self.table)
-        return str(run_folder / f"{name}*.arrow")
-
-
 def _measured(figure: float) -> float | None:
     return None if math.isnan(figure) else figure
-
-
-def _share(table: pa.Table, place: int, of: int) -> pa.Table:
-    """The rows of one of the batches that a step accumulates."""
-    begin, end = (len(table) * at // of for at in (place, place + 1))
-    return table.slice(begin, end - begin)

@@ -18,9 +18,10 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from pipelines.models.answers import Predictor
-from pipelines.models.program import Evaluation, Unit
+from pipelines.models.program import Evaluation, RecipeError, Unit
 from ray_jobs.core.contest import Contender
 from ray_jobs.core.dataset import Columns, Rows
+from ray_jobs.core.recipe import TrainingRecipe
 
 #: Tensors by name; the first dimension of each counts rows, or packed sequences.
 Batch = Mapping[str, Tensor]
@@ -87,7 +88,10 @@ class Program(Protocol[R_contra]):
         ...
 
     def batch(self, examples: pa.Table) -> Batch:
-        """The tensors of some examples."""
+        """The tensors of some examples, on the CPU; of a step's random numbers, none are drawn here.
+
+        A thread makes the batches of the next steps while the present one is computed.
+        """
         ...
 
     def loss(self, network: nn.Module, batch: Batch) -> Loss:
@@ -108,3 +112,14 @@ class Program(Protocol[R_contra]):
         They stay in memory while workers train: a large one is better loaded when it is asked.
         """
         ...
+
+
+def require_task(model: Model, recipe: TrainingRecipe, *, object: str) -> None:
+    """Raises RecipeError unless the model, which `object` names, is one of the recipe's task."""
+    if model.task != recipe.task:
+        raise RecipeError(
+            object=object,
+            observed=f"its task is {model.task}",
+            expected=f"a model of the task {recipe.task}, as the recipe of {recipe.model_name} says",
+            next_step="declare the model of another task under a name of its own",
+        )

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.models.program import RecipeError, Unit
-from ray_jobs.core.challenge import require_task
 from ray_jobs.core.contest import Contender
 from ray_jobs.core.dataset import Rows
-from ray_jobs.core.program import Batch, Loss
+from ray_jobs.core.program import Batch, Loss, require_task
 from ray_jobs.tabular import objective
 from ray_jobs.tabular.baseline import fit_baselines
 from ray_jobs.tabular.encoding import Encoder

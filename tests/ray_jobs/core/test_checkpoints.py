@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from ray_jobs.core.checkpoint_folder import MANIFEST, Checkpoint, Position, complete
 from ray_jobs.core.checkpoints import Checkpoints
 from ray_jobs.core.errors import TrainingError
-from tests.ray_jobs import gloo
+from tests.ray_jobs import process_group
 
 Strategy = Literal["alone", "ddp", "fsdp"]
 
@@ -41,7 +42,8 @@ class Run:
     """A training run of some steps, of which each saves a checkpoint."""
 
     def __init__(self, folder: Path, rank: int, strategy: Strategy) -> None:
-        self.rank, self.network = rank, Small()
+        self.rank, self.device = rank, process_group.device(rank)
+        self.network = Small().to(self.device)
         wrapped: Any = self.network
         if strategy == "ddp":
             wrapped = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -61,7 +63,7 @@ class Run:
         for number in range(self.done, steps):
             torch.manual_seed(Position(1, number, number).seed(3, self.rank))
             self.optimizer.zero_grad()
-            self.wrapped(torch.randn(6, 5)).square().mean().backward()
+            self.wrapped(torch.randn(6, 5, device=self.device)).square().mean().backward()
             self.optimizer.step()
             self.schedule.step()
             loss = losses[number] if losses else None
@@ -69,11 +71,20 @@ class Run:
         self.checkpoints.wait()
 
     def weights(self) -> dict[str, list[float]]:
-        from torch.distributed.tensor import DTensor
-
         state = self.wrapped.state_dict()
-        full = {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in state.items()}
-        return {name.removeprefix("module."): tensor.tolist() for name, tensor in full.items()}
+        return {name.removeprefix("module."): _whole(tensor).tolist() for name, tensor in state.items()}
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor, of which a worker may hold a shard alone, on the CPU."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(tensor, DTensor):
+        return tensor.cpu()
+    # Not DTensor.full_tensor: between processes that share a GPU it never returns.
+    shards: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(shards, tensor.to_local().cpu())
+    return torch.cat(shards)
 
 
 def steps(rank: int, folder: Path, strategy: Strategy, number: int) -> dict[str, list[float]]:
@@ -96,7 +107,7 @@ def steps_at_once_and_resumed(
 
 @pytest.mark.parametrize(("strategy", "workers"), [("alone", 1), ("ddp", 2), ("fsdp", 2)])
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, strategy: Strategy, workers: int) -> None:
-    results = gloo.run(steps_at_once_and_resumed, tmp_path, strategy, workers=workers)
+    results = process_group.run(steps_at_once_and_resumed, tmp_path, strategy, workers=workers)
     assert [before for before, _, _ in results] == [2] * workers
     _, at_once, resumed = results[0]
     assert resumed == at_once
@@ -105,10 +116,8 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, strategy: Stra
 def load(rank: int, folder: Path) -> tuple[dict[str, Any], dict[str, list[float]], dict[str, Any]]:
     run = Run(folder, rank, "fsdp")
     assert run.restored is not None
-    from torch.distributed.tensor import DTensor
-
     moments = {
-        f"{number}.{name}": (value.full_tensor() if isinstance(value, DTensor) else value).tolist()
+        f"{number}.{name}": _whole(value).tolist()
         for number, state in run.optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
@@ -116,15 +125,15 @@ def load(rank: int, folder: Path) -> tuple[dict[str, Any], dict[str, list[float]
 
 
 def test_another_number_of_workers_goes_on_with_the_same_state(tmp_path: Path) -> None:
-    [trained, _] = gloo.run(steps, tmp_path, "fsdp", 3, workers=2)
-    [(notes, weights, moments)] = gloo.run(load, tmp_path, workers=1)
+    [trained, _] = process_group.run(steps, tmp_path, "fsdp", 3, workers=2)
+    [(notes, weights, moments)] = process_group.run(load, tmp_path, workers=1)
     assert (notes, weights) == ({"step": 3}, trained)
     assert moments["1.step"] == 3.0
-    assert gloo.run(load, tmp_path, workers=3) == [(notes, weights, moments)] * 3
+    assert process_group.run(load, tmp_path, workers=3) == [(notes, weights, moments)] * 3
 
 
 def test_a_network_outside_of_the_run_gets_the_weights(tmp_path: Path) -> None:
-    [trained, _] = gloo.run(steps, tmp_path, "fsdp", 2, workers=2)
+    [trained, _] = process_group.run(steps, tmp_path, "fsdp", 2, workers=2)
     network = Small()
     complete(tmp_path)[-1].load_weights(network)
     assert {name: tensor.tolist() for name, tensor in network.state_dict().items()} == trained
@@ -133,7 +142,7 @@ def test_a_network_outside_of_the_run_gets_the_weights(tmp_path: Path) -> None:
 def test_frozen_parameters_are_not_written(tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    gloo.run(steps, tmp_path, "alone", 1, workers=1)
+    process_group.run(steps, tmp_path, "alone", 1, workers=1)
     [checkpoint] = complete(tmp_path)
     [name] = checkpoint.files
     with safe_open(checkpoint.folder / name, framework="pt") as file:
@@ -155,7 +164,7 @@ def test_the_last_two_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two workers that saved two checkpoints."""
     folder = tmp_path_factory.mktemp("written")
-    gloo.run(steps, folder, "ddp", 2, workers=2)
+    process_group.run(steps, folder, "ddp", 2, workers=2)
     return folder
 
 
@@ -221,7 +230,7 @@ def save_where_the_second_worker_cannot_write(rank: int, folder: Path) -> str:
 
 
 def test_a_failed_write_is_an_error_of_every_worker_and_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    for text in gloo.run(save_where_the_second_worker_cannot_write, tmp_path, workers=2):
+    for text in process_group.run(save_where_the_second_worker_cannot_write, tmp_path, workers=2):
         assert "worker 1" in text
         assert "/dev/full" in text
     assert [checkpoint.position.steps for checkpoint in complete(tmp_path)] == [1]

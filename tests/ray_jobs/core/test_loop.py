@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import torch
 
 from pipelines.models.program import Progress, RecipeError
 from ray_jobs.core import checkpoint_folder, parallel, shard_writer, speed
-from ray_jobs.core.loop import Job, Worker, run
+from ray_jobs.core.loop import Job, Loop, Worker, run
 from ray_jobs.core.progress import Journal
 from ray_jobs.core.scale import Scale
 from ray_jobs.core.shards import ROW_KEY
-from tests.ray_jobs import gloo
+from tests.ray_jobs import process_group
 from tests.ray_jobs.toy_program import RECIPE, Toy, toy_table
-
-CPU = torch.device("cpu")
 
 
 def _job(folder: Path, program: Toy) -> Job:
@@ -32,7 +29,7 @@ def _job(folder: Path, program: Toy) -> Job:
 
 
 def _work(rank: int, of: int, job: Job) -> None:
-    run(job, Worker(rank, of, CPU))
+    run(job, Worker(rank, of, process_group.device(rank)))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_rows_of_its_step(tmp_path: Path) -> None:
@@ -42,7 +39,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_rows_of_its_step(t
     spoilt = steps[2].slice(0, 1)
     text = "".join(chr(97 + token) for token in spoilt["tokens"][0].as_py())
     job = _job(tmp_path / "spoilt", Toy(recipe, factors={text: float("nan")}))
-    gloo.run(_work, 2, job, workers=2)
+    process_group.run(_work, 2, job, workers=2)
     journal = Journal.read(job.run_folder)
     assert journal is not None
     assert journal.stopped is not None
@@ -57,7 +54,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_rows_of_its_step(t
 def test_what_the_workers_cannot_do_stands_in_the_journal(tmp_path: Path) -> None:
     recipe = replace(RECIPE, num_workers=2, scale=Scale(strategy="fsdp"))
     job = _job(tmp_path, Toy(recipe))
-    run(job, Worker(0, 1, CPU))
+    run(job, Worker(0, 1, process_group.device()))
     journal = Journal.read(job.run_folder)
     assert journal is not None
     assert journal.stopped == {
@@ -84,7 +81,7 @@ def test_a_scale_that_the_workers_cannot_have_is_refused(scale: Scale, workers: 
 def test_progress_within_an_epoch_is_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "ENTRY_SECONDS", 0.0)
     job = _job(tmp_path, Toy(replace(RECIPE, epochs=1)))
-    run(job, Worker(0, 1, CPU))
+    run(job, Worker(0, 1, process_group.device()))
     journal = Journal.read(job.run_folder)
     assert journal is not None
     assert isinstance(journal.now, Progress)
@@ -94,11 +91,19 @@ def test_progress_within_an_epoch_is_entered(tmp_path: Path, monkeypatch: pytest
     assert journal.now.loss == pytest.approx(journal.epochs[0].train_loss, rel=0.1)
 
 
-def test_an_epoch_counts_the_processor_time_of_all_workers_and_no_gpu_on_a_cpu(tmp_path: Path) -> None:
+def test_an_epoch_counts_the_processor_time_of_all_workers_and_gpus_where_there_are_any(tmp_path: Path) -> None:
     job = _job(tmp_path, Toy(RECIPE))
-    gloo.run(_work, 2, job, workers=2)
+    process_group.run(_work, 2, job, workers=2)
     journal = Journal.read(job.run_folder)
     assert journal is not None
     for epoch in journal.epochs:
         assert epoch.cpu_seconds > 0
-        assert (epoch.gpu_busy_seconds, epoch.gpu_joules) == (None, None)
+        on_gpu = process_group.device().type == "cuda"
+        assert (epoch.gpu_busy_seconds is not None, epoch.gpu_joules is not None) == (on_gpu, on_gpu)
+
+
+def test_a_loop_counts_what_it_waits_for(tmp_path: Path) -> None:
+    loop = Loop(_job(tmp_path, Toy(RECIPE)), Worker(0, 1, process_group.device()))
+    loop.run()
+    assert loop.waits.rows > 0
+    assert loop.waits.checkpoints > 0

@@ -19,7 +19,7 @@ from ray_jobs.core.dataset import DatasetVersion
 from ray_jobs.core.loop import Job, Worker, run
 from ray_jobs.core.progress import Journal
 from ray_jobs.core.sample import sampled_rows
-from tests.ray_jobs import gloo
+from tests.ray_jobs import process_group
 from tests.ray_jobs.nodes import WORKERS_FILE
 from tests.ray_jobs.slow import RECIPE, STEPS_FILE
 from tests.ray_jobs.tabular.made_up import made_up_table
@@ -81,7 +81,7 @@ def _ended(folder: Path) -> tuple[Journal, dict[str, bytes], list[int]]:
 def calm(job: Callable[[Path], Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one worker that nothing interrupted."""
     folder = tmp_path_factory.mktemp("calm")
-    gloo.run(work, job(folder), 1, STEPS, workers=1)
+    process_group.run(work, job(folder), 1, STEPS, workers=1)
     return folder
 
 
@@ -89,13 +89,13 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_as_if_it_ha
     job: Callable[[Path], Job], calm: Path, tmp_path: Path
 ) -> None:
     requests.ask_to_stop(tmp_path)
-    gloo.run(work, job(tmp_path), 1, STEPS, workers=1)
+    process_group.run(work, job(tmp_path), 1, STEPS, workers=1)
     journal, _, [steps] = _ended(tmp_path)
     assert journal.stopped is not None
     assert journal.stopped["kind"] == "Interrupted"
     assert steps == 2  # the first step tells all workers, who act after the second
     requests.withdraw(tmp_path)
-    gloo.run(work, job(tmp_path), 1, STEPS, workers=1)
+    process_group.run(work, job(tmp_path), 1, STEPS, workers=1)
     journal, weights, _ = _ended(tmp_path)
     assert (journal.stopped, journal.resumed_after) == (None, [2])
     assert weights == _ended(calm)[1]
@@ -104,7 +104,7 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_as_if_it_ha
 def test_a_notice_to_one_worker_lets_all_leave_one_checkpoint_and_go_on(
     job: Callable[[Path], Job], tmp_path: Path
 ) -> None:
-    gloo.run(work, job(tmp_path), 2, 61, workers=2)
+    process_group.run(work, job(tmp_path), 2, 61, workers=2)
     journal, _, steps = _ended(tmp_path)
     assert (journal.stopped, len(journal.epochs)) == (None, RECIPE.epochs)
     assert steps[-2:] == [63, 64]  # the 62nd step tells; 60 and 65 would be the recipe's
@@ -112,9 +112,9 @@ def test_a_notice_to_one_worker_lets_all_leave_one_checkpoint_and_go_on(
 
 def test_fewer_workers_go_on_where_more_stopped(job: Callable[[Path], Job], calm: Path, tmp_path: Path) -> None:
     requests.ask_to_stop(tmp_path)
-    gloo.run(work, job(tmp_path), 3, STEPS, workers=3)
+    process_group.run(work, job(tmp_path), 3, STEPS, workers=3)
     requests.withdraw(tmp_path)
-    gloo.run(work, job(tmp_path), 1, STEPS, workers=1)
+    process_group.run(work, job(tmp_path), 1, STEPS, workers=1)
     journal, _, _ = _ended(tmp_path)
     assert journal.resumed_after == [2]
     losses = [[epoch.validation_loss for epoch in _ended(folder)[0].epochs] for folder in (tmp_path, calm)]
@@ -205,7 +205,7 @@ def test_processes_that_are_killed_or_interrupted_lose_nothing_and_start_nothing
 def test_a_run_survives_the_kill_of_a_node_and_takes_another_one(
     job: Callable[[Path], Job], made_up: DatasetVersion, tmp_path: Path
 ) -> None:
-    gloo.run(work, job(tmp_path / "calm"), 2, STEPS, workers=2)
+    process_group.run(work, job(tmp_path / "calm"), 2, STEPS, workers=2)
     command = [sys.executable, "-m", "tests.ray_jobs.nodes", str(tmp_path / "home"), str(tmp_path)]
     subprocess.run([*command, made_up.uri, str(made_up.version)], cwd=PROJECT, check=True, timeout=600)
     for name, workers, resumed in (("fixed", "2 2", [20]), ("elastic", "2 1 2", [20, 40])):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ray_jobs.text.base_models import BaseModel
 from ray_jobs.text.networks import network_of
-from ray_jobs.text.packing import pack
+from ray_jobs.text.packing import Packed, pack
 from ray_jobs.text.recipe import Lora
+from tests.ray_jobs import process_group
 
 EXAMPLES = st.lists(
     st.lists(st.integers(3, 99), min_size=2, max_size=30).flatmap(
@@ -52,17 +53,22 @@ def test_packed_examples_have_the_losses_and_gradients_of_examples_by_themselves
     tiny_llama: BaseModel, tmp_path: Path, adapter: Lora | None
 ) -> None:
     torch.manual_seed(0)
-    network = network_of(tiny_llama, adapter, tmp_path).double()
+    device = process_group.device()
+    network = network_of(tiny_llama, adapter, tmp_path).double().to(device)
     tokens = [torch.randint(3, 300, (size,)).tolist() for size in (5, 17, 9, 4, 12)]
     prompts = [2, 10, 8, 1, 3]
     packed = pack(tokens, prompts, length=30, padding=0)
     assert len(packed.tokens) < len(tokens)
-    together = network(packed.tokens, packed.positions, packed.places, packed.targets)
+    together = _losses(network, packed, device)
     alone = []
     for own, prompt in zip(tokens, prompts, strict=True):
-        single = pack([own], [prompt], length=1, padding=0)
-        alone.append(network(single.tokens, single.positions, single.places, single.targets))
+        alone.append(_losses(network, pack([own], [prompt], length=1, padding=0), device))
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-6)
     trained = [own for own in network.parameters() if own.requires_grad]
     one, other = (torch.autograd.grad(losses.sum(), trained) for losses in (together, torch.cat(alone)))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def _losses(network: torch.nn.Module, packed: Packed, device: torch.device) -> torch.Tensor:
+    tensors = (packed.tokens, packed.positions, packed.places, packed.targets)
+    return network(*(tensor.to(device) for tensor in tensors))

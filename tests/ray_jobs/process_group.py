@@ -1,4 +1,8 @@
-"""A function in several processes of this machine that form a process group, as a training run's workers do."""
+"""A function in several processes of this machine that form a process group, as a training run's workers do.
+
+Where there are GPUs, a process has one of its own and the group is NCCL's, as in Ray Train. More processes than GPUs
+share them, and the group is Gloo's, since NCCL refuses two processes on one GPU.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,23 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 #: Forks from a process that has imported PyTorch already, and holds neither threads nor a Ray connection.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch.distributed.checkpoint", "torch.distributed.fsdp", "tests.ray_jobs.gloo"])
+_CONTEXT.set_forkserver_preload(
+    ["torch.distributed.checkpoint", "torch.distributed.fsdp", "tests.ray_jobs.process_group"]
+)
+
+
+def device(rank: int = 0) -> torch.device:
+    """The GPU of a process; the CPU on a machine without GPUs."""
+    import torch
+
+    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def run(function: Callable[..., Any], *arguments: Any, workers: int) -> list[Any]:
@@ -47,7 +63,11 @@ def _work(rank: int, workers: int, store: str, function: Callable[..., Any], arg
 
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=workers)
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device(rank))
+        backend = "nccl" if workers <= torch.cuda.device_count() else "gloo"
+    dist.init_process_group(backend, init_method=store, rank=rank, world_size=workers)
     try:
         results.put((rank, function(rank, *arguments), None))
     except BaseException:  # noqa: BLE001 - the test's process raises it
