@@ -29,6 +29,9 @@ PARTS = {
     "service": "the prediction service against a bare Ray Serve app",
     "push": "the push server against a bare endpoint that appends to a file and syncs it",
     "freshness": "from durable in landing to readable online, in micro-batches",
+    "train": "seconds a step: Ray Train through the fabric against bare torchrun",
+    "train_language": "SmolLM2 by adapters against a plain loop of transformers and peft; on a GPU all weights too",
+    "train_input": "10 million rows: how long two workers wait for them and for checkpoints, and memory",
     "model": "the model on the reference split, January to September against October to December",
 }
 
