@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,9 +92,25 @@ class TextLabels(nn.Module):
 
     def forward(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:  # noqa: N803
         """Outputs [B, labels] of B texts; the mask says which tokens are no padding."""
+        return self.head(self.means(tokens_BL, mask_BL))
+
+    def means(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:  # noqa: N803
+        """The mean [B, width] of the encoder's outputs of each text."""
         hidden = self.encoder(input_ids=tokens_BL, attention_mask=mask_BL.long()).last_hidden_state
         weights = mask_BL.to(hidden.dtype)[:, :, None]
-        return self.head((hidden * weights).sum(dim=1) / weights.sum(dim=1))
+        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+class LabelsOfMeans(nn.Module):
+    """The linear layer of `TextLabels` alone, for texts that its encoder has read; it has the layer's names."""
+
+    def __init__(self, width: int, labels: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, labels)
+
+    def forward(self, means_BD: Tensor) -> Tensor:  # noqa: N803
+        """Outputs [B, labels] of B texts."""
+        return self.head(means_BD)
 
 
 def labels_network_of(base: BaseModel, labels: int, home: Path, *, train_encoder: bool) -> TextLabels:
@@ -102,8 +119,15 @@ def labels_network_of(base: BaseModel, labels: int, home: Path, *, train_encoder
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # else it reports the weights of the layer that is left out, as unexpected
     encoder = AutoModel.from_pretrained(
         base_models.prepared(base, home), dtype=torch.float32, local_files_only=True, add_pooling_layer=False
     )
     encoder.requires_grad_(train_encoder)
     return TextLabels(encoder, encoder.config.hidden_size, labels)
+
+
+def width_of(base: BaseModel, home: Path) -> int:
+    """The width of an encoder's outputs; its weights are not loaded. Raises ModelError as `network_of` does."""
+    config = json.loads((base_models.prepared(base, home) / "config.json").read_text(encoding="utf-8"))
+    return int(config["hidden_size"])

@@ -113,7 +113,8 @@ class ClassifierRecipe(TrainingRecipe):
         task: Always "multiclass".
         base: The encoder that training begins with.
         texts: The columns whose texts are read, one below the other; nulls are left out.
-        train_encoder: Whether the encoder's weights are trained too, or those of the linear layer alone.
+        train_encoder: Whether the encoder's weights are trained too, or those of the linear layer alone. Then the
+            encoder reads each text once, before the workers start, and a pass over the rows takes no time.
         text_tokens: A longer text loses its end.
         learning_rate, weight_decay, batch_size, epochs: As in every recipe, with defaults for a trained encoder.
     """

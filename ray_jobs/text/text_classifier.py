@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines import settings
@@ -21,7 +23,7 @@ from ray_jobs.core.multiclass import Multiclass
 from ray_jobs.core.program import Batch, Loss
 from ray_jobs.text import base_models, label_model
 from ray_jobs.text.label_model import LabelModel, Reads, joined, padded
-from ray_jobs.text.networks import TextLabels, fill, labels_network_of, trained_weights
+from ray_jobs.text.networks import LabelsOfMeans, TextLabels, fill, labels_network_of, trained_weights, width_of
 from ray_jobs.text.recipe import ClassifierRecipe
 
 
@@ -73,29 +75,60 @@ class TextClassifier:
 
     def examples(self, rows: Rows) -> pa.Table:
         tokens = Reads.of(self.recipe).tokens(rows.columns, self.home)
-        return pa.table(
-            {
-                "tokens": pa.array(tokens, pa.list_(pa.int32())),
-                "target": pa.array(self.objective.targets(rows.labels)),
-            }
-        )
+        target = {"target": pa.array(self.objective.targets(rows.labels))}
+        if self.recipe.train_encoder:
+            return pa.table({"tokens": pa.array(tokens, pa.list_(pa.int32())), **target})
+        return pa.table({"means": self._means(tokens), **target})
 
-    def network(self) -> TextLabels:
+    def _means(self, tokens: Sequence[Sequence[int]]) -> pa.Array:
+        """What an encoder that is not trained makes of each text, which it reads once.
+
+        Each by itself, so that no text changes what another becomes; several at a time, by one thread each.
+        """
+        network, threads = self._whole().eval(), torch.get_num_threads()
+
+        def mean(own: Sequence[int]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                return network.means(*padded([own])).numpy()
+
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                means = np.concatenate(list(pool.map(mean, tokens)))
+        finally:
+            torch.set_num_threads(threads)
+        return pa.FixedSizeListArray.from_arrays(pa.array(means.ravel()), means.shape[1])
+
+    def _whole(self) -> TextLabels:
+        """The encoder with a new linear layer."""
         recipe = self.recipe
-        network = labels_network_of(recipe.base, self.objective.outputs, self.home, train_encoder=recipe.train_encoder)
+        return labels_network_of(recipe.base, self.objective.outputs, self.home, train_encoder=recipe.train_encoder)
+
+    def network(self) -> nn.Module:
+        if self.recipe.train_encoder:
+            network: nn.Module = self._whole()
+        else:
+            network = LabelsOfMeans(width_of(self.recipe.base, self.home), self.objective.outputs)
         if self.weights is not None:
             fill(network, self.weights)
         return network
 
     def batch(self, examples: pa.Table) -> Batch:
-        tokens, mask = padded(examples["tokens"].to_pylist())
-        return {"tokens": tokens, "mask": mask, "targets": torch.tensor(examples["target"].to_numpy())}
+        targets = {"targets": torch.tensor(examples["target"].to_numpy())}
+        if self.recipe.train_encoder:
+            tokens, mask = padded(examples["tokens"].to_pylist())
+            return {"tokens": tokens, "mask": mask, **targets}
+        means = examples["means"].combine_chunks()
+        return {"means": torch.tensor(means.flatten().to_numpy()).reshape(len(means), -1), **targets}
 
     def loss(self, network: nn.Module, batch: Batch) -> Loss:
-        return self.objective.loss(network(batch["tokens"], batch["mask"]).float(), batch["targets"])
+        outputs = network(*(tensor for name, tensor in batch.items() if name != "targets"))
+        return self.objective.loss(outputs.float(), batch["targets"])
 
     def trained(self, network: nn.Module, holdout: Rows) -> LabelModel:
-        assert isinstance(network, TextLabels)
+        if not isinstance(network, TextLabels):
+            whole = self._whole()
+            fill(whole, trained_weights(network))
+            network = whole
         model = LabelModel(Reads.of(self.recipe), network, self.objective, self.home)
         model.objective = self.objective.calibrated(model.outputs(holdout.columns), holdout.labels, self.recipe)
         return model

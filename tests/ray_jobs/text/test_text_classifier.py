@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pipelines.errors import ModelError
 from pipelines.models.program import BASELINE, RecipeError
@@ -20,7 +21,7 @@ from ray_jobs.text.recipe import ClassifierRecipe
 from ray_jobs.text.text_classifier import TextClassifier
 
 
-def fitted(recipe: ClassifierRecipe, rows: Rows, steps: int = 40) -> tuple[TextClassifier, TextLabels]:
+def fitted(recipe: ClassifierRecipe, rows: Rows, steps: int = 40) -> tuple[TextClassifier, nn.Module]:
     program = TextClassifier.fitted(recipe, rows, None)
     torch.manual_seed(recipe.seed)
     network, batch = program.network().eval(), program.batch(program.examples(rows))
@@ -49,10 +50,24 @@ def test_a_classifier_learns_the_labels_and_is_the_same_when_it_is_loaded(
     assert (len(trained_weights(network)) == 2) == (not train_encoder)
 
 
+def test_an_encoder_that_is_not_trained_reads_a_text_alike_in_training_and_for_an_answer(
+    topics: ClassifierRecipe, rows: Rows
+) -> None:
+    program, network = fitted(replace(topics, train_encoder=False), rows, steps=3)
+    examples = program.examples(rows)
+    backwards = Rows({name: column[::-1] for name, column in rows.columns.items()}, rows.labels[::-1])
+    assert program.examples(backwards)["means"].to_pylist() == examples["means"].to_pylist()[::-1]
+    asked = {"thing": rows.columns["thing"], "note": rows.columns["note"]}
+    in_training = network(program.batch(examples)["means"]).detach().numpy()
+    assert program.trained(network, rows).outputs(asked) == pytest.approx(in_training, abs=1e-5)
+
+
 def test_an_answer_depends_on_no_other_row_and_padding_is_not_read(topics: ClassifierRecipe, rows: Rows) -> None:
     program = TextClassifier.fitted(topics, rows, None)
     torch.manual_seed(1)
-    model = label_model.LabelModel(label_model.Reads.of(topics), program.network(), program.objective, program.home)
+    network = program.network()
+    assert isinstance(network, TextLabels)
+    model = label_model.LabelModel(label_model.Reads.of(topics), network, program.objective, program.home)
     asked = {"thing": rows.columns["thing"], "note": rows.columns["note"]}
     alone = [model.answer({name: column[place : place + 1] for name, column in asked.items()})[0] for place in range(8)]
     assert model.answer(asked) == alone
