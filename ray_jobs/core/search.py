@@ -85,7 +85,7 @@ def find(trials: Trials, *, run_folder: Path) -> SearchOutcome:
             expected="that it comes to its end",
             next_step="start it again: its trials go on from their last checkpoints",
         )
-    outcome = _outcome(trials, limits)
+    outcome = chosen(trials, limits)
     for trial in outcome.trials:
         _clear(trials.folder_of(trial.number))
     files.replace(outcome_file, json.dumps(asdict(outcome)))
@@ -200,7 +200,8 @@ def _resources(trials: Trials) -> dict[str, float]:
     )
 
 
-def _outcome(trials: Trials, limits: Limits) -> SearchOutcome:
+def chosen(trials: Trials, limits: Limits) -> SearchOutcome:
+    """What the trials' folders say, and the best; raises TrainingError if no trial came to the end of an epoch."""
     began = [trials.outcome(number) for number in range(1, trials.search.trials + 1)]
     found = tuple(trial for trial in began if trial is not None)
     measured = [trial for trial in found if trial.validation_losses and trial.state != "failed"]
