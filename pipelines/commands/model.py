@@ -103,8 +103,8 @@ def compare(name: Name, one: Version, other: Version, as_json: AsJson = False) -
         first, second = found.figures
         say(
             f"on the {found.rows:,} newest labelled rows that neither was trained on: {found.metric} {first:.4f} of "
-            f"version {one}, {second:.4f} of version {other} (smaller is better); {found.changed:.1%} of the decisions "
-            "differ"
+            f"version {one}, {second:.4f} of version {other} (smaller is better)"
+            + (f"; {found.changed:.1%} of the decisions differ" if spec.task != "regression" else "")
         )
 
 
@@ -225,7 +225,11 @@ def _overview(platform: Platform, spec: ModelSpec) -> dict[str, Any]:
     champion, versions = registry.champion(spec.registered_name), registry.versions(spec.registered_name)
     record = decisions.read(settings, spec.registered_name)
     newest = champion.version if champion else 0
-    awaits = [model for model in versions if model.version > newest and promotion.awaits(settings, spec.risk, model)]
+    awaits = [
+        model
+        for model in versions
+        if model.version > newest and model.passed and promotion.awaits(settings, spec.risk, model)
+    ]
     return {
         "model": spec.registered_name,
         "task": spec.task,

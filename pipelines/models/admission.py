@@ -92,6 +92,6 @@ def _refused(name: str, digest: str, observed: str, expected: str) -> ModelError
         object=f"model {name} ({digest[:12]})",
         observed=observed,
         expected=expected,
-        next_step="do not serve it: find out who gave it the alias `champion`, and give that to a version that the "
-        "model's assets trained and registered",
+        next_step="do not serve it: goldpath model show lists the versions, and goldpath model card has the figures of "
+        "one; if it has the alias `champion`, find out who gave it that, and promote a version that may serve",
     )

@@ -38,7 +38,8 @@ class Comparison:
     def __str__(self) -> str:
         own = self.difference
         values = f"{own.metric} {own.challenger_value:.4f} against {own.opponent} {own.opponent_value:.4f}"
-        return f"{values} (difference {own.low:+.4f} to {own.high:+.4f})"
+        low, high = own.shown
+        return f"{values} (difference {low:+.4f} to {high:+.4f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class GateDecision:
             "comparisons": [comparison.figures for comparison in self.comparisons],
             "judgement": asdict(self.judgement),
         }
-        return json.loads(json.dumps(content))
+        return json.loads(json.dumps(content), object_hook=_without_absent_interval)
 
     def _slices_objections(self, declared: Slice) -> list[str]:
         """Which slices of a column got worse or lie too far apart, and whether that could be told at all."""
@@ -134,6 +135,10 @@ class GateDecision:
 
     def _better(self, metric: str) -> Better:
         return tasks.gate_metrics(self.task, (metric,))[metric]
+
+
+def _without_absent_interval(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if (name, value) != ("interval", None)}
 
 
 def decide(*, task: Task, gate: Gate, judgement: Judgement, window: str) -> GateDecision:

@@ -59,6 +59,10 @@ class Gate:
         return tuple(dict.fromkeys((*self.together, *(part.column for part in self.slices), *self.apart)))
 
 
+#: Of bounds that people are shown, however little a gate asks for: with 0.5, both bounds would be one number.
+SHOWN_CONFIDENCE = 0.95
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A metric of the challenger and of one opponent on the same rows.
@@ -70,6 +74,7 @@ class Difference:
         opponent_value: The opponent's value.
         low: The true difference, challenger minus opponent, is greater than this with the comparison's confidence.
         high: It is smaller than this with the same confidence.
+        interval: The same bounds with `SHOWN_CONFIDENCE`, for people; None if the comparison's is not less.
     """
 
     metric: str
@@ -78,6 +83,12 @@ class Difference:
     opponent_value: float
     low: float
     high: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """The bounds that people are shown: they never tell less from chance than `SHOWN_CONFIDENCE`."""
+        return self.interval or (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,8 @@ class Judgement:
         differences: Over all rows, of each metric of the gate from each contender.
         slices: The declared slices.
         gaps: The declared gaps between slices.
-        intervals: Of each contender, by its name, the bounds of each metric of the gate over all rows.
+        intervals: Of each contender, by its name, the bounds of each metric of the gate over all rows, with the
+            comparison's confidence or, if that is more, `SHOWN_CONFIDENCE`.
         single_inputs: The inputs that tell most of the label alone, the strongest first.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.models.gate import GateDecision
-from pipelines.models.judgement import SliceFigures
+from pipelines.models.judgement import SHOWN_CONFIDENCE, SliceFigures
 from pipelines.quality import plots
 
 
@@ -15,9 +15,15 @@ def lines(decision: GateDecision) -> list[str]:
     drawn = f"rows that agree in {' and '.join(decision.gate.together)}" if decision.gate.together else "single rows"
     method = (
         f"Paired bootstrap of {judgement.units:,} units ({drawn}) in {judgement.resamples:,} draws. A bound is wrong "
-        f"with probability {1 - judgement.confidence:.2g} at most; a difference whose bounds have different signs may "
-        "be chance.\n"
+        f"with probability {1 - max(judgement.confidence, SHOWN_CONFIDENCE):.2g} at most; a difference whose bounds "
+        "have different signs may be chance."
     )
+    if judgement.confidence < SHOWN_CONFIDENCE:
+        method += (
+            f" The gate asks for less: that a challenger wins which is no better, it lets happen with probability "
+            f"{1 - judgement.confidence:.2g} in each comparison."
+        )
+    method += "\n"
     text = [
         "\n## Comparison with the opponents\n",
         method,
@@ -26,9 +32,11 @@ def lines(decision: GateDecision) -> list[str]:
     ]
     for each in compared:
         own = each.difference
-        verdict = "won" if each.won else "may be chance" if own.low <= 0 <= own.high else "lost"
+        low, high = own.shown
+        chance = "may be chance" if low <= 0 <= high else ""
+        verdict = ", ".join(filter(None, ("won" if each.won else "", chance))) or "lost"
         values = (own.challenger_value, own.opponent_value)
-        bounds = (own.challenger_value - own.opponent_value, own.low, own.high)
+        bounds = (own.challenger_value - own.opponent_value, low, high)
         cells = [*(f"{value:.4f}" for value in values), *(f"{value:+.4f}" for value in bounds), verdict]
         text.append(f"| {own.metric} | {own.opponent} | " + " | ".join(cells) + " |")
     apart = " and ".join(("row keys", *decision.gate.apart))
@@ -53,7 +61,7 @@ def draw(decision: GateDecision) -> dict[str, bytes]:
     for comparison in decision.comparisons:
         own = comparison.difference
         observed = own.challenger_value - own.opponent_value
-        by_metric.setdefault(own.metric, {})[f"against {own.opponent}"] = (observed, own.low, own.high)
+        by_metric.setdefault(own.metric, {})[f"against {own.opponent}"] = (observed, *own.shown)
     images = {"differences": plots.differences(by_metric, title="Challenger minus opponent, gate window")}
     for declared in decision.gate.slices:
         slices = [each for each in decision.judgement.slices if each.column == declared.column]
@@ -82,7 +90,7 @@ def _slices(slices: Sequence[SliceFigures]) -> list[str]:
         cells = ["no value" if value is None else f"{value:.4f}" for value in values]
         judged = [
             f"{own.metric} against {own.opponent} {own.challenger_value - own.opponent_value:+.4f} "
-            f"({own.low:+.4f} to {own.high:+.4f})"
+            "({:+.4f} to {:+.4f})".format(*own.shown)
             for own in each.differences
         ]
         why = f"not judged: {each.not_judged}" if each.not_judged else "; ".join(judged) or "shown alone"

@@ -75,7 +75,7 @@ def register(run: GovernedRun, spec: ModelSpec, *, declared: Gate) -> Written:
         else f"{reason}; card.md of version {challenger.version} has all figures",
         metadata={
             f"{c['opponent']}_{c['metric']}": f"{c['challenger_value']:.4f} against {c['opponent_value']:.4f}, "
-            f"difference {c['low']:+.4f} to {c['high']:+.4f}"
+            "difference {:+.4f} to {:+.4f}".format(*c.get("interval", (c["low"], c["high"])))
             for c in verdict["comparisons"]
         },
     )

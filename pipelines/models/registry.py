@@ -40,6 +40,7 @@ class RegisteredModel:
         run_id: The MLflow run that tracked the training.
         metrics: The metrics of the run whose names begin with `gate_`.
         promoted_at: When it became the champion the first time, ISO 8601 in UTC; None if it never did.
+        passed: Whether the gate's verdict of its training was a pass, by the registry's tag.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RegisteredModel:
     run_id: str
     metrics: Mapping[str, float]
     promoted_at: str | None = field(default=None, compare=False)
+    passed: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version} ({self.digest[:12]})"
@@ -236,7 +238,8 @@ class Registry:
         metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("gate_")}
         digest = version.tags.get("digest", "")
         promoted_at = version.tags.get(PROMOTED_AT)
-        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics, promoted_at)
+        passed = version.tags.get("gate") == "passed"
+        return RegisteredModel(version.name, int(version.version), digest, run_id, metrics, promoted_at, passed)
 
 
 def _digest(folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import NoReturn, get_args
 from pipelines.errors import DefinitionError
 from pipelines.models import gate_check, search_check
 from pipelines.models.program import Holds, Recipe
-from pipelines.models.spec import Mode, ModelSpec
+from pipelines.models.spec import Mode, ModelSpec, Risk
 
 #: The beginnings of the SQL types of columns that hold these.
 TYPES: dict[Holds, tuple[str, ...]] = {
@@ -35,6 +35,8 @@ def require(spec: ModelSpec) -> None:
             f"a task that the program trains: {', '.join(spec.program.tasks)}",
             f"name another task or program in {declared_in}",
         )
+    if spec.risk not in get_args(Risk):
+        _refuse(spec, f"its risk is {spec.risk!r}", f"one of {', '.join(get_args(Risk))}", f"correct {declared_in}")
     modes = get_args(Mode)
     if "from_scratch" not in spec.recipes or not spec.recipes.keys() <= set(modes):
         _refuse(

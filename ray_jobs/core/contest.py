@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from pipelines.models.judgement import Gate, Judgement
+from pipelines.models.judgement import SHOWN_CONFIDENCE, Gate, Judgement
 from pipelines.models.program import CHALLENGER, Evaluation
 from ray_jobs.core import slices
 from ray_jobs.core.dataset import Columns, Rows
@@ -66,7 +66,10 @@ def contest(rows: Rows, contenders: Mapping[str, Contender], *, measure: Measure
         for metric in gate.metrics
     ]
     intervals = {
-        name: {metric: bounds(own, 1 - gate.confidence, drawn.units) for metric, own in metrics.items()}
+        name: {
+            metric: bounds(own, 1 - max(gate.confidence, SHOWN_CONFIDENCE), drawn.units)
+            for metric, own in metrics.items()
+        }
         for name, metrics in drawn.draws.items()
     }
     figures, gaps = slices.judge(divided, of_slices, gate)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.models.judgement import Difference, Gap, Gate, Slice, SliceFigures
+from pipelines.models.judgement import SHOWN_CONFIDENCE, Difference, Gap, Gate, Slice, SliceFigures
 from pipelines.models.program import CHALLENGER, Score
 from ray_jobs.core.dataset import Rows
 from ray_jobs.core.errors import DatasetError
@@ -92,9 +92,11 @@ def judge(slices: Sequence[Divided], drawn: Sequence[Drawn], gate: Gate) -> tupl
 
 def difference(drawn: Drawn, metric: str, opponent: str, tail: float) -> Difference:
     """How the challenger's metric differs from an opponent's; each bound is wrong with probability `tail` at most."""
-    low, high = bounds(drawn.draws[CHALLENGER][metric] - drawn.draws[opponent][metric], tail, drawn.units)
-    values = drawn.values
-    return Difference(metric, opponent, values[CHALLENGER][metric], values[opponent][metric], low, high)
+    draws, values = drawn.draws[CHALLENGER][metric] - drawn.draws[opponent][metric], drawn.values
+    low, high = bounds(draws, tail, drawn.units)
+    shown = 1 - SHOWN_CONFIDENCE
+    interval = bounds(draws, shown, drawn.units) if tail > shown else None
+    return Difference(metric, opponent, values[CHALLENGER][metric], values[opponent][metric], low, high, interval)
 
 
 def _gap(judged: Sequence[tuple[Divided, Drawn]], metric: str, gate: Gate) -> Gap | None:

@@ -33,6 +33,13 @@ class Binary:
 
     @classmethod
     def fit(cls, labels: NDArray[Any], recipe: Recipe) -> Binary:
+        if len(alike := set(labels.tolist())) == 1:
+            raise DatasetError(
+                object=f"label {recipe.label} of {recipe.model_name}",
+                observed=f"only {alike.pop()!r} in {len(labels):,} rows",
+                expected="0 and 1, since nothing is learned from one of them",
+                next_step="correct the label in the training set, or choose a train window that has both",
+            )
         return cls()
 
     def require(self, labels: NDArray[Any], recipe: Recipe) -> None:

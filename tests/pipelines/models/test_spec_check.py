@@ -121,6 +121,7 @@ def without(column: str) -> Any:
     [
         ({"name": "falls soon"}, ["its name is 'falls soon'", "a lower-case identifier"]),
         ({"task": "multiclass"}, ["its task is multiclass", "nowhere:challenge", "binary, regression"]),
+        ({"risk": "hihg"}, ["its risk is 'hihg'", "minimal, limited, high", "the declaration of falls"]),
         ({"task": "text"}, ["its task is text", "a task that the program trains"]),
         ({"gate": Gate(("mae",))}, ["gate metrics mae", "auc, average_precision, log_loss, brier, ece"]),
         ({"gate": Gate(confidence=95)}, ["its gate has confidence 95", "0.5 or more, and less than 1"]),

@@ -93,6 +93,21 @@ def test_equal_predictions_differ_by_nothing_and_do_not_pass() -> None:
     assert not decided(same, replace(AUC, confidence=0.5)).passed
 
 
+def test_people_are_shown_bounds_that_tell_chance_however_little_the_gate_asks_for() -> None:
+    rows = made_up(300, 1, skills=(1.3, 1.0))
+    little, usual = (decided(rows, replace(AUC, confidence=confidence)) for confidence in (0.5, 0.95))
+    (own,), (strict,) = little.judgement.differences, usual.judgement.differences
+    assert own.low == own.high  # with 0.5, both are the median of the draws
+    assert own.shown == strict.shown == (strict.low, strict.high)
+    assert strict.interval is None
+    assert little.judgement.intervals == usual.judgement.intervals
+    assert "{:+.4f} to {:+.4f}".format(*own.shown) in str(little.comparisons[0])
+    assert gates.read(little.document()).document() == little.document()
+    assert "interval" not in usual.document()["comparisons"][0]  # as files of earlier releases have it
+    [row] = [line for line in judgement_report.lines(little) if line.startswith("| auc")]
+    assert row.endswith(" won, may be chance |" if own.shown[0] <= 0 <= own.shown[1] else " won |")
+
+
 @pytest.mark.parametrize(
     ("gate", "day"),
     [

@@ -46,6 +46,7 @@ def test_an_objective_that_was_written_as_json_answers_the_same(
         (BINARY, np.array([0.0, 2.0]), r"values such as 2\.0"),
         (BINARY, TEXTS, "values such as 'red'"),
         (BINARY, np.array([0.0, np.nan]), "values such as nan"),
+        (BINARY, np.array([1.0, 1.0]), "only 1.0 in 2 rows"),
         (REGRESSION, TEXTS, "texts"),
         (REGRESSION, np.array([1.0, np.inf, np.nan]), "2 values that are NaN or infinite"),
         (multiclass(), np.array([1.0, 2.0]), "numbers"),
