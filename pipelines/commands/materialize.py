@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -88,11 +89,16 @@ def run_shown(
     Raises:
         KeyboardInterrupt: if the run ended by Ctrl-C.
     """
+    import uuid
+
     import dagster as dg
 
     from pipelines.orchestration.runs import NO_LOG
 
+    run_id = str(uuid.uuid4())
+    instance.add_event_listener(run_id, _say_message)
     result = job.execute_in_process(
+        run_id=run_id,
         instance=instance,
         asset_selection=sorted(assets),
         tags=dict(tags),
@@ -116,6 +122,13 @@ def run_shown(
     if skipped and not succeeded:
         say(f"not run, since an input failed: {', '.join(skipped)}", err=True)
     return succeeded
+
+
+def _say_message(entry: dg.EventLogEntry) -> None:
+    """Prints what the run of an asset says of itself on the way, such as the epochs of a training."""
+    level = entry.level if isinstance(entry.level, int) else logging.INFO
+    if entry.dagster_event is None and entry.step_key and level >= logging.INFO and not invocation.debug:
+        say(f"{entry.step_key.replace('__', '/')}: {entry.user_message.partition(chr(10))[0]}", err=True)
 
 
 def _known_keys(names: Sequence[str], known: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:

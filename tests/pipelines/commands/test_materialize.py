@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from pipelines.commands import invocation
-from pipelines.commands.materialize import Mode, _is_failed_check, _known_keys, _range, _trained_in
+from pipelines.commands.materialize import Mode, _is_failed_check, _known_keys, _range, _trained_in, run_shown
 from pipelines.errors import UsageError
 from pipelines.settings import PROJECT
 from tests.goldpath_process import environment, goldpath
@@ -143,3 +143,14 @@ def test_a_blocking_check_that_failed_is_told_apart_from_an_asset_that_failed(ra
 
     result = dg.materialize([tower], raise_on_error=False)
     assert [_is_failed_check(event.step_failure_data) for event in result.get_step_failure_events()] == [told]
+
+
+def test_what_an_asset_says_on_the_way_is_printed_beside_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    @dg.asset(key=["training", "toys", "towers"])
+    def training(context: Any) -> None:
+        context.log.debug("not this")
+        context.log.info("epoch 1: loss 0.5\nand more")
+
+    job = dg.Definitions([training]).resolve_implicit_global_asset_job_def()
+    assert run_shown(job, dg.DagsterInstance.ephemeral(), training.keys, {})
+    assert capsys.readouterr().err.splitlines() == ["training/toys/towers: epoch 1: loss 0.5"]
