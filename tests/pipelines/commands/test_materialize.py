@@ -147,7 +147,7 @@ def test_a_blocking_check_that_failed_is_told_apart_from_an_asset_that_failed(ra
 
 def test_what_an_asset_says_on_the_way_is_printed_beside_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
     @dg.asset(key=["training", "toys", "towers"])
-    def training(context: Any) -> None:
+    def training(context) -> None:  # type: ignore[no-untyped-def]
         context.log.debug("not this")
         context.log.info("epoch 1: loss 0.5\nand more")
 
