@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 import time
 
 from pipelines.errors import SettingsError
 
 LOOPBACK = "127.0.0.1"
+#: Above the ports of Ray's workers, and below those that Linux gives to programs which name none, as Ray's daemons.
+CHOSEN = range(20_000, 32_768)
 
 
 def is_free(port: int) -> bool:
@@ -23,10 +26,11 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port on which no process listens at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A loopback port on which no process listens at this moment, and that no program gets which names none."""
+    port = secrets.choice(CHOSEN)
+    while not is_free(port):
+        port = secrets.choice(CHOSEN)
+    return port
 
 
 def holder(port: int) -> str | None:

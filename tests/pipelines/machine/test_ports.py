@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,11 @@ def taken() -> Iterator[int]:
 def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
     assert not ports.is_free(taken)
     assert ports.is_free(ports.free_port())
+
+
+def test_a_chosen_port_is_none_that_the_system_gives_to_programs_which_name_none() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    assert all(ports.free_port() < lowest for _ in range(20))
 
 
 def test_the_error_for_a_taken_port_names_its_holder_and_the_option_that_chooses_another(taken: int) -> None:
