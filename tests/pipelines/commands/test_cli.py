@@ -60,6 +60,7 @@ def test_goldpath_has_exactly_these_commands() -> None:
         "features quality",
         "features rollback",
         "features show",
+        "follow",
         "jars",
         "landing list",
         "landing propose",
