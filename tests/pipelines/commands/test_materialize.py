@@ -152,5 +152,6 @@ def test_what_an_asset_says_on_the_way_is_printed_beside_its_checks(capsys: pyte
         context.log.info("epoch 1: loss 0.5\nand more")
 
     job = dg.Definitions([training]).resolve_implicit_global_asset_job_def()
-    assert run_shown(job, dg.DagsterInstance.ephemeral(), training.keys, {})
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run_shown(job, instance, training.keys, {})
     assert capsys.readouterr().err.splitlines() == ["training/toys/towers: epoch 1: loss 0.5"]
