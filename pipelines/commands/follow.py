@@ -27,8 +27,8 @@ def follow(
     """Takes each new delivery as it lands, up to tables and online features, until Ctrl-C. Trains and deploys nothing.
 
     One governed run after another in this process: seconds from landing to online. A domain's sensor, which starts a
-    process for each run, takes about a minute. What fails is tried again after a pause that doubles, up to 10 minutes,
-    or when further files land. Start it again after a change of the code.
+    process for each run, takes about a minute. What a run did not take is tried again after a pause that doubles, up to
+    10 minutes, or when further files land. Start it again after a change of the code.
 
     Example: `goldpath follow shop`
     """
@@ -42,22 +42,24 @@ def follow(
         followed = _followed(domains or [])
         job = defs.resolve_implicit_global_asset_job_def()
         pause = Backoff(first_seconds=5.0, longest_seconds=LONGEST_PAUSE_SECONDS)
-        failed, failures, again_at = "", 0, 0.0
+        asked, times, again_at = "", 0, 0.0
         say(f"following {', '.join(found.domain.name for found in followed)}; Ctrl-C ends it")
         with dagster_home.instance_of_a_guest(platform.settings) as instance:
             while True:
                 batch = next_batch(platform, followed)
-                if batch is not None and (batch.key != failed or time.monotonic() >= again_at):
+                if batch is not None and (batch.key != asked or time.monotonic() >= again_at):
                     started = time.monotonic()
                     succeeded = run_shown(job, instance, batch.assets, batch.tags, quiet=True)
                     seconds = time.monotonic() - started
                     say(f"{time.strftime('%H:%M:%S')} {'took' if succeeded else 'FAILED'} {batch} ({seconds:.1f} s)")
-                    failures = 0 if succeeded else failures + 1 if batch.key == failed else 1
-                    failed = "" if succeeded else batch.key
-                    again_at = time.monotonic() + (pause.highest(failures) if failures else 0.0)
+                    times = times + 1 if batch.key == asked else 1
+                    asked, again_at = batch.key, time.monotonic() + pause.highest(times)
                     if once and not succeeded:
                         raise typer.Exit(1)
                 elif once:
+                    if batch is not None:
+                        say(f"the run left {batch}; its checks say why: goldpath landing list", err=True)
+                        raise typer.Exit(1)
                     return
                 else:
                     time.sleep(every)

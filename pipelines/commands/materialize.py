@@ -48,11 +48,10 @@ def materialize(
 
     Example: `goldpath materialize training/shop/returns models/shop/returns --mode search`
     """
-    with errors_shown(), opened_platform():
-        import dagster as dg
-
+    with errors_shown(), opened_platform() as platform:
         from pipelines.definitions import defs
         from pipelines.governed.declaration import RECOMPUTE
+        from pipelines.orchestration import dagster_home
 
         job = defs.resolve_implicit_global_asset_job_def()
         keys = _known_keys(assets, job.asset_layer.executable_asset_keys)
@@ -60,7 +59,7 @@ def materialize(
         definitions = {key.to_user_string(): defs.resolve_assets_def(key) for key in keys}
         tags = _range(definitions, first, last) | ({RECOMPUTE: "true"} if recompute else {})
         ops = _trained_in(mode, keys) if mode is not None else {}
-        with dg.DagsterInstance.get() as instance:
+        with dagster_home.instance(platform.settings) as instance:
             selected = {key for definition in definitions.values() for key in definition.keys}
             if not run_shown(job, instance, selected, tags, ops=ops):
                 raise typer.Exit(1)
@@ -125,9 +124,11 @@ def run_shown(
 
 
 def _say_message(entry: dg.EventLogEntry) -> None:
-    """Prints what the run of an asset says of itself on the way, such as the epochs of a training."""
-    level = entry.level if isinstance(entry.level, int) else logging.INFO
-    if entry.dagster_event is None and entry.step_key and level >= logging.INFO and not invocation.debug:
+    """Prints what the run of an asset says of itself on the way, such as the epochs of a training; no warnings.
+
+    Warnings are of the tables or the clock: checks and the command itself tell those, once.
+    """
+    if entry.dagster_event is None and entry.step_key and entry.level == logging.INFO and not invocation.debug:
         say(f"{entry.step_key.replace('__', '/')}: {entry.user_message.partition(chr(10))[0]}", err=True)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pipelines.models.registry import RegisteredModel, Registry
     from pipelines.models.spec import ModelSpec
 
+#: How many versions fit beside each other.
+SHOWN = 5
+
 app = typer.Typer(
     name="model",
     help="The versions of models, what they are judged by, and who made which one the champion.",
@@ -41,12 +44,15 @@ def list_models(as_json: AsJson = False) -> None:
         if as_json:
             print_json(rows)
             return
-        table = plain_table("model", "task", "risk", "champion", "versions", "wait for approval", "last decision")
+        table = plain_table("model", "task", "risk", "champion", "versions", "to approve", no_wrap=["model"])
         for row in rows:
             waiting = ", ".join(map(str, row["awaits_approval"])) or "-"
             facts = (row["task"], row["risk"], str(row["champion"] or "-"), str(row["versions"]), waiting)
-            table.add_row(row["model"], *facts, row["last_decision"] or "-")
+            table.add_row(row["model"], *facts)
         _print(table)
+        for row in rows:
+            if row["last_decision"]:
+                say(f"{row['model']}, {row['last_decision']}")
 
 
 @app.command("show")
@@ -300,12 +306,15 @@ def _version(platform: Platform, spec: ModelSpec, version: int) -> dict[str, Any
 
 def _show_versions(found: Mapping[str, Any]) -> None:
     say(f"{found['model']}: {found['question']}")
-    metrics = list(dict.fromkeys(metric for each in found["versions"] for metric in each["metrics"]))
-    table = plain_table("version", "digest", *metrics, right=metrics)
-    for each in found["versions"]:
-        number = f"{each['version']}{' champion' if each['champion'] else ''}"
-        table.add_row(number, each["digest"][:12], *(_number(each["metrics"].get(metric)) for metric in metrics))
+    shown = found["versions"][-SHOWN:]
+    names = [f"{each['version']}{', champion' if each['champion'] else ''}" for each in shown]
+    table = plain_table("version", *names, right=names)
+    table.add_row("digest", *(each["digest"][:8] for each in shown))
+    for metric in dict.fromkeys(metric for each in shown for metric in each["metrics"]):
+        table.add_row(metric, *(_number(each["metrics"].get(metric)) for each in shown))
     _print(table)
+    if len(found["versions"]) > SHOWN:
+        say(f"the newest {SHOWN} of {len(found['versions'])} versions; --json has all")
     for each in found["decisions"]:
         say(each["words"])
 

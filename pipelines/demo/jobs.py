@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
+from pipelines.orchestration import dagster_home
 from pipelines.orchestration.runs import QUIET_LOG
 
 
@@ -32,7 +33,10 @@ def execute(
 
     definition = defs.resolve_job_def(job)
     run_id = str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance, _progress(console, len(definition.graph.nodes), quiet=quiet) as listener:
+    with (
+        dagster_home.instance(platform.settings) as instance,
+        _progress(console, len(definition.graph.nodes), quiet=quiet) as listener,
+    ):
         instance.add_event_listener(run_id, listener)
         try:
             result = definition.execute_in_process(

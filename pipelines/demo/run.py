@@ -23,6 +23,7 @@ from pipelines.demo.jobs import execute
 from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
 from pipelines.machine import ray_connection
+from pipelines.orchestration import dagster_home
 from pipelines.orchestration.demo_story import Demo
 from pipelines.orchestration.runs import range_tags
 from pipelines.settings import Settings
@@ -120,7 +121,7 @@ def _sensor_requests(platform: Platform, demo: Demo) -> list[dg.RunRequest]:
 
     from pipelines.definitions import defs
 
-    with dg.DagsterInstance.get() as instance:
+    with dagster_home.instance(platform.settings) as instance:
         context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
         found: list[Any] = [
             result

@@ -103,9 +103,11 @@ def approved(decisions: list[Decision], digest: str) -> Decision | None:
 
 def unfinished(decisions: list[Decision], champion: RegisteredModel | None) -> Decision | None:
     """The newest decision about the champion, if it was noted and not carried out: the process ended in between."""
-    noted = next((each for each in reversed(decisions) if each.act != "approve"), None)
+    newest = next((each for each in reversed(decisions) if each.act != "approve"), None)
     serving = champion.version if champion else None
-    return noted if noted and noted.version != serving == noted.before else None
+    if newest is None or newest.version == serving or newest.before != serving:
+        return None
+    return newest
 
 
 def champions(decisions: list[Decision]) -> list[int]:

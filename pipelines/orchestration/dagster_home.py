@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import SettingsError
-from pipelines.machine import files
+from pipelines.machine import files, locks
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,15 +77,26 @@ def prepare(settings: Settings) -> Path:
     return folder
 
 
+def instance(settings: Settings) -> DagsterInstance:
+    """Dagster's instance of the home, which `prepare` has made known to this process."""
+    return _opened(settings, {})
+
+
 def instance_of_a_guest(settings: Settings) -> DagsterInstance:
     """Dagster's instance for a run in a process that belongs to another program, as Feast's feature server.
 
     The process keeps its output: Dagster would capture it for the run's page by processes of its own, whose end it
     waits for by SIGTERM, 30 seconds each in a program that has told its children to ignore that signal.
     """
+    no_capture = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return _opened(settings, {"compute_logs": no_capture})
+
+
+def _opened(settings: Settings, overrides: Mapping[str, Any]) -> DagsterInstance:
+    """The instance; one process at a time opens it, since the first one makes its databases."""
     from dagster import DagsterInstance
     from dagster._core.instance.ref import InstanceRef
 
-    no_capture = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    folder = str(prepare(settings))
-    return DagsterInstance.from_ref(InstanceRef.from_dir(folder, overrides={"compute_logs": no_capture}))
+    folder = prepare(settings)
+    with locks.held(settings.root / "locks" / "dagster.lock", purpose="opening Dagster's databases"):
+        return DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=dict(overrides)))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from pipelines.errors import NotFoundError, SettingsError
+from pipelines.orchestration import dagster_home
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.quarantine import decisions
 from pipelines.quarantine.table import Quarantine, first_names
@@ -82,7 +83,7 @@ def replay(
     records = _selected(quarantine, selection, days)
     partitions = sorted({*records.values(), *selection.partitions})
     runs = {str(uuid.uuid4()): run_partitions for run_partitions in _ranges(partitions, days)}
-    with contextlib.nullcontext(instance) if instance else dg.DagsterInstance.get() as run_instance:
+    with contextlib.nullcontext(instance) if instance else dagster_home.instance(platform.settings) as run_instance:
         for run_id, run_partitions in runs.items():
             run_records = {record: partition for record, partition in records.items() if partition in run_partitions}
             decisions.record(platform.lakehouse, table, run_records, act="replay", note=note, by=by, run_id=run_id)

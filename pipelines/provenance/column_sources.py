@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DefinitionError
 from pipelines.policy.rules import require_inherited
-from pipelines.tables import TableId
+from pipelines.tables import ZONES, TableId
 
 if TYPE_CHECKING:
     from pipelines.governed.platform import Platform
@@ -36,13 +36,13 @@ def raised_classes(platform: Platform, events: Iterable[Mapping[str, Any]]) -> I
         events: OpenLineage events, oldest first.
     """
     for name, fields in sorted(_newest(events).items()):
-        contract = platform.contracts.get(TableId.parse(name)) if name.count("/") == 2 else None
+        contract = platform.contracts.get(TableId.parse(name)) if _is_table(name) else None
         if contract is None:
             continue
         declared = {column.name for column in contract.columns}
         sources = {
             column: {f"{table}.{source}": platform.column_classes(TableId.parse(table)).of(source)
-                     for table, source in _of(field) if table.count("/") == 2}
+                     for table, source in _of(field) if _is_table(table)}
             for column, field in fields.items() if column in declared
         }  # fmt: skip
         try:
@@ -60,6 +60,11 @@ def _newest(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             if facet:
                 newest[output["name"]] = facet.get("fields", {})
     return newest
+
+
+def _is_table(name: str) -> bool:
+    """Whether a dataset is a table, and no feature view, landed file or model."""
+    return name.partition("/")[0] in ZONES
 
 
 def _of(field: Mapping[str, Any]) -> list[Column]:

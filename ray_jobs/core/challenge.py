@@ -53,7 +53,8 @@ def challenge(
     rows = evaluation_rows(table, recipe, window, further=(*gate.columns, *(champion.inputs if champion else ())))
     single_inputs = leakage.require_none(table, recipe, window, gate)
     outcome = None
-    if search is not None and prices is not None:
+    if search is not None:
+        assert prices is not None, "a search needs the prices that its trials are charged by"
         outcome, recipe = _searched(
             program,
             recipe,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,6 +52,12 @@ def test_no_other_account_may_read_a_file_of_the_home(demo: Demo) -> None:
 def test_every_file_of_the_home_has_a_kind_and_is_whole(demo: Demo) -> None:
     assert [path for path, kind in home_files.walk(demo.home) if kind is None] == []
     assert list(home_files.damages(Settings(home=demo.home))) == []
+
+
+def test_the_doctor_finds_nothing_to_mend(demo: Demo) -> None:
+    found = json.loads(goldpath(demo.home, "doctor", "--json"))
+    assert [entry for entry in found if entry["status"] == "fail"] == []
+    assert not [entry for entry in found if entry["name"].startswith("data class")]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

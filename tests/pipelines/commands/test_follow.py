@@ -64,12 +64,16 @@ def test_a_following_process_takes_deliveries_as_they_land_until_it_is_interrupt
         said = [process.stdout.readline() for _ in range(2)]
         land("2013-01-02", AIRLINES + b"AA,American Airlines Inc.\n")
         said.append(process.stdout.readline())
+        land("2013-01-03", b"")
+        said += [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGINT)
         said.append(process.communicate(timeout=60)[0])
     finally:
         process.kill()
     assert said[0].startswith("following flights"), said
     assert all("took bronze/flights/airlines: 1 (" in line for line in said[1:3]), said
+    assert said[3].startswith("FAIL bronze/flights/airlines: "), said
+    assert "FAILED bronze/flights/airlines: 1 (" in said[4], said
     assert process.returncode == 130, said
     shown = goldpath(home, "tables", "show", "silver/flights/airlines", "--json")
     assert "American Airlines" in shown.stdout

@@ -149,6 +149,7 @@ def test_what_an_asset_says_on_the_way_is_printed_beside_its_checks(capsys: pyte
     @dg.asset(key=["training", "toys", "towers"])
     def training(context) -> None:  # type: ignore[no-untyped-def]
         context.log.debug("not this")
+        context.log.warning("the replay clock shows 2013, as the command said already")
         context.log.info("epoch 1: loss 0.5\nand more")
 
     job = dg.Definitions([training]).resolve_implicit_global_asset_job_def()

@@ -129,7 +129,22 @@ def test_a_class_that_is_raised_later_is_told_until_the_table_is_derived_with_it
     both = [str(contract.table), str(other.table)]
 
     def told() -> dict[str, str]:
-        return {name: e.observed for name, e in raised_classes(platform, platform.lineage.events()) if name in both}
+        # A feature view has the facet too, and is no table.
+        further = {
+            "eventType": "COMPLETE",
+            "outputs": [
+                {
+                    "name": "features/toys/parts",
+                    "facets": {
+                        "columnLineage": {
+                            "fields": {"value": {"inputFields": [{"name": "landing/toys/parts", "field": "value"}]}}
+                        }
+                    },
+                }
+            ],
+        }
+        events = [*platform.lineage.events(), further]
+        return {name: e.observed for name, e in raised_classes(platform, events) if name in both}
 
     assert told() == {}
     protected = [replace(c, classification="confidential") if c.name == "weight" else c

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from pipelines.errors import SettingsError
 from pipelines.orchestration import dagster_home
 from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 
 #: An instance file of an earlier version, with a user's changes to it.
 FORMER = """\
@@ -85,6 +88,32 @@ def test_an_instance_file_of_an_earlier_version_that_nobody_changed_gets_the_coo
     instance_file.write_text(changed, encoding="utf-8")
     dagster_home.prepare(Settings(home=tmp_path))
     assert instance_file.read_text(encoding="utf-8") == changed
+
+
+OPENS = """\
+import sys
+from pathlib import Path
+import dagster
+from pipelines.orchestration import dagster_home
+from pipelines.settings import Settings
+print("ready", flush=True)
+sys.stdin.readline()
+with dagster_home.instance(Settings(home=Path(sys.argv[1]))) as instance:
+    assert instance.get_runs() == []
+"""
+
+
+def test_processes_that_open_a_new_home_at_once_find_one_instance(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENS, str(tmp_path / "home")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, cwd=PROJECT, text=True, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 3
+    for process in processes:
+        if process.stdin:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    failures = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], failures
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
