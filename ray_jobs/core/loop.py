@@ -27,7 +27,7 @@ from ray_jobs.core.errors import Interrupted, TrainingError
 from ray_jobs.core.meter import Meter
 from ray_jobs.core.prefetch import ahead
 from ray_jobs.core.program import Batch, Program
-from ray_jobs.core.progress import Journal, ignore
+from ray_jobs.core.progress import Journal
 from ray_jobs.core.recipe import TrainingRecipe
 from ray_jobs.core.requests import Requests
 from ray_jobs.core.shards import Shards
@@ -57,8 +57,8 @@ class Worker:
     device: torch.device
     #: Whether this worker's machine, or another one of the run, is about to go away.
     notice: Callable[[], bool] = bool
-    #: Is called by the first worker after each epoch, whose checkpoint may still be written.
-    on_epoch: Callable[[Epoch], None] = ignore
+    #: Is called by the first worker after each epoch, while nothing is written to the run's folder.
+    on_epoch: Callable[[Epoch], None] | None = None
 
     @property
     def accelerator(self) -> str:
@@ -159,7 +159,9 @@ class Loop:
             self._save(validation)
         if self.worker.rank == 0:
             self.journal.write(self.job.run_folder)
-            self.worker.on_epoch(self.journal.epochs[-1])
+            if self.worker.on_epoch is not None:
+                self.checkpoints.wait()
+                self.worker.on_epoch(self.journal.epochs[-1])
 
     def _checkpoint_due(self) -> bool:
         """Whether the recipe wants a checkpoint here, or the former step told all workers to leave one."""

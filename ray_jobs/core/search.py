@@ -140,7 +140,7 @@ class Ends(tune.Callback):
 
 
 def _clear(folder: Path) -> None:
-    """Removes what a trial needed to go on; a checkpoint that is still written stays until the search ends."""
+    """Removes what a trial needed to go on."""
     for path in (folder / "examples", *folder.glob("step-*")):
         shutil.rmtree(path, ignore_errors=True)
 
