@@ -51,8 +51,8 @@ START_PROGRAMS = ("pipelines.demo", "pipelines.commands")
 ORDERS: Mapping[str, Sequence[str]] = {
     "pipelines": (
         "errors plain_path settings tables retrying machine clock contracts engine lakehouse sources landing lineage cost "
-        "policy verdict governed quality quarantine features models medallion provenance upkeep orchestration definitions demo "
-        "scaffold commands __main__"
+        "policy verdict governed quality quarantine features models rollout medallion provenance upkeep orchestration definitions "
+        "demo scaffold commands __main__"
     ).split(),
     "ray_jobs": ["programs", "core", "tabular", "text"],
     "serving": ["errors", "runtimes", "door", "predict", "push"],

@@ -1,0 +1,58 @@
+"""What the versions of a service did during a rollout: one JSON line for each request and version.
+
+A replica writes the lines of its process into `<home>/rollouts/<service>/<rollout>/evidence-<name>.jsonl`. A line has:
+
+    at          seconds since 1970, UTC
+    stage       number of the stage
+    arm         `stable` or `candidate`
+    mirrored    whether the answers were dropped
+    ms, cpu_ms  duration of the request, and processor time of the version for it, in milliseconds; cpu_ms may be null
+    failed      why there is no answer, as one word: `late`, `not_a_number`, or the name of the exception; or null. A
+                refusal of a wrong question is no failure, and leaves no line
+    answers     for each question: `id` of the prediction that was returned, `said` as callers read it, `missing`, the
+                share of its features that were missing, and `fields`, the question's fields that guards name
+    stable      for a mirrored request: `said` of the version that serves, one for each question
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.machine import json_lines
+from pipelines.settings import Settings
+
+
+def folder(settings: Settings, service: str, rollout: str) -> Path:
+    """The folder of a rollout's state, history and evidence."""
+    return settings.root / "rollouts" / service / rollout
+
+
+def append(folder: Path, writer: str, line: Mapping[str, Any]) -> None:
+    """Appends a line to the writer's file; raises OSError if it cannot be written."""
+    json_lines.append(folder / f"evidence-{writer}.jsonl", line)
+
+
+class Reader:
+    """Reads each line once, in the order of each file; it begins at the beginning."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[Path, int] = {}
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """The lines that were written since the last call."""
+        for path in sorted(self._folder.glob("evidence-*.jsonl")):
+            for offset, line in json_lines.read_from(path, self._offsets.get(path, 0), _is_evidence):
+                self._offsets[path] = offset
+                yield line
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        """How many bytes of each file were read, by the file's name: which evidence a decision had seen."""
+        return {path.name: offset for path, offset in self._offsets.items()}
+
+
+def _is_evidence(line: dict[str, Any]) -> bool:
+    return {"stage", "arm", "mirrored", "ms", "failed", "answers"} <= line.keys()
