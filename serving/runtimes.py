@@ -5,4 +5,4 @@ from __future__ import annotations
 from pipelines.models.service import Runtime
 
 #: Answers each question over HTTP, on Ray Serve, from the features that the online store holds.
-PREDICTION = Runtime("serving.predict.deploy:deploy_champion")
+PREDICTION = Runtime("serving.predict.deploy:deploy_champion", "serving.predict.arms")

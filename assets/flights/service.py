@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationInfo, field_validator
 
 from assets.flights.model import ARRIVAL_DELAY
-from pipelines.models.assets import service_asset
 from pipelines.models.question import INSTANT, Column, Instant, Question
 from pipelines.models.service import Decision, ServiceSpec
+from pipelines.rollout.assets import service_asset
 from serving.runtimes import PREDICTION
 
 MIN_DURATION_MINUTES, MAX_DURATION_MINUTES = 20, 1200

@@ -11,9 +11,9 @@ from assets.weather.gold import HORIZON
 from assets.weather.model import TEMPERATURE
 from assets.weather.seasons import CYCLES
 from pipelines.features.on_demand import OnDemand
-from pipelines.models.assets import service_asset
 from pipelines.models.question import INSTANT, Column, Instant, Question
 from pipelines.models.service import ServiceSpec
+from pipelines.rollout.assets import service_asset
 from serving.runtimes import PREDICTION
 
 

@@ -1,9 +1,8 @@
-"""The assets of a model: its training, its registration and its service, made from their declarations."""
+"""The assets of a model: its training and its registration, made from their declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from enum import Enum
 
 import dagster as dg
@@ -11,11 +10,9 @@ import dagster as dg
 from pipelines.errors import SettingsError
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Check, Declaration, GovernedRun, Written
-from pipelines.lineage.events import Dataset
-from pipelines.models import admission, gate, spec_check
+from pipelines.models import gate, spec_check
 from pipelines.models.program import Recipe
 from pipelines.models.register import register
-from pipelines.models.service import ServiceSpec
 from pipelines.models.spec import Mode, ModelSpec
 from pipelines.models.train import TRAINING_SET, train
 from pipelines.models.windows import with_windows
@@ -121,34 +118,3 @@ def chosen_recipe(spec: ModelSpec, config: TrainConfig) -> Recipe:
             next_step=f"train in another mode, or add the recipe {mode} to the model's declaration",
         )
     return with_windows(spec.recipes[mode](), config.train_start, config.train_end, config.gate_end)
-
-
-def service_asset(spec: ServiceSpec, *, freshness: timedelta = timedelta(days=30)) -> dg.AssetsDefinition:
-    """The asset `serving/<domain>/<name>`: the champion behind the service.
-
-    Args:
-        spec: The service.
-        freshness: The age of the deployment at which Dagster calls it stale.
-    """
-    model = spec.model
-
-    def work(run: GovernedRun) -> Iterator[Written]:
-        settings = run.platform.settings
-        champion, folder = admission.champion(settings, model.registered_name)
-        url = spec.runtime.load()(settings, spec, champion, folder)
-        run.record_input(Dataset("/".join(model.key("models")), str(champion.version)))
-        metadata = {"url": dg.MetadataValue.url(url), "model": str(champion), "digest": champion.digest}
-        yield Written(Dataset(run.declaration.name, champion.digest, run.declaration.owner), metadata)
-
-    declaration = Declaration(
-        key=model.key("serving"),
-        kind="serving",
-        owner=model.domain.owner,
-        tags=model.domain.cost.of("serving"),
-        description=f"{model.question}\n\nThe champion behind the service at {spec.route}, named by version and digest."
-        "\n\nGrain: one deployment.",
-        kinds=("ray", "fastapi"),
-        deps=(model.key("models"), *model.online_store),
-        freshness=freshness,
-    )
-    return declare(declaration, work)

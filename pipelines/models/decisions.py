@@ -20,8 +20,8 @@ from pipelines.settings import Settings
 
 #: `approve` lets a version be promoted; `promote` and `rollback` make it the champion.
 Act = Literal["approve", "promote", "rollback"]
-#: Who decides where no person does.
-GATE = "gate"
+#: Who decides where no person does: a version's gate, or the evidence of its rollout.
+GATE, ROLLOUT = "gate", "rollout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Decision:
         digest: Of its files.
         before: The version that was the champion until then; None if there was none, and for `approve`.
         decided_at: The wall clock, ISO 8601 in UTC.
-        decided_by: The user of the operating system, or `gate`.
+        decided_by: The user of the operating system, `gate`, or `rollout`.
         because: Why.
         dagster_run: The run in which the gate decided; None for a person's decision.
         evidence: The MLflow run that holds the evidence, and the sha256 of the gate's file in it.
@@ -77,15 +77,16 @@ def note(
     because: str,
     evidence: Mapping[str, str],
     dagster_run: str | None = None,
+    by: str | None = None,
 ) -> Decision:
-    """Appends a decision, on the disk when this returns; without `dagster_run` it is the user's."""
+    """Appends a decision, on the disk when this returns; without `by` and `dagster_run` it is the user's."""
     decision = Decision(
         act=act,
         version=model.version,
         digest=model.digest,
         before=before.version if before else None,
         decided_at=datetime.now(UTC).isoformat(),
-        decided_by=GATE if dagster_run else getpass.getuser(),
+        decided_by=by or (GATE if dagster_run else getpass.getuser()),
         because=because,
         dagster_run=dagster_run,
         evidence=dict(evidence),

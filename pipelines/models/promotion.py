@@ -111,6 +111,7 @@ def make_champion(
     because: str,
     *,
     dagster_run: str | None = None,
+    by: str | None = None,
 ) -> Decision:
     """Notes the decision, then gives the version the alias; a decision that is noted already is not noted again.
 
@@ -125,12 +126,13 @@ def make_champion(
         folder: The version's files.
         because: Why.
         dagster_run: The run in which the gate decided; None for a person's decision.
+        by: Who decided, if neither the gate nor the user did.
     """
     decision = decisions.unfinished(decisions.read(settings, model.name), before)
     if decision is None or (decision.act, decision.version, decision.digest) != (act, model.version, model.digest):
         found = evidence(model, folder)
         decision = decisions.note(
-            settings, act, model, before=before, because=because, evidence=found, dagster_run=dagster_run
+            settings, act, model, before=before, because=because, evidence=found, dagster_run=dagster_run, by=by
         )
     registry.promote(model)
     return decision

@@ -45,6 +45,7 @@ def register(run: GovernedRun, spec: ModelSpec, *, declared: Gate) -> Written:
     folder = registry.download_run(mlflow_run)
     verdict = read_gate(folder.parent / EVIDENCE_FOLDER)
     digest = model_files.digest(folder)
+    rolls_out = False
     with promotion.deciding(settings, model):
         champion = registry.champion(model)
         if champion is not None and champion.digest == digest:
@@ -59,7 +60,10 @@ def register(run: GovernedRun, spec: ModelSpec, *, declared: Gate) -> Written:
             objection = objection or admission.objection(settings, challenger)
             objection = objection or promotion.awaits(settings, spec.risk, challenger)
             is_champion, reason = objection is None, objection or str(verdict["reason"])
-            if is_champion:
+            if is_champion and spec.rollout is not None and champion is not None:
+                is_champion, reason = False, f"{reason}; its rollout begins with {'/'.join(spec.key('serving'))}"
+                rolls_out = True
+            elif is_champion:
                 signed = registry.download(challenger)
                 promotion.make_champion(
                     settings, registry, "promote", challenger, champion, signed, reason, dagster_run=run.run_id
@@ -68,7 +72,7 @@ def register(run: GovernedRun, spec: ModelSpec, *, declared: Gate) -> Written:
         record = decisions.read(settings, model)
     check = dg.AssetCheckResult(
         check_name="gate",
-        passed=is_champion,
+        passed=is_champion or rolls_out,
         severity=dg.AssetCheckSeverity.WARN,
         description=reason
         if verdict["passed"]

@@ -18,7 +18,8 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import DefinitionError
 
 #: What a guard compares, each between the candidate and the version that serves:
-#: `errors` the share of questions without an answer: failures, answers that are no numbers, and late ones;
+#: `errors` the share of questions without an answer: failures, answers that are no numbers, and late ones. Broken by a
+#: candidate that fails more often than the limit, and more often than the version that serves;
 #: `latency_p50`, `latency_p99` how long an answer takes;
 #: `disagreement` the share of mirrored questions with another decision, or a value farther away than `tolerance`;
 #: `score` the mean of the scores: drift of what is predicted;
@@ -37,8 +38,8 @@ class Guard:
     Attributes:
         metric: What is compared.
         limit: By how much the candidate may be worse: for latencies a factor of the time that the serving version takes
-            for the same share of its answers; for `disagreement` the share itself; else a difference of shares, of mean
-            scores in units of `scale`, or of mean losses.
+            for the same share of its answers; for `errors` and `disagreement` the share itself; else the difference of
+            the mean scores in units of `scale`, of the mean shares of missing features, or of the mean losses.
         by: Fields of the question: the guard holds for each of their values too. Not for latencies.
         minimum: So many of the candidate's answers must be measured before a stage may end well; for `loss`, so many
             outcomes must be known.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from pipelines.errors import DefinitionError, GoldpathError
 from pipelines.models import question_check
@@ -23,18 +23,24 @@ from pipelines.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The program that serves, by its place, so that naming it loads nothing.
+    """The program that serves, by its places, so that naming it loads nothing.
 
     Attributes:
         place: `module:function` of a `Deploy`.
+        arms: The module whose functions are `Arms`: a second version beside the one that serves.
     """
 
     place: str
+    arms: str
 
     def load(self) -> Deploy:
         """The function; importing it loads the libraries that it needs."""
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
+
+    def load_arms(self) -> Arms:
+        """The module; importing it loads the libraries that it needs."""
+        return cast("Arms", importlib.import_module(self.arms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,30 @@ class Deploy(Protocol):
     """
 
     def __call__(self, settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> str: ...
+
+
+class Arms(Protocol):
+    """Runs a candidate beside the version that serves; routes decide what it answers (`pipelines.rollout.routes`)."""
+
+    def start(self, settings: Settings, spec: ServiceSpec, candidate: RegisteredModel, folder: Path) -> None:
+        """Starts the candidate's program and returns when it can answer; raises GoldpathError if it does not start."""
+        ...
+
+    def running(self, settings: Settings, spec: ServiceSpec, digest: str) -> bool:
+        """Whether a program with this candidate runs, or is being started again after its process ended."""
+        ...
+
+    def stop(self, settings: Settings, spec: ServiceSpec) -> None:
+        """Ends the candidate's program; does nothing if there is none."""
+        ...
+
+    def watch(self, settings: Settings, spec: ServiceSpec) -> None:
+        """Starts the program that looks at the service's rollout every second, unless it runs; it ends with it."""
+        ...
+
+    def finish(self, settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> None:
+        """Lets the service serve the candidate as its own version, without a gap."""
+        ...
 
 
 def find(place: str) -> ServiceSpec:

@@ -12,6 +12,7 @@ from pipelines.features.declaration import FeatureService
 from pipelines.features.drift import DriftLimits
 from pipelines.models.answers import Task
 from pipelines.models.judgement import Gate
+from pipelines.models.rollout_plan import Rollout
 from pipelines.models.search import Search
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ModelSpec:
         drift: When its features count as drifted from those that it was trained on.
         priority: How early the queue launches its trainings: the higher, the earlier. None for that of the domain.
         search: How values of the recipe `from_scratch` are searched for, when a run is asked to.
+        rollout: How a version that passed the gate takes over the service from the champion; None: at once.
     """
 
     domain: Domain
@@ -61,6 +63,7 @@ class ModelSpec:
     drift: DriftLimits = field(default_factory=DriftLimits)
     priority: int | None = None
     search: Search | None = None
+    rollout: Rollout | None = None
 
     @property
     def registered_name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ class Route:
         assigned_by: A field of the question by which it is assigned; empty: each question for itself.
         deadline_seconds: The serving version answers what the candidate did not answer in this time.
         candidate: Name, version and digest of the candidate.
+        fields: The question's fields that are noted in the evidence.
     """
 
     rollout: str
@@ -42,6 +43,7 @@ class Route:
     assigned_by: str
     deadline_seconds: float
     candidate: Mapping[str, Any]
+    fields: Sequence[str] = ()
 
     def arm(self, key: str) -> Arm:
         """Who answers the question with this key; the same as long as the candidate's share does not shrink."""

@@ -2,24 +2,24 @@
 
 A confidence sequence at level `1 - alpha` covers the true value at all times together with this probability, whenever
 and however often it is looked at, and whatever decides when to stop (Howard, Ramdas, McAuliffe, Sekhon 2021,
-"Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49(2)). None of them assumes a
-distribution of the values beyond their range.
+"Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49(2)). Those of rates are exact
+at any number of trials; those of means are asymptotic, as a t-test is, and therefore begin at `FEWEST` values.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 #: Of the mixture's Beta distribution: Jeffreys' prior, under which rare failures are found early.
 PRIOR = 0.5
-#: The largest bet on one value; less than 1, at which a single value could lose everything.
-LARGEST_BET = 0.5
 #: Halvings of an interval of rates: exact to 1e-9.
 HALVINGS = 30
+#: Means of fewer values of a version have no bounds yet.
+FEWEST = 50
+#: The number of values at which the bounds of means are narrowest; ten times more or fewer cost little.
+NARROWEST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,6 @@ class Bounds:
 
     low: float
     high: float
-
-    def minus(self, other: Bounds) -> Bounds:
-        """Bounds of the difference of two values; its alpha is the sum of both."""
-        return Bounds(self.low - other.high, self.high - other.low)
 
 
 def rate(hits: int, of: int, alpha: float) -> Bounds:
@@ -72,53 +68,84 @@ def _log_beta(a: float, b: float) -> float:
 
 
 @dataclass(slots=True)
-class MeanSequence:
-    """Bounds of the mean of values between 0 and 1, in the order in which they came, in constant memory.
-
-    By predictable bets against the mean, whose sizes follow the variance that was seen before (Waudby-Smith, Ramdas
-    2024, "Estimating means of bounded random variables by betting", JRSS B 86(1), theorem 2): the values may depend on
-    each other as long as each has the same mean given those before it.
+class Rate:
+    """How often an event happened.
 
     Attributes:
-        alpha: The probability with which the bounds do not cover the mean at some time.
+        count: The number of trials.
+        total: In how many of them it happened.
+    """
+
+    count: int = 0
+    total: float = 0.0
+
+    def add(self, values: Sequence[float]) -> None:
+        """Adds trials: each 1 if it happened, else 0."""
+        self.count += len(values)
+        self.total += sum(values)
+
+    @property
+    def mean(self) -> float:
+        """The share of trials in which it happened; NaN before the first."""
+        return self.total / self.count if self.count else math.nan
+
+    def bounds(self, alpha: float) -> Bounds:
+        """The interval that holds its probability; [0, 1] before the first trial."""
+        return rate(round(self.total), self.count, alpha) if self.count else Bounds(0.0, 1.0)
+
+
+@dataclass(slots=True)
+class Mean:
+    """Values, by their number, mean and spread.
+
+    Attributes:
         count: The number of values.
         total: Their sum.
     """
 
-    alpha: float
     count: int = 0
     total: float = 0.0
     _squares: float = 0.0
-    _bets: float = 0.0
-    _bet_values: float = 0.0
-    _bet_variance: float = field(default=0.0)
 
-    def add(self, values: np.ndarray) -> None:
-        """Adds values: [n], each between 0 and 1."""
-        if not len(values):
-            return
-        values = np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
-        places = self.count + np.arange(1, len(values) + 1)
-        means = (0.5 + self.total + np.cumsum(values)) / (places + 1)
-        before = np.concatenate([[(0.5 + self.total) / (self.count + 1)], means[:-1]])
-        squares = self._squares + np.cumsum((values - means) ** 2)
-        variances = (0.25 + np.concatenate([[self._squares], squares[:-1]])) / places
-        bets = np.sqrt(2 * math.log(2 / self.alpha) / (variances * places * np.log1p(places)))
-        bets = np.minimum(bets, LARGEST_BET)
-        self._bets += float(bets.sum())
-        self._bet_values += float((bets * values).sum())
-        self._bet_variance += float((4 * (values - before) ** 2 * (-np.log1p(-bets) - bets) / 4).sum())
-        self.count, self.total, self._squares = int(places[-1]), self.total + float(values.sum()), float(squares[-1])
+    def add(self, values: Sequence[float]) -> None:
+        """Adds values."""
+        for value in values:
+            before = self.mean if self.count else 0.0
+            self.count += 1
+            self.total += value
+            self._squares += (value - before) * (value - self.mean)
 
     @property
     def mean(self) -> float:
         """The mean of the values so far; NaN before the first."""
         return self.total / self.count if self.count else math.nan
 
-    def bounds(self) -> Bounds:
-        """The interval that holds the true mean; [0, 1] before the first value."""
-        if not self.count:
-            return Bounds(0.0, 1.0)
-        middle = self._bet_values / self._bets
-        radius = (math.log(2 / self.alpha) + self._bet_variance) / self._bets
-        return Bounds(max(0.0, middle - radius), min(1.0, middle + radius))
+    @property
+    def _variance(self) -> float:
+        """Of the mean. As if half a value more lay at a distance of 1, so that equal values prove nothing."""
+        return (self._squares + 0.5) / self.count**2
+
+    def bounds(self, alpha: float) -> Bounds:
+        """The interval that holds the true mean; the whole line below `FEWEST` values."""
+        if self.count < FEWEST:
+            return Bounds(-math.inf, math.inf)
+        return _around(self.mean, self._variance, self.count, alpha)
+
+    def minus(self, other: Mean, alpha: float) -> Bounds:
+        """The interval that holds the difference of two true means; the whole line below `FEWEST` values of either."""
+        if min(self.count, other.count) < FEWEST:
+            return Bounds(-math.inf, math.inf)
+        variance = self._variance + other._variance
+        return _around(self.mean - other.mean, variance, self.count + other.count, alpha)
+
+
+def _around(estimate: float, variance: float, count: int, alpha: float) -> Bounds:
+    """The asymptotic confidence sequence around an estimate from `count` values.
+
+    By a mixture of normal distributions (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2024, "Time-uniform central limit
+    theory and asymptotic confidence sequences", Annals of Statistics 52(6), theorem 2.2).
+    """
+    squared = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / NARROWEST
+    inflated = count * squared + 1
+    radius = math.sqrt(variance * 2 * inflated / (count * squared) * math.log(math.sqrt(inflated) / alpha))
+    return Bounds(estimate - radius, estimate + radius)

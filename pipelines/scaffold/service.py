@@ -69,7 +69,7 @@ def _service(model: Declared[ModelSpec], key: str, asked: Sequence[Column]) -> M
         "typing": ("ClassVar",),
         "pydantic": ("Field",),
         model.module: (model.variable,),
-        "pipelines.models.assets": ("service_asset",),
+        "pipelines.rollout.assets": ("service_asset",),
         "pipelines.models.question": ("Column", "Question"),
         "pipelines.models.service": ("ServiceSpec",),
         "serving.runtimes": ("PREDICTION",),

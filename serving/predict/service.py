@@ -13,6 +13,7 @@ from typing import Any
 from pipelines import clock
 from pipelines.errors import GoldpathError, TerminalError
 from pipelines.features.on_demand import with_values
+from pipelines.machine.ids import uuid7
 from pipelines.models import prediction_log
 from pipelines.models.answers import Answer, Estimate, Probability, Text
 from pipelines.models.feature_versions import as_trained
@@ -21,7 +22,6 @@ from pipelines.models.registry import EVIDENCE_FOLDER
 from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
 from pipelines.settings import Settings
-from serving.door.ids import uuid7
 from serving.door.tracing import Trace
 from serving.errors import RequestError, WrongTime
 from serving.predict import models

@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 from pipelines.errors import GoldpathError
 from pipelines.landing.delivery import Manifest
 from pipelines.landing.zone import Landing
+from pipelines.machine.ids import uuid7
 from pipelines.medallion.push_source import EVENT_ID, RECEIVED_AT, PushSource
 from serving.door.grouped import Grouped
-from serving.door.ids import uuid7
 from serving.errors import PushRefused, RequestError
 from serving.push.log import PushLog, Segment, fingerprint
 from serving.push.online import OnlinePath

@@ -240,7 +240,7 @@ def asking(spec: ModelSpec, nobody: dict[str, object]) -> ServiceSpec:
         training_set=replace(spec.training_set, columns=(*columns, size)),
         recipes={"from_scratch": lambda: ToyRecipe(inputs=("heights__mean", "colour", "heights__other"))},
     )
-    return ServiceSpec(model, type("Asked", (Brick,), {"nobody": nobody}), Runtime("nowhere:deploy"))
+    return ServiceSpec(model, type("Asked", (Brick,), {"nobody": nobody}), Runtime("nowhere:deploy", "nowhere"))
 
 
 @pytest.mark.parametrize(

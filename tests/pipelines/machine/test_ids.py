@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from serving.door.ids import uuid7
+from pipelines.machine.ids import uuid7
 
 
 def test_ids_sort_by_the_time_at_which_they_were_generated() -> None:

@@ -1,0 +1,343 @@
+"""Moves rollouts: what people ask for, and what the evidence says.
+
+Everything happens under one lock of the service, and is noted before it is done. What a killed process has left undone,
+the next look does: the state says what is being done, and the route and the candidate's program are made to agree with
+it at each look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pipelines.errors import GoldpathError, ModelError, NotFoundError, SettingsError
+from pipelines.machine import locks
+from pipelines.machine.ids import uuid7
+from pipelines.models import admission, promotion
+from pipelines.models.decisions import GATE, ROLLOUT
+from pipelines.models.registry import RegisteredModel, Registry
+from pipelines.models.rollout_plan import Plan
+from pipelines.models.service import Arms, ServiceSpec
+from pipelines.rollout import evidence, routes, state
+from pipelines.rollout.decide import Verdict, decide
+from pipelines.rollout.outcomes import OutcomeTable
+from pipelines.rollout.state import State
+from pipelines.rollout.tally import Tally
+from pipelines.settings import Settings
+
+#: Of the time between two looks, no more than this counts for a stage: a clock that jumps, or a machine that was off,
+#: neither ends a stage nor lets it miss its evidence.
+LONGEST_LOOK_SECONDS = 60.0
+#: The state is saved at least this often, in seconds; figures are noted as often, and less often in long stages.
+SAVE_SECONDS, NOTED_SHARE = 5.0, 0.02
+#: How much a bandit's share has to change before it is changed.
+LEAST_CHANGE = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, by: str | None = None) -> State:
+    """Begins the rollout of a registered version; the controller does the rest.
+
+    Args:
+        settings: Of the home folder.
+        spec: The service; its model declares the plan.
+        version: The candidate's.
+        because: Why, for people who read it later.
+        by: Who starts it; None for the user.
+
+    Raises:
+        SettingsError: if no plan is declared, no reason given, or the version serves already.
+        NotFoundError: if there is no such version, or nothing serves yet.
+        ModelError: if the version may not serve, waits for an approval, was sent back by a rollout (unless a person
+            starts it again), or another rollout is under way.
+    """
+    name, registry = spec.name, Registry(settings)
+    declared = spec.model.rollout
+    if declared is None or not because.strip():
+        raise SettingsError(
+            object=f"rollout of {name}@{version}",
+            observed="no reason is given" if declared else "the model declares no plan",
+            expected="why it begins" if declared else "rollout=Rollout.canary(...) in the model's ModelSpec",
+            next_step="give the reason with --because" if declared else f"goldpath model promote {name} {version}",
+        )
+    with moving(settings, name):
+        if (present := state.active(settings, name)) is not None:
+            raise _refused(name, version, f"{present} is under way", "one rollout at a time",
+                           f"goldpath rollout abort {name}, or wait for its end")  # fmt: skip
+        candidate, stable = registry.version(name, version), registry.champion(name)
+        if stable is None:
+            raise NotFoundError(
+                object=f"rollout of {candidate}",
+                observed=f"{name} has no champion",
+                expected="a version that serves, with which the candidate is compared",
+                next_step=f"goldpath materialize models/{name.replace('.', '/')} serving/{name.replace('.', '/')}",
+            )
+        if stable.digest == candidate.digest:
+            raise SettingsError(
+                object=f"rollout of {candidate}",
+                observed="it is the champion",
+                expected="another version",
+                next_step=f"goldpath model show {name} lists the versions",
+            )
+        if by == GATE and (before := state.rejected(settings, name).get(candidate.digest)) is not None:
+            raise _refused(name, version, f"a rollout sent its files back: {before.because}",
+                           "a version that no rollout sent back, or a person who starts it",
+                           f'goldpath rollout start {name} {version} --because "…"')  # fmt: skip
+        folder = registry.download_run(candidate.run_id)
+        admission.require(settings, folder, name=name, digest=candidate.digest)
+        if (missing := promotion.awaits(settings, spec.model.risk, candidate)) is not None:
+            raise _refused(name, version, missing, "an approval, which says who looked at it and why it may serve",
+                           f'goldpath model approve {name} {version} --because "…"')  # fmt: skip
+        plan = Plan.of(declared.document())
+        who = by or getpass.getuser()
+        begun = State(
+            str(uuid7()), name, plan, _identity(candidate), _identity(stable), "starting", 0, 0.0,
+            plan.stages[0].share, time.time(), who, because,
+        )  # fmt: skip
+        state.note(settings, begun, "start", by=who, because=because)
+        state.save(settings, begun)
+        return begun
+
+
+def pause(settings: Settings, service: str, *, because: str) -> State:
+    """Keeps the share as it is until a person goes on; guards still send a broken candidate back."""
+    with moving(settings, service):
+        present = _present(settings, service, "running")
+        return _told(settings, present, "pause", because, status="paused")
+
+
+def resume(settings: Settings, service: str, *, because: str) -> State:
+    """Goes on with a paused rollout."""
+    with moving(settings, service):
+        present = _present(settings, service, "paused")
+        return _told(settings, present, "resume", because, status="running", looked_at=time.time())
+
+
+def promote(settings: Settings, service: str, *, because: str, full: bool = False) -> State:
+    """Ends the present stage well, or with `full` all of them, by a person's word. Broken guards still count."""
+    with moving(settings, service):
+        present = _present(settings, service, "running", "paused")
+        last = len(present.plan.stages) - 1
+        if full or present.stage == last:
+            return _told(settings, present, "promote", because, status="promoting")
+        present = _told(settings, present, "promote", because, status="running", looked_at=time.time())
+        return _staged(settings, present, present.stage + 1)
+
+
+def abort(settings: Settings, service: str, *, because: str) -> State:
+    """Sends the candidate back now: when this returns, the route is gone."""
+    with moving(settings, service):
+        present = _present(settings, service, "starting", "running", "paused")
+        told = _told(settings, present, "back", because, status="returning")
+        routes.remove(settings, service)
+        return told
+
+
+class Controller:
+    """Looks at one service's rollout; keeps what it read, so that a look reads new evidence alone.
+
+    Several may look at the same service, in several processes: they take turns.
+
+    Args:
+        settings: Of the home folder.
+        spec: The service.
+        arms: Starts and stops the candidate's program.
+    """
+
+    def __init__(self, settings: Settings, spec: ServiceSpec, arms: Arms) -> None:
+        self._settings, self._spec, self._arms = settings, spec, arms
+        self._rollout = ""
+        self._saved = self._noted = 0.0
+
+    def look(self) -> State | None:
+        """Does what is to be done now; returns where the rollout stands, None if there is none.
+
+        Raises:
+            LockTimeout: if another process moves the rollout for too long.
+        """
+        with moving(self._settings, self._spec.name):
+            present = state.active(self._settings, self._spec.name)
+            if present is None:
+                routes.remove(self._settings, self._spec.name)
+                return None
+            if present.rollout != self._rollout:
+                self._open(present)
+            match present.status:
+                case "starting":
+                    return self._start(present)
+                case "running" | "paused":
+                    return self._look(present)
+                case "promoting":
+                    return self._finish(present)
+                case _:
+                    return self._return(present)
+
+    def _open(self, present: State) -> None:
+        self._rollout = present.rollout
+        self.tally = Tally(present.plan)
+        self._reader = evidence.Reader(evidence.folder(self._settings, present.service, present.rollout))
+        outcomes = present.plan.outcomes
+        self._outcomes = OutcomeTable(self._settings, outcomes) if outcomes else None
+
+    def _start(self, present: State) -> State:
+        if (failure := self._failure_to_start(present)) is not None:
+            return self._back(present, f"it did not start: {failure}")
+        return _staged(self._settings, replace(present, status="running", looked_at=time.time()), 0)
+
+    def _look(self, present: State) -> State:
+        settings, before = self._settings, present
+        if (failure := self._failure_to_start(present)) is not None:
+            return self._back(present, f"it did not start again: {failure}")
+        if routes.read(settings, present.service) != present.route:
+            _route(settings, present)
+        now = time.time()
+        passed = min(max(now - present.looked_at, 0.0), LONGEST_LOOK_SECONDS) if present.status == "running" else 0.0
+        present = replace(present, minutes=present.minutes + passed / 60, looked_at=now)
+        verdict = self.verdict(present)
+        if verdict.action == "back":
+            return self._back(present, verdict.because, verdict)
+        if present.status == "paused":
+            verdict = replace(verdict, action="stay", share=present.share)
+        if verdict.action == "pause":
+            self._note(present, "pause", verdict)
+            present = replace(present, status="paused", because=verdict.because)
+        elif verdict.action == "next":
+            self._note(present, "stage", verdict)
+            if present.stage + 1 < len(present.plan.stages):
+                return _staged(settings, present, present.stage + 1)
+            present = replace(present, status="promoting", because=verdict.because)
+        elif verdict.share is not None and abs(verdict.share - (present.share or 0.0)) >= LEAST_CHANGE:
+            self._note(present, "share", verdict)
+            present = replace(present, share=verdict.share)
+            _route(settings, present)
+        if present.status != before.status or present.share != before.share or now - self._saved >= SAVE_SECONDS:
+            state.save(settings, present)
+            self._saved = now
+        if now - self._noted >= max(SAVE_SECONDS, 60 * present.minutes * NOTED_SHARE):
+            self._noted = now
+            self._note(present, "look", verdict)
+        return present
+
+    def verdict(self, present: State) -> Verdict:
+        """What the evidence says by now."""
+        self.tally.add(self._reader.new())
+        if self._outcomes is not None:
+            self.tally.learn(self._outcomes.known(self.tally.waiting_for_outcomes))
+        return decide(self.tally, present.stage, present.minutes)
+
+    def _failure_to_start(self, present: State) -> str | None:
+        """Starts the candidate's program unless it runs; why that failed, or None."""
+        try:
+            registry = Registry(self._settings)
+            if not self._arms.running(self._settings, self._spec, present.candidate["digest"]):
+                model = registry.version(present.service, present.candidate["version"])
+                self._arms.start(self._settings, self._spec, model, registry.download_run(model.run_id))
+        except GoldpathError as error:
+            return error.observed
+        return None
+
+    def _back(self, present: State, because: str, verdict: Verdict | None = None) -> State:
+        # The route first: from here on the candidate answers no question, whatever happens to this process.
+        routes.remove(self._settings, present.service)
+        self._note(present, "back", verdict or Verdict("back", because))
+        present = replace(present, status="returning", because=because)
+        state.save(self._settings, present)
+        return self._return(present)
+
+    def _return(self, present: State) -> State:
+        routes.remove(self._settings, present.service)
+        self._arms.stop(self._settings, self._spec)
+        present = replace(present, status="returned", looked_at=time.time())
+        state.note(self._settings, present, "returned", by=ROLLOUT, because=present.because)
+        state.save(self._settings, present)
+        logger.warning("rollout %s: %s", present, present.because)
+        return present
+
+    def _finish(self, present: State) -> State:
+        """Makes the candidate the champion, in the registry and behind the service."""
+        settings, name = self._settings, present.service
+        registry = Registry(settings)
+        with promotion.deciding(settings, name):
+            model, before = registry.version(name, present.candidate["version"]), registry.champion(name)
+            folder = registry.download(model)
+            if before is None or before.digest != model.digest:
+                because = f"rollout {present.rollout[:13]}, {present.plan.name}: {present.because}"
+                promotion.make_champion(settings, registry, "promote", model, before, folder, because, by=ROLLOUT)
+        self._arms.finish(settings, self._spec, model, folder)
+        routes.remove(settings, name)
+        self._arms.stop(settings, self._spec)
+        present = replace(present, status="promoted", looked_at=time.time())
+        state.note(settings, present, "promoted", by=ROLLOUT, because=present.because)
+        state.save(settings, present)
+        return present
+
+    def _note(self, present: State, what: str, verdict: Verdict) -> None:
+        answers = {arm: self.tally.answers[present.stage, arm] for arm in ("stable", "candidate")}
+        state.note(
+            self._settings, present, what, by=ROLLOUT, because=verdict.because, figures=verdict.figures,
+            answers=answers, read=self._reader.offsets,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def moving(settings: Settings, service: str) -> Iterator[None]:
+    """Holds the lock under which alone a service's rollout moves."""
+    with locks.held(settings.root / "locks" / f"rollout-{service}.lock", purpose=f"a step of the rollout of {service}"):
+        yield
+
+
+def _staged(settings: Settings, present: State, number: int) -> State:
+    """Begins a stage."""
+    stage = present.plan.stages[number]
+    share = 0.5 if stage.bandit else stage.share
+    present = replace(
+        present, stage=number, minutes=0.0, share=share, because=f"stage {stage.name} began", looked_at=time.time()
+    )
+    state.save(settings, present)
+    _route(settings, present)
+    return present
+
+
+def _route(settings: Settings, present: State) -> None:
+    if present.route is not None:
+        routes.write(settings, present.service, present.route)
+
+
+def _told(settings: Settings, present: State, what: str, because: str, **changes: object) -> State:
+    """Notes what a person asked for, and saves the changed state."""
+    if not because.strip():
+        raise SettingsError(
+            object=f"rollout of {present.service}",
+            observed="no reason is given",
+            expected="why, for people who read it later",
+            next_step="give the reason with --because",
+        )
+    state.note(settings, present, what, by=getpass.getuser(), because=because)
+    present = replace(present, because=f"{getpass.getuser()}: {because}", **changes)
+    state.save(settings, present)
+    return present
+
+
+def _present(settings: Settings, service: str, *statuses: str) -> State:
+    present = state.active(settings, service)
+    if present is None or present.status not in statuses:
+        raise NotFoundError(
+            object=f"rollout of {service}",
+            observed=str(present) if present else "none is under way",
+            expected=f"one that is {' or '.join(statuses)}",
+            next_step=f"goldpath rollout status {service}",
+        )
+    return present
+
+
+def _identity(model: RegisteredModel) -> dict[str, object]:
+    return {"version": model.version, "digest": model.digest}
+
+
+def _refused(name: str, version: int, observed: str, expected: str, next_step: str) -> ModelError:
+    return ModelError(object=f"rollout of {name}@{version}", observed=observed, expected=expected, next_step=next_step)
