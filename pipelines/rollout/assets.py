@@ -62,7 +62,8 @@ def begun(settings: Settings, spec: ServiceSpec, champion: RegisteredModel) -> s
     if (present := state.active(settings, spec.name)) is not None:
         spec.runtime.load_arms().watch(settings, spec)
         return str(present)
-    newer = [model for model in Registry(settings).versions(spec.name) if model.version > champion.version]
+    versions = Registry(settings).versions(spec.name)
+    newer = [each for each in versions if each.version > champion.version and each.digest != champion.digest]
     passed = [model for model in newer if model.passed and promotion.awaits(settings, spec.model.risk, model) is None]
     if not passed:
         return "no newer version passed its gate"

@@ -7,22 +7,21 @@ it at each look.
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import logging
+import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from pipelines.errors import GoldpathError, ModelError, NotFoundError, SettingsError
-from pipelines.machine import locks
+from pipelines.errors import DamagedError, GoldpathError, ModelError, NotFoundError, SettingsError
 from pipelines.machine.ids import uuid7
 from pipelines.models import admission, promotion
 from pipelines.models.decisions import GATE, ROLLOUT
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.rollout_plan import Plan
 from pipelines.models.service import Arms, ServiceSpec
-from pipelines.rollout import evidence, routes, state
+from pipelines.rollout import evidence, moves, routes, state
 from pipelines.rollout.decide import Verdict, decide
 from pipelines.rollout.outcomes import OutcomeTable
 from pipelines.rollout.state import State
@@ -65,9 +64,9 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
             expected="why it begins" if declared else "rollout=Rollout.canary(...) in the model's ModelSpec",
             next_step="give the reason with --because" if declared else f"goldpath model promote {name} {version}",
         )
-    with moving(settings, name):
+    with moves.moving(settings, name):
         if (present := state.active(settings, name)) is not None:
-            raise _refused(name, version, f"{present} is under way", "one rollout at a time",
+            raise moves.refused(name, version, f"{present} is under way", "one rollout at a time",
                            f"goldpath rollout abort {name}, or wait for its end")  # fmt: skip
         candidate, stable = registry.version(name, version), registry.champion(name)
         if stable is None:
@@ -85,18 +84,18 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
                 next_step=f"goldpath model show {name} lists the versions",
             )
         if by == GATE and (before := state.rejected(settings, name).get(candidate.digest)) is not None:
-            raise _refused(name, version, f"a rollout sent its files back: {before.because}",
+            raise moves.refused(name, version, f"a rollout sent its files back: {before.because}",
                            "a version that no rollout sent back, or a person who starts it",
                            f'goldpath rollout start {name} {version} --because "…"')  # fmt: skip
         folder = registry.download_run(candidate.run_id)
         admission.require(settings, folder, name=name, digest=candidate.digest)
         if (missing := promotion.awaits(settings, spec.model.risk, candidate)) is not None:
-            raise _refused(name, version, missing, "an approval, which says who looked at it and why it may serve",
+            raise moves.refused(name, version, missing, "an approval, which says who looked at it and why it may serve",
                            f'goldpath model approve {name} {version} --because "…"')  # fmt: skip
         plan = Plan.of(declared.document())
         who = by or getpass.getuser()
         begun = State(
-            str(uuid7()), name, plan, _identity(candidate), _identity(stable), "starting", 0, 0.0,
+            str(uuid7()), name, plan, moves.identity(candidate), moves.identity(stable), "starting", 0, 0.0,
             plan.stages[0].share, time.time(), who, because,
         )  # fmt: skip
         state.note(settings, begun, "start", by=who, because=because)
@@ -106,36 +105,50 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
 
 def pause(settings: Settings, service: str, *, because: str) -> State:
     """Keeps the share as it is until a person goes on; guards still send a broken candidate back."""
-    with moving(settings, service):
-        present = _present(settings, service, "running")
-        return _told(settings, present, "pause", because, status="paused")
+    with moves.moving(settings, service):
+        present = moves.under_way(settings, service, "running")
+        return moves.told(settings, present, "pause", because, status="paused")
 
 
 def resume(settings: Settings, service: str, *, because: str) -> State:
-    """Goes on with a paused rollout."""
-    with moving(settings, service):
-        present = _present(settings, service, "paused")
-        return _told(settings, present, "resume", because, status="running", looked_at=time.time())
+    """Goes on with a paused rollout; a stage whose longest time has passed gets its time again."""
+    with moves.moving(settings, service):
+        present = moves.under_way(settings, service, "paused")
+        over = present.minutes >= present.plan.stages[present.stage].maximum_minutes
+        minutes = 0.0 if over else present.minutes
+        return moves.told(
+            settings, present, "resume", because, status="running", minutes=minutes, looked_at=time.time()
+        )
 
 
 def promote(settings: Settings, service: str, *, because: str, full: bool = False) -> State:
     """Ends the present stage well, or with `full` all of them, by a person's word. Broken guards still count."""
-    with moving(settings, service):
-        present = _present(settings, service, "running", "paused")
+    with moves.moving(settings, service):
+        present = moves.under_way(settings, service, "running", "paused")
         last = len(present.plan.stages) - 1
         if full or present.stage == last:
-            return _told(settings, present, "promote", because, status="promoting")
-        present = _told(settings, present, "promote", because, status="running", looked_at=time.time())
-        return _staged(settings, present, present.stage + 1)
+            return moves.told(settings, present, "promote", because, status="promoting")
+        present = moves.told(settings, present, "promote", because, status="running", looked_at=time.time())
+        return moves.staged(settings, present, present.stage + 1)
 
 
 def abort(settings: Settings, service: str, *, because: str) -> State:
-    """Sends the candidate back now: when this returns, the route is gone."""
-    with moving(settings, service):
-        present = _present(settings, service, "starting", "running", "paused")
-        told = _told(settings, present, "back", because, status="returning")
+    """Sends the candidate back now: when this returns, the route is gone.
+
+    It is gone at once, even while another process holds the lock, as one that starts the candidate again does for long.
+
+    Raises:
+        NotFoundError: if no rollout is under way that can go back.
+        DamagedError: if its state cannot be read; the route is gone all the same.
+        SettingsError: if no reason is given.
+    """
+    moves.require_reason(service, because)
+    routes.remove(settings, service)
+    with moves.moving(settings, service):
+        present = moves.under_way(settings, service, "starting", "running", "paused")
+        present = moves.told(settings, present, "back", because, status="returning")
         routes.remove(settings, service)
-        return told
+        return present
 
 
 class Controller:
@@ -152,30 +165,46 @@ class Controller:
     def __init__(self, settings: Settings, spec: ServiceSpec, arms: Arms) -> None:
         self._settings, self._spec, self._arms = settings, spec, arms
         self._rollout = ""
-        self._saved = self._noted = 0.0
+        #: By the clock that does not jump, in seconds.
+        self._saved = self._noted = -math.inf
 
     def look(self) -> State | None:
         """Does what is to be done now; returns where the rollout stands, None if there is none.
 
         Raises:
             LockTimeout: if another process moves the rollout for too long.
+            DamagedError: if the state cannot be read. The serving version answers everything then.
         """
-        with moving(self._settings, self._spec.name):
-            present = state.active(self._settings, self._spec.name)
-            if present is None:
-                routes.remove(self._settings, self._spec.name)
-                return None
-            if present.rollout != self._rollout:
-                self._open(present)
-            match present.status:
-                case "starting":
-                    return self._start(present)
-                case "running" | "paused":
-                    return self._look(present)
-                case "promoting":
-                    return self._finish(present)
-                case _:
-                    return self._return(present)
+        with moves.moving(self._settings, self._spec.name):
+            try:
+                return self._step()
+            except BaseException:
+                self._rollout = ""  # the next look begins as a new process does
+                raise
+
+    def _step(self) -> State | None:
+        settings, name = self._settings, self._spec.name
+        try:
+            present = state.active(settings, name)
+        except DamagedError:
+            routes.remove(settings, name)
+            raise
+        if present is None:
+            routes.remove(settings, name)
+            return None
+        if present.rollout != self._rollout:
+            self._open(present)
+            if (left := moves.left_undone(settings, present)) is not None:
+                return self._back(present, left)
+        match present.status:
+            case "starting":
+                return self._start(present)
+            case "running" | "paused":
+                return self._look(present)
+            case "promoting":
+                return self._finish(present)
+            case _:
+                return self._return(present)
 
     def _open(self, present: State) -> None:
         self._rollout = present.rollout
@@ -187,15 +216,15 @@ class Controller:
     def _start(self, present: State) -> State:
         if (failure := self._failure_to_start(present)) is not None:
             return self._back(present, f"it did not start: {failure}")
-        return _staged(self._settings, replace(present, status="running", looked_at=time.time()), 0)
+        return moves.staged(self._settings, replace(present, status="running", looked_at=time.time()), 0)
 
     def _look(self, present: State) -> State:
         settings, before = self._settings, present
         if (failure := self._failure_to_start(present)) is not None:
             return self._back(present, f"it did not start again: {failure}")
         if routes.read(settings, present.service) != present.route:
-            _route(settings, present)
-        now = time.time()
+            moves.route(settings, present)
+        now, ticks = time.time(), time.monotonic()
         passed = min(max(now - present.looked_at, 0.0), LONGEST_LOOK_SECONDS) if present.status == "running" else 0.0
         present = replace(present, minutes=present.minutes + passed / 60, looked_at=now)
         verdict = self.verdict(present)
@@ -209,17 +238,17 @@ class Controller:
         elif verdict.action == "next":
             self._note(present, "stage", verdict)
             if present.stage + 1 < len(present.plan.stages):
-                return _staged(settings, present, present.stage + 1)
+                return moves.staged(settings, present, present.stage + 1)
             present = replace(present, status="promoting", because=verdict.because)
         elif verdict.share is not None and abs(verdict.share - (present.share or 0.0)) >= LEAST_CHANGE:
             self._note(present, "share", verdict)
             present = replace(present, share=verdict.share)
-            _route(settings, present)
-        if present.status != before.status or present.share != before.share or now - self._saved >= SAVE_SECONDS:
+            moves.route(settings, present)
+        if present.status != before.status or present.share != before.share or ticks - self._saved >= SAVE_SECONDS:
             state.save(settings, present)
-            self._saved = now
-        if now - self._noted >= max(SAVE_SECONDS, 60 * present.minutes * NOTED_SHARE):
-            self._noted = now
+            self._saved = ticks
+        if ticks - self._noted >= max(SAVE_SECONDS, 60 * present.minutes * NOTED_SHARE):
+            self._noted = ticks
             self._note(present, "look", verdict)
         return present
 
@@ -264,8 +293,10 @@ class Controller:
         registry = Registry(settings)
         with promotion.deciding(settings, name):
             model, before = registry.version(name, present.candidate["version"]), registry.champion(name)
-            folder = registry.download(model)
+            folder = registry.download_run(model.run_id)
             if before is None or before.digest != model.digest:
+                if (objection := self._objection(present, model, before, folder)) is not None:
+                    return self._back(present, objection)
                 because = f"rollout {present.rollout[:13]}, {present.plan.name}: {present.because}"
                 promotion.make_champion(settings, registry, "promote", model, before, folder, because, by=ROLLOUT)
         self._arms.finish(settings, self._spec, model, folder)
@@ -276,68 +307,21 @@ class Controller:
         state.save(settings, present)
         return present
 
+    def _objection(
+        self, present: State, model: RegisteredModel, before: RegisteredModel | None, folder: Path
+    ) -> str | None:
+        """Why the candidate cannot become the champion after all, or None."""
+        if before is None or before.digest != present.stable["digest"]:
+            return f"the champion is {before or 'none'} by now, with which it was not compared"
+        try:
+            admission.require(self._settings, folder, name=model.name, digest=present.candidate["digest"])
+        except ModelError as error:
+            return error.observed
+        return None
+
     def _note(self, present: State, what: str, verdict: Verdict) -> None:
         answers = {arm: self.tally.answers[present.stage, arm] for arm in ("stable", "candidate")}
         state.note(
             self._settings, present, what, by=ROLLOUT, because=verdict.because, figures=verdict.figures,
             answers=answers, read=self._reader.offsets,
         )  # fmt: skip
-
-
-@contextlib.contextmanager
-def moving(settings: Settings, service: str) -> Iterator[None]:
-    """Holds the lock under which alone a service's rollout moves."""
-    with locks.held(settings.root / "locks" / f"rollout-{service}.lock", purpose=f"a step of the rollout of {service}"):
-        yield
-
-
-def _staged(settings: Settings, present: State, number: int) -> State:
-    """Begins a stage."""
-    stage = present.plan.stages[number]
-    share = 0.5 if stage.bandit else stage.share
-    present = replace(
-        present, stage=number, minutes=0.0, share=share, because=f"stage {stage.name} began", looked_at=time.time()
-    )
-    state.save(settings, present)
-    _route(settings, present)
-    return present
-
-
-def _route(settings: Settings, present: State) -> None:
-    if present.route is not None:
-        routes.write(settings, present.service, present.route)
-
-
-def _told(settings: Settings, present: State, what: str, because: str, **changes: object) -> State:
-    """Notes what a person asked for, and saves the changed state."""
-    if not because.strip():
-        raise SettingsError(
-            object=f"rollout of {present.service}",
-            observed="no reason is given",
-            expected="why, for people who read it later",
-            next_step="give the reason with --because",
-        )
-    state.note(settings, present, what, by=getpass.getuser(), because=because)
-    present = replace(present, because=f"{getpass.getuser()}: {because}", **changes)
-    state.save(settings, present)
-    return present
-
-
-def _present(settings: Settings, service: str, *statuses: str) -> State:
-    present = state.active(settings, service)
-    if present is None or present.status not in statuses:
-        raise NotFoundError(
-            object=f"rollout of {service}",
-            observed=str(present) if present else "none is under way",
-            expected=f"one that is {' or '.join(statuses)}",
-            next_step=f"goldpath rollout status {service}",
-        )
-    return present
-
-
-def _identity(model: RegisteredModel) -> dict[str, object]:
-    return {"version": model.version, "digest": model.digest}
-
-
-def _refused(name: str, version: int, observed: str, expected: str, next_step: str) -> ModelError:
-    return ModelError(object=f"rollout of {name}@{version}", observed=observed, expected=expected, next_step=next_step)

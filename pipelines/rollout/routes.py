@@ -66,8 +66,9 @@ def remove(settings: Settings, service: str) -> None:
 def read(settings: Settings, service: str) -> Route | None:
     """The route of a service; None without a rollout, and for a file that is none: then no candidate answers."""
     try:
-        return Route(**json.loads(path(settings, service).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        document = json.loads(path(settings, service).read_text(encoding="utf-8"))
+        return Route(**document | {"fields": tuple(document["fields"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 

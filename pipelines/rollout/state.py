@@ -7,6 +7,7 @@ before the state is replaced, and nothing is removed from it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -122,8 +123,9 @@ def services(settings: Settings) -> list[str]:
 
 
 def rejected(settings: Settings, service: str) -> dict[str, State]:
-    """The rollouts that ended with the version before, by the digest that they sent back."""
-    return {state.candidate["digest"]: state for state in every(settings, service) if state.status == "returned"}
+    """The rollouts that sent a digest back, by the digest; one that a later rollout promoted is none of them."""
+    last = {state.candidate["digest"]: state for state in every(settings, service) if state.ended}
+    return {digest: state for digest, state in last.items() if state.status == "returned"}
 
 
 def note(
@@ -168,11 +170,17 @@ def note(
         "minutes": round(state.minutes, 3),
         "share": state.share,
         "answers": dict(answers or {}),
-        "figures": [asdict(figure) for figure in figures],
+        "figures": [_as_json(figure) for figure in figures],
         "evidence": dict(read or {}),
     }
     json_lines.append(path, step)
     files.sync(path)
+
+
+def _as_json(figure: Figure) -> dict[str, Any]:
+    """A figure as JSON holds it: bounds that nothing limits yet are null."""
+    infinite = {name: None for name in ("low", "high") if not math.isfinite(getattr(figure, name))}
+    return asdict(figure) | infinite
 
 
 def history(settings: Settings, state: State) -> list[dict[str, Any]]:

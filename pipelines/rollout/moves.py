@@ -1,0 +1,90 @@
+"""The moves that people's commands and the evidence have in common, under one lock of the service."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pipelines.errors import ModelError, NotFoundError, SettingsError
+from pipelines.machine import locks
+from pipelines.models.registry import RegisteredModel
+from pipelines.rollout import routes, state
+from pipelines.rollout.state import State
+from pipelines.settings import Settings
+
+
+@contextlib.contextmanager
+def moving(settings: Settings, service: str) -> Iterator[None]:
+    """Holds the lock under which alone a service's rollout moves."""
+    with locks.held(settings.root / "locks" / f"rollout-{service}.lock", purpose=f"a step of the rollout of {service}"):
+        yield
+
+
+def staged(settings: Settings, present: State, number: int) -> State:
+    """Begins a stage."""
+    stage = present.plan.stages[number]
+    share = 0.5 if stage.bandit else stage.share
+    present = replace(
+        present, stage=number, minutes=0.0, share=share, because=f"stage {stage.name} began", looked_at=time.time()
+    )
+    state.save(settings, present)
+    route(settings, present)
+    return present
+
+
+def route(settings: Settings, present: State) -> None:
+    """Writes the route that the state stands for, if it is one with a route."""
+    if present.route is not None:
+        routes.write(settings, present.service, present.route)
+
+
+def told(settings: Settings, present: State, what: str, because: str, **changes: object) -> State:
+    """Notes what a person asked for, and saves the changed state."""
+    require_reason(present.service, because)
+    state.note(settings, present, what, by=getpass.getuser(), because=because)
+    present = replace(present, because=f"{getpass.getuser()}: {because}", **changes)
+    state.save(settings, present)
+    return present
+
+
+def require_reason(service: str, because: str) -> None:
+    """Raises SettingsError without a reason."""
+    if not because.strip():
+        raise SettingsError(
+            object=f"rollout of {service}",
+            observed="no reason is given",
+            expected="why, for people who read it later",
+            next_step="give the reason with --because",
+        )
+
+
+def left_undone(settings: Settings, present: State) -> str | None:
+    """Why the candidate goes back, if that was noted last and the process ended before the state said so."""
+    last = (state.history(settings, present) or [{}])[-1]
+    return last["because"] if last.get("what") == "back" and present.status != "returning" else None
+
+
+def under_way(settings: Settings, service: str, *statuses: str) -> State:
+    """The rollout of a service that has one of these statuses; raises NotFoundError."""
+    present = state.active(settings, service)
+    if present is None or present.status not in statuses:
+        raise NotFoundError(
+            object=f"rollout of {service}",
+            observed=str(present) if present else "none is under way",
+            expected=f"one that is {' or '.join(statuses)}",
+            next_step=f"goldpath rollout status {service}",
+        )
+    return present
+
+
+def identity(model: RegisteredModel) -> dict[str, object]:
+    """What a state says of a version."""
+    return {"version": model.version, "digest": model.digest}
+
+
+def refused(name: str, version: int, observed: str, expected: str, next_step: str) -> ModelError:
+    """The error of a rollout that may not begin."""
+    return ModelError(object=f"rollout of {name}@{version}", observed=observed, expected=expected, next_step=next_step)
