@@ -3,6 +3,7 @@
     TerminalError (pipelines.errors)
     ├── RequestError              a request that is wrong; its caller has to correct it
     │   └── WrongTime                 a question about a time that cannot be predicted now
+    ├── NotANumber                an answer of the model with a number that is infinite or none
     └── DeploymentError           a service that did not become ready; the previous one goes on serving
     TransientError (pipelines.errors)
     └── ServiceUnavailable        the service cannot answer now; the same request may be answered later
@@ -24,6 +25,10 @@ class RequestError(TerminalError):
 
 class WrongTime(RequestError):
     """A question is about a time that cannot be predicted now: it is past, or too far ahead."""
+
+
+class NotANumber(TerminalError):
+    """A model answered with a number that is infinite, or that is none (NaN)."""
 
 
 class DeploymentError(TerminalError):

@@ -6,13 +6,14 @@ A replica writes the lines of its process into `<home>/rollouts/<service>/<rollo
     stage       number of the stage
     arm         `stable` or `candidate`
     mirrored    whether the answers were dropped
-    ms          how long the caller of this version waited, in milliseconds
+    ms          from asked to answered within the version's own process, in milliseconds, without what it takes to ask
+                it there: so that the two compare; for a failure, how long it was waited for
     cpu_ms      processor time of the version for the whole request, in milliseconds, or null
     failed      why there is no answer, as one word: `late`, `not_a_number`, or the name of the exception; or null. A
                 refusal of a wrong question is no failure, and leaves no line
-    answers     for each question: `id` of the prediction that the caller got, `fields`, the question's fields that
-                guards name, and, unless it failed, `said` as callers read it and `missing`, the share of its features
-                that were missing
+    answers     for each question: `id` of the prediction that the caller got, or null, `fields`, the question's
+                fields that guards name, and, unless it failed, `said` as callers read it, of a text its SHA-256, and
+                `missing`, the share of its features that were missing
     stable      for a mirrored request: what the serving version `said`, one for each question
 """
 

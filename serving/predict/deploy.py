@@ -71,14 +71,15 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
 
 def deploy_champion(settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> str:
     """A `pipelines.models.service.Deploy`, which explains the arguments; raises what `deploy` does."""
-    model = ServedModel(
-        name=champion.name,
-        version=champion.version,
-        digest=champion.digest,
-        folder=folder,
-        metrics=dict(champion.metrics),
+    return deploy(settings, config_of(spec, champion, folder)).url
+
+
+def config_of(spec: ServiceSpec, model: RegisteredModel, folder: Path) -> ServiceConfig:
+    """The configuration that serves a registered model, whose verified files are in the folder."""
+    served = ServedModel(
+        name=model.name, version=model.version, digest=model.digest, folder=folder, metrics=dict(model.metrics)
     )
-    return deploy(settings, ServiceConfig(model=model, service=spec.place)).url
+    return ServiceConfig(model=served, service=spec.place)
 
 
 def redeploy(settings: Settings, service: str) -> Endpoint:

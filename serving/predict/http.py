@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +15,6 @@ from pipelines.errors import GoldpathError
 from pipelines.models.question import Question
 from serving.door import refusals, tracing
 from serving.door.access import TokenCheck
-from serving.door.grouped import Grouped
 from serving.door.guard import Guard
 from serving.door.problems import (
     BODY_TOO_LARGE,
@@ -34,9 +30,9 @@ from serving.door.problems import (
 from serving.errors import RequestError, ServiceUnavailable, WrongTime
 from serving.predict import invalid_request
 from serving.predict.invalid_request import INVALID_REQUEST
-from serving.predict.service import QUESTIONS, Asked, PredictionService
+from serving.predict.outcome import QUESTIONS
+from serving.predict.router import Router
 
-T = TypeVar("T")
 BATCH_PATH = "/v1/predict:batch"
 MAX_QUESTIONS = 1000
 
@@ -59,35 +55,15 @@ _PREDICTION_REFUSALS = responses(
 )
 
 
-class Worker:
-    """The one thread in which a service works, so that the event loop is never blocked.
-
-    Single questions that wait for it are answered together, since most of the work is the same for one and for many.
-
-    A read of the online store waits for its writer, with SQLite up to seconds, and health checks must be answered
-    meanwhile. One thread is enough: the work is Python code, so two would take turns, and they would share Feast's
-    connection.
-    """
-
-    def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(1, thread_name_prefix="prediction")
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Runs `work` after everything that was passed before."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
-
-
-def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASGIApp:
+def create(router: Router, token: TokenCheck) -> ASGIApp:
     """The application; every operation but `/healthz` and `/readyz` needs the token."""
     # Without pages of documentation, which load scripts from other sites; the OpenAPI document itself is served.
-    spec = service.spec
+    service, spec = router.service, router.service.spec
     app = FastAPI(
         title=spec.name, description=spec.model.question, version="1", docs_url=None, redoc_url=None,
         servers=[{"url": spec.route}],
     )  # fmt: skip
     batch_class = batch_of(spec.question)
-
-    grouped = Grouped(service.answer, worker.executor)
 
     @app.get("/healthz", summary="The process answers.")
     async def healthz() -> JSONResponse:
@@ -100,7 +76,7 @@ def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASG
     )
     async def readyz(request: Request) -> JSONResponse:
         try:
-            await worker.run(service.check)
+            await router.worker.run(service.check)
         except GoldpathError as error:
             return from_error(NOT_READY, tracing.of(request), error)
         return JSONResponse({"status": "ready"})
@@ -110,12 +86,12 @@ def create(service: PredictionService, token: TokenCheck, worker: Worker) -> ASG
         return JSONResponse(service.describe())
 
     async def predict(question: Any, request: Request) -> Response:
-        (outcome,) = await grouped.add([Asked([question], tracing.of(request))])
-        return _json(_answered(outcome)[0])
+        (answer,) = await router.answer([question], tracing.of(request))
+        return _json(answer)
 
     async def predict_batch(batch: Any, request: Request) -> Response:
-        (outcome,) = await worker.run(lambda: service.answer([Asked(getattr(batch, QUESTIONS), tracing.of(request))]))
-        return _json(f'{{"predictions": [{", ".join(_answered(outcome))}]}}')
+        answers = await router.answer(getattr(batch, QUESTIONS), tracing.of(request))
+        return _json(f'{{"predictions": [{", ".join(answers)}]}}')
 
     # FastAPI reads a body's class from the annotation; this one is known only when the service is.
     predict.__annotations__["question"] = spec.question
@@ -138,13 +114,6 @@ def batch_of(question: type[Question]) -> type[BaseModel]:
     fields: dict[str, Any] = {QUESTIONS: (list[question], questions)}  # ty: ignore[invalid-type-form]
     config = ConfigDict(frozen=True, extra="forbid")
     return create_model(f"{question.__name__}Batch", __config__=config, **fields)
-
-
-def _answered(outcome: list[str] | GoldpathError) -> list[str]:
-    """The answers of a request; raises its error."""
-    if isinstance(outcome, GoldpathError):
-        raise outcome
-    return outcome
 
 
 def _json(text: str) -> Response:

@@ -8,15 +8,13 @@ would then delay every prediction.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from pipelines.machine import files
 from serving.errors import PredictionNotRecorded
@@ -34,14 +32,14 @@ class PredictionLog:
         self._written = threading.Event()
         self._syncing: threading.Thread | None = None
 
-    def append(self, day: date, records: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the records of one request.
+    def append(self, day: date, records: Sequence[str]) -> None:
+        """Writes records, each a JSON text.
 
         Raises:
             PredictionNotRecorded: if the file cannot be written.
         """
         path = self._folder / f"{day}.jsonl"
-        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
+        lines = "".join(f"{record}\n" for record in records).encode()
         try:
             _append(path, lines)
         except OSError as error:

@@ -15,7 +15,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving.errors import ServiceUnavailable
-from serving.predict import app
+from serving.predict import app, candidate
 from serving.predict.config import ServiceConfig
 
 START_SECONDS = 180.0
@@ -52,14 +52,57 @@ def replace(settings: Settings, config: ServiceConfig) -> None:
     """
     target = serve.RunTarget(app.application(config, settings), name=config.name, route_prefix=config.route)
     serve.run_many([target], wait_for_applications_running=False)
+    _wait_running(config.name)
+
+
+def has_candidate(service: str, digest: str) -> bool:
+    """Whether this model runs as the candidate of a service, `domain.name`, or its replicas are started again."""
+    overview = serve.status().applications.get(candidate.application_name(service))
+    ended = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING)
+    return (
+        overview is not None
+        and overview.status not in ended
+        and candidate.deployment_name(digest) in overview.deployments
+    )
+
+
+def start_candidate(settings: Settings, config: ServiceConfig) -> None:
+    """Starts this version beside the one that serves, unless it runs; returns when it runs and has predicted.
+
+    Raises:
+        ServiceUnavailable: if none of its replicas starts; then none is left.
+    """
+    name = candidate.application_name(config.name)
+    try:
+        if not has_candidate(config.name, config.model.digest):
+            target = serve.RunTarget(candidate.application(config, settings), name=name, route_prefix=None)
+            serve.run_many([target], wait_for_applications_running=False)
+        _wait_running(name)
+    except ServiceUnavailable:
+        serve.delete(name)
+        raise
+
+
+def remove_candidate(service: str) -> None:
+    """Ends the candidate of a service, `domain.name`, if there is one."""
+    if (name := candidate.application_name(service)) in serve.status().applications:
+        serve.delete(name)
+
+
+def _wait_running(application: str) -> None:
+    """Returns when the application's replicas run, and no older ones are left.
+
+    Raises:
+        ServiceUnavailable: if none of them starts; the old ones go on.
+    """
     deadline = time.monotonic() + START_SECONDS
     while True:
-        overview = serve.status().applications[config.name]
+        overview = serve.status().applications[application]
         if overview.status == ApplicationStatus.RUNNING:
             return
         if overview.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
             raise ServiceUnavailable(
-                object=f"Serve application {config.name}",
+                object=f"Serve application {application}",
                 observed=f"{overview.status.value}: {_reason(overview)}",
                 expected=f"a running replica within {START_SECONDS:.0f} s",
                 next_step="read the replica's log in Ray's session folder",

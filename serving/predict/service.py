@@ -1,17 +1,18 @@
-"""Answers questions: reads the features, predicts, writes the prediction log, and only then returns the answers."""
+"""Answers questions: reads the features, predicts, and writes the prediction log before anybody gets the answers."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import clock
-from pipelines.errors import GoldpathError, TerminalError
+from pipelines.errors import TerminalError
 from pipelines.features.on_demand import with_values
 from pipelines.machine.ids import uuid7
 from pipelines.models import prediction_log
@@ -22,23 +23,12 @@ from pipelines.models.registry import EVIDENCE_FOLDER
 from pipelines.models.run_record import RunRecord
 from pipelines.models.service import Decision, find
 from pipelines.settings import Settings
-from serving.door.tracing import Trace
-from serving.errors import RequestError, WrongTime
+from serving.errors import NotANumber, RequestError, WrongTime
 from serving.predict import models
 from serving.predict.config import ServiceConfig
 from serving.predict.features import FeatureReading, OnlineFeatures
 from serving.predict.log import PredictionLog
-
-#: The field of a batch that holds its questions.
-QUESTIONS = "questions"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request: its questions, which are answered together or not at all, and its ids."""
-
-    questions: Sequence[Question]
-    trace: Trace
+from serving.predict.outcome import QUESTIONS, Answered, Asked, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +42,7 @@ class _Prediction:
 
 
 class PredictionService:
-    """One model with one feature service. For one thread at a time; `serving.predict.http.Worker` is that thread.
+    """One model with one feature service. For one thread at a time; `serving.predict.worker.Worker` is that thread.
 
     Raises:
         ModelError: if the model's files are not those of its digest, or a version of a feature view that it was trained
@@ -91,47 +81,68 @@ class PredictionService:
         """
         self._predict([self.spec.question.model_validate(self.spec.question.nobody)])
 
-    def answer(self, requests: Sequence[Asked]) -> list[list[str] | GoldpathError]:
-        """The outcome of each request, all computed together: the answers to its questions as JSON texts, or its error.
+    def answer(self, requests: Sequence[Asked]) -> list[Outcome]:
+        """What `compute` returns, after all answers were recorded; raises what both do."""
+        outcomes = self.compute(requests)
+        self.record([outcome for outcome in outcomes if isinstance(outcome, Answered)])
+        return outcomes
 
-        All answers are in the prediction log when this returns. The error of one request does not touch the others.
+    def compute(self, requests: Sequence[Asked]) -> list[Outcome]:
+        """The outcome of each request, all computed together. The error of one request does not touch the others.
 
         Raises:
             FeatureStoreUnavailable: if the online store does not answer.
-            PredictionNotRecorded: if the log cannot be written.
         """
         try:
-            return self._answer_together(requests)
+            return self._compute_together(requests)
         except TerminalError as error:
             if len(requests) == 1:
                 return [error]
-            return [outcome for request in requests for outcome in self.answer([request])]
+            return [outcome for request in requests for outcome in self.compute([request])]
 
-    def _answer_together(self, requests: Sequence[Asked]) -> list[list[str] | GoldpathError]:
+    def record(self, answered: Sequence[Answered]) -> None:
+        """Writes answers into the prediction log; nobody may get them before.
+
+        Raises:
+            PredictionNotRecorded: if the log cannot be written.
+        """
+        for day in sorted({each.day for each in answered}):
+            self._log.append(day, [record for each in answered if each.day == day for record in each.records])
+
+    def _compute_together(self, requests: Sequence[Asked]) -> list[Outcome]:
+        began = time.thread_time()
         as_of = clock.now(self._settings)
         predictions = iter(self._predict([question for request in requests for question in request.questions]))
-        outcomes: list[list[str] | GoldpathError] = []
-        records: list[dict[str, Any]] = []
+        outcomes: list[Outcome] = []
         for request in requests:
             own = list(itertools.islice(predictions, len(request.questions)))
-            refusal = self._refusal(own, as_of)
-            if refusal is not None:
-                outcomes.append(refusal)
-                continue
-            answers = [self._answer(prediction, as_of) for prediction in own]
-            context = {
-                "feature_service": self.spec.model.features.full_name,
-                "answered_at": datetime.now(UTC).isoformat(),
-                **asdict(request.trace),
-            }
-            records += [
-                answer | {"question": p.question.model_dump(mode="json"), "columns": p.columns} | context
-                for answer, p in zip(answers, own, strict=True)
-            ]
-            outcomes.append([json.dumps(answer) for answer in answers])
-        if records:
-            self._log.append(as_of.date(), records)
+            outcomes.append(self._refusal(request, own, as_of) or self._answered(request, own, as_of))
+        cpu_ms = 1_000 * (time.thread_time() - began) / sum(len(request.questions) for request in requests)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, Answered):
+                outcome.ms = 1_000 * (time.perf_counter() - request.asked_at)
+                outcome.cpu_ms = cpu_ms * len(outcome.texts)
         return outcomes
+
+    def _answered(self, request: Asked, predictions: Sequence[_Prediction], as_of: datetime) -> Answered:
+        model = {**self._identity, **request.part}
+        answered = Answered(self._config.model.digest, as_of.date(), [], [], [])
+        context = {
+            "feature_service": self.spec.model.features.full_name,
+            "answered_at": datetime.now(UTC).isoformat(),
+            **asdict(request.trace),
+        }
+        for prediction in predictions:
+            said = _said(prediction.answer, self.spec.decision)
+            answer = self._answer(prediction, said, model, as_of)
+            asked = {"question": prediction.question.model_dump(mode="json"), "columns": prediction.columns}
+            missing, held = len(prediction.reading.missing), len(prediction.reading.held)
+            share = missing / (missing + held) if missing else 0.0
+            text = json.dumps(answer, allow_nan=False)
+            answered.texts.append(text)
+            answered.records.append(f"{text[:-1]}, {json.dumps(asked | context, allow_nan=False)[1:]}")
+            answered.told.append({"id": answer["prediction_id"], "said": said, "missing": share})
+        return answered
 
     def _predict(self, questions: Sequence[Question]) -> list[_Prediction]:
         asked = columns_of(questions)
@@ -144,12 +155,14 @@ class PredictionService:
         columns = [own | more for own, more in zip(asked, computed, strict=True)]
         return [_Prediction(*parts) for parts in zip(questions, columns, readings, answers, strict=True)]
 
-    def _answer(self, prediction: _Prediction, as_of: datetime) -> dict[str, Any]:
+    def _answer(
+        self, prediction: _Prediction, said: Mapping[str, Any], model: Mapping[str, Any], as_of: datetime
+    ) -> dict[str, Any]:
         return {
             "prediction_id": str(uuid7()),
             "subject": prediction.question.subject,
-            **_said(prediction.answer, self.spec.decision),
-            "model": self._identity,
+            **said,
+            "model": model,
             "features": {
                 name: {"value": value, "timestamp": prediction.reading.known_at[name]}
                 for name, value in prediction.reading.held.items()
@@ -158,10 +171,13 @@ class PredictionService:
             "as_of": as_of.isoformat(),
         }
 
-    def _refusal(self, predictions: Sequence[_Prediction], as_of: datetime) -> RequestError | None:
+    def _refusal(
+        self, request: Asked, predictions: Sequence[_Prediction], as_of: datetime
+    ) -> RequestError | NotANumber | None:
         """Why the questions of one request are not answered; None if they are."""
-        for place, prediction in enumerate(predictions):
-            prefix = "" if len(predictions) == 1 else f"{QUESTIONS}.{place}."
+        places = request.places or (range(len(predictions)) if len(predictions) > 1 else ())
+        for number, prediction in enumerate(predictions):
+            prefix = f"{QUESTIONS}.{places[number]}." if places else ""
             question = prediction.question
             if (observed := question.wrong_time(as_of)) is not None:
                 return WrongTime(
@@ -173,6 +189,13 @@ class PredictionService:
             is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
             if is_unknown and not self.spec.answers_unknown:
                 return self._unknown_subject(prediction, prefix)
+            if not _is_finite(prediction.answer):
+                return NotANumber(
+                    object=f"{prefix}{self._identity['name']}@{self._identity['version']}",
+                    observed=f"{prediction.answer}",
+                    expected="an answer of finite numbers",
+                    next_step="goldpath model rollback, and look into the model's training",
+                )
         return None
 
     def _unknown_subject(self, prediction: _Prediction, prefix: str) -> RequestError:
@@ -190,6 +213,15 @@ class PredictionService:
 def _loggable(value: Any) -> Any:
     """A value as JSON holds it: a number that is none, such as NaN, as its text."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_finite(answer: Answer) -> bool:
+    """Whether no number of an answer is infinite or NaN."""
+    if isinstance(answer, Probability):
+        return math.isfinite(answer.probability)
+    if isinstance(answer, Estimate):
+        return all(map(math.isfinite, (answer.value, answer.low, answer.high)))
+    return isinstance(answer, Text) or all(map(math.isfinite, answer.by_label.values()))
 
 
 def _said(answer: Answer, decision: Decision) -> dict[str, Any]:

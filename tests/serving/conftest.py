@@ -33,6 +33,8 @@ from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
 from serving.door import access
 from serving.predict import http
 from serving.predict.config import ServedModel, ServiceConfig
+from serving.predict.outcome import Asked
+from serving.predict.router import Candidate, Router
 from serving.predict.service import PredictionService
 from tests.pipelines.models.trained import KEYS, signed, write_evidence
 
@@ -154,10 +156,18 @@ def tamper(file: Path) -> None:
     file.write_bytes(content)
 
 
-def client_of(settings: Settings, config: ServiceConfig) -> TestClient:
+class NoCandidate:
+    """The candidate of a service that has none."""
+
+    async def ask(self, asked: Asked, digest: str) -> str:
+        return "nobody"
+
+
+def client_of(settings: Settings, config: ServiceConfig, candidate: Candidate | None = None) -> TestClient:
     """A client, with the token, of a service in this process."""
-    token = access.token(settings, SERVICE)
-    api = http.create(PredictionService(config, settings), access.TokenCheck(token), http.Worker())
+    token = access.token(settings, config.name)
+    router = Router(PredictionService(config, settings), settings, candidate or NoCandidate())
+    api = http.create(router, access.TokenCheck(token))
     return TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
 
 

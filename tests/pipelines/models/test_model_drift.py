@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -80,7 +81,7 @@ class Shop:
                 "prediction_id": asked["question"], "model": {"digest": digest or self.champion.digest},
                 "features": features, "columns": {"hour": asked["hour"]}, "as_of": row["event_timestamp"].isoformat(),
             }  # fmt: skip
-            log.append(row["event_timestamp"].date(), [record])
+            log.append(row["event_timestamp"].date(), [json.dumps(record)])
 
     def drift(self, change: Change = dict, *, spec: ModelSpec | None = None, second: Change = dict) -> ModelDrift:
         """The drift with rows that changed on the last day; `second` changes those of the view's second version."""

@@ -18,7 +18,8 @@ from pipelines.models import prediction_log
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
 from serving.door.tracing import Trace
-from serving.predict.service import Asked, PredictionService
+from serving.predict.outcome import Answered, Asked
+from serving.predict.service import PredictionService
 from tests.serving.conftest import (
     NOW,
     NULL_FEATURE,
@@ -123,9 +124,9 @@ def test_a_service_that_answers_about_unknown_subjects_names_what_is_missing(ser
     service.spec = dataclasses.replace(service.spec, answers_unknown=True)
     unknown = {"flight": "XX1", "origin": "AAA", "destination": "BBB", "tail_number": None}
     question = FlightQuestion.model_validate(QUESTION | unknown)
-    [answers] = service.answer([Asked([question], Trace("r1", None))])
-    assert isinstance(answers, list), answers
-    told = json.loads(answers[0])
+    [outcome] = service.answer([Asked([question], Trace("r1", None))])
+    assert isinstance(outcome, Answered), outcome
+    told = json.loads(outcome.texts[0])
     assert (told["subject"], told["features"]) == ("2013-11-01-XX-1-AAA", {})
     assert {missing["reason"] for missing in told["missing"]} == {"unknown entity", "no tailnum given"}
     assert told["probability"] == _expected(served, told, **unknown)

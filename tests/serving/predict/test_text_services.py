@@ -21,11 +21,8 @@ from ray_jobs.core.multiclass import Multiclass
 from ray_jobs.text.label_model import LabelModel, Reads
 from ray_jobs.text.language_model import LanguageModel, Said
 from ray_jobs.text.networks import labels_network_of, network_of
-from serving.door import access
-from serving.predict import http
-from serving.predict.service import PredictionService
 from tests.ray_jobs.text import tiny
-from tests.serving.conftest import config_of
+from tests.serving.conftest import client_of, config_of
 from tests.serving.text_services import summaries_service, topic_service
 
 TEXTS = ("the sky is blue", "grass is <|end|> green")
@@ -45,10 +42,7 @@ def client(settings: Settings) -> Callable[[ServiceSpec, Path], TestClient]:
     """A client, with the token, of a service of the model in a folder."""
 
     def make(spec: ServiceSpec, folder: Path) -> TestClient:
-        token = access.token(settings, spec.name)
-        service = PredictionService(config_of(folder, service=spec), settings)
-        api = http.create(service, access.TokenCheck(token), http.Worker())
-        return TestClient(api, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
+        return client_of(settings, config_of(folder, service=spec))
 
     return make
 

@@ -1,0 +1,160 @@
+"""On Ray Serve: a candidate answers beside the version that serves, and callers lose nothing when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from assets.flights.service import arrival_delay_service
+from pipelines.models.registry import RegisteredModel
+from pipelines.rollout import evidence, routes
+from pipelines.rollout.routes import Route
+from pipelines.settings import Settings
+from serving.errors import DeploymentError
+from serving.predict import client, deploy
+from serving.predict.config import ServedModel
+from tests.serving.conftest import QUESTION, SERVICE, config_of
+from tests.serving.other_services import unheard
+
+if TYPE_CHECKING:
+    from serving.predict.deploy import Endpoint
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`:DeprecationWarning"),
+]
+CALLERS = 6
+arms = arrival_delay_service.runtime.load_arms()
+
+Deployed = tuple[Settings, "Endpoint"]
+
+
+class Callers:
+    """Ask without a pause, from several threads, until the block ends; each answer's status and arm is counted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._done = threading.Event()
+        self._pool = ThreadPoolExecutor(CALLERS)
+        self.seen: Counter[tuple[int, str]] = Counter()
+
+    def __enter__(self) -> Callers:
+        self._asking = [self._pool.submit(self._ask) for _ in range(CALLERS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for each in self._asking:
+            each.result()
+
+    def wait_for(self, arm: str, more: int = 10) -> None:
+        """Waits for so many more answers of an arm."""
+        enough = self.seen[200, arm] + more
+        deadline = time.monotonic() + 60
+        while self.seen[200, arm] < enough:
+            assert time.monotonic() < deadline, f"no more answers of {arm}: {self.seen}"
+            time.sleep(0.05)
+
+    def _ask(self) -> None:
+        with client.connection(self._settings, SERVICE) as caller:
+            while not self._done.is_set():
+                response = caller.post("/v1/predict", json=QUESTION)
+                model = response.json().get("model", {})
+                self.seen[response.status_code, model.get("arm", "")] += 1
+
+
+def _registered(model: ServedModel) -> RegisteredModel:
+    return RegisteredModel(model.name, model.version, model.digest, "run", model.metrics)
+
+
+def _process() -> psutil.Process:
+    """The candidate's, on the cluster that this process started.
+
+    Ray writes what a process does into its title, which is empty while it is written.
+    """
+    title, deadline = f"ray::ServeReplica:{SERVICE}--candidate:", time.monotonic() + 20
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if (process.cmdline() or [""])[0].startswith(title):
+                    return process
+        assert time.monotonic() < deadline, "no candidate runs"
+        time.sleep(0.1)
+
+
+def _lines(settings: Settings, rollout: str) -> list[dict[str, Any]]:
+    return list(evidence.Reader(evidence.folder(settings, SERVICE, rollout)).new())
+
+
+def test_a_killed_candidate_costs_no_request_and_the_rollout_goes_on_to_its_end(
+    deployed: Deployed, models: tuple[Path, Path]
+) -> None:
+    settings, _ = deployed
+    serving = deploy.current(settings, SERVICE)
+    assert serving is not None
+    others = (config_of(folder, version=9).model for folder in models)
+    second = next(model for model in others if model.digest != serving.config.model.digest)
+    candidate = _registered(second)
+    arms.stop(settings, arrival_delay_service)
+    arms.start(settings, arrival_delay_service, candidate, second.folder)
+    process = _process()
+    arms.start(settings, arrival_delay_service, candidate, second.folder)
+    assert _process() == process
+    here = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert {c.laddr.ip for c in here} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    identity = {"name": SERVICE, "version": 9, "digest": candidate.digest}
+    route = Route("r1", "A/B", 0, 0.5, "", 2.0, identity)
+
+    with Callers(settings) as callers:
+        callers.wait_for("")
+        routes.write(settings, SERVICE, route)
+        callers.wait_for("stable")
+        callers.wait_for("candidate")
+        process.kill()
+        process.wait(30)
+        callers.wait_for("stable", 50)
+        callers.wait_for("candidate")  # Serve started it again
+        routes.remove(settings, SERVICE)
+        time.sleep(1)
+        after = callers.seen[200, "candidate"]
+        callers.wait_for("")
+        assert callers.seen[200, "candidate"] == after
+    assert {status for status, _ in callers.seen} == {200}
+    lines = _lines(settings, "r1")
+    failed = [line for line in lines if line["failed"]]
+    assert failed
+    assert {line["arm"] for line in failed} == {"candidate"}
+    assert sum(line["arm"] == "candidate" and not line["failed"] for line in lines) == after
+
+    routes.write(settings, SERVICE, Route("r2", "A/B", 0, 1.0, "", 2.0, identity))
+    with Callers(settings) as callers:
+        callers.wait_for("candidate")
+        last = _process()
+        assert arms.running(settings, arrival_delay_service, candidate.digest)
+        arms.finish(settings, arrival_delay_service, candidate, second.folder)
+        routes.remove(settings, SERVICE)
+        arms.stop(settings, arrival_delay_service)
+        callers.wait_for("")
+    assert {status for status, _ in callers.seen} == {200}
+    assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == identity
+    last.wait(30)
+    assert not arms.running(settings, arrival_delay_service, candidate.digest)
+
+
+def test_a_candidate_that_cannot_predict_does_not_start_and_the_service_goes_on(
+    deployed: Deployed, models: tuple[Path, Path]
+) -> None:
+    settings, _ = deployed
+    model = config_of(models[0], version=5).model
+    before = client.ask(settings, SERVICE, [QUESTION])[0]["model"]
+    with pytest.raises(DeploymentError, match="unheard_of"):
+        arms.start(settings, unheard, _registered(model), model.folder)
+    assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == before
