@@ -1,4 +1,7 @@
-"""Starts and ends the candidate of a rollout: a `pipelines.models.service.Arms`, called by its place."""
+"""Starts and ends the candidate of a rollout, and the program that moves it.
+
+A `pipelines.models.service.Arms`, which is called by its place.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,20 @@ def stop(settings: Settings, spec: ServiceSpec) -> None:
         from serving.predict import rollout
 
         rollout.remove_candidate(spec.name)
+
+
+def watch(settings: Settings, spec: ServiceSpec) -> None:
+    """Starts the program that moves the service's rollout, unless it runs; it ends with the rollout.
+
+    Raises:
+        ServiceUnavailable: if it does not start.
+        LockTimeout: if another deployment takes too long.
+    """
+    with _deploying(settings, f"the start of the rollout of {spec.name}"):
+        from serving.predict import rollout
+
+        rollout.start_proxy(settings)
+        rollout.start_watch(settings, spec.place, spec.name)
 
 
 def finish(settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> None:

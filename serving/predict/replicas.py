@@ -1,4 +1,4 @@
-"""What the replicas of a service and of its candidate have in common."""
+"""What the processes of a service, of its candidate and of its rollout have in common on Ray Serve."""
 
 from __future__ import annotations
 
@@ -40,8 +40,15 @@ def bind(replica: type[Any], name: str, config: ServiceConfig, settings: Setting
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=10,
     )(replica)
-    # A replica has another working directory, so its home must be absolute; it needs no key of the lineage endpoint.
-    return deployment.bind(config, settings.model_copy(update={"home": settings.root, "lineage_api_key": None}))
+    return deployment.bind(config, portable(settings))
+
+
+def portable(settings: Settings) -> Settings:
+    """The settings as a replica gets them.
+
+    It has another working directory, so its home must be absolute; it needs no key of the lineage endpoint.
+    """
+    return settings.model_copy(update={"home": settings.root, "lineage_api_key": None})
 
 
 def _listen_nowhere() -> None:

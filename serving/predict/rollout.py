@@ -1,4 +1,4 @@
-"""Starts, replaces and removes the applications of services on the Ray cluster that this process is connected to.
+"""Starts, replaces and removes the applications of services and rollouts on the Ray cluster of this process.
 
 Imported only after `ray_connection.connect`, since Ray reads its environment while it is imported.
 """
@@ -15,7 +15,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from pipelines.machine import ports
 from pipelines.settings import Settings
 from serving.errors import ServiceUnavailable
-from serving.predict import app, candidate
+from serving.predict import app, candidate, watch
 from serving.predict.config import ServiceConfig
 
 START_SECONDS = 180.0
@@ -87,6 +87,24 @@ def remove_candidate(service: str) -> None:
     """Ends the candidate of a service, `domain.name`, if there is one."""
     if (name := candidate.application_name(service)) in serve.status().applications:
         serve.delete(name)
+
+
+def start_watch(settings: Settings, place: str, service: str) -> None:
+    """Starts the program that moves the rollouts of the service at `module:name`, unless it runs.
+
+    Raises:
+        ServiceUnavailable: if it does not start.
+    """
+    name = watch.application_name(service)
+    ending = (ApplicationStatus.DELETING, ApplicationStatus.DEPLOY_FAILED)
+    overview, deadline = serve.status().applications.get(name), time.monotonic() + START_SECONDS
+    while overview is not None and overview.status == ApplicationStatus.DELETING and time.monotonic() < deadline:
+        time.sleep(0.2)
+        overview = serve.status().applications.get(name)
+    if overview is None or overview.status in ending:
+        target = serve.RunTarget(watch.application(place, settings), name=name, route_prefix=None)
+        serve.run_many([target], wait_for_applications_running=False)
+    _wait_running(name)
 
 
 def _wait_running(application: str) -> None:

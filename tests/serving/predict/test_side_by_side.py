@@ -15,8 +15,10 @@ import pytest
 
 from assets.flights.service import arrival_delay_service
 from pipelines.models.registry import RegisteredModel
-from pipelines.rollout import evidence, routes
+from pipelines.models.rollout_plan import Plan, Rollout
+from pipelines.rollout import evidence, routes, state
 from pipelines.rollout.routes import Route
+from pipelines.rollout.state import State
 from pipelines.settings import Settings
 from serving.errors import DeploymentError
 from serving.predict import client, deploy
@@ -147,6 +149,25 @@ def test_a_killed_candidate_costs_no_request_and_the_rollout_goes_on_to_its_end(
     assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == identity
     last.wait(30)
     assert not arms.running(settings, arrival_delay_service, candidate.digest)
+
+
+def test_a_rollout_is_moved_until_it_has_ended_and_then_nothing_of_it_runs(deployed: Deployed) -> None:
+    from ray import serve
+
+    settings, _ = deployed
+    plan = Plan.of(Rollout.canary().document())
+    identity = {"version": 9, "digest": "0" * 64}
+    returning = State("r3", SERVICE, plan, identity, identity, "returning", 0, 0.0, None, time.time(), "me", "slow")
+    state.save(settings, returning)
+    routes.write(settings, SERVICE, Route("r3", "canary", 0, 0.5, "", 2.0, identity))
+    for _ in range(2):
+        arms.watch(settings, arrival_delay_service)
+    deadline = time.monotonic() + 60
+    while any(name.startswith(f"{SERVICE}--") for name in serve.status().applications):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert state.every(settings, SERVICE)[-1].status == "returned"
+    assert routes.read(settings, SERVICE) is None
 
 
 def test_a_candidate_that_cannot_predict_does_not_start_and_the_service_goes_on(
