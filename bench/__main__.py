@@ -26,7 +26,7 @@ PARTS = {
     "asof": "the as-of join against DuckDB's ASOF JOIN",
     "materialize": "filling an empty online store against `feast materialize`, SQLite and Redis",
     "online": "reading features in process against stock Feast, SQLite and Redis",
-    "service": "the prediction service against a bare Ray Serve app",
+    "service": "the prediction service against a bare Ray Serve app, and during a rollout against without one",
     "push": "the push server against a bare endpoint that appends to a file and syncs it",
     "freshness": "from durable in landing to readable online, in micro-batches",
     "train": "seconds a step: Ray Train through the fabric against bare torchrun",

@@ -1,7 +1,8 @@
 """The prediction service against a bare Ray Serve app with the same model, whose callers send the features along.
 
 Sequential requests over one connection, in alternating blocks; then many callers at once. Ours also authenticates,
-validates, reads features from the online store, writes the prediction log and explains its answer.
+validates, reads features from the online store, writes the prediction log and explains its answer. Then the service
+during a rollout against itself without one (`bench.routed`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from bench import routed
 from bench.pairs import Row, percentile
 from pipelines import clock
 from pipelines.machine import ports, ray_connection
@@ -61,6 +63,8 @@ def measure(settings: Settings) -> list[Row]:
                 for callers in CALLERS
                 for name, (path, body) in requests.items()
             }
+        serve.delete("bare")
+        routed_rows = routed.measure(settings, endpoint, question)
         serve.shutdown()
     rows = []
     for share in (0.50, 0.99):
@@ -71,7 +75,7 @@ def measure(settings: Settings) -> list[Row]:
         ours, bare = rates["ours", callers], rates["bare", callers]
         note = f"{REQUESTS} requests each, answers a second; the ratio is bare / ours"
         rows.append(Row(f"{callers} callers", f"{ours:.0f}/s", f"{bare:.0f}/s", bare / ours, note))
-    return rows
+    return rows + routed_rows
 
 
 def _rate(connection: httpx.Client, path: str, body: Any, callers: int) -> float:

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import GoldpathError, NotFoundError, SettingsError
 from pipelines.machine import files, locks, ray_connection
 from pipelines.models.registry import RegisteredModel
-from pipelines.models.service import ServiceSpec
+from pipelines.models.service import ServiceSpec, find
+from pipelines.rollout import state
 from pipelines.settings import Settings
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
 from serving.predict import client, models
@@ -83,7 +84,10 @@ def config_of(spec: ServiceSpec, model: RegisteredModel, folder: Path) -> Servic
 
 
 def redeploy(settings: Settings, service: str) -> Endpoint:
-    """Deploys again what was deployed last of a service, `domain.name`; raises NotFoundError if nothing was."""
+    """Deploys again what was deployed last of a service, `domain.name`, and goes on with its rollout, if it has one.
+
+    Raises what `deploy` does, and NotFoundError if nothing was deployed.
+    """
     last = current(settings, service)
     if last is None:
         raise NotFoundError(
@@ -92,7 +96,12 @@ def redeploy(settings: Settings, service: str) -> Endpoint:
             expected="a model that was deployed before",
             next_step=f"goldpath materialize the assets training/…, models/… and serving/{service.replace('.', '/')}",
         )
-    return deploy(settings, last.config)
+    endpoint = deploy(settings, last.config)
+    if state.active(settings, service) is not None:
+        from serving.predict import arms  # which imports this module
+
+        arms.watch(settings, find(last.config.service))
+    return endpoint
 
 
 def deployed_services(settings: Settings) -> list[str]:

@@ -160,8 +160,8 @@ def test_a_rollout_is_moved_until_it_has_ended_and_then_nothing_of_it_runs(deplo
     returning = State("r3", SERVICE, plan, identity, identity, "returning", 0, 0.0, None, time.time(), "me", "slow")
     state.save(settings, returning)
     routes.write(settings, SERVICE, Route("r3", "canary", 0, 0.5, "", 2.0, identity))
-    for _ in range(2):
-        arms.watch(settings, arrival_delay_service)
+    deploy.redeploy(settings, SERVICE)
+    arms.watch(settings, arrival_delay_service)
     deadline = time.monotonic() + 60
     while any(name.startswith(f"{SERVICE}--") for name in serve.status().applications):
         assert time.monotonic() < deadline
