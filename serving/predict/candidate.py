@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -34,10 +35,21 @@ class Candidate:
         self._worker = Worker()
         self._desk = Desk(self._service.compute, self._worker)
 
-    async def ask(self, asked: Asked) -> Outcome | str:
-        """The answers, which are not recorded; or the error, as a value; or its name where it may not be picklable."""
+    async def ask(self, asked: Sequence[Asked], seconds: float) -> list[Outcome | str]:
+        """What `serving.predict.calls.Candidate` describes."""
+        outcomes: list[Outcome | str] = []
+        for each in asked:
+            is_late = bool(outcomes) and outcomes[-1] == "late"
+            outcomes.append("late" if is_late else await self._ask(each, seconds))
+        return outcomes
+
+    async def _ask(self, asked: Asked, seconds: float) -> Outcome | str:
+        """The answers; or the error, as a value; or its name where it may not be picklable."""
         try:
-            return await self._desk.ask(replace(asked, asked_at=perf_counter()))
+            async with asyncio.timeout(seconds):
+                return await self._desk.ask(replace(asked, asked_at=perf_counter()))
+        except TimeoutError:
+            return "late"
         except GoldpathError as error:
             return error
         except Exception as error:
@@ -50,7 +62,7 @@ class Candidate:
 
 
 class Remote:
-    """A `serving.predict.router.Candidate` on the Ray cluster of this process.
+    """A `serving.predict.calls.Candidate` on the Ray cluster of this process.
 
     Args:
         service: The service, `domain.name`.
@@ -61,12 +73,12 @@ class Remote:
         self._digest = ""
         self._handle: DeploymentHandle | None = None
 
-    async def ask(self, asked: Asked, digest: str) -> Outcome | str:
+    async def ask(self, asked: Sequence[Asked], digest: str, seconds: float) -> list[Outcome | str]:
         """Raises an error of Ray if this candidate is not there."""
         if self._handle is None or digest != self._digest:
             self._digest, name = digest, deployment_name(digest)
             self._handle = serve.get_deployment_handle(name, self._application, _check_exists=False)
-        response = self._handle.ask.remote(asked)
+        response = self._handle.ask.remote(asked, seconds)
         try:
             return await response
         except asyncio.CancelledError:
@@ -74,7 +86,7 @@ class Remote:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return "cancelled"  # by Serve, which takes the candidate away
+            return ["cancelled"] * len(asked)  # by Serve, which takes the candidate away
 
 
 def application_name(service: str) -> str:

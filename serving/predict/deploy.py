@@ -98,9 +98,8 @@ def redeploy(settings: Settings, service: str) -> Endpoint:
         )
     endpoint = deploy(settings, last.config)
     if state.active(settings, service) is not None:
-        from serving.predict import arms  # which imports this module
-
-        arms.watch(settings, find(last.config.service))
+        spec = find(last.config.service)
+        spec.runtime.load_arms().watch(settings, spec)
     return endpoint
 
 

@@ -7,43 +7,21 @@ an answer: where it gives none, the version that serves does.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 from pipelines.errors import GoldpathError
 from pipelines.models.question import Question
 from pipelines.rollout.routes import Arm, Route
 from pipelines.settings import Settings
 from serving.door.tracing import Trace
-from serving.errors import NotANumber, PredictionNotRecorded, RequestError
+from serving.errors import PredictionNotRecorded, RequestError
+from serving.predict.calls import Calls, Candidate, word
 from serving.predict.evidence_log import EvidenceLog
+from serving.predict.mirror import Mirror
 from serving.predict.outcome import Answered, Asked, Outcome
 from serving.predict.route_file import RouteFile
 from serving.predict.service import PredictionService
 from serving.predict.worker import Desk, Worker
-
-#: So many mirrored requests are with the candidate at once; of more, the candidate sees nothing.
-MIRRORED_REQUESTS = 32
-#: A mirrored request is sent so long after its caller's answer, so that it does not delay that.
-MIRROR_SECONDS = 0.005
-#: After so many requests in a row without any answer the candidate counts as ended: callers no longer wait for it.
-FAILURES = 3
-#: Once in this time a request is sent to an ended candidate, beside the answer to its caller, until it is back.
-RETRY_SECONDS = 0.5
-
-
-class Candidate(Protocol):
-    """The other version, in a process of its own."""
-
-    async def ask(self, asked: Asked, digest: str) -> Outcome | str:
-        """Its answers, which are in no log; its refusal; or the word for its failure. May raise any exception.
-
-        Args:
-            asked: One request.
-            digest: Of the model that is asked.
-        """
-        ...
 
 
 class Router:
@@ -54,8 +32,7 @@ class Router:
     all or none.
 
     A mirrored request (a route without a share) is answered by the version that serves; its caller waits for nothing
-    else. The candidate sees it later, unless `MIRRORED_REQUESTS` are with it already, and what it answers is kept as
-    evidence alone.
+    else. The candidate sees it later, unless too many are before it (`Mirror`), and what it answers is evidence alone.
 
     A candidate fails by any error, by an answer with a number that is none, by a refusal of what the version that
     serves answers, and by taking longer than the route's deadline. Then the version that serves answers. All answers
@@ -65,13 +42,12 @@ class Router:
     def __init__(self, service: PredictionService, settings: Settings, candidate: Candidate) -> None:
         self.service = service
         self.worker = Worker()
-        self._candidate = candidate
         self._recorded = Desk(service.answer, self.worker)
         self._unrecorded = Desk(service.compute, self.worker)
         self._route = RouteFile(settings, service.spec.name)
         self._evidence = EvidenceLog(settings, service.spec.name)
-        self._background: set[asyncio.Task[Any]] = set()
-        self._tried, self._failures, self._next_try = "", 0, 0.0
+        self._candidate = Calls(candidate)
+        self._mirror = Mirror(self._candidate, self._evidence)
 
     async def answer(self, questions: Sequence[Question], trace: Trace) -> list[str]:
         """The answers to the questions of one request as JSON texts, in their order; they are recorded.
@@ -94,8 +70,8 @@ class Router:
         asked = _asked(route, "stable", questions, trace)
         answered = await self._stable(route, asked, self._recorded)
         self._evidence.add(route, "stable", asked, answered)
-        if route.share is None and len(self._background) < MIRRORED_REQUESTS:
-            self._in_background(self._mirror(route, asked, answered))
+        if route.share is None:
+            self._mirror.add(route, _asked(route, "candidate", questions, trace), answered)
         return answered.texts
 
     async def _by_both(
@@ -109,11 +85,11 @@ class Router:
             for arm, its in places.items()
         }
         answered: dict[Arm, Answered] = {}
-        trying = asyncio.create_task(self._try(route, asked["candidate"]))
+        trying = asyncio.create_task(self._candidate.ask(route, [asked["candidate"]]))
         try:
             if "stable" in asked:
                 answered["stable"] = await self._stable(route, asked["stable"], self._unrecorded)
-            outcome = await trying
+            (outcome,) = await trying
         finally:
             trying.cancel()
         if isinstance(outcome, Answered):
@@ -137,41 +113,8 @@ class Router:
         except (RequestError, PredictionNotRecorded):
             raise
         except Exception as error:
-            self._evidence.add(route, "stable", asked, _word(error))
+            self._evidence.add(route, "stable", asked, word(error))
             raise
-
-    async def _mirror(self, route: Route, stable: Asked, answered: Answered) -> None:
-        await asyncio.sleep(MIRROR_SECONDS)
-        asked = _asked(route, "candidate", stable.questions, stable.trace)
-        self._evidence.add(route, "candidate", asked, await self._try(route, asked), stable=answered)
-
-    async def _try(self, route: Route, asked: Asked) -> Answered | str:
-        """The candidate's answers, or the word for why there are none."""
-        if route.rollout != self._tried:
-            self._tried, self._failures = route.rollout, 0
-        if self._failures < FAILURES:
-            return await self._reach(route, asked)
-        if time.monotonic() >= self._next_try:
-            self._next_try = time.monotonic() + RETRY_SECONDS
-            self._in_background(self._reach(route, asked))
-        return "unavailable"
-
-    async def _reach(self, route: Route, asked: Asked) -> Answered | str:
-        try:
-            async with asyncio.timeout(route.deadline_seconds):
-                outcome = await self._candidate.ask(asked, str(route.candidate["digest"]))
-        except Exception as error:  # noqa: BLE001 - whatever ends the candidate concerns no caller
-            self._failures += 1
-            return "late" if isinstance(error, TimeoutError) else _word(error)
-        self._failures = 0
-        if isinstance(outcome, Answered) and outcome.digest != route.candidate["digest"]:
-            return "another_version"
-        return _word(outcome) if isinstance(outcome, Exception) else outcome
-
-    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)  # the loop itself would not keep it
-        task.add_done_callback(self._background.discard)
 
 
 def _arm(route: Route, question: Question, own: str) -> Arm:
@@ -189,7 +132,3 @@ def _required(outcome: Outcome) -> Answered:
     if isinstance(outcome, GoldpathError):
         raise outcome
     return outcome
-
-
-def _word(error: Exception) -> str:
-    return "not_a_number" if isinstance(error, NotANumber) else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,9 +32,10 @@ from ray_jobs.tabular.encoding import Encoder
 from ray_jobs.tabular.model import Shape, TabularModel, WideAndDeep
 from serving.door import access
 from serving.predict import http
+from serving.predict.calls import Candidate
 from serving.predict.config import ServedModel, ServiceConfig
-from serving.predict.outcome import Asked
-from serving.predict.router import Candidate, Router
+from serving.predict.outcome import Asked, Outcome
+from serving.predict.router import Router
 from serving.predict.service import PredictionService
 from tests.pipelines.models.trained import KEYS, signed, write_evidence
 
@@ -159,8 +160,8 @@ def tamper(file: Path) -> None:
 class NoCandidate:
     """The candidate of a service that has none."""
 
-    async def ask(self, asked: Asked, digest: str) -> str:
-        return "nobody"
+    async def ask(self, asked: Sequence[Asked], digest: str, seconds: float) -> list[Outcome | str]:
+        return ["nobody"] * len(asked)
 
 
 def client_of(settings: Settings, config: ServiceConfig, candidate: Candidate | None = None) -> TestClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from pipelines.rollout.routes import Route
 from pipelines.settings import Settings
 from serving.door.tracing import Trace
 from serving.errors import RequestError
-from serving.predict import evidence_log
-from serving.predict import router as routing
+from serving.predict import calls, evidence_log, mirror
 from serving.predict.config import ServiceConfig
 from serving.predict.outcome import Answered, Asked, Outcome
 from serving.predict.service import PredictionService
@@ -40,13 +39,12 @@ class InProcess:
     seconds: float = 0.0
     asked: list[Asked] = field(default_factory=list)
 
-    async def ask(self, asked: Asked, digest: str) -> Outcome | str:
-        self.asked.append(asked)
+    async def ask(self, asked: Sequence[Asked], digest: str, seconds: float) -> list[Outcome | str]:
+        self.asked += asked
         await asyncio.sleep(self.seconds)
         if self.instead is not None:
-            return self.instead(asked)
-        (outcome,) = self.service.compute([asked])
-        return outcome
+            return [self.instead(each) for each in asked]
+        return [outcome for each in asked for outcome in self.service.compute([each])]
 
 
 @dataclass(frozen=True)
@@ -241,13 +239,13 @@ def test_a_number_that_is_none_is_a_failure_of_the_version(rolling: Rolling, mon
 def test_an_ended_candidate_is_asked_once_in_a_while_and_answers_again(
     rolling: Rolling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.3)
     rolling.divide()
     rolling.candidate.instead = _raise(ConnectionError("it ended"))
     for _ in range(30):
         assert rolling.ask()["model"]["arm"] == "stable"
     time.sleep(0.1)
-    assert routing.FAILURES < len(rolling.candidate.asked) < 20
+    assert calls.FAILURES < len(rolling.candidate.asked) < 20
     assert {line["failed"] for line in rolling.lines(30)} == {"ConnectionError", "unavailable"}
     rolling.candidate.instead = None
     time.sleep(0.3)
@@ -288,11 +286,11 @@ def test_a_mirrored_question_is_answered_before_the_candidate_sees_it_and_only_t
     assert candidate["answers"][0]["id"] == answer["prediction_id"]
 
 
-def test_no_more_mirrored_requests_than_the_bound_are_with_the_candidate(
+def test_no_more_mirrored_questions_than_the_bound_are_with_the_candidate(
     rolling: Rolling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "MIRRORED_REQUESTS", 2)
-    rolling.candidate.seconds = 0.5
+    monkeypatch.setattr(mirror, "MIRRORED_QUESTIONS", 2)
+    rolling.candidate.seconds = 1.0
     rolling.divide(share=None)
     for _ in range(6):
         rolling.ask()
