@@ -28,6 +28,7 @@ from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
 from pipelines.machine import files
 from pipelines.medallion.push_source import PushSource
+from pipelines.models.service import ServiceSpec
 from pipelines.orchestration.location import misfits, parts
 from pipelines.orchestration.members import Members, members
 from pipelines.orchestration.replay_job import REPLAY_JOB, replay_job
@@ -148,6 +149,11 @@ def moved_views(domain: str) -> list[str]:
 def feature_services() -> dict[str, tuple[FeatureService, ...]]:
     """The feature services of each domain that declares some, by its name."""
     return {name: found.services for name, found in domains().items() if found.services}
+
+
+def model_services() -> dict[str, ServiceSpec]:
+    """The service of each model that answers questions, by the model's name."""
+    return {spec.name: spec for found in domains().values() for spec in found.model_services}
 
 
 def daily_tables() -> dict[TableId, dg.PartitionsDefinition[str]]:

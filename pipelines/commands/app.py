@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import contracts, cost, features, landing, lineage, model, new, quality, quarantine, tables
+from pipelines.commands import (
+    contracts,
+    cost,
+    features,
+    landing,
+    lineage,
+    model,
+    new,
+    quality,
+    quarantine,
+    rollout,
+    tables,
+)
 from pipelines.commands.demo import DemoCommand, demo
 from pipelines.commands.dev import dev
 from pipelines.commands.doctor import doctor
@@ -37,6 +49,7 @@ for name, group in {
     "cost": cost.app,
     "landing": landing.app,
     "model": model.app,
+    "rollout": rollout.app,
     "quarantine": quarantine.app,
     "quality": quality.app,
     "tables": tables.app,

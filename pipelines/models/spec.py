@@ -70,8 +70,8 @@ class ModelSpec:
         """The model's name in the registry: `domain.name`."""
         return f"{self.domain.name}.{self.name}"
 
-    def key(self, kind: Literal["training", "models", "serving", "drift"]) -> tuple[str, str, str]:
-        """The key of the asset that trains, registers, serves or watches it."""
+    def key(self, kind: Literal["training", "models", "serving", "drift", "rollouts"]) -> tuple[str, str, str]:
+        """The key of the asset that trains, registers, serves, watches or rolls it out."""
         return (kind, self.domain.name, self.name)
 
     @property

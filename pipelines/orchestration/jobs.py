@@ -41,6 +41,7 @@ class Stages:
         features: The online store.
         models: What trains and registers models.
         serving: What serves them.
+        rollouts: What looks after the rollouts of services.
     """
 
     sources: Keys
@@ -52,6 +53,7 @@ class Stages:
     features: Keys
     models: Keys
     serving: Keys
+    rollouts: Keys
 
 
 def stages(found: Members) -> Stages:
@@ -64,7 +66,7 @@ def stages(found: Members) -> Stages:
     def of(*names: str) -> Keys:
         return frozenset(key for name in names for key in zones.get(name, ()))
 
-    outcomes = _downstream(of("serving"), parents) - of("serving")
+    outcomes = _downstream(of("serving"), parents) - of("serving", "rollouts")
     pushed = {source.bronze.table.table for source in found.pushed}
     events = frozenset(key for key in of("bronze", "silver", "quarantine") if key.path[2] in pushed)
     training_sets = frozenset(dg.AssetKey(spec.training_set.table.key) for spec in found.models) & of("gold")
@@ -81,6 +83,7 @@ def stages(found: Members) -> Stages:
         features=of("features"),
         models=of("training", "models"),
         serving=of("serving"),
+        rollouts=of("rollouts"),
     )
 
 
@@ -127,6 +130,7 @@ def domain_jobs(found: Members) -> list[Job]:
             "Searches for hyperparameters, trains from scratch with the best, evaluates and registers.",
         ),
         ("deploy", at.serving, "Serves the champion of each model."),
+        ("rollouts", at.rollouts, "Sees to it that rollouts which are under way go on, and records where they stand."),
         ("whole", ingest | further | models if modelled else NONE, "Everything from landed files to a served model."),
         ("refresh", ingest | further | (models if tuned else NONE) if modelled else NONE, REFRESH),
         ("outcomes", at.outcomes, "Writes logged predictions to tables and joins them with the outcomes known by now."),

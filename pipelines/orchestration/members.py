@@ -14,8 +14,10 @@ from pipelines.errors import DefinitionError
 from pipelines.features.declaration import FeatureService
 from pipelines.governed.asset import is_governed
 from pipelines.medallion.push_source import PushSource
+from pipelines.models.service import ServiceSpec
 from pipelines.models.spec import ModelSpec
 from pipelines.orchestration.demo_story import Demo, LanguageDemo
+from pipelines.rollout.rollout_asset import rollout_assets
 from pipelines.tables import TableId
 
 
@@ -25,11 +27,12 @@ class Members:
 
     Attributes:
         domain: The domain.
-        assets: Its governed assets.
+        assets: Its governed assets, and those of the rollouts of its services, which follow from them.
         external: What it depends on and other systems write, such as landed files.
         pushed: Its pushed sources.
         services: Its feature services.
         models: Its models.
+        model_services: The services of its models.
         demo: What `goldpath demo` with its name runs; None if it declares none.
         jobs: Jobs that it declares beside those that follow from its assets.
         schedules: Schedules that it declares likewise.
@@ -42,6 +45,7 @@ class Members:
     pushed: tuple[PushSource, ...] = ()
     services: tuple[FeatureService, ...] = ()
     models: tuple[ModelSpec, ...] = ()
+    model_services: tuple[ServiceSpec, ...] = ()
     demo: Demo | LanguageDemo | None = None
     jobs: tuple[Any, ...] = ()
     schedules: tuple[dg.ScheduleDefinition, ...] = ()
@@ -70,15 +74,17 @@ def members(name: str, modules: Iterable[ModuleType]) -> Members:
     """
     modules = list(modules)
     assets, external = _declared_once(name, modules)
+    model_services = tuple(spec for spec in _unique(modules, ServiceSpec) if spec.model.domain.name == name)
     found = Members(
         domain=_domain(name, list(_unique(modules, Domain))),
-        assets=assets,
+        assets=(*assets, *rollout_assets(model_services, assets)),
         external=external,
         pushed=tuple(_unique(modules, PushSource)),
         services=tuple(
             service for service in _unique(modules, FeatureService) if service.domain == name and service.views
         ),
         models=tuple(spec for spec in _unique(modules, ModelSpec) if spec.domain.name == name),
+        model_services=model_services,
         demo=one_demo(name, [demo for demo in _unique(modules, (Demo, LanguageDemo)) if demo.domain.name == name]),
         jobs=tuple(_unique(modules, (dg.JobDefinition, type(dg.define_asset_job("none"))))),
         schedules=tuple(_unique(modules, dg.ScheduleDefinition)),

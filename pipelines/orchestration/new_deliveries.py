@@ -13,6 +13,7 @@ from pipelines.governed.platform import Platform
 from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge, fresh
 from pipelines.orchestration.members import Members
+from pipelines.orchestration.rollouts import rollout_sensors
 from pipelines.orchestration.runs import range_tags
 from pipelines.tables import TableId
 
@@ -101,14 +102,15 @@ def digest(new: Iterable[list[Delivery]]) -> str | None:
 
 
 def domain_sensors(found: Members, jobs: Collection[Job]) -> list[dg.SensorDefinition]:
-    """The sensor for new deliveries of a domain that has bronze tables, and the sensors that it declares itself.
+    """The sensors for new deliveries and for rollouts of a domain that has such, and those that it declares itself.
 
     Args:
         found: The domain's members.
         jobs: The domain's jobs.
     """
     at = watched(found, jobs)
-    return [*([new_deliveries_sensor(found.domain.name, at, jobs)] if at.tables else []), *found.sensors]
+    of_deliveries = [new_deliveries_sensor(found.domain.name, at, jobs)] if at.tables else []
+    return [*of_deliveries, *rollout_sensors(found, jobs), *found.sensors]
 
 
 def new_deliveries_sensor(name: str, at: Watched, jobs: Collection[Job]) -> dg.SensorDefinition:

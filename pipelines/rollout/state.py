@@ -178,9 +178,11 @@ def note(
 
 
 def _as_json(figure: Figure) -> dict[str, Any]:
-    """A figure as JSON holds it: bounds that nothing limits yet are null."""
-    infinite = {name: None for name in ("low", "high") if not math.isfinite(getattr(figure, name))}
-    return asdict(figure) | infinite
+    """A figure as JSON holds it: null for a bound that nothing limits yet, and a mean of no values."""
+    values = asdict(figure)
+    return {
+        name: None if isinstance(each, float) and not math.isfinite(each) else each for name, each in values.items()
+    }
 
 
 def history(settings: Settings, state: State) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pipelines.settings import Settings
 from tests.pipelines.rollout.toy_service import ToyRollout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> ToyRollout:
     """A home that tests copy: registering takes seconds."""
     settings = Settings(home=tmp_path_factory.mktemp("filled"), profile="test")
