@@ -173,22 +173,22 @@ class Controller:
 
         Raises:
             LockTimeout: if another process moves the rollout for too long.
-            DamagedError: if the state cannot be read. The serving version answers everything then.
+            DamagedError: if the state cannot be read.
+            OSError: if a step cannot be noted, as on a full disk. The serving version answers everything then, as with
+                a damaged state: nobody would guard the candidate.
         """
         with moves.moving(self._settings, self._spec.name):
             try:
                 return self._step()
-            except BaseException:
+            except BaseException as error:
                 self._rollout = ""  # the next look begins as a new process does
+                if isinstance(error, (DamagedError, OSError)):
+                    routes.remove(self._settings, self._spec.name)
                 raise
 
     def _step(self) -> State | None:
         settings, name = self._settings, self._spec.name
-        try:
-            present = state.active(settings, name)
-        except DamagedError:
-            routes.remove(settings, name)
-            raise
+        present = state.active(settings, name)
         if present is None:
             routes.remove(settings, name)
             return None

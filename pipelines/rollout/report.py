@@ -92,7 +92,8 @@ def words(found: Mapping[str, Any]) -> list[str]:
     if found["rollback_seconds"] is not None:
         lines.append(f"from that decision to the end of the candidate: {found['rollback_seconds']:.1f} s")
     if found["next"]:
-        lines.append(f"nobody has looked at it for {found['unwatched_seconds']:,} s; to go on: {found['next']}")
+        lines.append(f"nobody looks at it: the last look was {found['unwatched_seconds']:,} s ago")
+        lines.append(f"to go on: {found['next']}")
     return lines
 
 
@@ -134,7 +135,7 @@ def _rollback_seconds(steps: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else f"{value:.3g}"
 
 
 _ARMS = {"stable": "the serving version", "candidate": "the candidate"}

@@ -144,5 +144,7 @@ def test_status_says_that_nobody_looks_and_how_to_go_on(toy: ToyRollout, run: Ru
     present = toy.newest
     state.save(toy.settings, replace(present, status="running", looked_at=present.looked_at - 100))
     shown = run("status").stdout
-    assert re.search(r"nobody has looked at it for 1\d\d s; to go on: goldpath materialize rollouts/toys/bricks", shown)
+    assert re.search(
+        r"nobody looks at it: the last look was 1\d\d s ago\nto go on: goldpath materialize rollouts/toys/bricks", shown
+    )
     state.save(toy.settings, present)

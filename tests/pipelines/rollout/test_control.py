@@ -308,6 +308,23 @@ def test_with_a_damaged_state_the_serving_version_answers_everything(candidate: 
     assert shares(candidate) == 0.5
 
 
+def test_a_step_that_cannot_be_noted_takes_the_traffic_away_and_is_done_later(candidate: ToyRollout) -> None:
+    control.promote(candidate.settings, candidate.name, because="on")
+    candidate.asked(failed=True)
+    history = evidence.folder(candidate.settings, candidate.name, candidate.newest.rollout) / state.HISTORY_FILE
+    kept = history.rename(history.with_name("kept"))
+    history.mkdir()
+    controller = candidate.controller()
+    for _ in range(2):
+        with pytest.raises(OSError, match="directory"):
+            controller.look()
+        assert (candidate.route, candidate.newest.status) == (None, "running")
+    history.rmdir()
+    kept.rename(history)
+    controller.look()
+    assert (candidate.newest.status, candidate.champion) == ("returned", 1)
+
+
 def test_abort_takes_the_traffic_away_while_another_process_holds_the_rollout(candidate: ToyRollout) -> None:
     control.promote(candidate.settings, candidate.name, because="on")
     with moves.moving(candidate.settings, candidate.name):
