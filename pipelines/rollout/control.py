@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.errors import DamagedError, GoldpathError, ModelError, NotFoundError, SettingsError
+from pipelines.errors import DamagedError, GoldpathError, ModelError, NotFoundError, SettingsError, TransientError
 from pipelines.machine.ids import uuid7
-from pipelines.models import admission, promotion
+from pipelines.models import admission, decisions, promotion
 from pipelines.models.decisions import GATE, ROLLOUT
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.rollout_plan import Plan
@@ -260,12 +260,21 @@ class Controller:
         return decide(self.tally, present.stage, present.minutes)
 
     def _failure_to_start(self, present: State) -> str | None:
-        """Starts the candidate's program unless it runs; why that failed, or None."""
+        """Starts the candidate's program unless it runs; why that failed, or None.
+
+        Raises:
+            TransientError: if something else is in the way, such as the deployment of another service: the candidate
+                may start at a later look.
+        """
         try:
             registry = Registry(self._settings)
             if not self._arms.running(self._settings, self._spec, present.candidate["digest"]):
+                # Questions that reach nobody are no evidence against the candidate.
+                routes.remove(self._settings, present.service)
                 model = registry.version(present.service, present.candidate["version"])
                 self._arms.start(self._settings, self._spec, model, registry.download_run(model.run_id))
+        except TransientError:
+            raise
         except GoldpathError as error:
             return error.observed
         return None
@@ -313,6 +322,10 @@ class Controller:
         """Why the candidate cannot become the champion after all, or None."""
         if before is None or before.digest != present.stable["digest"]:
             return f"the champion is {before or 'none'} by now, with which it was not compared"
+        began = state.history(self._settings, present)[0]["at"]
+        for each in decisions.read(self._settings, model.name):
+            if (each.act, each.before) == ("rollback", model.version) and each.decided_at > began:
+                return f"{each.decided_by} rolled it back: {each.because}"
         try:
             admission.require(self._settings, folder, name=model.name, digest=present.candidate["digest"])
         except ModelError as error:

@@ -75,7 +75,7 @@ def under_way(settings: Settings, service: str, *statuses: str) -> State:
             object=f"rollout of {service}",
             observed=str(present) if present else "none is under way",
             expected=f"one that is {' or '.join(statuses)}",
-            next_step=f"goldpath rollout status {service}",
+            next_step=f"goldpath rollout status {service}; what it promoted, goldpath model rollback takes back",
         )
     return present
 

@@ -20,7 +20,7 @@ from pipelines.errors import GoldpathError, NotFoundError, SettingsError
 from pipelines.machine import files, locks, ray_connection
 from pipelines.models.registry import RegisteredModel
 from pipelines.models.service import ServiceSpec, find
-from pipelines.rollout import state
+from pipelines.rollout import routes, state
 from pipelines.settings import Settings
 from serving.errors import DeploymentError, RequestError, ServiceUnavailable
 from serving.predict import client, models
@@ -96,6 +96,8 @@ def redeploy(settings: Settings, service: str) -> Endpoint:
             expected="a model that was deployed before",
             next_step=f"goldpath materialize the assets training/…, models/… and serving/{service.replace('.', '/')}",
         )
+    # The candidate runs later than the service: until then questions that reach nobody would be evidence against it.
+    routes.remove(settings, service)
     endpoint = deploy(settings, last.config)
     if state.active(settings, service) is not None:
         spec = find(last.config.service)

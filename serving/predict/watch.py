@@ -75,6 +75,10 @@ def application_name(service: str) -> str:
 def application(place: str, settings: Settings) -> serve.Application:
     """The application for the service at `module:name`."""
     deployment = serve.deployment(
-        name="Watch", num_replicas=1, ray_actor_options={"num_cpus": 0.1}, max_constructor_retry_count=2
+        name="Watch",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0.1},
+        max_constructor_retry_count=2,
+        health_check_period_s=1,  # nobody sends a broken candidate back before a killed program is noticed
     )(Watch)
     return deployment.bind(place, replicas.portable(settings))

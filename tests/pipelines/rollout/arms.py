@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.errors import NotFoundError
+from pipelines.machine.locks import LockTimeout
 from pipelines.models.registry import RegisteredModel
 from pipelines.models.service import ServiceSpec
 from pipelines.settings import Settings
@@ -51,9 +52,15 @@ def calls(settings: Settings) -> list[str]:
 
 
 def fail(settings: Settings, call: str, how: str = "fails") -> None:
-    """Lets each call of a name fail as a candidate that does not start does, or be `killed` the next time."""
+    """Lets each call of a name fail as a candidate that does not start does, or be `killed` the next time;
+    or as one that `waits` for another deployment does."""
     settings.root.mkdir(parents=True, exist_ok=True)
     (settings.root / f"toy_arms_{call}").write_text(how)
+
+
+def heal(settings: Settings, call: str) -> None:
+    """Lets the calls of a name fail no longer."""
+    (settings.root / f"toy_arms_{call}").unlink()
 
 
 def _call(settings: Settings, name: str) -> None:
@@ -62,6 +69,8 @@ def _call(settings: Settings, name: str) -> None:
         if how.read_text() == "killed":
             how.unlink()
             raise Killed(name)
+        if how.read_text() == "waits":
+            raise LockTimeout(object="lock", observed="not free", expected="the lock", next_step="wait")
         raise NotFoundError(object="candidate", observed="it said nothing", expected="an answer", next_step="none")
     settings.root.mkdir(parents=True, exist_ok=True)
     with (settings.root / "toy_arms_calls").open("a") as log:

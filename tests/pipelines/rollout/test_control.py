@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DamagedError, GoldpathError, ModelError, NotFoundError, SettingsError
+from pipelines.machine.locks import LockTimeout
 from pipelines.models import decisions, promotion
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.rollout_plan import Plan
@@ -184,6 +185,30 @@ def test_a_version_that_ended_is_started_again_or_goes_back(candidate: ToyRollou
     assert candidate.newest.because == "it did not start again: it said nothing"
 
 
+def test_a_version_that_waits_for_another_deployment_starts_later(toy: ToyRollout) -> None:
+    arms.fail(toy.settings, "start", "waits")
+    toy.started()
+    controller = toy.controller()
+    with pytest.raises(LockTimeout):
+        controller.look()
+    assert (toy.newest.status, toy.route) == ("starting", None)
+    arms.heal(toy.settings, "start")
+    controller.look()
+    assert (toy.newest.status, shares(toy)) == ("running", None)
+
+
+def test_a_version_that_does_not_run_gets_no_questions_until_it_is_started_again(candidate: ToyRollout) -> None:
+    assert candidate.route is not None
+    arms.stop(candidate.settings, candidate.spec)
+    arms.fail(candidate.settings, "start", "waits")
+    with pytest.raises(LockTimeout):
+        candidate.controller().look()
+    assert candidate.route is None
+    arms.heal(candidate.settings, "start")
+    candidate.controller().look()
+    assert candidate.route == candidate.newest.route
+
+
 @pytest.mark.parametrize(("ends", "status", "champion"), [("good", "promoted", 2), ("bad", "returned", 1)])
 def test_a_controller_that_is_killed_in_any_step_is_continued_by_the_next(
     toy: ToyRollout, monkeypatch: pytest.MonkeyPatch, ends: str, status: str, champion: int
@@ -344,6 +369,21 @@ def test_a_champion_that_people_changed_meanwhile_is_not_replaced(candidate: Toy
     candidate.controller().look()
     assert (candidate.newest.status, candidate.champion, candidate.route) == ("returned", 3, None)
     assert "with which it was not compared" in candidate.newest.because
+
+
+def test_what_a_person_rolled_back_before_the_service_had_it_is_not_promoted_again(candidate: ToyRollout) -> None:
+    arms.fail(candidate.settings, "finish")
+    control.promote(candidate.settings, candidate.name, because="good", full=True)
+    controller = candidate.controller()
+    with pytest.raises(NotFoundError, match="it said nothing"):
+        controller.look()
+    assert (candidate.newest.status, candidate.champion) == ("promoting", 2)
+    with pytest.raises(NotFoundError, match="goldpath model rollback takes back"):
+        control.abort(candidate.settings, candidate.name, because="it does not start")
+    promotion.rollback(candidate.settings, candidate.spec.model, because="it does not start")
+    controller.look()
+    assert (candidate.newest.status, candidate.champion, candidate.route) == ("returned", 1, None)
+    assert "rolled it back: it does not start" in candidate.newest.because
 
 
 def test_the_route_is_written_again_only_when_it_is_another(candidate: ToyRollout) -> None:
