@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +19,7 @@ from pipelines.settings import Settings
 from serving.errors import DeploymentError
 from serving.predict import client, deploy
 from serving.predict.config import ServedModel
+from tests.serving.callers import Callers, replica
 from tests.serving.conftest import QUESTION, SERVICE, config_of
 from tests.serving.other_services import unheard
 
@@ -33,70 +30,20 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`:DeprecationWarning"),
 ]
-CALLERS = 6
 arms = arrival_delay_service.runtime.load_arms()
 
 Deployed = tuple[Settings, "Endpoint"]
-
-
-class Callers:
-    """Ask without a pause, from several threads, until the block ends; each answer's status and arm is counted."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._done = threading.Event()
-        self._pool = ThreadPoolExecutor(CALLERS)
-        self.seen: Counter[tuple[int, str]] = Counter()
-
-    def __enter__(self) -> Callers:
-        self._asking = [self._pool.submit(self._ask) for _ in range(CALLERS)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        for each in self._asking:
-            each.result()
-
-    def wait_for(self, arm: str, more: int = 10) -> None:
-        """Waits for so many more answers of an arm."""
-        enough = self.seen[200, arm] + more
-        deadline = time.monotonic() + 60
-        while self.seen[200, arm] < enough:
-            assert time.monotonic() < deadline, f"no more answers of {arm}: {self.seen}"
-            time.sleep(0.05)
-
-    def _ask(self) -> None:
-        with client.connection(self._settings, SERVICE) as caller:
-            while not self._done.is_set():
-                response = caller.post("/v1/predict", json=QUESTION)
-                model = response.json().get("model", {})
-                self.seen[response.status_code, model.get("arm", "")] += 1
 
 
 def _registered(model: ServedModel) -> RegisteredModel:
     return RegisteredModel(model.name, model.version, model.digest, "run", model.metrics)
 
 
-def _process() -> psutil.Process:
-    """The candidate's, on the cluster that this process started.
-
-    Ray writes what a process does into its title, which is empty while it is written.
-    """
-    title, deadline = f"ray::ServeReplica:{SERVICE}--candidate:", time.monotonic() + 20
-    while True:
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if (process.cmdline() or [""])[0].startswith(title):
-                    return process
-        assert time.monotonic() < deadline, "no candidate runs"
-        time.sleep(0.1)
-
-
 def _lines(settings: Settings, rollout: str) -> list[dict[str, Any]]:
     return list(evidence.Reader(evidence.folder(settings, SERVICE, rollout)).new())
 
 
-def test_a_killed_candidate_costs_no_request_and_the_rollout_goes_on_to_its_end(
+def test_a_killed_candidate_costs_no_request_and_each_of_its_failures_is_noted(
     deployed: Deployed, models: tuple[Path, Path]
 ) -> None:
     settings, _ = deployed
@@ -107,9 +54,9 @@ def test_a_killed_candidate_costs_no_request_and_the_rollout_goes_on_to_its_end(
     candidate = _registered(second)
     arms.stop(settings, arrival_delay_service)
     arms.start(settings, arrival_delay_service, candidate, second.folder)
-    process = _process()
+    process = replica(f"{SERVICE}--candidate")
     arms.start(settings, arrival_delay_service, candidate, second.folder)
-    assert _process() == process
+    assert replica(f"{SERVICE}--candidate") == process
     here = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     assert {c.laddr.ip for c in here} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     identity = {"name": SERVICE, "version": 9, "digest": candidate.digest}
@@ -135,18 +82,9 @@ def test_a_killed_candidate_costs_no_request_and_the_rollout_goes_on_to_its_end(
     assert failed
     assert {line["arm"] for line in failed} == {"candidate"}
     assert sum(line["arm"] == "candidate" and not line["failed"] for line in lines) == after
-
-    routes.write(settings, SERVICE, Route("r2", "A/B", 0, 1.0, "", 2.0, identity))
-    with Callers(settings) as callers:
-        callers.wait_for("candidate")
-        last = _process()
-        assert arms.running(settings, arrival_delay_service, candidate.digest)
-        arms.finish(settings, arrival_delay_service, candidate, second.folder)
-        routes.remove(settings, SERVICE)
-        arms.stop(settings, arrival_delay_service)
-        callers.wait_for("")
-    assert {status for status, _ in callers.seen} == {200}
-    assert client.ask(settings, SERVICE, [QUESTION])[0]["model"] == identity
+    assert arms.running(settings, arrival_delay_service, candidate.digest)
+    last = replica(f"{SERVICE}--candidate")
+    arms.stop(settings, arrival_delay_service)
     last.wait(30)
     assert not arms.running(settings, arrival_delay_service, candidate.digest)
 
