@@ -156,7 +156,7 @@ def _start_here(settings: Settings) -> None:
                 _temp_dir=str(session_folder(settings)),
             )
             return
-        except (RuntimeError, TimeoutError) as error:
+        except Exception as error:  # Ray raises the base class itself where a node starts too slowly
             ray.shutdown()
             if attempt == START_ATTEMPTS:
                 raise EngineError(
