@@ -21,14 +21,15 @@ class Comparison:
 
     difference: Difference
     better: Better
+    allowance: float = 0.0
 
     @property
     def won(self) -> bool:
-        """Whether the challenger is better, and not by chance."""
-        own = self.difference
+        """Whether the challenger is better, and not by chance; with an allowance, that it is not worse by that much."""
+        own, less = self.difference, -self.allowance
         if self.better == "greater":
-            return own.challenger_value > own.opponent_value and own.low > 0
-        return own.challenger_value < own.opponent_value and own.high < 0
+            return own.challenger_value - own.opponent_value > less and own.low > less
+        return own.challenger_value - own.opponent_value < self.allowance and own.high < self.allowance
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class GateDecision:
         """The comparisons with the gate's opponents, over all rows."""
         named = self.gate.opponents
         return tuple(
-            Comparison(difference, self._better(difference.metric))
+            Comparison(difference, self._better(difference.metric), self._allowance(difference))
             for difference in self.judgement.differences
             if not named or difference.opponent in (*named, CHAMPION)
         )
@@ -72,8 +73,10 @@ class GateDecision:
     def objections(self) -> list[str]:
         """Why the challenger does not pass; none if it does."""
         compared = self.comparisons
-        lost = [str(comparison) for comparison in compared if not comparison.won]
+        lost = [str(each) for each in compared if not each.won and not each.allowance]
+        worse = [f"{each}, allowed {each.allowance:g}" for each in compared if not each.won and each.allowance]
         objections = [f"does not beat: {'; '.join(lost)}"] if lost else []
+        objections += [f"may be worse: {'; '.join(worse)}"] if worse else []
         objections += [] if compared else ["was compared with nobody"]
         for declared in self.gate.slices:
             objections += self._slices_objections(declared)
@@ -85,7 +88,10 @@ class GateDecision:
 
     @property
     def reason(self) -> str:
-        return "; ".join(self.objections) or "beats every opponent"
+        if self.objections:
+            return "; ".join(self.objections)
+        return "beats every opponent" + ("" if all(self._beats(each) for each in self.comparisons) else
+                                         ", or is not worse than the allowance")  # fmt: skip
 
     def document(self) -> dict[str, Any]:
         """The decision with its figures and what follows from them, as JSON holds it."""
@@ -99,7 +105,7 @@ class GateDecision:
             "comparisons": [comparison.figures for comparison in self.comparisons],
             "judgement": asdict(self.judgement),
         }
-        return json.loads(json.dumps(content), object_hook=_without_absent_interval)
+        return json.loads(json.dumps(content), object_hook=_without_absent)
 
     def _slices_objections(self, declared: Slice) -> list[str]:
         """Which slices of a column got worse or lie too far apart, and whether that could be told at all."""
@@ -133,12 +139,22 @@ class GateDecision:
         """Whether a slice got worse by more than the tolerance, and not by chance."""
         return not (own.high >= -tolerance if self._better(own.metric) == "greater" else own.low <= tolerance)
 
+    def _allowance(self, difference: Difference) -> float:
+        return self.gate.allowance.get(difference.metric, 0.0) if difference.opponent == CHAMPION else 0.0
+
+    @staticmethod
+    def _beats(comparison: Comparison) -> bool:
+        return replace(comparison, allowance=0.0).won
+
     def _better(self, metric: str) -> Better:
         return tasks.gate_metrics(self.task, (metric,))[metric]
 
 
-def _without_absent_interval(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if (name, value) != ("interval", None)}
+def _without_absent(document: dict[str, Any]) -> dict[str, Any]:
+    """Without what files of earlier releases lack."""
+    return {
+        name: value for name, value in document.items() if (name, value) not in (("interval", None), ("allowance", {}))
+    }
 
 
 def decide(*, task: Task, gate: Gate, judgement: Judgement, window: str) -> GateDecision:
@@ -197,12 +213,13 @@ def named(task: Task, gate: Gate) -> Gate:
 
 def differing(gate: Mapping[str, Any], declared: Gate) -> Sequence[str]:
     """The settings in which a gate, as its file holds it, differs from a declared one."""
-    own = json.loads(json.dumps(asdict(declared)))
+    own = json.loads(json.dumps(asdict(declared)), object_hook=_without_absent)
     unordered = ("metrics", "opponents", "apart", "known_inputs")
     return [
         name
-        for name, value in own.items()
-        if gate.get(name) != value and not (name in unordered and sorted(gate.get(name, ())) == sorted(value))
+        for name in dict.fromkeys((*own, *gate))
+        if gate.get(name) != own.get(name)
+        and not (name in unordered and sorted(gate.get(name, ())) == sorted(own.get(name, ())))
     ]
 
 

@@ -25,6 +25,13 @@ def require(spec: ModelSpec) -> None:
         (0.5 <= gate.confidence < 1, f"confidence {gate.confidence}", "0.5 or more, and less than 1"),
         _named("columns", gate.columns, types, f"columns of {spec.training_set.path}"),
         _named("known_inputs", gate.known_inputs, inputs, "inputs of a recipe"),
+        _named("an allowance for", gate.allowance, tasks.gate_metrics(spec.task, gate.metrics), "metrics of the gate"),
+        (all(limit > 0 for limit in gate.allowance.values()), "an allowance that is not above 0", "numbers above 0"),
+        (
+            not gate.allowance or spec.rollout is not None,
+            "an allowance, and the model no rollout",
+            "a rollout, which finds whether the challenger is worse: rollout=Rollout.canary(...)",
+        ),
         (len({*divided}) == len(divided), f"slices of {', '.join(divided)}", "each column once"),
         *(check for part in gate.slices for check in _slice_checks(spec, part, types.get(part.column, ""))),
     ]

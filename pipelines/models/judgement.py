@@ -43,6 +43,8 @@ class Gate:
         slices: Parts of the rows that are judged too.
         apart: Columns whose values must not be on both sides, training and comparison, such as the id of a patient.
         known_inputs: Inputs that may tell the label nearly alone, since they are known when the model is asked.
+        allowance: By metric, how much worse than the champion a challenger may truly be, where its rollout finds the
+            rest: few rows seldom show that one is better. Without it, a challenger must be better than the champion.
     """
 
     metrics: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class Gate:
     slices: tuple[Slice, ...] = ()
     apart: tuple[str, ...] = ()
     known_inputs: tuple[str, ...] = ()
+    allowance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -54,6 +54,39 @@ def test_a_bound_beyond_zero_does_not_make_a_worse_figure_win() -> None:
     assert not decision.passed
 
 
+ALLOWANCE = Gate(allowance={"auc": 0.01, "log_loss": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("worse", "width", "passes"),
+    [(0.0, 0.009, True), (0.005, 0.004, True), (0.005, 0.006, False), (0.011, 0.0, False), (-0.01, 0.019, True)],
+)
+def test_an_allowance_asks_that_a_challenger_is_not_much_worse_than_the_champion(
+    worse: float, width: float, passes: bool
+) -> None:
+    champion = {"auc": BETTER["auc"] + worse, "log_loss": BETTER["log_loss"] - worse}
+    decision = judged("binary", BETTER, {"baseline": WORSE, "champion": champion}, declared=ALLOWANCE, width=width)
+    assert decision.passed is passes
+    word = "is not worse than the allowance" if passes else "may be worse: auc 0.7100 against champion"
+    assert word in decision.reason
+    assert gate.read(json.loads(json.dumps(decision.document()))).passed is passes
+
+
+def test_an_allowance_is_none_towards_other_opponents_and_for_what_is_no_number() -> None:
+    assert not judged("binary", BETTER, {"baseline": BETTER}, declared=ALLOWANCE).passed
+    champion = {"auc": math.nan, "log_loss": 0.4}
+    assert not judged("binary", BETTER, {"baseline": WORSE, "champion": champion}, declared=ALLOWANCE).passed
+
+
+def test_a_verdict_with_an_allowance_does_not_count_for_a_gate_without() -> None:
+    with_one = judged("binary", BETTER, {"baseline": WORSE}, declared=ALLOWANCE).document()
+    without = judged("binary", BETTER, {"baseline": WORSE}).document()
+    assert "allowance" not in without["gate"]
+    assert gate.differing(with_one["gate"], gate.named("binary", Gate())) == ["allowance"]
+    assert gate.differing(without["gate"], gate.named("binary", ALLOWANCE)) == ["allowance"]
+    assert gate.differing(with_one["gate"], gate.named("binary", ALLOWANCE)) == []
+
+
 @pytest.mark.parametrize("metric", ["auc", "log_loss"])
 def test_a_metric_that_is_nan_fails_the_gate(metric: str) -> None:
     assert not judged("binary", BETTER | {metric: math.nan}, {"baseline": WORSE}).passed

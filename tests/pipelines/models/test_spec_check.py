@@ -20,6 +20,7 @@ from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model
 from pipelines.models.judgement import Gate, Slice
 from pipelines.models.program import Holds, Program, Window
 from pipelines.models.question import Column, Question
+from pipelines.models.rollout_plan import Rollout
 from pipelines.models.search import Choice, LogUniform, RandInt, Search, Uniform
 from pipelines.models.service import Runtime, ServiceSpec, find
 from pipelines.models.spec import ModelSpec
@@ -127,6 +128,9 @@ def without(column: str) -> Any:
         ({"gate": Gate(confidence=95)}, ["its gate has confidence 95", "0.5 or more, and less than 1"]),
         ({"gate": Gate(together=("day", "tower"))}, ["its gate has columns day", ".yaml"]),
         ({"gate": Gate(apart=("owner",))}, ["its gate has columns owner", "correct the gate in the declaration of falls"]),
+        ({"gate": Gate(allowance={"auc": 0.01})}, ["its gate has an allowance, and the model no rollout"]),
+        ({"gate": Gate(allowance={"auc": 0}), "rollout": Rollout.canary()}, ["its gate has an allowance that is not above"]),
+        ({"gate": Gate(allowance={"n": 1}), "rollout": Rollout.canary()}, ["its gate has an allowance for n"]),
         ({"gate": Gate(known_inputs=("owner",))}, ["its gate has known_inputs owner", "inputs of a recipe"]),
         ({"gate": sliced(tolerance={"n": 1})}, ["gate metrics n", "log_loss"]),
         ({"gate": sliced(tolerance={"auc": -0.1})}, ["slices of colour with a limit below 0", "0 or more"]),
