@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: What a wrong answer can do to people, in the words of the EU's AI Act (Regulation 2024/1689). Of the tier `high` a
 #: person approves each version before it serves.
 Risk = Literal["minimal", "limited", "high"]
+#: The kinds of assets that a model has.
+Kind = Literal["training", "models", "serving", "drift", "rollouts", "shadow"]
 #: The first weights of a training run: random ones, or the champion's.
 Mode = Literal["from_scratch", "fine_tune"]
 
@@ -70,8 +72,8 @@ class ModelSpec:
         """The model's name in the registry: `domain.name`."""
         return f"{self.domain.name}.{self.name}"
 
-    def key(self, kind: Literal["training", "models", "serving", "drift", "rollouts"]) -> tuple[str, str, str]:
-        """The key of the asset that trains, registers, serves, watches or rolls it out."""
+    def key(self, kind: Kind) -> tuple[str, str, str]:
+        """The key of the asset that trains, registers, serves, watches or compares it, or moves its rollouts."""
         return (kind, self.domain.name, self.name)
 
     @property

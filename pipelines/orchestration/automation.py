@@ -23,3 +23,10 @@ def when_inputs_are_good() -> Condition:
     idle = ~condition.any_deps_in_progress() & ~condition.in_progress()
     # Without the `~any_deps_missing` of `eager`: partitions of days in the future are always missing.
     return (updated & idle & condition.all_deps_blocking_checks_passed()).with_label("inputs updated and good")
+
+
+def every_night() -> Condition:
+    """Materialize once after each 03:00 UTC, once all blocking checks of all inputs have passed."""
+    condition = dg.AutomationCondition
+    due = condition.cron_tick_passed("0 3 * * *").since_last_handled()
+    return (due & ~condition.in_progress() & condition.all_deps_blocking_checks_passed()).with_label("every night")

@@ -39,7 +39,7 @@ from tests.pipelines.toy_contracts import TAGS, text
 LOAD_CPU_SECONDS = 3.0
 EXECUTABLE = [asset for found in domains().values() for asset in found.assets]
 SPECS = {spec.key.to_user_string(): spec for asset in EXECUTABLE for spec in asset.specs}
-GROUPS = (*"landing bronze silver quarantine gold features training models serving drift ops".split(),)
+GROUPS = (*"landing bronze silver quarantine gold features training models serving rollouts shadow drift ops".split(),)
 _names = itertools.count()
 DECLARED = Domain(
     "declared",
