@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from pipelines import clock
 from pipelines.errors import ModelError
 from pipelines.governed.asset import declare
 from pipelines.governed.declaration import Declaration, GovernedRun, Written
@@ -59,6 +60,8 @@ def begun(settings: Settings, spec: ServiceSpec, champion: RegisteredModel) -> s
 
     A version that a rollout sent back, or that a person has to approve, stays where it is.
     """
+    if (instant := clock.replay(settings)) is not None:
+        return f"a replay is going on (the platform's clock shows {instant}): goldpath rollout start begins one"
     if (present := state.active(settings, spec.name)) is not None:
         spec.runtime.load_arms().watch(settings, spec)
         return str(present)

@@ -19,7 +19,7 @@ from pipelines.machine.ids import uuid7
 from pipelines.models import admission, decisions, promotion
 from pipelines.models.decisions import GATE, ROLLOUT
 from pipelines.models.registry import RegisteredModel, Registry
-from pipelines.models.rollout_plan import Plan
+from pipelines.models.rollout_plan import Plan, Rollout
 from pipelines.models.service import Arms, ServiceSpec
 from pipelines.rollout import evidence, moves, routes, state
 from pipelines.rollout.decide import Verdict, decide
@@ -39,7 +39,15 @@ LEAST_CHANGE = 0.02
 logger = logging.getLogger(__name__)
 
 
-def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, by: str | None = None) -> State:
+def start(
+    settings: Settings,
+    spec: ServiceSpec,
+    version: int,
+    *,
+    because: str,
+    by: str | None = None,
+    plan: Rollout | None = None,
+) -> State:
     """Begins the rollout of a registered version; the controller does the rest.
 
     Args:
@@ -48,6 +56,7 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
         version: The candidate's.
         because: Why, for people who read it later.
         by: Who starts it; None for the user.
+        plan: Another plan than the one that the model declares.
 
     Raises:
         SettingsError: if no plan is declared, no reason given, or the version serves already.
@@ -56,7 +65,7 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
             starts it again), or another rollout is under way.
     """
     name, registry = spec.name, Registry(settings)
-    declared = spec.model.rollout
+    declared = plan or spec.model.rollout
     if declared is None or not because.strip():
         raise SettingsError(
             object=f"rollout of {name}@{version}",
@@ -92,11 +101,11 @@ def start(settings: Settings, spec: ServiceSpec, version: int, *, because: str, 
         if (missing := promotion.awaits(settings, spec.model.risk, candidate)) is not None:
             raise moves.refused(name, version, missing, "an approval, which says who looked at it and why it may serve",
                            f'goldpath model approve {name} {version} --because "…"')  # fmt: skip
-        plan = Plan.of(declared.document())
+        chosen = Plan.of(declared.document())
         who = by or getpass.getuser()
         begun = State(
-            str(uuid7()), name, plan, moves.identity(candidate), moves.identity(stable), "starting", 0, 0.0,
-            plan.stages[0].share, time.time(), who, because,
+            str(uuid7()), name, chosen, moves.identity(candidate), moves.identity(stable), "starting", 0, 0.0,
+            chosen.stages[0].share, time.time(), who, because,
         )  # fmt: skip
         state.note(settings, begun, "start", by=who, because=because)
         state.save(settings, begun)
@@ -224,6 +233,7 @@ class Controller:
             return self._back(present, f"it did not start again: {failure}")
         if routes.read(settings, present.service) != present.route:
             moves.route(settings, present)
+        routes.renew(settings, present.service)
         now, ticks = time.time(), time.monotonic()
         passed = min(max(now - present.looked_at, 0.0), LONGEST_LOOK_SECONDS) if present.status == "running" else 0.0
         present = replace(present, minutes=present.minutes + passed / 60, looked_at=now)
@@ -299,6 +309,7 @@ class Controller:
     def _finish(self, present: State) -> State:
         """Makes the candidate the champion, in the registry and behind the service."""
         settings, name = self._settings, present.service
+        routes.renew(settings, name)
         registry = Registry(settings)
         with promotion.deciding(settings, name):
             model, before = registry.version(name, present.candidate["version"]), registry.champion(name)

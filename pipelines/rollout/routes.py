@@ -1,13 +1,16 @@
 """Which version of a service answers which questions now: `<home>/serving/routes/<service>.json`.
 
 The rollout writes the file, by replacing it; every replica looks at it several times a second. Without a file, the
-version that serves answers everything.
+version that serves answers everything. So it does when the file is older than `LEASE_SECONDS`: the rollout renews it at
+each look, and a candidate that nobody looks at answers nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +20,8 @@ from pipelines.machine import files
 from pipelines.settings import Settings
 
 Arm = Literal["stable", "candidate"]
-#: How often a replica looks at the file, in seconds.
-LOOK_SECONDS = 0.2
+#: How often a replica looks at the file, and how long a route holds that nobody renews, in seconds.
+LOOK_SECONDS, LEASE_SECONDS = 0.2, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Route:
 def write(settings: Settings, service: str, route: Route) -> None:
     """Divides the questions of a service, `domain.name`, from now on."""
     files.replace(path(settings, service), json.dumps(asdict(route)))
+
+
+def renew(settings: Settings, service: str) -> None:
+    """Lets the route of a service hold for another `LEASE_SECONDS`; does nothing without one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(path(settings, service))
 
 
 def remove(settings: Settings, service: str) -> None:

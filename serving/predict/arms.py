@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.machine import locks, ray_connection, ray_head
-from pipelines.models.registry import RegisteredModel
+from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.service import ServiceSpec
 from pipelines.settings import Settings
 from serving.errors import DeploymentError, ServiceUnavailable
@@ -23,10 +23,12 @@ def start(settings: Settings, spec: ServiceSpec, candidate: RegisteredModel, fol
 
     Raises:
         ModelError: if the model's files are not those of its digest, or it needs features that do not exist.
-        DeploymentError: if the candidate does not start; the version that serves goes on.
+        DeploymentError: if another version than the champion serves, with which the candidate would be compared; or the
+            candidate does not start. The version that serves goes on.
         SettingsError: if the port is taken.
         LockTimeout: if another deployment takes too long.
     """
+    _require_champion(settings, spec)
     config = deploy.config_of(spec, candidate, folder)
     config = config.model_copy(update={"model": models.install(settings, config.model)})
     with _deploying(settings, f"the candidate {candidate.name}@{candidate.version}"):
@@ -85,6 +87,19 @@ def watch(settings: Settings, spec: ServiceSpec) -> None:
 def finish(settings: Settings, spec: ServiceSpec, champion: RegisteredModel, folder: Path) -> None:
     """Lets the service serve the candidate as its own version, without a gap; raises what `deploy.deploy` does."""
     deploy.deploy_champion(settings, spec, champion, folder)
+
+
+def _require_champion(settings: Settings, spec: ServiceSpec) -> None:
+    """Raises DeploymentError unless the champion serves: everything that is measured is compared with what serves."""
+    deployed, champion = deploy.current(settings, spec.name), Registry(settings).champion(spec.name)
+    if champion is not None and (deployed is None or deployed.config.model.digest != champion.digest):
+        serves = f"version {deployed.config.model.version} serves" if deployed else "nothing serves"
+        raise DeploymentError(
+            object=f"rollout of {spec.name}",
+            observed=f"{serves}, and the champion is {champion}",
+            expected="the champion in service, with which the candidate is compared",
+            next_step=f"goldpath materialize {'/'.join(spec.model.key('serving'))}",
+        )
 
 
 @contextlib.contextmanager

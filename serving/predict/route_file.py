@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from pipelines.rollout import routes
-from pipelines.rollout.routes import LOOK_SECONDS, Route
+from pipelines.rollout.routes import LEASE_SECONDS, LOOK_SECONDS, Route
 from pipelines.settings import Settings
 
 
 class RouteFile:
     """Looks at the file at most every `LOOK_SECONDS`, when it is asked: a look takes some microseconds.
 
-    A route that cannot be read is none, so that the version that serves answers everything.
+    A route that cannot be read, or that nobody renews, is none: the version that serves answers everything.
     """
 
     def __init__(self, settings: Settings, service: str) -> None:
@@ -21,6 +20,7 @@ class RouteFile:
         self._path = routes.path(settings, service)
         self._next_look = 0.0
         self._seen: tuple[int, ...] | None = None
+        self._read: Route | None = None
         self._route: Route | None = None
 
     def current(self) -> Route | None:
@@ -33,15 +33,12 @@ class RouteFile:
 
     def _look(self) -> None:
         try:
-            seen = _version(self._path)
+            status = self._path.stat()
+            seen = status.st_ino, status.st_mtime_ns, status.st_size
             if seen != self._seen:
-                self._route = routes.read(self._settings, self._service)
+                self._read = routes.read(self._settings, self._service)
                 self._seen = seen
+            held = time.time() - status.st_mtime <= LEASE_SECONDS
+            self._route = self._read if held else None
         except OSError:
             self._seen = self._route = None
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    """What differs between a file and its replacement."""
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size

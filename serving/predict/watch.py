@@ -77,7 +77,7 @@ def application(place: str, settings: Settings) -> serve.Application:
     deployment = serve.deployment(
         name="Watch",
         num_replicas=1,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": 0},
         max_constructor_retry_count=2,
         health_check_period_s=1,  # nobody sends a broken candidate back before a killed program is noticed
     )(Watch)

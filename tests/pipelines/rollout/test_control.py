@@ -386,11 +386,12 @@ def test_what_a_person_rolled_back_before_the_service_had_it_is_not_promoted_aga
     assert "rolled it back: it does not start" in candidate.newest.because
 
 
-def test_the_route_is_written_again_only_when_it_is_another(candidate: ToyRollout) -> None:
+def test_the_route_is_renewed_by_each_look_and_written_again_only_when_it_is_another(candidate: ToyRollout) -> None:
     path, controller = routes.path(candidate.settings, candidate.name), candidate.controller()
-    before = path.stat().st_mtime_ns
+    file, renewed = path.stat().st_ino, path.stat().st_mtime_ns
     controller.look()
-    assert path.stat().st_mtime_ns == before
+    assert path.stat().st_ino == file
+    assert path.stat().st_mtime_ns > renewed
     path.unlink()
     controller.look()
     assert candidate.route == candidate.newest.route

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -318,6 +319,18 @@ def test_a_damaged_route_is_none(rolling: Rolling) -> None:
         routes.path(rolling.settings, SERVICE).write_text(damaged)
         time.sleep(routes.LOOK_SECONDS)
         assert "arm" not in rolling.ask()["model"]
+
+
+def test_a_route_that_nobody_renews_ends_and_holds_again_when_it_is_renewed(rolling: Rolling) -> None:
+    rolling.divide()
+    assert rolling.ask()["model"]["arm"] == "candidate"
+    old = time.time() - routes.LEASE_SECONDS - 1
+    os.utime(routes.path(rolling.settings, SERVICE), (old, old))
+    time.sleep(routes.LOOK_SECONDS)
+    assert "arm" not in rolling.ask()["model"]
+    routes.renew(rolling.settings, SERVICE)
+    time.sleep(routes.LOOK_SECONDS)
+    assert rolling.ask()["model"]["arm"] == "candidate"
 
 
 def test_of_a_text_the_evidence_has_its_sha256() -> None:
