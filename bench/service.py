@@ -24,6 +24,8 @@ from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50
 CALLERS, REQUESTS = (16, 64), 600
+#: More callers, of ours alone, whose throughput is compared with that of the fewest.
+MANY = (64, 200)
 SERVICE = "flights.arrival_delay"
 
 
@@ -63,6 +65,8 @@ def measure(settings: Settings) -> list[Row]:
                 for callers in CALLERS
                 for name, (path, body) in requests.items()
             }
+            path, body = requests["ours"]
+            many = {callers: _rate(connection, path, body, callers) for callers in (CALLERS[0], *MANY)}
         serve.delete("bare")
         routed_rows = routed.measure(settings, endpoint, question)
         serve.shutdown()
@@ -75,6 +79,10 @@ def measure(settings: Settings) -> list[Row]:
         ours, bare = rates["ours", callers], rates["bare", callers]
         note = f"{REQUESTS} requests each, answers a second; the ratio is bare / ours"
         rows.append(Row(f"{callers} callers", f"{ours:.0f}/s", f"{bare:.0f}/s", bare / ours, note))
+    few = many[CALLERS[0]]
+    for callers in MANY:
+        note = f"ours with {CALLERS[0]} callers as the peer (aim 0.9 or more)"
+        rows.append(Row(f"{callers} callers", f"{many[callers]:.0f}/s", f"{few:.0f}/s", many[callers] / few, note))
     return rows + routed_rows
 
 
