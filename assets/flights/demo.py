@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from assets.flights.domain import contract, flights
-from assets.flights.model import ARRIVAL_DELAY
+from assets.flights.model import ARRIVAL_DELAY, GUARDS
 from pipelines.governed.platform import Platform
 from pipelines.landing.made_files import Landed
+from pipelines.models.rollout_plan import Rollout
 from pipelines.orchestration.demo_story import Days, Demo, Replay, Section
 
 if TYPE_CHECKING:
@@ -92,5 +93,14 @@ DEMO = Demo(
         answer="probability",
     ),
     sections=_sections,
+    # Minutes of traffic are seconds here. Without the 99th percentile, for which they bring too few answers.
+    rollout=Rollout.canary(
+        (0.2, 0.5),
+        answers=100,
+        minutes=0.02,
+        maximum_minutes=3.0,
+        guards=tuple(guard for guard in GUARDS if guard.metric != "latency_p99"),
+        deadline_seconds=5.0,
+    ),
     default=True,
 )

@@ -11,7 +11,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from assets.flights.model import ARRIVAL_DELAY
 from pipelines.models.question import INSTANT, Column, Instant, Question
 from pipelines.models.service import Decision, ServiceSpec
+from pipelines.orchestration.automation import every_night
 from pipelines.rollout.assets import service_asset
+from pipelines.rollout.nightly import shadow_asset
 from serving.runtimes import PREDICTION
 
 MIN_DURATION_MINUTES, MAX_DURATION_MINUTES = 20, 1200
@@ -107,3 +109,4 @@ def _minutes(start: datetime, end: datetime) -> int:
 
 arrival_delay_service = ServiceSpec(ARRIVAL_DELAY, FlightQuestion, PREDICTION, Decision("late", "on_time"))
 served = service_asset(arrival_delay_service)
+shadow = shadow_asset(arrival_delay_service, automation=every_night())

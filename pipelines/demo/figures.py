@@ -38,6 +38,7 @@ def collect(platform: Platform, demo: Demo, results: DemoResults) -> dict[str, A
         "model": _model(platform, demo),
         "replay": replayed(platform, demo, results.answers),
         "prediction": _prediction(platform, demo, results),
+        "rollouts": results.rollouts,
         "checks": _checks(results),
         "cost_by_workload_class": report.report(costs, by="workload_class"),
         "cost_total": sum(costs["BilledCost"].to_pylist()),

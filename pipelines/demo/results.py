@@ -23,6 +23,7 @@ class DemoResults:
         runs: Job name and result of each Dagster run.
         landed: What each call landed, with the name of its domain.
         answers: The service's answer to each question of the replay.
+        rollouts: The figures of each rollout.
         usage: The processor time and memory of the demo; None until it is measured.
     """
 
@@ -30,6 +31,7 @@ class DemoResults:
     runs: list[tuple[str, Any]] = field(default_factory=list)
     landed: list[tuple[str, Landed]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
+    rollouts: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage | None = None
 
     @contextmanager

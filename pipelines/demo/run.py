@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipelines import clock
 from pipelines.cost import metering
-from pipelines.demo import windows
+from pipelines.demo import rollouts, windows
 from pipelines.demo.jobs import execute
 from pipelines.demo.results import DemoResults
 from pipelines.governed.platform import Platform
@@ -97,6 +97,10 @@ def _run_stages(
             execute(platform, console, results, str(request.job_name), tags=dict(request.tags), config=config)
     with results.stage(console, "replay", f"the service is asked about {replay.subjects} of these days beforehand"):
         _replay(platform, demo, console, results, week)
+    if demo.rollout is not None:
+        what = "the newest version takes over by evidence; then a spoiled one is started, and goes back"
+        with results.stage(console, "rollout", what):
+            rollouts.roll_out(platform, demo, console, results)
     with results.stage(console, "outcomes", "what came is known: predictions are compared with outcomes"):
         clock.move(settings, demo.local(week[-1] + timedelta(days=replay.outcome_days + 1), 0))
         execute(platform, console, results, demo.job("outcomes"))

@@ -17,6 +17,7 @@ from pipelines.contracts.model import Contract
 from pipelines.errors import SettingsError
 from pipelines.governed.platform import Platform
 from pipelines.landing.made_files import Landed
+from pipelines.models.rollout_plan import Rollout
 from pipelines.models.spec import ModelSpec
 
 #: Lands what the sources of a domain deliver for the local days from the first to the last, both included.
@@ -117,6 +118,8 @@ class Demo:
             demo's domain reads, then itself.
         replay: When its service is asked what.
         sections: What its report shows beyond the general figures, made from them (`pipelines.demo.figures.collect`).
+        rollout: The plan by which the newest version takes over after the replay, and by which a spoiled one goes back;
+            its times are those of a demo. None: the demo has no rollout.
         default: Whether `goldpath demo` without a name runs it.
     """
 
@@ -127,6 +130,7 @@ class Demo:
     deliveries: Mapping[str, Land]
     replay: Replay
     sections: Callable[[Platform, Mapping[str, Any]], Sequence[Section]] = _nothing_else
+    rollout: Rollout | None = None
     default: bool = False
 
     def local(self, day: date, hour: int) -> datetime:

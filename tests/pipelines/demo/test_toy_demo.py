@@ -186,6 +186,7 @@ def figures() -> dict[str, Any]:
         },
         "replay": {"subjects": "towers", "asked": 21, "outcomes_known": 20, "compared": 19, "metrics": {"mae": 1.375}},
         "prediction": None,
+        "rollouts": [],
         "checks": {"evaluated": 3, "passed": 2, "not_passed": ["gold/toys/towers: 3 rows are too high"]},
         "cost_by_workload_class": [{"workload_class": "training", "cost": 0.5, "runs": 1}],
         "cost_total": 0.5,

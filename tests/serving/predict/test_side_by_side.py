@@ -95,16 +95,16 @@ def test_a_rollout_is_moved_until_it_has_ended_and_then_nothing_of_it_runs(deplo
     settings, _ = deployed
     plan = Plan.of(Rollout.canary().document())
     identity = {"version": 9, "digest": "0" * 64}
-    returning = State("r3", SERVICE, plan, identity, identity, "returning", 0, 0.0, None, time.time(), "me", "slow")
+    returning = State("0", SERVICE, plan, identity, identity, "returning", 0, 0.0, None, time.time(), "me", "slow")
     state.save(settings, returning)
-    routes.write(settings, SERVICE, Route("r3", "canary", 0, 0.5, "", 2.0, identity))
+    routes.write(settings, SERVICE, Route("0", "canary", 0, 0.5, "", 2.0, identity))
     deploy.redeploy(settings, SERVICE)
     arms.watch(settings, arrival_delay_service)
     deadline = time.monotonic() + 60
     while any(name.startswith(f"{SERVICE}--") for name in serve.status().applications):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert state.every(settings, SERVICE)[-1].status == "returned"
+    assert state.every(settings, SERVICE)[0].status == "returned"
     assert routes.read(settings, SERVICE) is None
 
 
