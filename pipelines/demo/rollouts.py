@@ -67,6 +67,7 @@ def roll_out(platform: Platform, demo: Demo, console: Console, results: DemoResu
     champion = registry.champion(name)
     assert champion is not None
     with spoiled(registry, champion) as model:
+        console.print(f"  version {model.version} is a copy of version {champion.version} with spoiled weights")
         # Without its shadow, which would find it before any caller got one of its answers.
         heard = replace(plan, stages=tuple(stage for stage in plan.stages if stage.share is not None))
         why = "the demo spoiled this copy of the champion"

@@ -90,8 +90,8 @@ class GateDecision:
     def reason(self) -> str:
         if self.objections:
             return "; ".join(self.objections)
-        return "beats every opponent" + ("" if all(self._beats(each) for each in self.comparisons) else
-                                         ", or is not worse than the allowance")  # fmt: skip
+        beaten = all(self._beats(each) for each in self.comparisons)
+        return "beats every opponent" if beaten else "beats every opponent, or is not worse than the allowance"
 
     def document(self) -> dict[str, Any]:
         """The decision with its figures and what follows from them, as JSON holds it."""

@@ -15,10 +15,12 @@ _COMPUTED: dict[str, Column] = {"string": "", "boolean": False}
 
 
 def require(model: ModelSpec, question: type[Question]) -> None:
-    """Raises DefinitionError if nothing gives an input or a key, or the question gives one as another type.
+    """Raises DefinitionError if nothing gives an input or a key, if the question gives one as another type, or if it
+    lacks a field that the rollout names.
 
     The values are those of the question about `nobody`; of a column that is null there, the type is not known.
     """
+    _require_fields(model, question)
     computed = {name: type_ for declared in question.on_demand for name, type_ in declared.outputs.items()}
     given = question.model_validate(question.nobody).columns()
     given |= {name: _COMPUTED.get(type_, 0) for name, type_ in computed.items()}
@@ -39,6 +41,19 @@ def require(model: ModelSpec, question: type[Question]) -> None:
     expected = {name: TEXT if types[name] == "string" else NUMBER for name in inputs - features if name in types} | keys
     for name, classes in expected.items():
         _require_value(model, question, (name, given[name]), classes, is_key=name in keys)
+
+
+def _require_fields(model: ModelSpec, question: type[Question]) -> None:
+    if model.rollout is None:
+        return
+    named = {model.rollout.assigned_by} - {""} | {name for guard in model.rollout.guards for name in guard.by}
+    if absent := sorted(named - question.model_fields.keys()):
+        raise DefinitionError(
+            object=f"service {model.registered_name}",
+            observed=f"its rollout names {', '.join(absent)}, which {question.__name__} lacks",
+            expected=f"fields of the question: {', '.join(question.model_fields)}",
+            next_step=f"correct `by` or `assigned_by` of the rollout, or add the field in {question.__module__}",
+        )
 
 
 def _require_value(

@@ -8,9 +8,10 @@ heard (mirrored). Guards compare it with the version that serves; a broken one e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -21,14 +22,28 @@ from pipelines.errors import DefinitionError
 #: `errors` the share of questions without an answer: failures, answers that are no numbers, and late ones. Broken by a
 #: candidate that fails more often than the limit, and more often than the version that serves;
 #: `latency_p50`, `latency_p99` how long an answer takes;
+#: `cost` the processor time of an answer;
 #: `disagreement` the share of mirrored questions with another decision, or a value farther away than `tolerance`;
 #: `score` the mean of the scores: drift of what is predicted;
 #: `missing` the share of features that were missing: drift of what is read;
 #: `loss` the error against the outcome, once it is known.
-Metric = Literal["errors", "latency_p50", "latency_p99", "disagreement", "score", "missing", "loss"]
+Metric = Literal["errors", "latency_p50", "latency_p99", "cost", "disagreement", "score", "missing", "loss"]
+#: Metrics whose limit is a factor of what the serving version takes.
+FACTORS = ("latency_p50", "latency_p99", "cost")
 #: When a stage ends well: `enough` answers were counted and no guard broke; the `verdict` on the loss is that the
 #: candidate is better; or a `person` says so.
 Until = Literal["enough", "verdict", "person"]
+#: What happens when a stage's longest time passes without its evidence.
+IfMissing = Literal["back", "pause"]
+
+
+def _wrong(what: str, observed: str, expected: str) -> DefinitionError:
+    return DefinitionError(object=what, observed=observed, expected=expected, next_step="correct the model's rollout")
+
+
+def _require_one_of(what: str, name: str, value: str, allowed: Any) -> None:
+    if value not in get_args(allowed):
+        raise _wrong(what, f"{name} {value!r}", f"one of {', '.join(get_args(allowed))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +53,9 @@ class Guard:
     Attributes:
         metric: What is compared.
         limit: By how much the candidate may be worse: for latencies a factor of the time that the serving version takes
-            for the same share of its answers; for `errors` and `disagreement` the share itself; else the difference of
-            the mean scores in units of `scale`, of the mean shares of missing features, or of the mean losses.
+            for the same share of its answers, for `cost` of its mean processor time; for `errors` and `disagreement`
+            the share itself; else the difference of the mean scores in units of `scale`, of the mean shares of missing
+            features, or of the mean losses.
         by: Fields of the question: the guard holds for each of their values too. Not for latencies.
         minimum: So many of the candidate's answers must be measured before a stage may end well; for `loss`, so many
             outcomes must be known.
@@ -53,7 +69,8 @@ class Guard:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        lowest = 1.0 if self.metric.startswith("latency") else 0.0
+        _require_one_of("a rollout's guard", "metric", self.metric, Metric)
+        lowest = 1.0 if self.metric in FACTORS else 0.0
         if not self.limit >= lowest or self.minimum < 1 or (self.by and self.metric.startswith("latency")):
             raise _wrong(
                 f"guard {self.metric}",
@@ -86,6 +103,7 @@ class Stage:
     bandit: bool = False
 
     def __post_init__(self) -> None:
+        _require_one_of(f"stage {self.name}", "until", self.until, Until)
         good = self.share is None or 0 < self.share <= 1
         if not good or self.answers < 1 or not 0 <= self.minutes < self.maximum_minutes:
             raise _wrong(
@@ -141,11 +159,14 @@ class Rollout:
     guards: tuple[Guard, ...] = GUARDS
     false_alarms: float = 0.05
     assigned_by: str = ""
-    if_missing: Literal["back", "pause"] = "back"
+    if_missing: IfMissing = "back"
     deadline_seconds: float = 2.0
     outcomes: Outcomes | None = None
 
     def __post_init__(self) -> None:
+        _require_one_of(f"rollout {self.name}", "if_missing", self.if_missing, IfMissing)
+        if len(set(self.guards)) < len(self.guards):
+            raise _wrong(f"rollout {self.name}", "a guard that is named twice", "each guard once")
         needs = [guard.metric for guard in self.guards if guard.metric == "loss"]
         needs += [stage.name for stage in self.stages if stage.until == "verdict" or stage.bandit]
         if not self.stages or not self.guards or not 0 < self.false_alarms < 1:
@@ -225,15 +246,16 @@ class Plan:
     guards: tuple[Guard, ...]
     false_alarms: float
     assigned_by: str
-    if_missing: Literal["back", "pause"]
+    if_missing: IfMissing
     deadline_seconds: float
     outcomes: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
         """The plan of a `Rollout.document`."""
-        return TypeAdapter(cls).validate_python(document)
+        return _plans().validate_python(document)
 
 
-def _wrong(what: str, observed: str, expected: str) -> DefinitionError:
-    return DefinitionError(object=what, observed=observed, expected=expected, next_step="correct the model's rollout")
+@functools.cache
+def _plans() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn, get_args
 
 from pipelines.errors import DefinitionError
-from pipelines.models import gate_check, search_check
+from pipelines.models import gate_check, rollout_check, search_check
 from pipelines.models.program import Holds, Recipe
 from pipelines.models.spec import Mode, ModelSpec, Risk
 
@@ -48,6 +48,7 @@ def require(spec: ModelSpec) -> None:
     for mode, make in spec.recipes.items():
         _require_recipe(spec, make(), f"its recipe {mode}{_place(make)}")
     gate_check.require(spec)
+    rollout_check.require(spec)
     if spec.search is not None:
         search_check.require(
             spec.search, spec.recipes["from_scratch"](), model=spec.registered_name, declared_in=declared_in

@@ -233,11 +233,12 @@ class Controller:
             return self._back(present, f"it did not start again: {failure}")
         if routes.read(settings, present.service) != present.route:
             moves.route(settings, present)
-        routes.renew(settings, present.service)
         now, ticks = time.time(), time.monotonic()
         passed = min(max(now - present.looked_at, 0.0), LONGEST_LOOK_SECONDS) if present.status == "running" else 0.0
         present = replace(present, minutes=present.minutes + passed / 60, looked_at=now)
         verdict = self.verdict(present)
+        # A route whose evidence cannot be judged is not renewed, and ends.
+        routes.renew(settings, present.service)
         if verdict.action == "back":
             return self._back(present, verdict.because, verdict)
         if present.status == "paused":

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pipelines.models.rollout_plan import Guard, Stage
-from pipelines.rollout.sequential import Mean, Rate, rate
+from pipelines.rollout.sequential import Bounds, Mean, Rate, rate
 from pipelines.rollout.tally import QUANTILES, VERDICT, WHOLE, Compared, Key, Tally
 
 Action = Literal["stay", "next", "back", "pause"]
@@ -29,7 +29,8 @@ class Figure:
             the allowed and the seen share of slow answers.
         low, high: Bounds of what is compared with the limit, of all looks together: for errors the candidate's share,
             else the difference.
-        limit: What `low` must not exceed. For latencies the allowed share.
+        limit: What `low` must not exceed. For latencies the allowed share; for cost the allowed difference, in
+            milliseconds of processor time an answer.
         answers: How many of the candidate's answers, or known outcomes, it is from.
         broken: Whether the limit is exceeded, with the plan's certainty.
         slow_ms: For latencies: which answers are slow, in milliseconds.
@@ -70,7 +71,7 @@ def decide(tally: Tally, stage_number: int, minutes: float) -> Verdict:
     figures = tuple(_figures(tally, stage_number))
     broken = [figure for figure in figures if figure.broken and figure.guard != "verdict"]
     if broken:
-        return Verdict("back", "; ".join(map(words, broken)), figures)
+        return Verdict("back", "; ".join([*map(words, broken), *_failures(tally, broken)]), figures)
     answers = tally.answers[stage_number, "candidate"]
     lacking = list(_lacking(tally, stage_number, stage, answers, minutes))
     if not lacking:
@@ -90,6 +91,12 @@ def decide(tally: Tally, stage_number: int, minutes: float) -> Verdict:
         return Verdict("pause" if plan.if_missing == "pause" else "back", missing, figures)
     share = _bandit_share(tally, stage) if stage.bandit else stage.share
     return Verdict("stay", f"waits for {' and '.join(lacking)}", figures, share)
+
+
+def _failures(tally: Tally, broken: list[Figure]) -> Iterator[str]:
+    """Why the candidate had no answers, in all stages, if that sends it back."""
+    if any(figure.guard == "errors" for figure in broken):
+        yield "its failures: " + ", ".join(f"{word} {count:,}" for word, count in tally.failures.most_common() if count)
 
 
 def _first(figures: list[Figure], *, low: bool) -> Figure:
@@ -151,13 +158,18 @@ def _figure(tally: Tally, key: Key) -> Figure:
             stable = earlier.arms["stable"]
             compared = Compared(compared.alpha, {"stable": stable, "candidate": candidate})  # ty: ignore
     bounds = compared.bounds()
-    broken = bounds.low > guard.limit or (guard.metric == "score" and bounds.high < -guard.limit)
+    limit, mean = guard.limit, stable.mean if stable is not None and stable.count else None
+    if guard.metric == "cost" and mean is not None:
+        # The values of the serving version are what is allowed: the limit times its own.
+        allowed, mean = mean, mean / guard.limit
+        limit = allowed - mean
+        bounds = Bounds(bounds.low + limit, bounds.high + limit)
+    broken = bounds.low > limit or (guard.metric == "score" and bounds.high < -guard.limit)
     if guard.metric == "errors" and stable is not None:
         broken = broken and _fails_more_often(candidate, stable, compared.alpha)
     return Figure(
-        "verdict" if guard is VERDICT else guard.metric, key.value, key.how,
-        stable.mean if stable is not None and stable.count else None, candidate.mean, bounds.low, bounds.high,
-        guard.limit, candidate.count, broken,
+        "verdict" if guard is VERDICT else guard.metric, key.value, key.how, mean, candidate.mean,
+        bounds.low, bounds.high, limit, candidate.count, broken,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ A replica writes the lines of its process into `<home>/rollouts/<service>/<rollo
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def append(folder: Path, writer: str, line: Mapping[str, Any]) -> None:
 
 
 class Reader:
-    """Reads each line once, in the order of each file; it begins at the beginning."""
+    """Reads each line once, by the time of the lines; it begins at the beginning."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,10 +47,13 @@ class Reader:
 
     def new(self) -> Iterator[dict[str, Any]]:
         """The lines that were written since the last call."""
-        for path in sorted(self._folder.glob("evidence-*.jsonl")):
-            for offset, line in json_lines.read_from(path, self._offsets.get(path, 0), _is_evidence):
-                self._offsets[path] = offset
-                yield line
+        files = map(self._new, sorted(self._folder.glob("evidence-*.jsonl")))
+        return heapq.merge(*files, key=lambda line: line["at"])
+
+    def _new(self, path: Path) -> Iterator[dict[str, Any]]:
+        for offset, line in json_lines.read_from(path, self._offsets.get(path, 0), _is_evidence):
+            self._offsets[path] = offset
+            yield line
 
     @property
     def offsets(self) -> Mapping[str, int]:
@@ -58,4 +62,4 @@ class Reader:
 
 
 def _is_evidence(line: dict[str, Any]) -> bool:
-    return {"stage", "arm", "mirrored", "ms", "failed", "answers"} <= line.keys()
+    return {"at", "stage", "arm", "mirrored", "ms", "cpu_ms", "failed", "answers"} <= line.keys()

@@ -70,6 +70,8 @@ def shadow_asset(spec: ServiceSpec, *, automation: dg.AutomationCondition[Any] |
         automation: When it is materialized without a person's request; None for never.
     """
     model = spec.model
+    declared = model.rollout.outcomes if model.rollout else None
+    outcomes = [tuple(declared.table.table.key)] if declared else []
 
     def work(run: GovernedRun) -> Iterator[Written]:
         settings = run.platform.settings
@@ -92,7 +94,7 @@ def shadow_asset(spec: ServiceSpec, *, automation: dg.AutomationCondition[Any] |
         f"{QUESTIONS:,} logged questions again, with the features that the service had read.\n\n"
         "Grain: one comparison per materialization.",
         kinds=("mlflow",),
-        deps=(model.key("serving"),),
+        deps=(model.key("serving"), *outcomes),
         checks=tuple(Check(name, words, blocking=False) for name, words in CHECKS.items()),
     )
     return declare(declaration, work, automation=automation)

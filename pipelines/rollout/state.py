@@ -6,6 +6,7 @@ before the state is replaced, and nothing is removed from it.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -85,6 +86,11 @@ class State:
         return f"{self.service}@{self.candidate['version']}, {self.plan.name}: {self.status}{at}"
 
 
+@functools.cache
+def _states() -> TypeAdapter[State]:
+    return TypeAdapter(State)
+
+
 def save(settings: Settings, state: State) -> None:
     """Replaces the state of a rollout; it survives a power cut."""
     path = evidence.folder(settings, state.service, state.rollout) / STATE_FILE
@@ -101,7 +107,7 @@ def every(settings: Settings, service: str) -> list[State]:
     found = []
     for path in paths:
         try:
-            found.append(TypeAdapter(State).validate_json(path.read_bytes()))
+            found.append(_states().validate_json(path.read_bytes()))
         except ValidationError as error:
             raise DamagedError(
                 object=f"file {path}",

@@ -28,8 +28,16 @@ LARGEST_FIELD = 20
 KEPT = 2_000
 #: The number of a stage for what is counted over the whole rollout: losses, whose outcomes come late.
 WHOLE = -1
-#: The guard behind a verdict on the loss, which plans with such a stage have beside their own.
-VERDICT = Guard("loss", 0.0)
+
+
+class LossVerdict(Guard):
+    """The guard behind a verdict on the loss, which plans with such a stage have beside their own.
+
+    Of a class of its own, so that a plan's guard with the same limit is another guard.
+    """
+
+
+VERDICT = LossVerdict("loss", 0.0)
 
 #: How two versions are compared: answers of each, or the difference on the same questions.
 How = Literal["apart", "paired"]
@@ -65,9 +73,9 @@ class Slow:
     """The candidate's slow answers, for a guard of a latency.
 
     Attributes:
-        limit: A slow answer takes longer, in milliseconds. It is taken once in a stage, from the serving version's
-            first answers, and kept: above the true quantile with 99.5 % by a normal approximation, times the guard's
-            limit.
+        limit: A slow answer takes longer, in milliseconds. It is taken once in a stage, when as many answers of the
+            serving version are known as the guard's `minimum`, and kept: above the true quantile with 99.5 % by a
+            normal approximation, times the guard's limit.
         alpha: The guard's part of the false alarms.
         hits: How many answers were slow.
         count: Of how many.
@@ -103,7 +111,7 @@ class Tally:
         self.answers: Counter[tuple[int, Arm]] = Counter()
         #: Of the last answers in each stage, for the beginning of a stage and for people.
         self.milliseconds: dict[tuple[int, Arm], deque[float]] = defaultdict(lambda: deque(maxlen=KEPT))
-        self.cpu_ms: dict[Arm, tuple[float, int]] = {"stable": (0.0, 0), "candidate": (0.0, 0)}
+        #: Of the candidate's requests without an answer, by the word for the failure.
         self.failures: Counter[str] = Counter()
         self.slow: dict[tuple[Guard, int], Slow] = {}
         self._unknown: dict[str, list[tuple[How, dict[str, Any], dict[str, Any], dict[str, Any], Arm]]] = {}
@@ -124,16 +132,9 @@ class Tally:
         questions = line["answers"]
         self.answers[stage, arm] += len(questions)
         if failed:
-            self.failures[f"{arm}: {failed}"] += 1
+            self.failures[failed] += arm == "candidate"
         else:
-            self.milliseconds[stage, arm].append(line["ms"])
-            if arm == "candidate":
-                for (_, counted_in), slow in self.slow.items():
-                    if counted_in == stage:
-                        slow.add(line["ms"])
-            if line.get("cpu_ms") is not None:
-                total, count = self.cpu_ms[arm]
-                self.cpu_ms[arm] = total + line["cpu_ms"], count + len(questions)
+            self._add_duration(stage, arm, line["ms"])
         for guard in self.guards:
             if guard.metric == "errors":
                 for question in questions:
@@ -143,6 +144,25 @@ class Tally:
         for place, question in enumerate(questions):
             stable = line["stable"][place] if mirrored else None
             self._add_answer(stage, arm, question, stable)
+            if line["cpu_ms"] is not None:
+                self._add_cost(stage, arm, line["cpu_ms"] / len(questions), question.get("fields", {}))
+
+    def _add_duration(self, stage: int, arm: Arm, milliseconds: float) -> None:
+        self.milliseconds[stage, arm].append(milliseconds)
+        for guard in self.guards:
+            if guard.metric not in QUANTILES:
+                continue
+            if (slow := self.slow.get((guard, stage))) is None:
+                self._begin_to_count(guard, stage)
+            elif arm == "candidate":
+                slow.add(milliseconds)
+
+    def _add_cost(self, stage: int, arm: Arm, cpu_ms: float, fields: Mapping[str, Any]) -> None:
+        """Counts the processor time of an answer; of the serving version the time that is allowed."""
+        for guard in self.guards:
+            if guard.metric == "cost":
+                value = cpu_ms * guard.limit if arm == "stable" else cpu_ms
+                self._count(guard, stage, "apart", arm, value, fields)
 
     def _add_answer(self, stage: int, arm: Arm, question: Mapping[str, Any], stable: Mapping[str, Any] | None) -> None:
         said, fields = question["said"], question.get("fields", {})
@@ -209,23 +229,22 @@ class Tally:
 
     def slower(self, guard: Guard, stage: int) -> Slow | None:
         """How many of the candidate's answers are slow, for a guard of a latency; None while that is not known."""
-        slow = self.slow.get((guard, stage)) or self._slow(guard, stage)
+        slow = self.slow.get((guard, stage))
         return slow if slow is not None and slow.count else None
 
-    def _slow(self, guard: Guard, stage: int) -> Slow | None:
+    def _begin_to_count(self, guard: Guard, stage: int) -> None:
         """Begins to count slow answers, if enough answers of the serving version are known: of this stage, or where it
-        has few of the stage before."""
+        has few of the stage before. With each answer, so that the same evidence gives the same limit."""
         stable, before = self.milliseconds[stage, "stable"], self.milliseconds[stage - 1, "stable"]
         known = stable if len(stable) >= guard.minimum else before
         if len(known) < guard.minimum:
-            return None
+            return
         quantile = QUANTILES[guard.metric]
         upper = min(1.0, quantile + 2.6 * math.sqrt(quantile * (1 - quantile) / len(known)))
         usual = float(np.quantile(known, upper))
         slow = self.slow[guard, stage] = Slow(max(guard.limit * usual, usual + NOT_SLOW_MS), self.alpha(guard))
         for milliseconds in self.milliseconds[stage, "candidate"]:
             slow.add(milliseconds)
-        return slow
 
     @property
     def _scale(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,12 +16,13 @@ from pipelines.contracts.domain import CostTags, Domain
 from pipelines.contracts.load import Contracts
 from pipelines.errors import DefinitionError, SettingsError
 from pipelines.features.declaration import FeatureService, feature_view
+from pipelines.models import rollout_check
 from pipelines.models.answers import Task
 from pipelines.models.assets import TrainConfig, TrainMode, chosen_recipe, model_assets
 from pipelines.models.judgement import Gate, Slice
 from pipelines.models.program import Holds, Program, Window
 from pipelines.models.question import Column, Question
-from pipelines.models.rollout_plan import Rollout
+from pipelines.models.rollout_plan import Guard, Outcomes, Rollout, Stage
 from pipelines.models.search import Choice, LogUniform, RandInt, Search, Uniform
 from pipelines.models.service import Runtime, ServiceSpec, find
 from pipelines.models.spec import ModelSpec
@@ -117,9 +119,14 @@ def without(column: str) -> Any:
     return {"from_scratch": lambda: ToyRecipe(columns={**COLUMNS, column: "number"})}
 
 
+def canary(*guards: Guard) -> Rollout:
+    return Rollout("half", (Stage("half", 0.5),), guards=guards)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"rollout": canary(Guard("disagreement", 0.1))}, ["its rollout has a guard of disagreement, and no mirrored"]),
         ({"name": "falls soon"}, ["its name is 'falls soon'", "a lower-case identifier"]),
         ({"task": "multiclass"}, ["its task is multiclass", "nowhere:challenge", "binary, regression"]),
         ({"risk": "hihg"}, ["its risk is 'hihg'", "minimal, limited, high", "the declaration of falls"]),
@@ -265,6 +272,45 @@ def test_a_question_that_gives_another_type_than_is_read_does_not_load(
 @pytest.mark.parametrize("size", [None, 1, 2.5, True])
 def test_a_question_that_gives_what_is_read_loads(spec: ModelSpec, size: object) -> None:
     assert asking(spec, {"tower": "t", "colour": "red", "size": size}).name == "toys.falls"
+
+
+@pytest.mark.parametrize("plan", [Rollout.canary(assigned_by="towers"), canary(Guard("errors", 0.1, by=("towers",)))])
+def test_a_rollout_that_names_a_field_that_the_question_lacks_does_not_load(spec: ModelSpec, plan: Rollout) -> None:
+    asking(
+        replace(spec, rollout=replace(plan, assigned_by="tower", guards=(Guard("errors", 0.1, by=("size",)),))),
+        {"tower": "t"},
+    )
+    with pytest.raises(DefinitionError, match="rollout names towers, which Asked lacks.*tower, colour, size"):
+        asking(replace(spec, rollout=plan), {"tower": "t"})
+
+
+@pytest.mark.parametrize(
+    ("task", "plan", "words"),
+    [
+        ("regression", canary(Guard("score", 0.1)), "a guard of score, and no mirrored stage"),
+        ("text", Rollout.canary(guards=(Guard("score", 0.1),)), "its task is text"),
+        ("binary", Rollout.canary(guards=(Guard("score", 0.1),)), ""),
+        ("binary", canary(Guard("score", 0.1)), ""),
+        ("text", Rollout.canary(guards=(Guard("disagreement", 0.1), Guard("cost", 2.0))), ""),
+    ],
+)
+def test_a_guard_that_nothing_can_measure_does_not_load(spec: ModelSpec, task: Task, plan: Rollout, words: str) -> None:
+    refused = pytest.raises(DefinitionError, match=words) if words else contextlib.nullcontext()
+    with refused:
+        rollout_check.require(replace(spec, task=task, rollout=plan))
+
+
+def test_outcomes_of_a_table_without_their_columns_do_not_load(spec: ModelSpec, tmp_path: Path) -> None:
+    outcomes = toys.contract(tmp_path, "gold/toys/outcomes", [toys.text("prediction_id", **KEY), toys.integer("fell")])
+    for table, label, absent in (
+        (outcomes, "fel", "lacks fel\\. Expected"),
+        (spec.training_set, "fell", "lacks prediction_id\\. Expected"),
+        (outcomes, "fell", ""),
+    ):
+        plan = Rollout.canary(guards=(Guard("loss", 0.1),), outcomes=Outcomes(table, label))
+        refused = pytest.raises(DefinitionError, match=absent) if absent else contextlib.nullcontext()
+        with refused:
+            rollout_check.require(replace(spec, rollout=plan))
 
 
 @pytest.mark.parametrize("code", [None, "def broken(:\n", "raise KeyError('x')\n", "import sys\n\nsys.exit(3)\n", ""])

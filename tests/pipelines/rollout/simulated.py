@@ -28,12 +28,14 @@ class Version:
         slower: A factor of its duration.
         noise: How far its probability lies from the true one, as the standard deviation of the log odds.
         missing: The share of features that it misses.
+        dearer: A factor of its processor time.
     """
 
     failures: Callable[[str], float] = lambda site: 0.001
     slower: float = 1.0
     noise: float = 0.3
     missing: float = 0.02
+    dearer: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ def _lines(
 def _line(
     random: np.random.Generator, route: Route, version: Version, arm: str, key: str, site: str, truth: float
 ) -> dict[str, Any]:
-    line = {"at": 0.0, "stage": route.stage, "arm": arm, "mirrored": False, "cpu_ms": 1.0,
+    cpu_ms = float(5 * version.dearer * random.lognormal(0, 0.3))
+    line = {"at": 0.0, "stage": route.stage, "arm": arm, "mirrored": False, "cpu_ms": cpu_ms,
             "ms": float(20 * version.slower * random.lognormal(0, 0.4)), "failed": None,
             "answers": [{"id": key, "fields": {"origin": site}}]}  # fmt: skip
     if random.random() < version.failures(site):

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from assets.weather.domain import contract
@@ -21,6 +22,7 @@ GUARDS = (
     Guard("errors", 0.01, by=("origin",)),
     Guard("latency_p50", 1.5),
     Guard("latency_p99", 2.0, minimum=200),
+    Guard("cost", 1.5),
     Guard("disagreement", 0.15),
     Guard("score", 0.05),
     Guard("missing", 0.05),
@@ -50,6 +52,7 @@ def test_a_version_that_is_the_same_is_sent_back_no_more_often_than_stated() -> 
     ("candidate", "guard", "most"),
     [
         (Version(slower=3), "latency_p50", 300),
+        (Version(dearer=2), "cost", 300),
         (Version(failures=lambda site: 0.3 if site == "LGA" else 0.001), "errors for origin=LGA", 2_500),
         (Version(failures=lambda site: 0.2), "errors", 500),
         (Version(missing=0.3), "missing", 500),
@@ -114,7 +117,7 @@ def test_a_stage_waits_for_outcomes_that_come_late_and_counts_each_once() -> Non
     said = {"probability": 0.3, "decision": "no"}
     for number in range(60):
         answers = [{"id": str(number), "fields": {}, "said": said, "missing": 0.0}]
-        line = {"stage": 0, "ms": 1.0, "failed": None, "answers": answers}
+        line = {"at": 0.0, "stage": 0, "ms": 1.0, "cpu_ms": 1.0, "failed": None, "answers": answers}
         tally.add([line | {"arm": "stable", "mirrored": False}])
         tally.add([line | {"arm": "candidate", "mirrored": True, "stable": [said]}])
     assert "60 more outcomes" in decide(tally, 0, 1.0).because
@@ -130,6 +133,11 @@ def test_a_stage_waits_for_outcomes_that_come_late_and_counts_each_once() -> Non
     [
         lambda: Guard("latency_p50", 0.5),
         lambda: Guard("errors", -0.1),
+        lambda: Guard("error", 0.1),  # ty: ignore[invalid-argument-type]
+        lambda: Guard("cost", 0.9),
+        lambda: Stage("soon", 0.5, until="enuf"),  # ty: ignore[invalid-argument-type]
+        lambda: Rollout.canary(if_missing="go on"),
+        lambda: Rollout.canary(guards=(Guard("errors", 0.1), Guard("errors", 0.1))),
         lambda: Guard("latency_p99", 2.0, by=("origin",)),
         lambda: Stage("none", 0.0),
         lambda: Stage("too much", 1.5),
@@ -154,3 +162,47 @@ def test_a_plan_survives_its_document(plan: Rollout) -> None:
 def test_a_version_that_fails_as_often_as_the_serving_one_goes_on() -> None:
     failing = Version(failures=lambda site: 0.1)
     assert {end.action for end in ends(CANARY, failing, failing, runs=4)} == {"next"}
+
+
+def test_an_outcome_counts_once_in_a_plan_whose_own_guard_is_the_one_of_the_verdict() -> None:
+    plan = Rollout.ab_test(OUTCOMES, guards=(Guard("loss", 0.0),))
+    tally = Tally(Plan.of(plan.document()))
+    said = {"probability": 0.3, "decision": "no"}
+    answers = [{"id": "1", "fields": {}, "said": said, "missing": 0.0}]
+    tally.add([{"at": 0.0, "stage": 0, "arm": "candidate", "mirrored": False, "ms": 1.0, "cpu_ms": 1.0, "failed": None,
+                "answers": answers}])  # fmt: skip
+    tally.learn({"1": 1})
+    assert [compared.arms["candidate"].count for compared in tally.compared.values()] == [1, 1]
+
+
+def test_the_same_evidence_gives_the_same_figures_whenever_it_is_looked_at() -> None:
+    """A limit of latencies is taken at an answer, not at a look: a new controller finds what the killed one had."""
+    plan = Rollout.canary((0.5,), answers=500, minutes=1, guards=GUARDS[:3])
+    running, random = Plan.of(plan.document()), np.random.default_rng(3)
+    lines = [
+        {"at": float(place), "stage": 0, "arm": arm, "mirrored": arm == "candidate", "ms": random.lognormal(3, 0.4),
+         "cpu_ms": None, "failed": None, "answers": [{"id": None, "fields": {}, "said": said, "missing": 0.0}],
+         "stable": [said]}
+        for place in range(400)
+        for arm, said in (("stable", {"value": 1.0}), ("candidate", {"value": 1.0}))
+    ]  # fmt: skip
+    often, once = Tally(running), Tally(running)
+    for line in lines:
+        often.add([line])
+        decide(often, 0, 0.5)
+    once.add(lines)
+    assert decide(often, 0, 0.5) == decide(once, 0, 0.5)
+    assert {figure.guard for figure in decide(once, 0, 0.5).figures} == {"errors", "latency_p50", "latency_p99"}
+
+
+def test_a_version_that_goes_back_for_its_errors_says_which() -> None:
+    tally = Tally(Plan.of(Rollout.canary().document()))
+    line = {"at": 0.0, "stage": 0, "ms": 1.0, "cpu_ms": None, "mirrored": False, "answers": [{"id": None}]}
+    for failed in ("late", "NotANumber", "late"):
+        tally.add([{**line, "arm": "candidate", "failed": failed}] * 5 + [{**line, "arm": "stable", "failed": failed}])
+    for _ in range(100):
+        tally.add([{**line, "arm": "stable", "failed": None,
+                    "answers": [{"id": None, "said": {"value": 1.0}, "missing": 0.0}]}])  # fmt: skip
+    verdict = decide(tally, 0, 0.5)
+    assert verdict.action == "back"
+    assert verdict.because.endswith("its failures: late 10, NotANumber 5")
