@@ -16,20 +16,20 @@ from typing import Any, TypeAlias
 IsRecord: TypeAlias = Callable[[dict[str, Any]], bool]
 
 
-def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Appends one record by one `write`, so that records of several processes do not mix; creates the file's folder."""
-    line = json.dumps(record).encode() + b"\n"
+def append(path: Path, *records: Mapping[str, Any]) -> None:
+    """Appends records by one `write`, so that those of several processes do not mix; creates the file's folder."""
+    lines = "".join(f"{json.dumps(record)}\n" for record in records).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line  # separates it from the torn line of a killed writer
-        written = os.write(descriptor, line)
+            lines = b"\n" + lines  # separates them from the torn line of a killed writer
+        written = os.write(descriptor, lines)
     finally:
         os.close(descriptor)
-    if written != len(line):
-        raise OSError(f"only {written} of {len(line)} bytes were written to {path}")
+    if written != len(lines):
+        raise OSError(f"only {written} of {len(lines)} bytes were written to {path}")
 
 
 def read(path: Path, is_record: IsRecord = bool) -> Iterator[dict[str, Any]]:

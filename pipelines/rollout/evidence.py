@@ -33,9 +33,9 @@ def folder(settings: Settings, service: str, rollout: str) -> Path:
     return settings.root / "rollouts" / service / rollout
 
 
-def append(folder: Path, writer: str, line: Mapping[str, Any]) -> None:
-    """Appends a line to the writer's file; raises OSError if it cannot be written."""
-    json_lines.append(folder / f"evidence-{writer}.jsonl", line)
+def append(folder: Path, writer: str, *lines: Mapping[str, Any]) -> None:
+    """Appends lines to the writer's file; raises OSError if they cannot be written."""
+    json_lines.append(folder / f"evidence-{writer}.jsonl", *lines)
 
 
 class Reader:

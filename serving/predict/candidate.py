@@ -18,7 +18,7 @@ from pipelines.errors import GoldpathError
 from pipelines.settings import Settings
 from serving.predict import replicas
 from serving.predict.config import ServiceConfig
-from serving.predict.outcome import Asked, Outcome
+from serving.predict.outcome import Answered, Asked, Outcome
 from serving.predict.service import PredictionService
 from serving.predict.worker import Desk, Worker
 
@@ -47,7 +47,10 @@ class Candidate:
         """The answers; or the error, as a value; or its name where it may not be picklable."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._desk.ask(replace(asked, asked_at=perf_counter()))
+                outcome = await self._desk.ask(replace(asked, asked_at=perf_counter()))
+                if asked.mirrored and isinstance(outcome, Answered):
+                    return replace(outcome, texts=[], records=[])
+                return outcome
         except TimeoutError:
             return "late"
         except GoldpathError as error:

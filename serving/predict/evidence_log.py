@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 class EvidenceLog:
-    """Appends to the evidence of a service's rollouts, in a thread of its own.
+    """Makes the lines of a service's rollouts and appends those that gathered together, in a thread of its own.
 
-    A line that cannot be written is lost, while callers get their answers; the replica's log says so once for each
+    Lines that cannot be written are lost, while callers get their answers; the replica's log says so once for each
     rollout.
     """
 
@@ -32,27 +33,30 @@ class EvidenceLog:
         self._settings, self._service = settings, service
         self._writer = uuid.uuid4().hex[:12]
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="evidence")
-        self._lines: list[tuple[str, Mapping[str, Any]]] = []
+        self._lines: dict[str, list[Callable[[], Mapping[str, Any]]]] = {}
         self._unwritable: set[str] = set()
 
     def add(self, route: Route, arm: Arm, asked: Asked, outcome: Answered | str, **others: Answered | None) -> None:
         """Adds the line of a request and an arm; `line` explains the arguments."""
         if not self._lines:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
-        self._lines.append((route.rollout, line(route, arm, asked, outcome, **others)))
+        waited_ms = 1_000 * (time.perf_counter() - asked.asked_at)
+        make = functools.partial(line, route, arm, asked, outcome, at=time.time(), waited_ms=waited_ms, **others)
+        self._lines.setdefault(route.rollout, []).append(make)
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        self._executor.submit(self._write, lines)
+        lines, self._lines = self._lines, {}
+        for rollout, its in lines.items():
+            self._executor.submit(self._write, rollout, its)
 
-    def _write(self, lines: list[tuple[str, Mapping[str, Any]]]) -> None:
-        for rollout, each in lines:
-            try:
-                evidence.append(evidence.folder(self._settings, self._service, rollout), self._writer, each)
-            except OSError:
-                if rollout not in self._unwritable:
-                    self._unwritable.add(rollout)
-                    logger.exception("evidence of the rollout %s of %s was not written", rollout, self._service)
+    def _write(self, rollout: str, lines: Sequence[Callable[[], Mapping[str, Any]]]) -> None:
+        folder = evidence.folder(self._settings, self._service, rollout)
+        try:
+            evidence.append(folder, self._writer, *(make() for make in lines))
+        except Exception:  # whatever is wrong with evidence costs no answer
+            if rollout not in self._unwritable:
+                self._unwritable.add(rollout)
+                logger.exception("evidence of the rollout %s of %s was not written", rollout, self._service)
 
 
 def line(
@@ -61,16 +65,20 @@ def line(
     asked: Asked,
     outcome: Answered | str,
     *,
+    at: float,
+    waited_ms: float,
     instead: Answered | None = None,
     stable: Answered | None = None,
 ) -> dict[str, Any]:
-    """A line as `pipelines.rollout.evidence` describes it, about what happened just now.
+    """A line as `pipelines.rollout.evidence` describes it.
 
     Args:
         route: Of the rollout.
         arm: Who was asked.
         asked: What the arm was asked.
         outcome: Its answers, or the word for why there are none.
+        at: When that was known, seconds since 1970, UTC.
+        waited_ms: How long it was waited for, in milliseconds.
         instead: The answers that the caller got where the arm failed.
         stable: The answers that the caller got where those of the arm were dropped.
     """
@@ -81,14 +89,14 @@ def line(
         facts = {"ms": outcome.ms, "cpu_ms": outcome.cpu_ms, "failed": None}
     else:
         told = [{"id": None}] * len(asked.questions)
-        facts = {"ms": 1_000 * (time.perf_counter() - asked.asked_at), "cpu_ms": None, "failed": outcome}
+        facts = {"ms": waited_ms, "cpu_ms": None, "failed": outcome}
     if returned is not None:
         told = [{**each, "id": its["id"]} for each, its in zip(told, returned.told, strict=True)]
     fields = [question.model_dump(mode="json", include=set(route.fields)) for question in asked.questions]
     facts |= {"answers": [{**each, "fields": its} for each, its in zip(told, fields, strict=True)]}
     if stable is not None:
         facts |= {"stable": [_kept(each["said"]) for each in stable.told]}
-    return {"at": time.time(), "stage": route.stage, "arm": arm, "mirrored": stable is not None, **facts}
+    return {"at": at, "stage": route.stage, "arm": arm, "mirrored": stable is not None, **facts}
 
 
 def _kept(said: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from serving.predict.outcome import Answered, Asked
 #: So many questions wait for the candidate or are with it; of more, it sees nothing.
 MIRRORED_QUESTIONS = 256
 #: So long requests gather, since a call of the candidate costs more than its answers.
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.5
 
 
 class Mirror:
@@ -54,7 +54,7 @@ class Mirror:
             self._task = None
 
     async def _show(self, route: Route, group: Sequence[tuple[Route, Asked, Answered]]) -> None:
-        asked = [replace(each, asked_at=time.perf_counter()) for _, each, _ in group]
+        asked = [replace(each, mirrored=True, asked_at=time.perf_counter()) for _, each, _ in group]
         outcomes = await self._calls.ask(route, asked)
         for each, outcome, (_, _, answered) in zip(asked, outcomes, group, strict=True):
             self._evidence.add(route, "candidate", each, outcome, stable=answered)

@@ -25,6 +25,7 @@ class Asked:
         trace: The request's ids.
         part: During a rollout its plan and the arm that is asked, which every answer names.
         places: Where the questions stand in the caller's batch, if other questions of it are asked elsewhere.
+        mirrored: Whether nobody gets the answers, so that the candidate sends back only what is `told` of them.
         asked_at: When this process got it, by `time.perf_counter`.
     """
 
@@ -32,6 +33,7 @@ class Asked:
     trace: Trace
     part: Mapping[str, str] = field(default_factory=dict)
     places: Sequence[int] = ()
+    mirrored: bool = False
     asked_at: float = field(default_factory=time.perf_counter)
 
 

@@ -37,9 +37,9 @@ def test_a_reader_continues_after_the_last_complete_line(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"n": 1}\n', b'{"n": 1}\n{"n": 2'])
-def test_a_record_that_is_appended_after_a_torn_line_is_read(tmp_path: Path, content: bytes | None) -> None:
+def test_records_that_are_appended_after_a_torn_line_are_read(tmp_path: Path, content: bytes | None) -> None:
     log = tmp_path / "log.jsonl"
     if content is not None:
         log.write_bytes(content)
-    json_lines.append(log, {"n": 3})
-    assert list(json_lines.read(log))[-1] == {"n": 3}
+    json_lines.append(log, {"n": 3}, {"n": 4})
+    assert list(json_lines.read(log))[-2:] == [{"n": 3}, {"n": 4}]

@@ -339,5 +339,5 @@ def test_of_a_text_the_evidence_has_its_sha256() -> None:
     answered = Answered("0" * 64, NOW.date(), ["{}"], ["{}"], told)
     asked = Asked([FlightQuestion.model_validate(QUESTION)], Trace("r1", None))
     kept = {"text": hashlib.sha256(b"blue").hexdigest()}
-    made = evidence_log.line(route, "candidate", asked, answered, stable=answered)
+    made = evidence_log.line(route, "candidate", asked, answered, at=0.0, waited_ms=0.0, stable=answered)
     assert (made["answers"][0]["said"], made["stable"]) == (kept, [kept])
