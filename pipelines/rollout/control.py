@@ -114,14 +114,14 @@ def start(
 
 def pause(settings: Settings, service: str, *, because: str) -> State:
     """Keeps the share as it is until a person goes on; guards still send a broken candidate back."""
-    with moves.moving(settings, service):
+    with moves.asked(settings, service), moves.moving(settings, service):
         present = moves.under_way(settings, service, "running")
         return moves.told(settings, present, "pause", because, status="paused")
 
 
 def resume(settings: Settings, service: str, *, because: str) -> State:
     """Goes on with a paused rollout; a stage whose longest time has passed gets its time again."""
-    with moves.moving(settings, service):
+    with moves.asked(settings, service), moves.moving(settings, service):
         present = moves.under_way(settings, service, "paused")
         over = present.minutes >= present.plan.stages[present.stage].maximum_minutes
         minutes = 0.0 if over else present.minutes
@@ -132,7 +132,7 @@ def resume(settings: Settings, service: str, *, because: str) -> State:
 
 def promote(settings: Settings, service: str, *, because: str, full: bool = False) -> State:
     """Ends the present stage well, or with `full` all of them, by a person's word. Broken guards still count."""
-    with moves.moving(settings, service):
+    with moves.asked(settings, service), moves.moving(settings, service):
         present = moves.under_way(settings, service, "running", "paused")
         last = len(present.plan.stages) - 1
         if full or present.stage == last:
@@ -149,15 +149,16 @@ def abort(settings: Settings, service: str, *, because: str) -> State:
     Raises:
         NotFoundError: if no rollout is under way that can go back.
         DamagedError: if its state cannot be read; the route is gone all the same.
-        SettingsError: if no reason is given.
+        SettingsError: if no reason is given, or a file of the rollout cannot be written.
     """
     moves.require_reason(service, because)
-    routes.remove(settings, service)
-    with moves.moving(settings, service):
-        present = moves.under_way(settings, service, "starting", "running", "paused")
-        present = moves.told(settings, present, "back", because, status="returning")
+    with moves.asked(settings, service):
         routes.remove(settings, service)
-        return present
+        with moves.moving(settings, service):
+            present = moves.under_way(settings, service, "starting", "running", "paused")
+            present = moves.told(settings, present, "back", because, status="returning")
+            routes.remove(settings, service)
+            return present
 
 
 class Controller:
@@ -320,7 +321,13 @@ class Controller:
                     return self._back(present, objection)
                 because = f"rollout {present.rollout[:13]}, {present.plan.name}: {present.because}"
                 promotion.make_champion(settings, registry, "promote", model, before, folder, because, by=ROLLOUT)
-        self._arms.finish(settings, self._spec, model, folder)
+        if moves.waits(present):
+            return present
+        try:
+            self._arms.finish(settings, self._spec, model, folder)
+        except Exception as error:
+            moves.unfinished(settings, present, error)
+            raise
         routes.remove(settings, name)
         self._arms.stop(settings, self._spec)
         present = replace(present, status="promoted", looked_at=time.time())

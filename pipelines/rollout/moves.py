@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipelines.errors import ModelError, NotFoundError, SettingsError
-from pipelines.machine import locks
+from pipelines.machine import full_disk, locks
+from pipelines.models.decisions import ROLLOUT
 from pipelines.models.registry import RegisteredModel
 from pipelines.rollout import routes, state
 from pipelines.rollout.state import State
 from pipelines.settings import Settings
+
+#: A stuck rollout makes the next attempt after this time, in seconds.
+STUCK_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -21,6 +25,25 @@ def moving(settings: Settings, service: str) -> Iterator[None]:
     """Holds the lock under which alone a service's rollout moves."""
     with locks.held(settings.root / "locks" / f"rollout-{service}.lock", purpose=f"a step of the rollout of {service}"):
         yield
+
+
+@contextlib.contextmanager
+def asked(settings: Settings, service: str) -> Iterator[None]:
+    """Wraps what a person asks of a service's rollout.
+
+    Raises:
+        SettingsError: if a file of the rollout cannot be written.
+        FullDiskError: if the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise full_disk.named(error, [settings.root]) or SettingsError(
+            object=f"rollout of {service}",
+            observed=f"{error.strerror or error}: {error.filename}; the rollout goes on as if nobody had asked",
+            expected="a file that this user can write",
+            next_step="make it writable (goldpath doctor checks the home folder), and give the same command again",
+        ) from error
 
 
 def staged(settings: Settings, present: State, number: int) -> State:
@@ -59,6 +82,20 @@ def require_reason(service: str, because: str) -> None:
             expected="why, for people who read it later",
             next_step="give the reason with --because",
         )
+
+
+def unfinished(settings: Settings, present: State, error: Exception) -> None:
+    """Notes that the service failed to take over what was promoted, and why."""
+    failure = f"{type(error).__name__}: {error}"
+    present = replace(present, attempts=present.attempts + 1, failure=failure, looked_at=time.time())
+    if present.attempts == state.ATTEMPTS:
+        state.note(settings, present, "stuck", by=ROLLOUT, because=failure)
+    state.save(settings, present)
+
+
+def waits(present: State) -> bool:
+    """Whether a rollout is stuck, and it is too early for the next attempt."""
+    return present.stuck and 0 <= time.time() - present.looked_at < STUCK_SECONDS
 
 
 def left_undone(settings: Settings, present: State) -> str | None:

@@ -28,8 +28,8 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
 
     Returns:
         The state's fields with the stage by its name, and: `started_at` and `ended_at`, ISO 8601 in UTC; `because`,
-        what it waits for or why it ended; `answers` of each version and the `figures` of the last look at this stage;
-        `rollback_seconds`, from the decision to send the candidate back until its program had ended, null otherwise;
+        what it waits for, what hinders it or why it ended; `answers` of each version and the `figures` of the last look
+        at this stage; `rollback_seconds`, from the decision to send the candidate back until its program had ended, null otherwise;
         `unwatched_seconds`, for how long nobody has looked, null while somebody does; `next`, a command, or null.
     """
     steps = state.history(settings, present)
@@ -37,6 +37,12 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
     measured = next((step for step in reversed(of_stage) if step["answers"]), {})
     waits = present.status == "running" and measured.get("what") == "look"
     unwatched = unwatched_seconds(present, now=now)
+    because = measured["because"] if waits else present.because
+    if present.attempts and not present.ended:
+        because = (
+            f"promoted, but the service failed to take it over {present.attempts} times, and tries again; the last "
+            f"error: {present.failure}. goldpath model rollback {present.service} takes the promotion back"
+        )
     return {
         "service": present.service,
         "rollout": present.rollout,
@@ -52,7 +58,7 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
         "started_by": present.started_by,
         "started_at": steps[0]["at"] if steps else None,
         "ended_at": steps[-1]["at"] if steps and present.ended else None,
-        "because": measured["because"] if waits else present.because,
+        "because": because,
         "answers": measured.get("answers", {}),
         "figures": measured.get("figures", []),
         "rollback_seconds": _rollback_seconds(steps),

@@ -54,7 +54,13 @@ def rollout_asset(spec: ServiceSpec) -> dg.AssetsDefinition:
         "one that serves, and on which evidence.\n\nGrain: one look per materialization.",
         kinds=("ray",),
         deps=(model.key("serving"),),
-        checks=(Check(CHECK, "The newest version was not sent back, and no guard is broken", blocking=False),),
+        checks=(
+            Check(
+                CHECK,
+                "The newest version was not sent back, and the service took over what was promoted",
+                blocking=False,
+            ),
+        ),
     )
     return declare(declaration, work)
 
@@ -65,14 +71,14 @@ def newest(settings: Settings, service: str) -> State | None:
 
 
 def check_result(settings: Settings, spec: ServiceSpec, present: State | None) -> dg.AssetCheckResult:
-    """The result of the check: it fails once the version was sent back, with the reason and every guard's figures."""
+    """The result of the check: it fails if the version was sent back or its rollout is stuck; why, and the figures."""
     back = present is not None and present.status in ("returning", "returned")
     found = report.describe(settings, present) if present else None
     rows = report.rows(found["figures"]) if found else []
     return dg.AssetCheckResult(
         check_name=CHECK,
         asset_key=dg.AssetKey(list(spec.model.key("rollouts"))),
-        passed=not back,
+        passed=not back and not (present and present.stuck),
         description="; ".join(report.words(found)[:3]) if found else "the service never had a rollout",
         metadata={"figures": dg.MetadataValue.table(list(map(dg.TableRecord, rows)))} if rows else {},
     )

@@ -29,6 +29,8 @@ from pipelines.settings import Settings
 Status = Literal["starting", "running", "paused", "promoting", "returning", "promoted", "returned"]
 ENDED: tuple[Status, Status] = ("promoted", "returned")
 STATE_FILE, HISTORY_FILE = "state.json", "history.jsonl"
+#: A service that fails to take over what was promoted so often is stuck.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class State:
         looked_at: When it was looked at last, seconds since 1970, UTC.
         started_by: Who started it: a user, or `gate`.
         because: Why it stands where it stands.
+        attempts: How often the service failed to take over what was promoted.
+        failure: The error of the last of them.
     """
 
     rollout: str
@@ -62,6 +66,13 @@ class State:
     looked_at: float
     started_by: str
     because: str
+    attempts: int = 0
+    failure: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether what was promoted is not served yet after `ATTEMPTS` attempts, so that people have to look."""
+        return not self.ended and self.attempts >= ATTEMPTS
 
     @property
     def ended(self) -> bool:
@@ -152,7 +163,8 @@ def note(
     Args:
         settings: Of the home folder.
         state: Before the step.
-        what: `start`, `stage`, `look`, `share`, `pause`, `resume`, `promote`, `back`, `returned` or `promoted`.
+        what: `start`, `stage`, `look`, `share`, `pause`, `resume`, `promote`, `back`, `stuck`, `returned` or
+            `promoted`.
         by: The user, or `rollout` for the evidence's own decisions.
         because: Why.
         figures: What the decision follows from.

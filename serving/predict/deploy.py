@@ -50,6 +50,7 @@ def deploy(settings: Settings, config: ServiceConfig) -> Endpoint:
 
     Raises:
         ModelError: if the model's files are not those of its digest, or it needs features that do not exist.
+        NotANumber: if the model answers with a number that is infinite or none.
         FeatureStoreUnavailable: if the online store was not filled yet, or does not answer.
         DeploymentError: if the service did not become ready; the previous one goes on serving.
         SettingsError: if the port is taken.

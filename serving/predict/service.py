@@ -78,8 +78,11 @@ class PredictionService:
         Raises:
             FeatureStoreUnavailable: if the online store does not answer, or was not filled yet.
             ModelError: if the model needs a column that neither the question nor the features have.
+            NotANumber: if the model's answer is none.
         """
-        self._predict([self.spec.question.model_validate(self.spec.question.nobody)])
+        (prediction,) = self._predict([self.spec.question.model_validate(self.spec.question.nobody)])
+        if (error := self._not_a_number(prediction)) is not None:
+            raise error
 
     def answer(self, requests: Sequence[Asked]) -> list[Outcome]:
         """What `compute` returns, after all answers were recorded; raises what both do."""
@@ -189,14 +192,20 @@ class PredictionService:
             is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
             if is_unknown and not self.spec.answers_unknown:
                 return self._unknown_subject(prediction, prefix)
-            if not _is_finite(prediction.answer):
-                return NotANumber(
-                    object=f"{prefix}{self._identity['name']}@{self._identity['version']}",
-                    observed=f"{prediction.answer}",
-                    expected="an answer of finite numbers",
-                    next_step="goldpath model rollback, and look into the model's training",
-                )
+            if (error := self._not_a_number(prediction, prefix)) is not None:
+                return error
         return None
+
+    def _not_a_number(self, prediction: _Prediction, prefix: str = "") -> NotANumber | None:
+        """The error of an answer with a number that is infinite or none; None for any other answer."""
+        if _is_finite(prediction.answer):
+            return None
+        return NotANumber(
+            object=f"{prefix}{self._identity['name']}@{self._identity['version']}",
+            observed=f"{prediction.answer}",
+            expected="an answer of finite numbers",
+            next_step="goldpath model rollback, and look into the model's training",
+        )
 
     def _unknown_subject(self, prediction: _Prediction, prefix: str) -> RequestError:
         names = self.spec.model.features.keys

@@ -17,8 +17,9 @@ from pipelines.machine.locks import LockTimeout
 from pipelines.models import decisions, promotion
 from pipelines.models.registry import RegisteredModel, Registry
 from pipelines.models.rollout_plan import Plan
-from pipelines.rollout import control, evidence, moves, routes, state
+from pipelines.rollout import control, evidence, moves, report, routes, state
 from pipelines.rollout.assets import begun
+from pipelines.rollout.rollout_asset import check_result
 from tests.pipelines.rollout import arms
 from tests.pipelines.rollout.arms import Killed
 from tests.pipelines.rollout.toy_service import PLAN, ToyRollout, registered, toy_service
@@ -384,6 +385,43 @@ def test_what_a_person_rolled_back_before_the_service_had_it_is_not_promoted_aga
     controller.look()
     assert (candidate.newest.status, candidate.champion, candidate.route) == ("returned", 1, None)
     assert "rolled it back: it does not start" in candidate.newest.because
+
+
+def test_a_service_that_does_not_take_over_what_was_promoted_is_told_of_and_asked_less_often(
+    candidate: ToyRollout,
+) -> None:
+    arms.fail(candidate.settings, "finish")
+    control.promote(candidate.settings, candidate.name, because="good", full=True)
+    controller = candidate.controller()
+    for attempt in range(1, state.ATTEMPTS + 1):
+        with pytest.raises(NotFoundError, match="it said nothing"):
+            controller.look()
+        assert (candidate.newest.attempts, candidate.newest.stuck) == (attempt, attempt == state.ATTEMPTS)
+    assert candidate.steps() == ["start", "promote", "stuck"]
+    because = report.describe(candidate.settings, candidate.newest)["because"]
+    assert "failed to take it over 3 times, and tries again; the last error: NotFoundError: candidate" in because
+    check = check_result(candidate.settings, candidate.spec, candidate.newest)
+    assert (check.passed, because in str(check.description)) == (False, True)
+    arms.heal(candidate.settings, "finish")
+    controller.look()
+    assert candidate.newest.status == "promoting"
+    long_ago = candidate.newest.looked_at - moves.STUCK_SECONDS
+    state.save(candidate.settings, replace(candidate.newest, looked_at=long_ago))
+    controller.look()
+    assert (candidate.newest.status, candidate.champion) == ("promoted", 2)
+    assert check_result(candidate.settings, candidate.spec, candidate.newest).passed
+
+
+def test_what_a_person_asks_of_files_that_cannot_be_written_is_an_error_that_names_them(candidate: ToyRollout) -> None:
+    control.promote(candidate.settings, candidate.name, because="on")
+    history = evidence.folder(candidate.settings, candidate.name, candidate.newest.rollout) / state.HISTORY_FILE
+    history.unlink()
+    history.mkdir()
+    for act in (control.pause, control.promote, control.abort):
+        with pytest.raises(SettingsError, match="history.jsonl; the rollout goes on as if nobody had asked") as refused:
+            act(candidate.settings, candidate.name, because="wrong answers")
+        assert "make it writable" in refused.value.next_step
+    assert candidate.route is None
 
 
 def test_the_route_is_renewed_by_each_look_and_written_again_only_when_it_is_another(candidate: ToyRollout) -> None:
