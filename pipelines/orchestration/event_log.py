@@ -1,13 +1,15 @@
-"""Dagster's SQLite event log with one transaction for a batch of events, instead of several for each event.
+"""Dagster's SQLite event log with connections that stay open, and one transaction for a batch of events.
 
-A run over 300 days has an event for each day of each table; stored one by one, they take longer than the tables.
-`DAGSTER_EVENT_BATCH_SIZE` makes Dagster pass events in batches, but its own SQLite storage still stores each by itself.
+A run over 300 days has an event for each day of each table; stored one by one, each in connections of its own, they
+take longer than the tables. `DAGSTER_EVENT_BATCH_SIZE` makes Dagster pass events in batches, but its own SQLite storage
+still stores each by itself.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,15 +22,23 @@ if TYPE_CHECKING:
     from dagster import EventLogEntry
     from dagster._config import UserConfigSchema
     from dagster._serdes import ConfigurableClassData
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
+
+#: So many database files stay open: the index, and those of the runs that were written or read last.
+OPEN_FILES = 8
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
-    """SQLite storage that keeps one connection and one transaction per database file while it stores a batch."""
+    """SQLite storage that keeps files open, and one connection and transaction per file while it stores a batch.
+
+    The last connection that closes a file folds its write-ahead log into it, which takes longer than an event.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         #: The batch that this thread stores: open connections by database file, and the stack that closes them.
         self._batch = threading.local()
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._engines_lock = threading.Lock()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -52,33 +62,53 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             finally:
                 self._batch.connections = None
 
+    def dispose(self) -> None:
+        """Closes all files."""
+        super().dispose()
+        with self._engines_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        if not Path(self.path_for_shard(shard)).exists():
-            self._initialized_dbs.discard(shard)  # upkeep removed the events of an old run
         connections = getattr(self._batch, "connections", None)
         if connections is None:
-            with super()._connect(shard) as connection:
+            with self._transaction(shard) as connection:
                 yield connection
             return
         if shard not in connections:
-            # Not by the base class: its lock is not reentrant, and a batch needs two files at the same time.
-            connections[shard] = self._batch.stack.enter_context(_open(self, shard))
+            connections[shard] = self._batch.stack.enter_context(self._transaction(shard))
         yield connections[shard]
 
+    @contextmanager
+    def _transaction(self, shard: str) -> Iterator[Connection]:
+        """A connection to a file with an open transaction, which is committed at the end without an error."""
+        with self._engine(shard).connect() as connection, connection.begin():
+            yield connection
 
-@contextmanager
-def _open(storage: BatchedSqliteEventLogStorage, shard: str) -> Iterator[Connection]:
-    """A connection to a database file with an open transaction, which is committed at the end without an error."""
-    from dagster._core.storage.sql import create_engine
-    from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-    from sqlalchemy.pool import NullPool
+    def _engine(self, shard: str) -> Engine:
+        """The open file; it is opened, and created, on first use, and the one is closed that was used longest ago."""
+        from dagster._core.storage.sql import create_engine
+        from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
-    with SqliteEventLogStorage._connect(storage, shard):
-        pass  # creates the file and its tables on first use
-    engine = create_engine(
-        storage.conn_string_for_shard(shard), poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-    )
-    with engine.connect() as connection, connection.begin():
-        yield connection
-    engine.dispose()
+        with self._engines_lock:
+            engine = self._engines.pop(shard, None)
+            if engine is not None and not Path(self.path_for_shard(shard)).exists():
+                engine.dispose()  # upkeep removed the events of an old run
+                self._initialized_dbs.discard(shard)
+                engine = None
+            if engine is None:
+                # One connection stays open; threads that come meanwhile get others, and none of them waits.
+                engine = create_engine(
+                    self.conn_string_for_shard(shard),
+                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+                    pool_size=1,
+                    max_overflow=-1,
+                )
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            self._engines[shard] = engine
+            if len(self._engines) > OPEN_FILES:
+                self._engines.popitem(last=False)[1].dispose()
+        return engine

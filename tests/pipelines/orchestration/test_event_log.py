@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import dagster as dg
 import pytest
 from dagster import AssetKey, DagsterEventType
 
-from pipelines.orchestration.event_log import BatchedSqliteEventLogStorage
+from pipelines.orchestration.event_log import OPEN_FILES, BatchedSqliteEventLogStorage
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-21")
 ALL = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-01-20"}
@@ -141,3 +143,43 @@ def test_events_without_a_batch_are_stored_one_by_one(instances: dict[str, dg.Da
     run = materialize(instances["batched"])
     assert len(instances["batched"].get_materialized_partitions(BOXES)) == 20
     assert instances["batched"].all_logs(run, of_type=DagsterEventType.RUN_FAILURE)
+
+
+def test_more_runs_than_files_stay_open_keep_their_events(
+    instances: dict[str, dg.DagsterInstance], tmp_path: Path
+) -> None:
+    target = instances["batched"].event_log_storage
+    source = instances["stock"].all_logs(materialize(instances["stock"]))
+    runs = [f"run-{number}" for number in range(OPEN_FILES + 2)]
+    for run in runs:
+        target.store_event(source[0]._replace(run_id=run))
+    open_files = {Path(link).name for link in _links(Path("/proc/self/fd")) if str(tmp_path / "batched") in link}
+    assert {name for name in open_files if name.endswith(".db")} <= {f"{run}.db" for run in runs[-OPEN_FILES:]} | {
+        "index.db"
+    }
+    assert [len(target.get_logs_for_run(run)) for run in runs] == [1] * len(runs)
+    target.dispose()
+    assert not [link for link in _links(Path("/proc/self/fd")) if str(tmp_path / "batched") in link]
+    assert len(target.get_logs_for_run(runs[0])) == 1
+
+
+def _links(folder: Path) -> list[str]:
+    """The files that a process has open."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(path.readlink()))
+    return found
+
+
+def test_threads_that_write_and_read_at_once_lose_no_event(instances: dict[str, dg.DagsterInstance]) -> None:
+    target = instances["batched"].event_log_storage
+    entry = instances["stock"].all_logs(materialize(instances["stock"]))[0]
+
+    def store(number: int) -> int:
+        target.store_event(entry._replace(run_id=f"run-{number % 2}"))
+        return len(target.get_logs_for_run(f"run-{number % 2}"))
+
+    with ThreadPoolExecutor(20) as threads:
+        assert min(threads.map(store, range(100))) >= 1
+    assert [len(target.get_logs_for_run(f"run-{number}")) for number in range(2)] == [50, 50]
