@@ -29,9 +29,9 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
     Returns:
         The state's fields with the stage by its name, and: `started_at` and `ended_at`, ISO 8601 in UTC; `because`,
         what it waits for, what hinders it or why it ended; `answers` of each version and the `figures` of the last look
-        at this stage; `rollback_seconds`, from the decision to send the candidate back until its program had ended, null
-        otherwise; `unwatched_seconds`, for how long nobody has looked, null while somebody does; `next`, a command, or
-        null.
+        at this stage; `rollback_seconds`, from the decision to send the candidate back until its program had ended,
+        null otherwise; `unwatched_seconds`, for how long nobody has looked, null while somebody does; `next`, a
+        command, or null.
     """
     steps = state.history(settings, present)
     of_stage = [step for step in steps if step["stage"] == present.stage]
