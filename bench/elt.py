@@ -123,7 +123,7 @@ def _assets(platform: Platform, home: Path, table: str, files: Path) -> list[dg.
 
     schema = pq.read_schema(next((files / table).glob("*.parquet")))
     keys = KEYS.get(table, (schema.names[0],))
-    typed = [_property(field, keys) for field in schema]
+    typed = [contract_property(field, keys) for field in schema]
     texts = [{"name": name, "description": name, "logicalType": "string"} for name in schema.names]
     delivery = "increment" if table in KEYS else "snapshot"
     bronze = contract_of(platform, home, f"bronze/bench/{table}", texts, file="parquet", delivery=delivery)
@@ -131,7 +131,7 @@ def _assets(platform: Platform, home: Path, table: str, files: Path) -> list[dg.
     return [bronze_asset(bronze), silver_asset(silver)(unchanged)]
 
 
-def _property(field: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+def contract_property(field: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     """The contract's property for an Arrow field."""
     kinds = {"int32": ("integer", "int"), "int64": ("integer", "bigint"), "date32[day]": ("date", "date")}
     text = str(field.type)

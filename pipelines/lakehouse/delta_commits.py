@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pipelines.errors import CommitConflict, DefinitionError
+from pipelines.lakehouse import file_merge
 from pipelines.lakehouse.catalog import Catalog
-from pipelines.lakehouse.staging import Append, Merge, Overwrite, Replace, Staged, StagedFile, Write
+from pipelines.lakehouse.staging import Merge, Overwrite, Replace, Staged, StagedFile, Write
 from pipelines.retrying import Backoff
 from pipelines.tables import TableId, TableVersion
 
@@ -35,10 +36,6 @@ PROPERTIES: dict[str, str | None] = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
     "delta.checkpointInterval": "10",
 }
-#: A merge of at most this many rows holds them in memory, so that only files that can contain their keys are read.
-MATERIALIZED_ROWS = 1_000_000
-#: The size of a file to which compaction merges small ones.
-TARGET_BYTES = 128 * 2**20
 #: A partition folder whose name needs no percent-encoding. The folders only serve people: the log has each file's
 #: partition.
 PLAIN_FOLDER = re.compile(r"[A-Za-z0-9_./=-]+")
@@ -107,6 +104,7 @@ def commit_staged(
         CommitConflict: if another writer committed in between.
         DefinitionError: if the table's files lie by other partition columns.
     """
+    import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 
     path = catalog.path(table)
@@ -122,21 +120,28 @@ def commit_staged(
     with _commit_conflicts(table):
         if not isinstance(write, Overwrite) or write.partitions is not None:
             current = _with_columns(current, staged.schema)
-        if isinstance(write, Merge) and current.get_add_actions().num_rows:
-            _merge(current, staged, write, properties)
+        if isinstance(write, Merge) and staged.rows > file_merge.HELD_ROWS:
+            file_merge.merge_streamed(current, staged, write, properties)
             return
         if isinstance(write, Replace):
             _replace(current, staged, write, properties)
             return
-        actions: list[AddAction | RemoveAction] = [_adopt(file, path) for file in staged.files]
-        mode = "append" if isinstance(write, Append | Merge) else "overwrite"
-        if isinstance(write, Overwrite) and write.partitions is not None:
-            # As an append that also removes the files of exactly these partitions, it is one commit.
-            actions = _removals(current, staged.partition_by[0], write.partitions) + actions
-            mode = "append"
+        actions: list[AddAction | RemoveAction] = []
+        files = staged.files
+        if isinstance(write, Merge) and (present := _files(current)):
+            schema = pa.schema(current.schema().to_arrow())
+            merged = file_merge.merge([path / name for name in present], schema, staged, write)
+            actions += [_removal(present[name]) for name in present if path / name in merged.removed]
+            files = merged.added
+        elif isinstance(write, Overwrite) and write.partitions is not None:
+            column, wanted = f"partition.{staged.partition_by[0]}", set(write.partitions)
+            actions += [_removal(file) for file in _files(current).values() if file[column] in wanted]
+        actions += [_adopt(file, path) for file in files]
+        # A commit that removes chosen files is an append that also removes them.
+        everything = isinstance(write, Overwrite) and write.partitions is None
         current.create_write_transaction(
             actions,
-            mode,
+            "overwrite" if everything else "append",
             Schema.from_arrow(staged.schema),
             partition_by=list(staged.partition_by),
             commit_properties=properties,
@@ -154,26 +159,6 @@ def _require_partitions(table: TableId, path: Path, declared: Sequence[str], pre
             next_step=f"take the change back; or move {path} away and materialize the table and those derived from it "
             "again: what landed is taken again",
         )
-
-
-def _merge(current: DeltaTable, staged: Staged, write: Merge, properties: CommitProperties) -> None:
-    import pyarrow.dataset as ds
-
-    files = [str(file.path) for file in staged.files]
-    rows = ds.dataset(files, schema=staged.schema, format="parquet").scanner().to_reader()
-    (
-        current.merge(
-            rows,
-            write.same_key,
-            source_alias="new",
-            target_alias="old",
-            streamed_exec=staged.rows > MATERIALIZED_ROWS,
-            commit_properties=properties,
-        )
-        .when_matched_update_all(write.newcomer_wins)
-        .when_not_matched_insert_all()
-        .execute()
-    )
 
 
 def _replace(current: DeltaTable, staged: Staged, write: Replace, properties: CommitProperties) -> None:
@@ -232,32 +217,34 @@ def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
     return table
 
 
-def _removals(table: DeltaTable, column: str, values: Sequence[str]) -> list[Any]:
-    """A remove action for every file whose partition column has one of the values."""
+def _files(table: DeltaTable) -> dict[str, dict[str, Any]]:
+    """What the log says of each file of the table, by its path below the table's folder."""
     import pyarrow as pa
+
+    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    return {unquote(file["path"]): file for file in files}  # delta-rs returns paths percent-encoded
+
+
+def _removal(file: Mapping[str, Any]) -> RemoveAction:
+    """The action that removes a file from the table."""
     from deltalake.transaction import RemoveAction
 
-    removals = []
-    wanted = set(values)
-    files = pa.table(table.get_add_actions(flatten=True))
-    for path, size, value in zip(files["path"], files["size_bytes"], files[f"partition.{column}"], strict=True):
-        if value.as_py() in wanted:
-            removals.append(
-                RemoveAction(
-                    path=unquote(path.as_py()),  # delta-rs returns it percent-encoded, and encodes it again
-                    data_change=True,
-                    deletion_timestamp=int(time.time() * 1000),
-                    partition_values={column: value.as_py()},
-                    size=size.as_py(),
-                )
-            )
-    return removals
+    prefix = "partition."
+    return RemoveAction(
+        path=unquote(file["path"]),  # which delta-rs encodes again
+        data_change=True,
+        deletion_timestamp=int(time.time() * 1000),
+        partition_values={name.removeprefix(prefix): value for name, value in file.items() if name.startswith(prefix)},
+        size=file["size_bytes"],
+    )
 
 
-def compact(catalog: Catalog, table: TableId, *, cluster: Sequence[str], metadata: Mapping[str, str]) -> None:
-    """Merges small files; with `cluster` columns, rewrites all rows in Z-order over them."""
+def compact(
+    catalog: Catalog, table: TableId, *, target_bytes: int, cluster: Sequence[str], metadata: Mapping[str, str]
+) -> None:
+    """Merges small files to about `target_bytes`; with `cluster` columns, rewrites all rows in Z-order over them."""
     delta, (commit, hooks) = _with_properties(catalog, table), _upkeep_commit(metadata)
-    options: dict[str, Any] = {"target_size": TARGET_BYTES, "commit_properties": commit}
+    options: dict[str, Any] = {"target_size": target_bytes, "commit_properties": commit}
     if cluster:
         delta.optimize.z_order(cluster, post_commithook_properties=hooks, **options)
     else:

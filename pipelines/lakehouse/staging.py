@@ -84,12 +84,16 @@ class Merge:
     Attributes:
         same_key: The SQL condition over the rows `old` and `new` under which both have one key.
         newcomer_wins: The SQL condition over the rows `old` and `new` under which the staged row replaces the other.
+        key: The columns of the first condition, each of them compared with itself.
+        compared: The columns of the second condition.
         app: As in `Append`.
         batch: As in `Append`.
     """
 
     same_key: str
     newcomer_wins: str
+    key: tuple[str, ...]
+    compared: tuple[str, ...]
     app: str
     batch: int
 

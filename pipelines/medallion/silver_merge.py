@@ -199,7 +199,8 @@ class MergingRun:
             if self.key and last >= 0 and keys.is_normalized(contract, self.key):
                 respelled += self._respelled(clean)
             if self.key and last >= 0 and clean.rows:
-                write = Merge(keys.same(contract, self.key), winner.newcomer_wins(contract), app, upto)
+                same, wins = keys.same(contract, self.key), winner.newcomer_wins(contract)
+                write = Merge(same, wins, self.key, tuple(winner.compared(contract)), app, upto)
             house.commit(contract.table, clean, write, metadata=metadata)
         return _MergedBatches(judged, clean, respelled, rejected, figures)
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from pipelines.contracts.model import Contract
 from pipelines.lakehouse import delta_commits, time_travel
 from pipelines.lakehouse.base import Lakehouse
+from pipelines.lakehouse.file_merge import FILE_BYTES
 from pipelines.landing import interval
 from pipelines.provenance.pins import Pins
 from pipelines.tables import INGESTED_AT, PARTITION, TableId, TableVersion
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A table is compacted if that reduces its files by at least this number.
 SPARED_FILES = 8
+#: The size of a file to which compaction merges small ones.
+TARGET_BYTES = 128 * 2**20
 #: How long a version stays readable after it was replaced; `delta_commits.PROPERTIES` sets the same for the logs.
 KEEP = timedelta(days=30)
 
@@ -57,7 +60,8 @@ def compact(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[U
     """Merges the small files of each table that has many.
 
     Rows are ordered along a space-filling curve of the contract's `cluster` columns if it names any, so that a look-up
-    by one of them reads few files.
+    by one of them reads few files. The files of a table that rows are merged into stay smaller, since a merge writes
+    whole files.
 
     Args:
         platform: Where the tables are.
@@ -67,17 +71,25 @@ def compact(platform: Platform, *, commit_metadata: Mapping[str, str]) -> list[U
     for table in platform.lakehouse.whole_tables():
         with platform.lakehouse.writing(table):
             before = platform.lakehouse.current(table)
-            if _spared_files(platform.lakehouse, before) < SPARED_FILES:
+            target_bytes = FILE_BYTES if _is_merged(platform.lakehouse, before) else TARGET_BYTES
+            if _spared_files(platform.lakehouse, before, target_bytes) < SPARED_FILES:
                 continue
             contract = platform.contracts.get(table)
             cluster = contract.cluster if contract else ()
-            delta_commits.compact(platform.lakehouse, table, cluster=cluster, metadata=commit_metadata)
+            delta_commits.compact(
+                platform.lakehouse, table, target_bytes=target_bytes, cluster=cluster, metadata=commit_metadata
+            )
             words = f"ordered by {', '.join(cluster)}" if cluster else "merged"
             results.append(_compare_with_newest(platform.lakehouse, before, words))
     return results
 
 
-def _spared_files(house: Lakehouse, at: TableVersion) -> int:
+def _is_merged(house: Lakehouse, at: TableVersion) -> bool:
+    """Whether rows may be merged into a table by key: into a silver table without days."""
+    return at.table.zone == "silver" and not house.snapshot(at).delta.metadata().partition_columns
+
+
+def _spared_files(house: Lakehouse, at: TableVersion, target_bytes: int) -> int:
     """How many fewer files a version would have if the small files of each partition were merged.
 
     0 if a partition value has other than ASCII letters and Spark wrote its files: delta-rs spells the paths of such
@@ -92,7 +104,7 @@ def _spared_files(house: Lakehouse, at: TableVersion) -> int:
     small = Counter(
         tuple(action[name] for name in columns)
         for action in actions.select([*columns, "size_bytes"]).to_pylist()
-        if action["size_bytes"] < delta_commits.TARGET_BYTES // 2
+        if action["size_bytes"] < target_bytes // 2
     )
     return sum(count - 1 for count in small.values())
 

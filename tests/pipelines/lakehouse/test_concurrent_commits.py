@@ -100,7 +100,8 @@ def test_a_batch_that_several_writers_merge_is_in_the_table_once(houses: list[Em
         def merge(number: int, house: EmbeddedLakehouse, batch: int = batch) -> None:
             rows = [("brick", batch), (f"part {batch}", batch)]
             clean = staged(house, rows).where(PARTITION, "2013-01-01").select(["part", "holes"])
-            house.commit(TABLE, clean, Merge("old.part = new.part", "true", "merged", batch), metadata={})
+            write = Merge("old.part = new.part", "true", ("part",), (), "merged", batch)
+            house.commit(TABLE, clean, write, metadata={})
 
         conflicts += work_at_once(houses, merge)
     assert rows_of(houses[0]) == sorted([("brick", 5), *((f"part {batch}", batch) for batch in range(6))])
