@@ -256,6 +256,8 @@ class Contract:
     @property
     def delivered(self) -> Contract:
         """The contract of bronze with the names that the columns have in the delivered files."""
+        if all(column.delivered_name == column.name for column in self.columns):
+            return self
         return replace(self, columns=tuple(replace(column, name=column.delivered_name) for column in self.columns))
 
     @property

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import operator
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -91,6 +92,11 @@ class Record:
     observed: str | None = None
     expected: str | None = None
     next_step: str | None = None
+
+
+#: The values of a delivery, and of the rest of its record, in the order of the columns of `deliveries`.
+_DELIVERY = operator.attrgetter(*(field.name for field in fields(Delivery)))
+_FATE = operator.attrgetter(*(field.name for field in fields(Record)[1:]))
 
 
 class Ledger:
@@ -372,5 +378,5 @@ class Ledger:
         )
 
     def _note(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
-        rows = [(*delivery, *fate) for delivery, *fate in map(astuple, records)]
+        rows = [(*_DELIVERY(record.delivery), *_FATE(record)) for record in records]
         connection.executemany(f"INSERT OR REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})", rows)

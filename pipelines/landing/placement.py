@@ -24,7 +24,7 @@ def is_hidden(name: str) -> bool:
 
 def is_text(name: str) -> bool:
     """Whether a name is text without control characters; bytes that are not UTF-8 are surrogates in it."""
-    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in name)
+    return name.isprintable() or all(unicodedata.category(character) not in ("Cc", "Cs") for character in name)
 
 
 def misplaced(store: Store, domain: str, source: str, intervals: Collection[str] | None = None) -> list[Finding]:

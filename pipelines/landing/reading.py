@@ -7,6 +7,7 @@ if its name differs from those of the other columns by more than upper and lower
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -130,9 +131,14 @@ class ColumnNames:
 
 def schema(contract: Contract, evolved: Sequence[str] = ()) -> pa.Schema:
     """The bronze schema: the contract's columns and the evolved ones as text, then where each row came from."""
+    return _schema(tuple(column.name for column in contract.columns) + tuple(evolved))
+
+
+@functools.lru_cache(maxsize=64)
+def _schema(columns: tuple[str, ...]) -> pa.Schema:
     import pyarrow as pa
 
-    texts = [*(column.name for column in contract.columns), *evolved, RESCUED, RECORD_ID, SOURCE_URI]
+    texts = [*columns, RESCUED, RECORD_ID, SOURCE_URI]
     return pa.schema(
         [(name, pa.string()) for name in texts]
         + [(SOURCE_ROW, pa.int64()), (INGEST_ID, pa.string()), (INGESTED_AT, pa.timestamp("us", "UTC"))]

@@ -122,7 +122,7 @@ class FolderStore(Store):
     def open(self, path: str) -> BinaryIO:
         try:
             # Without waiting for the writer of a named pipe, which is refused below, and without following a link.
-            descriptor = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # of the manifest of a file with a long name
                 raise FileNotFoundError(error.errno, error.strerror, path) from None

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
@@ -42,11 +42,12 @@ def text_stream(file: DeliveredFile) -> Any:
     import pyarrow as pa
 
     contract = file.contract
-    with file.landing.open(file.delivery) as stream:
-        kind = other_kind(stream.read(16))
-    if kind:
+    stream = file.landing.open(file.delivery)
+    head = stream.read(16)
+    if kind := other_kind(head):
+        stream.close()
         raise wrong_format(file.delivery, contract, kind)
-    raw = unpacked(file.landing, file.delivery)
+    raw = _unpacked(stream, head)
     if contract.encoding == "utf-8":
         return raw
     with contextlib.ExitStack() as opened:
@@ -63,10 +64,14 @@ def other_kind(head: bytes) -> str | None:
 
 def unpacked(landing: Landing, delivery: Delivery) -> Any:
     """A binary stream of a delivery's bytes, decompressed if its first bytes are those of gzip or zstd."""
+    stream = landing.open(delivery)
+    return _unpacked(stream, stream.read(4))
+
+
+def _unpacked(stream: BinaryIO, head: bytes) -> Any:
+    """The bytes of a stream from its begin, of which `head` was read, decompressed."""
     import pyarrow as pa
 
-    stream = landing.open(delivery)
-    head = stream.read(4)
     stream.seek(0)
     raw: Any = stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
     codec = next((codec for magic, codec in _COMPRESSED.items() if head.startswith(magic)), None)
