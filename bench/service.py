@@ -8,24 +8,22 @@ during a rollout against itself without one (`bench.routed`).
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from bench import routed
+from bench import callers, routed
 from bench.pairs import Row, percentile
 from pipelines import clock
 from pipelines.machine import ports, ray_connection
 from pipelines.settings import Settings
 
 BLOCKS, BLOCK = 10, 50
-CALLERS, REQUESTS = (16, 64), 600
-#: More callers, of ours alone, whose throughput is compared with that of the fewest.
-MANY = (64, 200)
+#: How many callers ask at once, by turns; the peer answers five requests at once, and is not asked by more than 64.
+CALLERS, MOST_OF_PEER, TURNS = (16, 64, 200), 64, 5
 SERVICE = "flights.arrival_delay"
 
 
@@ -48,25 +46,27 @@ def measure(settings: Settings) -> list[Row]:
         answer = client.ask(settings, SERVICE, [question])[0]
         columns = _columns(question, answer)
         requests = {
-            "ours": ("/v1/predict", question),
-            "bare": (f"http://{ports.LOOPBACK}:{settings.serving_port}/bare/predict", columns),
+            "ours": (f"/{SERVICE.replace('.', '/')}/v1/predict", question),
+            "bare": ("/bare/predict", columns),
         }
+        address = f"http://{ports.LOOPBACK}:{settings.serving_port}"
         milliseconds: dict[str, list[float]] = {name: [] for name in requests}
         with client.connection(settings, SERVICE) as connection:
             for block in range(BLOCKS + 1):
                 for name, (path, body) in requests.items():
                     for _ in range(BLOCK):
                         started = time.perf_counter()
-                        connection.post(path, json=body).raise_for_status()
+                        connection.post(address + path, json=body).raise_for_status()
                         if block:  # the first block warms up
                             milliseconds[name].append(1_000 * (time.perf_counter() - started))
-            rates = {
-                (name, callers): _rate(connection, path, body, callers)
-                for callers in CALLERS
-                for name, (path, body) in requests.items()
-            }
-            path, body = requests["ours"]
-            many = {callers: _rate(connection, path, body, callers) for callers in (CALLERS[0], *MANY)}
+            headers = {"Authorization": connection.headers["Authorization"]}
+        rates: dict[tuple[str, int], list[callers.Rate]] = {}
+        for turn in range(TURNS):
+            for count in CALLERS if turn % 2 else reversed(CALLERS):
+                for name, (path, body) in requests.items():
+                    if name == "ours" or count <= MOST_OF_PEER:
+                        seen = callers.rate(settings.serving_port, path, body, headers=headers, callers=count)
+                        rates.setdefault((name, count), []).append(seen)
         serve.delete("bare")
         routed_rows = routed.measure(settings, endpoint, question)
         serve.shutdown()
@@ -75,31 +75,28 @@ def measure(settings: Settings) -> list[Row]:
         ours, bare = (percentile(milliseconds[name], share) for name in ("ours", "bare"))
         note = f"{BLOCKS * BLOCK} sequential requests each"
         rows.append(Row(f"prediction p{share:.0%}".rstrip("%"), f"{ours:.1f} ms", f"{bare:.1f} ms", ours / bare, note))
-    for callers in CALLERS:
-        ours, bare = rates["ours", callers], rates["bare", callers]
-        note = f"{REQUESTS} requests each, answers a second; the ratio is bare / ours"
-        rows.append(Row(f"{callers} callers", f"{ours:.0f}/s", f"{bare:.0f}/s", bare / ours, note))
-    few = many[CALLERS[0]]
-    for callers in MANY:
-        note = f"ours with {CALLERS[0]} callers as the peer (aim 0.9 or more)"
-        rows.append(Row(f"{callers} callers", f"{many[callers]:.0f}/s", f"{few:.0f}/s", many[callers] / few, note))
+    few = rates["ours", CALLERS[0]]
+    for count in CALLERS:
+        ours = rates["ours", count]
+        own = statistics.median(each.own_cpu_ms for each in ours)
+        note = f"answers a second, of which each took {own:.2f} ms of the callers' own processor time; the "
+        if count <= MOST_OF_PEER:
+            bare = rates["bare", count]
+            rows.append(_row(count, ours, bare, _ratio(bare, ours), f"{note}ratio is bare / ours"))
+        if count > CALLERS[0]:
+            note += f"peer is ours with {CALLERS[0]} callers (aim 0.9 or more)"
+            rows.append(_row(count, ours, few, _ratio(ours, few), note))
     return rows + routed_rows
 
 
-def _rate(connection: httpx.Client, path: str, body: Any, callers: int) -> float:
-    """Answers a second to so many callers that each ask again at once."""
-    limits = httpx.Limits(max_connections=callers, max_keepalive_connections=callers)
-    address, headers = connection.base_url, connection.headers
-    with httpx.Client(base_url=address, headers=headers, limits=limits, timeout=60) as client:
+def _row(count: int, ours: Sequence[callers.Rate], peer: Sequence[callers.Rate], ratio: float, note: str) -> Row:
+    rates = (statistics.median(each.answers for each in side) for side in (ours, peer))
+    return Row(f"{count} callers", *(f"{rate:.0f}/s" for rate in rates), ratio, note)
 
-        def ask(_: int) -> None:
-            client.post(path, json=body).raise_for_status()
 
-        with ThreadPoolExecutor(callers) as pool:
-            list(pool.map(ask, range(callers)))  # opens the connections
-            started = time.perf_counter()
-            list(pool.map(ask, range(REQUESTS)))
-            return REQUESTS / (time.perf_counter() - started)
+def _ratio(upper: Sequence[callers.Rate], lower: Sequence[callers.Rate]) -> float:
+    """The median of the turns' ratios."""
+    return statistics.median(one.answers / other.answers for one, other in zip(upper, lower, strict=True))
 
 
 def _columns(question: dict[str, Any], answer: dict[str, Any]) -> dict[str, list[Any]]:

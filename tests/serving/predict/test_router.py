@@ -287,6 +287,22 @@ def test_a_mirrored_question_is_answered_before_the_candidate_sees_it_and_only_t
     assert candidate["answers"][0]["id"] == answer["prediction_id"]
 
 
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`:DeprecationWarning")
+def test_of_a_mirrored_request_a_candidate_sends_back_only_what_it_said(
+    served_twice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving.predict.candidate import Candidate
+
+    settings, _, second, _, _ = served_twice
+    monkeypatch.setenv("GOLDPATH_HOME", str(settings.root))  # a replica sets it for its process
+    asked = Asked([FlightQuestion.model_validate(QUESTION)], Trace("r1", None))
+    given, shown = asyncio.run(Candidate(second, settings).ask([asked, replace(asked, mirrored=True)], 5.0))
+    assert isinstance(given, Answered)
+    assert isinstance(shown, Answered)
+    assert (len(given.texts), len(given.records), shown.texts, shown.records) == (1, 1, [], [])
+    assert shown.told[0]["said"] == given.told[0]["said"]
+
+
 def test_no_more_mirrored_questions_than_the_bound_are_with_the_candidate(
     rolling: Rolling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
