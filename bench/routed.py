@@ -23,7 +23,8 @@ from serving.predict import mirror
 if TYPE_CHECKING:
     from serving.predict.deploy import Endpoint
 
-BLOCKS, BLOCK = 10, 50
+#: A block lasts several times as long as mirrored requests gather.
+BLOCKS, BLOCK = 8, 150
 ROLLOUT = "bench"
 #: By the share of the candidate's questions: none of them in practice, mirrored, and all.
 ROUTED = {"stable answers": 1e-12, "mirrored": None, "candidate answers": 1.0}
