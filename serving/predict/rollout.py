@@ -92,6 +92,8 @@ def remove_candidate(service: str) -> None:
 def start_watch(settings: Settings, place: str, service: str) -> None:
     """Starts the program that moves the rollouts of the service at `module:name`, unless it runs.
 
+    It ends by itself where there is no rollout, or none any longer.
+
     Raises:
         ServiceUnavailable: if it does not start.
     """
@@ -104,28 +106,38 @@ def start_watch(settings: Settings, place: str, service: str) -> None:
     if overview is None or overview.status in ending:
         target = serve.RunTarget(watch.application(place, settings), name=name, route_prefix=None)
         serve.run_many([target], wait_for_applications_running=False)
-    _wait_running(name)
+    _wait_running(name, ends_itself=True)
 
 
-def _wait_running(application: str) -> None:
+def _wait_running(application: str, *, ends_itself: bool = False) -> None:
     """Returns when the application's replicas run, and no older ones are left.
+
+    Args:
+        application: Its name.
+        ends_itself: Whether it may have done its work already, and be gone.
 
     Raises:
         ServiceUnavailable: if none of them starts; the old ones go on.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
-        overview = serve.status().applications[application]
-        if overview.status == ApplicationStatus.RUNNING:
+        overview = serve.status().applications.get(application)
+        if overview is None and not ends_itself:
+            raise _unavailable(application, "it was removed while it started")
+        if overview is None or overview.status == ApplicationStatus.RUNNING:
             return
         if overview.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > deadline:
-            raise ServiceUnavailable(
-                object=f"Serve application {application}",
-                observed=f"{overview.status.value}: {_reason(overview)}",
-                expected=f"a running replica within {START_SECONDS:.0f} s",
-                next_step="read the replica's log in Ray's session folder",
-            )
+            raise _unavailable(application, f"{overview.status.value}: {_reason(overview)}")
         time.sleep(0.2)
+
+
+def _unavailable(application: str, observed: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        object=f"Serve application {application}",
+        observed=observed,
+        expected=f"a running replica within {START_SECONDS:.0f} s",
+        next_step="read the replica's log in Ray's session folder",
+    )
 
 
 def remove(service: str) -> None:

@@ -172,3 +172,8 @@ def promoted(service: Service) -> int:
     champion = Registry(service.settings).champion(SERVICE)
     assert champion is not None
     return champion.version
+
+
+def test_the_program_of_a_rollout_that_has_ended_already_ends_itself(service: Service) -> None:
+    arms.watch(service.settings, arrival_delay_service)
+    wait_until_nothing_of_it_runs()
