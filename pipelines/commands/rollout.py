@@ -32,6 +32,8 @@ app = typer.Typer(
     help="How a new version takes over a service: by evidence, stage by stage, or back.",
     no_args_is_help=True,
 )
+#: What `watch` exits with where the version was sent back: no error of the command itself, which is 1.
+SENT_BACK = 3
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model, as domain.name.")]
 Version = Annotated[int, typer.Argument(metavar="VERSION", help="The version that is to take over.")]
 Because = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for people who read it later.")]
@@ -47,9 +49,7 @@ def start(name: Name, version: Version, because: Because) -> None:
         from pipelines.rollout import control
 
         spec = _spec(name)
-        say(str(control.start(platform.settings, spec, version, because=because)))
-        spec.runtime.load_arms().watch(platform.settings, spec)
-        say(f"next: goldpath rollout watch {name}")
+        _moved(platform.settings, spec, control.start(platform.settings, spec, version, because=because))
 
 
 @app.command("status")
@@ -80,7 +80,7 @@ def status(
 
 @app.command("watch")
 def watch(name: Name) -> None:
-    """Shows the rollout of a model until it ends; 0 if the version was promoted, 1 if it was sent back. Moves nothing.
+    """Shows the rollout of a model until it ends; 0 if the version was promoted, 3 if it was sent back. Moves nothing.
 
     Example: `goldpath rollout watch shop.returns`
     """
@@ -91,7 +91,7 @@ def watch(name: Name) -> None:
         present = _rollout(settings, name, None)
         console = Terminal(highlight=False)
         present = _live(settings, present, console) if console.is_terminal else _followed(settings, present)
-        raise typer.Exit(0 if present.status == "promoted" else 1)
+        raise typer.Exit(0 if present.status == "promoted" else SENT_BACK)
 
 
 @app.command("pause")
@@ -117,7 +117,7 @@ def resume(name: Name, because: Because) -> None:
     with errors_shown(), opened_platform() as platform:
         from pipelines.rollout import control
 
-        _moved(platform.settings, name, control.resume(platform.settings, name, because=because))
+        _moved(platform.settings, _spec(name), control.resume(platform.settings, name, because=because))
 
 
 @app.command("promote")
@@ -134,7 +134,7 @@ def promote(
         from pipelines.rollout import control
 
         moved = control.promote(platform.settings, name, because=because, full=full)
-        _moved(platform.settings, name, moved)
+        _moved(platform.settings, _spec(name), moved)
 
 
 @app.command("abort")
@@ -148,7 +148,7 @@ def abort(name: Name, because: Because) -> None:
 
         moved = control.abort(platform.settings, name, because=because)
         say(f"the serving version answers every question of {name}")
-        _moved(platform.settings, name, moved)
+        _moved(platform.settings, _spec(name), moved)
 
 
 @app.command("history")
@@ -180,12 +180,11 @@ def history(
                 say(f"another: {other.rollout}, {other}")
 
 
-def _moved(settings: Settings, name: str, present: State) -> None:
+def _moved(settings: Settings, spec: ServiceSpec, present: State) -> None:
     """Says where a rollout stands after a person's word, and sees to it that it goes on."""
     say(str(present))
-    spec = _spec(name)
     spec.runtime.load_arms().watch(settings, spec)
-    say(f"next: goldpath rollout watch {name}")
+    say(f"next: goldpath rollout watch {spec.name}")
 
 
 def _spec(name: str) -> ServiceSpec:
@@ -197,9 +196,9 @@ def _spec(name: str) -> ServiceSpec:
     if name not in specs:
         raise NotFoundError(
             object=f"service of model {name}",
-            observed="no domain declares it",
+            observed="no domain that loads declares it",
             expected=f"one of {', '.join(sorted(specs)) or 'none: no service is declared'}",
-            next_step="goldpath model list",
+            next_step="goldpath model list; where a warning names a domain that does not load, correct that first",
         )
     return specs[name]
 
@@ -214,8 +213,12 @@ def _rollout(settings: Settings, name: str, rollout: str | None) -> State:
         raise NotFoundError(
             object=f"rollout {rollout} of {name}" if rollout else f"rollout of {name}",
             observed="there is none of this id" if rollout else "it never had one",
-            expected=f"a model with a rollout, such as {', '.join(state.services(settings)) or 'none'}",
-            next_step=f"goldpath rollout history {name}" if rollout else "goldpath rollout start",
+            expected="an id that the model's history names"
+            if rollout
+            else f"a model that had one: {', '.join(state.services(settings)) or 'none so far'}",
+            next_step=f"goldpath rollout history {name}"
+            if rollout
+            else "goldpath model list shows the models; goldpath rollout start begins one",
         )
     return found[-1]
 

@@ -10,7 +10,7 @@ from pipelines.models import tasks
 from pipelines.models.judgement import Slice
 from pipelines.models.spec import ModelSpec
 
-#: The beginnings of the SQL types of columns that edges divide.
+#: The beginnings of the SQL types of columns of numbers.
 NUMBERS = ("int", "bigint", "double", "float", "decimal")
 
 

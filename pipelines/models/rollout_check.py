@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.errors import DefinitionError
+from pipelines.models.gate_check import NUMBERS
 from pipelines.models.spec import ModelSpec
 
 
@@ -28,10 +29,14 @@ def require(spec: ModelSpec) -> None:
         ),
     ]
     if plan.outcomes is not None:
-        table = plan.outcomes.table
-        absent = {"prediction_id", plan.outcomes.label} - {column.name for column in table.columns}
+        table, label = plan.outcomes.table, plan.outcomes.label
+        types = {column.name: column.type for column in table.columns}
+        absent = {"prediction_id", label} - types.keys()
         lacks = f"outcomes in {table.table}, which lacks {', '.join(sorted(absent))}"
-        checks.append((not absent, lacks, f"columns of {table.path}"))
+        checks.append((not absent, lacks, f"columns of {table.path}: {', '.join(types)}"))
+        fits = spec.task not in ("binary", "regression") or types.get(label, "").startswith(NUMBERS)
+        wrong = f"outcomes in the column {label} of {table.table}, whose type is {types.get(label)}"
+        checks.append((fits, wrong, "a column of numbers, as the model's answers are"))
     for valid, observed, expected in checks:
         if not valid:
             raise DefinitionError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
@@ -30,6 +31,8 @@ from pipelines.errors import DefinitionError
 Metric = Literal["errors", "latency_p50", "latency_p99", "cost", "disagreement", "score", "missing", "loss"]
 #: Metrics whose limit is a factor of what the serving version takes.
 FACTORS = ("latency_p50", "latency_p99", "cost")
+#: Metrics whose limit is a share, or a difference of shares.
+SHARES = ("errors", "disagreement", "missing", "loss")
 #: When a stage ends well: `enough` answers were counted and no guard broke; the `verdict` on the loss is that the
 #: candidate is better; or a `person` says so.
 Until = Literal["enough", "verdict", "person"]
@@ -70,6 +73,10 @@ class Guard:
 
     def __post_init__(self) -> None:
         _require_one_of("a rollout's guard", "metric", self.metric, Metric)
+        if isinstance(self.by, str):
+            raise _wrong(f"guard {self.metric}", f"by {self.by!r}", f"a tuple of fields: by=({self.by!r},)")
+        if self.metric in SHARES and self.limit >= 1:
+            raise _wrong(f"guard {self.metric}", f"limit {self.limit}", "a share below 1, which can be exceeded")
         lowest = 1.0 if self.metric in FACTORS else 0.0
         if not self.limit >= lowest or self.minimum < 1 or (self.by and self.metric.startswith("latency")):
             raise _wrong(
@@ -167,6 +174,8 @@ class Rollout:
         _require_one_of(f"rollout {self.name}", "if_missing", self.if_missing, IfMissing)
         if len(set(self.guards)) < len(self.guards):
             raise _wrong(f"rollout {self.name}", "a guard that is named twice", "each guard once")
+        if not self.deadline_seconds > 0:
+            raise _wrong(f"rollout {self.name}", f"deadline_seconds {self.deadline_seconds}", "more than 0")
         needs = [guard.metric for guard in self.guards if guard.metric == "loss"]
         needs += [stage.name for stage in self.stages if stage.until == "verdict" or stage.bandit]
         if not self.stages or not self.guards or not 0 < self.false_alarms < 1:
@@ -189,6 +198,8 @@ class Rollout:
         **more: Any,
     ) -> Rollout:
         """Shadow, then rising shares, then all questions while the version before stays loaded; see `Stage`."""
+        if any(after <= before for before, after in pairwise(shares)):
+            raise _wrong("rollout canary", f"shares {', '.join(map(str, shares))}", "shares that rise")
         named = [(f"canary {share:.0%}", share) for share in shares]
         stages = (
             Stage(name, share, answers, minutes, maximum_minutes)
@@ -199,6 +210,8 @@ class Rollout:
     @classmethod
     def linear(cls, steps: int = 5, **more: Any) -> Rollout:
         """Shadow, then equal steps up to all questions; takes what `canary` takes."""
+        if steps < 2:
+            raise _wrong("rollout linear", f"steps {steps}", "2 or more; with one it is blue_green()")
         return replace(cls.canary(tuple(step / steps for step in range(1, steps)), **more), name="linear")
 
     @classmethod

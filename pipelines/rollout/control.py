@@ -194,6 +194,8 @@ class Controller:
                 self._rollout = ""  # the next look begins as a new process does
                 if isinstance(error, (DamagedError, OSError)):
                     routes.remove(self._settings, self._spec.name)
+                if not isinstance(error, TransientError):
+                    moves.hindered(self._settings, self._spec.name, error)
                 raise
 
     def _step(self) -> State | None:
@@ -226,7 +228,8 @@ class Controller:
     def _start(self, present: State) -> State:
         if (failure := self._failure_to_start(present)) is not None:
             return self._back(present, f"it did not start: {failure}")
-        return moves.staged(self._settings, replace(present, status="running", looked_at=time.time()), 0)
+        running = replace(present, status="running", looked_at=time.time(), attempts=0, failure="")
+        return moves.staged(self._settings, running, 0)
 
     def _look(self, present: State) -> State:
         settings, before = self._settings, present
@@ -236,7 +239,7 @@ class Controller:
             moves.route(settings, present)
         now, ticks = time.time(), time.monotonic()
         passed = min(max(now - present.looked_at, 0.0), LONGEST_LOOK_SECONDS) if present.status == "running" else 0.0
-        present = replace(present, minutes=present.minutes + passed / 60, looked_at=now)
+        present = replace(present, minutes=present.minutes + passed / 60, looked_at=now, attempts=0, failure="")
         verdict = self.verdict(present)
         # A route whose evidence cannot be judged is not renewed, and ends.
         routes.renew(settings, present.service)
@@ -256,7 +259,8 @@ class Controller:
             self._note(present, "share", verdict)
             present = replace(present, share=verdict.share)
             moves.route(settings, present)
-        if present.status != before.status or present.share != before.share or ticks - self._saved >= SAVE_SECONDS:
+        changed = any(getattr(present, name) != getattr(before, name) for name in ("status", "share", "attempts"))
+        if changed or ticks - self._saved >= SAVE_SECONDS:
             state.save(settings, present)
             self._saved = ticks
         if ticks - self._noted >= max(SAVE_SECONDS, 60 * present.minutes * NOTED_SHARE):
@@ -323,11 +327,7 @@ class Controller:
                 promotion.make_champion(settings, registry, "promote", model, before, folder, because, by=ROLLOUT)
         if moves.waits(present):
             return present
-        try:
-            self._arms.finish(settings, self._spec, model, folder)
-        except Exception as error:
-            moves.unfinished(settings, present, error)
-            raise
+        self._arms.finish(settings, self._spec, model, folder)
         routes.remove(settings, name)
         self._arms.stop(settings, self._spec)
         present = replace(present, status="promoted", looked_at=time.time())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipelines.errors import ModelError, NotFoundError, SettingsError
+from pipelines.errors import DamagedError, ModelError, NotFoundError, SettingsError
 from pipelines.machine import full_disk, locks
 from pipelines.models.decisions import ROLLOUT
 from pipelines.models.registry import RegisteredModel
@@ -84,13 +84,18 @@ def require_reason(service: str, because: str) -> None:
         )
 
 
-def unfinished(settings: Settings, present: State, error: Exception) -> None:
-    """Notes that the service failed to take over what was promoted, and why."""
-    failure = f"{type(error).__name__}: {error}"
-    present = replace(present, attempts=present.attempts + 1, failure=failure, looked_at=time.time())
-    if present.attempts == state.ATTEMPTS:
-        state.note(settings, present, "stuck", by=ROLLOUT, because=failure)
-    state.save(settings, present)
+def hindered(settings: Settings, service: str, error: BaseException) -> None:
+    """Notes that a look failed, and why, where people read it; nothing where that cannot be noted either."""
+    if not isinstance(error, Exception):
+        return  # the process ends
+    with contextlib.suppress(OSError, DamagedError):
+        if (present := state.active(settings, service)) is None:
+            return
+        failure = f"{type(error).__name__}: {error}"
+        present = replace(present, attempts=present.attempts + 1, failure=failure, looked_at=time.time())
+        if present.attempts == state.ATTEMPTS:
+            state.note(settings, present, "stuck", by=ROLLOUT, because=failure)
+        state.save(settings, present)
 
 
 def waits(present: State) -> bool:

@@ -40,10 +40,16 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
     unwatched = unwatched_seconds(present, now=now)
     because = measured["because"] if waits else present.because
     if present.attempts and not present.ended:
+        promoting = present.status == "promoting"
         because = (
-            f"promoted, but the service failed to take it over {present.attempts} times, and tries again; the last "
-            f"error: {present.failure}. goldpath model rollback {present.service} takes the promotion back"
+            f"{'promoted, but the service failed to take it over' if promoting else 'looks at it failed'} "
+            f"{present.attempts} times in a row; the next one follows. The last error: {present.failure}"
+            + (f". goldpath model rollback {present.service} takes the promotion back" if promoting else "")
         )
+    following = f"goldpath materialize rollouts/{present.service.replace('.', '/')}" if unwatched else None
+    if present.status == "returned":
+        version = present.candidate["version"]
+        following = f'goldpath rollout start {present.service} {version} --because "…"'
     return {
         "service": present.service,
         "rollout": present.rollout,
@@ -64,7 +70,7 @@ def describe(settings: Settings, present: State, *, now: float | None = None) ->
         "figures": measured.get("figures", []),
         "rollback_seconds": _rollback_seconds(steps),
         "unwatched_seconds": unwatched,
-        "next": f"goldpath materialize rollouts/{present.service.replace('.', '/')}" if unwatched else None,
+        "next": following,
     }
 
 
@@ -98,9 +104,11 @@ def words(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"answers in this stage: {counted}")
     if found["rollback_seconds"] is not None:
         lines.append(f"from that decision to the end of the candidate: {found['rollback_seconds']:.1f} s")
-    if found["next"]:
+    if found["unwatched_seconds"] is not None:
         lines.append(f"nobody looks at it: the last look was {found['unwatched_seconds']:,} s ago")
         lines.append(f"to go on: {found['next']}")
+    elif found["next"]:
+        lines.append(f"only a person starts this version again: {found['next']}")
     return lines
 
 

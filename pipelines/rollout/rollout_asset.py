@@ -57,7 +57,7 @@ def rollout_asset(spec: ServiceSpec) -> dg.AssetsDefinition:
         checks=(
             Check(
                 CHECK,
-                "The newest version was not sent back, and the service took over what was promoted",
+                "The newest version was not sent back, and the looks at its rollout succeed",
                 blocking=False,
             ),
         ),

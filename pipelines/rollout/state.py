@@ -29,7 +29,7 @@ from pipelines.settings import Settings
 Status = Literal["starting", "running", "paused", "promoting", "returning", "promoted", "returned"]
 ENDED: tuple[Status, Status] = ("promoted", "returned")
 STATE_FILE, HISTORY_FILE = "state.json", "history.jsonl"
-#: A service that fails to take over what was promoted so often is stuck.
+#: A rollout is stuck after so many failed looks in a row.
 ATTEMPTS = 3
 
 
@@ -50,7 +50,7 @@ class State:
         looked_at: When it was looked at last, seconds since 1970, UTC.
         started_by: Who started it: a user, or `gate`.
         because: Why it stands where it stands.
-        attempts: How often the service failed to take over what was promoted.
+        attempts: How many looks in a row failed, such as those in which the service takes over what was promoted.
         failure: The error of the last of them.
     """
 
@@ -71,7 +71,7 @@ class State:
 
     @property
     def stuck(self) -> bool:
-        """Whether what was promoted is not served yet after `ATTEMPTS` attempts, so that people have to look."""
+        """Whether `ATTEMPTS` looks in a row failed, so that people have to see why."""
         return not self.ended and self.attempts >= ATTEMPTS
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.commands.rollout import SENT_BACK
 from pipelines.rollout import state
 from pipelines.settings import PROJECT, Settings
 from tests.goldpath_process import environment, goldpath
@@ -105,7 +106,7 @@ def test_people_start_watch_and_end_a_rollout(toy: ToyRollout, run: Run, project
         assert toy.route is None
         controller.look()
         watched, _ = watcher.communicate(timeout=60)
-    assert watcher.returncode == 1
+    assert watcher.returncode == SENT_BACK
     assert "returned, after stage all (3 of 3)" in watched
     assert "wrong answers" in watched
     assert arms.calls(toy.settings).count("watch") == 4

@@ -399,7 +399,10 @@ def test_a_service_that_does_not_take_over_what_was_promoted_is_told_of_and_aske
         assert (candidate.newest.attempts, candidate.newest.stuck) == (attempt, attempt == state.ATTEMPTS)
     assert candidate.steps() == ["start", "promote", "stuck"]
     because = report.describe(candidate.settings, candidate.newest)["because"]
-    assert "failed to take it over 3 times, and tries again; the last error: NotFoundError: candidate" in because
+    assert (
+        "failed to take it over 3 times in a row; the next one follows. The last error: NotFoundError: candidate"
+        in because
+    )
     check = check_result(candidate.settings, candidate.spec, candidate.newest)
     assert (check.passed, because in str(check.description)) == (False, True)
     arms.heal(candidate.settings, "finish")
@@ -447,3 +450,20 @@ def test_the_gate_begins_with_the_newest_version_that_passed(toy: ToyRollout, tm
     control.abort(toy.settings, toy.name, because="not now")
     toy.controller().look()
     assert "sent its files back" in begun(toy.settings, toy.spec, promoted(toy))
+
+
+def test_looks_that_fail_are_told_of_until_one_succeeds(candidate: ToyRollout, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = candidate.controller()
+    with monkeypatch.context() as broken:
+        broken.setattr(control, "decide", lambda *_: float("no label"))
+        for _ in range(state.ATTEMPTS):
+            with pytest.raises(ValueError, match="no label"):
+                controller.look()
+    found = report.describe(candidate.settings, candidate.newest)
+    assert "looks at it failed 3 times in a row" in found["because"]
+    assert "could not convert string to float: 'no label'" in found["because"]
+    assert not check_result(candidate.settings, candidate.spec, candidate.newest).passed
+    assert candidate.steps()[-1] == "stuck"
+    controller.look()
+    assert (candidate.newest.attempts, candidate.newest.status) == (0, "running")
+    assert check_result(candidate.settings, candidate.spec, candidate.newest).passed

@@ -135,6 +135,11 @@ def test_a_stage_waits_for_outcomes_that_come_late_and_counts_each_once() -> Non
         lambda: Guard("errors", -0.1),
         lambda: Guard("error", 0.1),  # ty: ignore[invalid-argument-type]
         lambda: Guard("cost", 0.9),
+        lambda: Guard("errors", 5),
+        lambda: Guard("errors", 0.1, by="origin"),  # ty: ignore[invalid-argument-type]
+        lambda: Rollout.canary(deadline_seconds=0),
+        lambda: Rollout.canary((0.5, 0.1)),
+        lambda: Rollout.linear(1),
         lambda: Stage("soon", 0.5, until="enuf"),  # ty: ignore[invalid-argument-type]
         lambda: Rollout.canary(if_missing="go on"),
         lambda: Rollout.canary(guards=(Guard("errors", 0.1), Guard("errors", 0.1))),
