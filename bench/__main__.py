@@ -21,6 +21,7 @@ PARTS = {
     "startup": "fresh processes: the code location and two commands against importing Dagster alone",
     "road": "seconds of each stage of the last demo",
     "ingest": "governed bronze to silver against the bare engine, Polars, dlt and Great Expectations",
+    "one_day": "a day of 900 rows into a table of a year, landed to published, warm and cold",
     "elt": "LakeBench's ELT mode, governed, beside its bare engines",
     "late_merges": "0.1 % merged into 2.9 million rows of 23 columns against a bare merge by delta-rs",
     "merges": "200 small merges, the last ones against the first ones",

@@ -35,8 +35,9 @@ BRONZE_COLUMNS = (RECORD_ID, SOURCE_URI, SOURCE_ROW, INGEST_ID, INGESTED_AT, PAR
 
 #: The ending of the additional column that keeps a text which the type of a column cannot hold.
 VARIANT_SUFFIX = "__v_string"
-#: The columns that rows have while they are judged, merged or joined; `_broken` and `_set_` are followed by a number.
-ERRORS = "_errors"
+#: The columns that rows have while they are judged, merged or joined; `_read`, `_broken` and `_set_` are followed by a
+#: number.
+READ = "_read"
 BROKEN = "_broken"
 RANK = "_rank"
 SAME_SPELLING = "_same_spelling"
@@ -44,9 +45,9 @@ STAYS = "_stays"
 _RESERVED = re.compile(
     "|".join(
         [
-            *BRONZE_COLUMNS, RESCUED, MALFORMED, DECISION, DECIDED_AT, DECIDED_BY, ROW, REASONS, VERDICT, ERRORS, RANK,
-            SAME_SPELLING, STAYS, rf"{BROKEN}\d+", r"_(set|to)_\d+", "_(known|asof)_.*", "_seconds", "_metadata",
-            "_change_type", "_commit_version", "_commit_timestamp", f".*{VARIANT_SUFFIX}",
+            *BRONZE_COLUMNS, RESCUED, MALFORMED, DECISION, DECIDED_AT, DECIDED_BY, ROW, REASONS, VERDICT, RANK,
+            SAME_SPELLING, STAYS, rf"({BROKEN}|{READ})\d+", r"_(set|to)_\d+", "_(known|asof)_.*", "_seconds",
+            "_metadata", "_change_type", "_commit_version", "_commit_timestamp", f".*{VARIANT_SUFFIX}",
         ]
     ),
     re.IGNORECASE,

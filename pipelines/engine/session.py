@@ -28,6 +28,9 @@ SECONDS_TO_ANSWER = 30
 SESSION_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    # With it PySpark looks for the line of the caller, and for IPython, at each operation on a column: a third of the
+    # time in which a plan is made, and half of the plan's bytes.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 #: Further settings of each new session of Apache Spark.
 SPARK_SESSION_CONF = {

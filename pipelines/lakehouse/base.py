@@ -13,6 +13,7 @@ import hashlib
 import logging
 import shutil
 import socket
+import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -67,7 +68,8 @@ class Lakehouse(Catalog, ABC):
     def writing(self, table: TableId) -> Iterator[None]:
         """Locks the table against other writers on this machine while the block runs.
 
-        Removes the files that a killed writer left staged, and at the end those that this one did not commit.
+        Removes the files that a killed writer left staged; what this one leaves is removed after the block, while the
+        process goes on: to remove folders takes as long as to write their files, and nobody waits for it.
 
         Raises:
             LockTimeout: if another writer holds the table for too long; names it.
@@ -77,7 +79,8 @@ class Lakehouse(Catalog, ABC):
             try:
                 yield
             finally:
-                self._clear_staging(table)
+                left = list((self.root / "_staging" / table.source_name).glob(f"{self._writer}-*"))
+                threading.Thread(target=_remove, args=(left,), name=f"staged files of {table}").start()
 
     def _staging(self, table: TableId) -> Path:
         """A new path for staged files, whose name begins with the id of this machine's writers."""
@@ -95,9 +98,7 @@ class Lakehouse(Catalog, ABC):
             with contextlib.suppress(FileNotFoundError):
                 abandoned = time.time() - staging.stat().st_mtime > ABANDONED_SECONDS
                 if abandoned or staging.name.startswith(self._writer):
-                    shutil.rmtree(staging, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+                    _remove([staging])
 
     def stage(self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = ()) -> Staged:
         """Computes `df` once and writes it to staged files, partitioned by the given columns."""
@@ -174,3 +175,8 @@ class Lakehouse(Catalog, ABC):
             log.warning("%s It was mended: %s.", error, "; ".join(report.steps + report.unmended))
         delta_commits.append_rows(self, table, rows)
         return self.current(table)
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

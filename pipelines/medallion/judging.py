@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -68,13 +69,13 @@ class Judged:
     """Rows that were judged.
 
     Attributes:
-        rows: A plan of the judged rows, with their reasons in words; it has not run.
+        told: Returns a plan of the judged rows with their reasons in words.
         columns: What its columns are computed from.
         staged: The files of the judged rows, with their broken rules as bits.
         verdict: The counts and table rules over the staged rows.
     """
 
-    rows: DataFrame
+    told: Callable[[], DataFrame]
     columns: ColumnLineage
     staged: Staged
     verdict: verdict.Verdict
@@ -117,7 +118,7 @@ def in_contract_types(contract: Contract, rows: DataFrame, further_columns: Sequ
 def judge_rows(
     run: GovernedRun,
     contract: Contract,
-    rows: DataFrame,
+    told: Callable[[verdict.Words], DataFrame],
     references: Mapping[TableId, DataFrame],
     *,
     columns: Sequence[str],
@@ -134,7 +135,7 @@ def judge_rows(
     Args:
         run: The run; its platform computes, and freshness is measured against its clock.
         contract: The contract whose rules apply.
-        rows: The rows, as `in_contract_types` returns them.
+        told: Returns the rows, as `in_contract_types` does, with the reasons that typing them gave in words or without.
         references: The tables that reference rules point to.
         columns: The columns that are staged beside the verdict.
         partition_by: The partition columns of the staged files.
@@ -152,9 +153,13 @@ def judge_rows(
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     sources = {str(house.path(at.table)): str(at.table) for at in run.versions.values()}
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
+    rows = told("left out")
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
-        judged = verdict.judge(rows, contract, references, duplicates=duplicates, within=within)
+        judge = functools.partial(
+            verdict.judge, contract=contract, references=references, duplicates=duplicates, within=within
+        )
+        judged = judge(rows, words="left out")
         lineage = column_lineage(judged.select(*[column.name for column in contract.columns]), sources)
         require_column_classes(contract, lineage, run.input_classes)
         with verdict.sql_errors_named(rows, contract):
@@ -169,7 +174,7 @@ def judge_rows(
             within=within,
             days=days,
         )
-        return Judged(judged, lineage, staged, summary)
+        return Judged(lambda: judge(told("told"), words="told"), lineage, staged, summary)
 
     first = attempt("excluded")
     return attempt("sought") if first.verdict.keys_repeat else first
@@ -202,7 +207,7 @@ def judge_slices(
     table_results = table_rules.measure(clean, contract, now=run.platform.now(), previous=previous, days=days)
     combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
     first = judged_slices[0]
-    return Judged(first.rows, first.columns, staged, combined), judged_slices
+    return Judged(first.told, first.columns, staged, combined), judged_slices
 
 
 def stage_rejected(
@@ -227,13 +232,16 @@ def stage_rejected(
     from pyspark.sql import functions as F
 
     staged = []
-    for judged in [part for part in judged_slices if part.verdict.rows_quarantined] or judged_slices[:1]:
+    for judged in [part for part in judged_slices if part.verdict.rows_quarantined]:
         # No engine moves a condition below a column that it takes for random. There, the condition would hold each
         # column's expression once for each of its rules, which takes far longer to plan than to run.
-        told = judged.rows.withColumn(verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT)))
+        told = judged.told().withColumn(verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT)))
         rows = told.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
-        marked = in_effect.mark(rows if judged.verdict.rows_quarantined else rows.limit(0))
-        staged.append(house.stage(table, marked.select(*verdict.QUARANTINE_COLUMNS), partition_by=partition_by))
+        marked = in_effect.mark(rows).select(*verdict.QUARANTINE_COLUMNS)
+        staged.append(house.stage(table, marked, partition_by=partition_by))
+    if not staged:
+        types = ", ".join(f"{name} {QUARANTINE_FIELDS[name][0]}" for name in verdict.QUARANTINE_COLUMNS)
+        staged = [house.stage(table, house.session.createDataFrame([], types), partition_by=partition_by)]
     rejected = sum(part.rows for part in staged)
     expected = sum(part.verdict.rows_quarantined for part in judged_slices)
     if rejected != expected:

@@ -87,15 +87,17 @@ class SilverTable:
             days: The days whose rows they are, of a table by days.
         """
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
-        transformed = self.transform(
-            verdict.typed(raw, contract, run.platform.settings.engine),
-            **{name: run.input(name) for name in self.side_inputs},
-        )
-        rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID))
+
+        def told(words: verdict.Words) -> DataFrame:
+            typed = verdict.typed(raw, contract, run.platform.settings.engine, words=words)
+            transformed = self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
+            rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID))
+            return masking.masked_columns(contract, rows)
+
         return judge_rows(
             run,
             contract,
-            masking.masked_columns(contract, rows),
+            told,
             {table: run.input(f"in {table}") for table in self.references},
             columns=[*contract.published_columns, RECORD_ID, *further_columns],
             partition_by=[verdict.VERDICT, *self.partition_columns],

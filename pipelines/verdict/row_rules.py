@@ -16,7 +16,6 @@ from pipelines.contracts.patterns import portable
 from pipelines.tables import (
     BROKEN,
     DECISION,
-    ERRORS,
     RANK,
     RECORD_ID,
     RESCUED,
@@ -122,18 +121,27 @@ def is_unreadable(column: str, contract: Contract) -> Column:
 
 def is_rejected(contract: Contract) -> Column:
     """True where a row broke a rule of severity error."""
-    return _breaks_any([rule for rule in rules(contract) if rule.severity == "error"], contract)
+    return _breaks_any(_errors(contract), contract)
 
 
 def _breaks_any(broken: Sequence[RowRule], contract: Contract) -> Column:
     """True where the `_broken` columns have the bit of any of these rules."""
+    return _any([bits != 0 for bits in _bits_of(broken, contract)])
+
+
+def _bits_of(broken: Sequence[RowRule], contract: Contract) -> list[Column]:
+    """The `_broken` columns with the bits of these rules alone; those in which they have one."""
     from pyspark.sql import functions as F
 
     bit_of_rule, masks = bit_of(contract), dict.fromkeys(broken_columns(contract), 0)
     for rule in broken:
         name, bit = bit_of_rule[rule.name]
         masks[name] |= bit
-    return _any([F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) != 0 for name, mask in masks.items() if mask])
+    return [F.col(name).bitwiseAND(F.lit(mask).cast("bigint")) for name, mask in masks.items() if mask]
+
+
+def _errors(contract: Contract) -> list[RowRule]:
+    return [rule for rule in rules(contract) if rule.severity == "error"]
 
 
 def key_is_complete(key: Sequence[str]) -> Column:
@@ -158,7 +166,8 @@ def key_ranks(contract: Contract, rule: RowRule, known: Collection[str], within:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    order = [F.col(ERRORS).asc(), *winner.order(contract, known)]
+    errors = reduce(lambda a, b: a + b, map(F.bit_count, _bits_of(_errors(contract), contract)))
+    order = [errors.asc(), *winner.order(contract, known)]
     window = Window.partitionBy(*key_values(rule, contract, within)).orderBy(*order)
     spelling = F.xxhash64(*map(quoted, rule.argument))
     return {RANK: F.row_number().over(window), SAME_SPELLING: spelling == F.first(spelling).over(window)}
@@ -213,14 +222,6 @@ def reasons(tests: Sequence[RowTest]) -> Column:
     array = F.array_compact(F.array(*[test.reason() for test in tests])) if tests else F.array()
     # Two such arrays can be concatenated only if the nullability of their elements is the same.
     return array.cast(REASON_TYPE)
-
-
-def error_count(tests: Sequence[RowTest]) -> Column:
-    """How many of these tests of severity error a row fails."""
-    from pyspark.sql import functions as F
-
-    failures = [F.when(test.broken, 1).otherwise(0) for test in tests if test.rule.severity == "error"]
-    return reduce(lambda a, b: a + b, failures, F.lit(0))
 
 
 def _any(conditions: Sequence[Column]) -> Column:

@@ -64,14 +64,12 @@ class Reading:
     """A text column read as values of a type.
 
     Attributes:
-        value: The value; null where the text is null, mistyped or names a time that does not exist.
-        mistyped: True where the text is not a value of the type.
-        nonexistent: True where the clocks of the column's time zone skipped the time; None without a time zone. Of a
-            time that the clocks show twice, the earlier instant is the value.
+        value: The value; null where the text is null or not a value of the type. Of a time that the clocks show twice,
+            the earlier instant; of one that they skipped, an instant that does not count.
+        nonexistent: True where the clocks of the column's time zone skipped the time; None without a time zone.
     """
 
     value: Column
-    mistyped: Column
     nonexistent: Column | None = None
 
 
@@ -123,22 +121,20 @@ def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Re
     from pyspark.sql import functions as F
 
     if column.type == "string":
-        return Reading(text, F.lit(False))
+        return Reading(text)
     is_exact = engine and column.type in EXACT_CASTS[engine]
     value = text.try_cast(column.type) if is_exact else _cast(text, column)
     if column.type in ("double", "float") and column.non_finite == "refused":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)  # 1e400 is infinite
     if column.type != "timestamp":
-        return Reading(value, text.isNotNull() & value.isNull())
+        return Reading(value)
     if not column.timezone:
-        value = _within_calendar(value)
-        return Reading(value, text.isNotNull() & value.isNull())
+        return Reading(_within_calendar(value))
     zone = F.lit(column.timezone)
     instant = F.to_utc_timestamp(value, zone)
     # The engines shift a local time that does not exist, so converting the instant back gives another local time.
     nonexistent = F.coalesce(F.from_utc_timestamp(instant, zone) != value, F.lit(False))
-    instant = _within_calendar(instant)
-    return Reading(F.when(~nonexistent, instant), text.isNotNull() & instant.isNull(), nonexistent)
+    return Reading(_within_calendar(instant), nonexistent)
 
 
 def _within_calendar(instant: Column) -> Column:

@@ -21,9 +21,9 @@ from pipelines.tables import (
     DECIDED_AT,
     DECIDED_BY,
     DECISION,
-    ERRORS,
     MALFORMED,
     RANK,
+    READ,
     REASONS,
     RECORD_ID,
     RESCUED,
@@ -44,6 +44,8 @@ __all__ = [
     "sql_errors_named", "summarize", "typed",
 ]  # fmt: skip
 
+#: Whether rows get their reasons in words, and are kept as they arrived, which makes a large plan.
+Words = Literal["told", "left out"]
 CLEAN: Literal["clean"] = "clean"
 QUARANTINE: Literal["quarantine"] = "quarantine"
 
@@ -144,7 +146,7 @@ class Verdict:
         )
 
 
-def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> DataFrame:
+def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None, *, words: Words = "told") -> DataFrame:
     """Reads rows of bronze, whose columns are text, as the contract's types.
 
     A null token becomes null. A text that its type cannot hold becomes null and a reason. A bronze column that the
@@ -154,10 +156,11 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
         raw: Rows of bronze, some perhaps corrected or discarded by a person.
         contract: Of the silver table.
         engine: The engine that computes the rows, if known: the result is the same, and takes less time.
+        words: Whether the rows have `_reasons` and `_row`.
 
     Returns:
-        The rows with the typed columns and their variants, the other bronze columns, `_reasons`, `_errors`, the
-        `_broken` columns, and the row as it arrived as JSON in `_row`.
+        The rows with the typed columns and their variants, the other bronze columns, the `_broken` columns, `_reasons`,
+        and the row as it arrived as JSON in `_row`.
     """
     from pyspark.sql import functions as F
 
@@ -168,27 +171,49 @@ def typed(raw: DataFrame, contract: Contract, engine: Kind | None = None) -> Dat
     names = raw.columns  # a request to the engine, so only once
     arrived = [name for name in names if name not in (*BRONZE_COLUMNS, RESCUED, DECISION)]
     texts = {c.name: arrived_text(c.source, c.null_tokens) for c in contract.columns if c.source in arrived}
-    readings = {name: text_values.read(text, contract.column(name), engine) for name, text in texts.items()}
-    tests = _reading_tests(contract, texts, readings, decided=DECISION in names)
+    # Named in a projection of their own, values are computed once, and the plan has the expression of each once.
+    raw, readings = _named(raw, [text_values.read(text, contract.column(name), engine) for name, text in texts.items()])
+    by_name = dict(zip(texts, readings, strict=True))
+    tests = _reading_tests(contract, texts, by_name, decided=DECISION in names)
+    values = {
+        name: reading.value if reading.nonexistent is None else F.when(~reading.nonexistent, reading.value)
+        for name, reading in by_name.items()
+    }
     variants = {
-        column.variant: F.when(readings[column.name].value.isNull(), texts[column.name])
+        column.variant: F.when(values[column.name].isNull(), texts[column.name])
         if column.name in texts
         else F.lit(None).cast("string")
         for column in contract.columns
         if column.variant in contract.variant_columns
     }
     # Engines take names that differ by case alone for one; such a column stays in the row as it arrived.
-    typed_names = {name.lower() for name in (*readings, *variants)}
+    typed_names = {name.lower() for name in (*values, *variants)}
+    as_it_arrived = F.to_json(F.struct(*[masking.shown(name, contract) for name in (*arrived, RESCUED)]))
     return raw.select(
-        *[reading.value.alias(name) for name, reading in readings.items()],
+        *[value.alias(name) for name, value in values.items()],
         *[variant.alias(name) for name, variant in variants.items()],
         *[arrived_text(name).alias(name) for name in arrived if name.lower() not in typed_names],
         *[F.col(name) for name in BRONZE_COLUMNS],
-        row_rules.reasons(tests).alias(REASONS),
-        row_rules.error_count(tests).alias(ERRORS),
         *[bits.alias(name) for name, bits in row_rules.bits(tests, contract).items()],
-        F.to_json(F.struct(*[masking.shown(name, contract) for name in (*arrived, RESCUED)])).alias(ROW),
+        *([row_rules.reasons(tests).alias(REASONS), as_it_arrived.alias(ROW)] if words == "told" else ()),
     )
+
+
+def _named(raw: DataFrame, readings: Sequence[text_values.Reading]) -> tuple[DataFrame, list[text_values.Reading]]:
+    """The rows with the readings as further columns, and readings that refer to these columns."""
+    from pyspark.sql import functions as F
+
+    columns: dict[str, Column] = {}
+
+    def named(column: Column) -> Column:
+        columns[name := f"{READ}{len(columns)}"] = column
+        return F.col(name)
+
+    referring = [
+        text_values.Reading(named(reading.value), None if reading.nonexistent is None else named(reading.nonexistent))
+        for reading in readings
+    ]
+    return raw.select("*", *[column.alias(name) for name, column in columns.items()]), referring
 
 
 def _reading_tests(
@@ -213,10 +238,10 @@ def _reading_tests(
         tests.append(RowTest(DISCARDED, F.col(DECISION) == "discard", F.col(RECORD_ID)))
     for rule in contract.row_rules:
         if rule.kind in ("type", "clock") and rule.column in texts:
-            reading = readings[rule.column]
-            broken = reading.mistyped if rule.kind == "type" else reading.nonexistent
+            text, reading = texts[rule.column], readings[rule.column]
+            broken = text.isNotNull() & reading.value.isNull() if rule.kind == "type" else reading.nonexistent
             if broken is not None:
-                tests.append(RowTest(rule, broken, masking.masked(texts[rule.column], masking.kinds(contract))))
+                tests.append(RowTest(rule, broken, masking.masked(text, masking.kinds(contract))))
     return tests
 
 
@@ -227,6 +252,7 @@ def judge(
     *,
     duplicates: Literal["sought", "excluded"] = "sought",
     within: Sequence[str] = (),
+    words: Words = "told",
 ) -> DataFrame:
     """Adds each row's broken rules, its reasons and its verdict; `_row` stays only where the row is rejected.
 
@@ -237,10 +263,12 @@ def judge(
         duplicates: "sought" sorts all rows by key to find them; "excluded" does not: right if a summary says that no
             key repeats.
         within: Columns, such as the day of a table by days: only rows with equal values in them can be duplicates.
+        words: Whether the rows have `_reasons`.
     """
     from pyspark.sql import functions as F
 
     known = set(df.columns)  # a request to the engine, so only once
+    broken_names = {*broken_columns(contract)}
     tests, flags = [], []
     for rule in contract.row_rules:
         if rule.kind == "reference":
@@ -252,36 +280,34 @@ def judge(
             flags.append(flag)
         elif rule.kind not in ("type", "clock", "variant", "duplicate"):
             broken = row_rules.is_broken(rule, contract)
-            if rule.kind == "required" and REASONS in known:
+            if rule.kind == "required" and broken_names <= known:
                 broken &= ~row_rules.is_unreadable(rule.column, contract)
             tests.append(RowTest(rule, broken, masking.shown(rule.column, contract)))
-    df = _add(df, tests, contract, known)
+    df = _add(df, tests, contract, known, words)
     for rule in contract.row_rules:
         if rule.kind == "duplicate" and duplicates == "sought":
             df = df.withColumns(row_rules.key_ranks(contract, rule, known, within))
             tests = row_rules.duplicate_tests(contract, rule)
-            df = _add(df, tests, contract, known | {REASONS}).drop(RANK, SAME_SPELLING)
+            df = _add(df, tests, contract, known | broken_names | {REASONS}, words).drop(RANK, SAME_SPELLING)
     verdict = F.when(row_rules.is_rejected(contract), QUARANTINE).otherwise(CLEAN)
-    df = df.withColumn(VERDICT, verdict).drop(ERRORS, *flags)
+    df = df.withColumn(VERDICT, verdict).drop(*flags)
     if ROW in known:
         df = df.withColumn(ROW, F.when(F.col(VERDICT) == QUARANTINE, F.col(ROW)))
     return df
 
 
-def _add(df: DataFrame, tests: Sequence[RowTest], contract: Contract, known: Collection[str]) -> DataFrame:
+def _add(
+    df: DataFrame, tests: Sequence[RowTest], contract: Contract, known: Collection[str], words: Words
+) -> DataFrame:
     """Adds what the tests say to what earlier tests said; `known` are the names of the columns of `df`."""
     from pyspark.sql import functions as F
 
-    bits = row_rules.bits(tests, contract)
-    if REASONS not in known:
-        return df.withColumns({REASONS: row_rules.reasons(tests), ERRORS: row_rules.error_count(tests), **bits})
-    return df.withColumns(
-        {
-            REASONS: F.concat(F.col(REASONS), row_rules.reasons(tests)),
-            ERRORS: F.col(ERRORS) + row_rules.error_count(tests),
-            **{name: F.col(name) + added for name, added in bits.items()},
-        }
-    )
+    added = row_rules.bits(tests, contract)
+    columns = {name: F.col(name) + bits if name in known else bits for name, bits in added.items()}
+    if words == "told":
+        reasons = row_rules.reasons(tests)
+        columns[REASONS] = F.concat(F.col(REASONS), reasons) if REASONS in known else reasons
+    return df.withColumns(columns)
 
 
 def summarize(

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -352,7 +353,10 @@ def test_staged_files_of_a_killed_writer_are_not_visible_and_are_removed_by_the_
         assert not staged.exists()
         publish(embedded, [row("a")], Overwrite())
     assert ids(read(embedded)) == ["a"]
-    assert not list((embedded.root / "_staging").glob("*"))
+    for thread in threading.enumerate():
+        if thread.name.startswith("staged files"):
+            thread.join()
+    assert not list((embedded.root / "_staging").glob("*/*"))
 
 
 @pytest.mark.parametrize(("before", "now"), [((), (PARTITION,)), ((PARTITION,), ())])

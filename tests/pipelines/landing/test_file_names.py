@@ -58,8 +58,8 @@ def test_a_column_of_any_name_is_read_under_a_name_that_a_table_can_have(
 
 
 def test_a_name_that_can_stay_stays_and_another_is_the_nearest() -> None:
-    assert named(["zone", "Zone", "zone_2", "", "_row", "a.b", "_errors"]) == {
-        "zone": "zone", "Zone": "Zone_3", "zone_2": "zone_2", "": "column", "_row": "row", "a.b": "a_b", "_errors": "errors",
+    assert named(["zone", "Zone", "zone_2", "", "_row", "a.b", "_read0"]) == {
+        "zone": "zone", "Zone": "Zone_3", "zone_2": "zone_2", "": "column", "_row": "row", "a.b": "a_b", "_read0": "read0",
     }  # fmt: skip
 
 
