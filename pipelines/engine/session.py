@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
 from pipelines.engine import arrow_rows
 from pipelines.engine.jars import ensure_jars
 from pipelines.engine.sail import SailServer
-from pipelines.engine.spark import DELTA_CONF, SparkServer
+from pipelines.engine.spark import DEBUGGING, DELTA_CONF, SparkServer
 from pipelines.errors import EngineError
 from pipelines.machine import environment
 
@@ -28,10 +28,9 @@ SECONDS_TO_ANSWER = 30
 SESSION_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # With it PySpark looks for the line of the caller, and for IPython, at each operation on a column: a third of the
-    # time in which a plan is made, and half of the plan's bytes.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
+#: Further settings of each new session of Sail; of Spark the server has it, in `STATIC_CONF`.
+SAIL_SESSION_CONF = {DEBUGGING: "false"}
 #: Further settings of each new session of Apache Spark.
 SPARK_SESSION_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -142,6 +141,8 @@ class Engine:
         conf = dict(SESSION_CONF)
         if kind == "spark":
             conf |= SPARK_SESSION_CONF | {"spark.sql.shuffle.partitions": str(threads)}
+        else:
+            conf |= SAIL_SESSION_CONF
         for name, value in conf.items():
             session.conf.set(name, value)
         if isinstance(server, SailServer):

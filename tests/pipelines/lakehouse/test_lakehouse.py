@@ -329,6 +329,13 @@ def holding(embedded: EmbeddedLakehouse) -> Iterable[Callable[[], tuple[subproce
         process.communicate()
 
 
+def wait_for_removals() -> None:
+    """Waits until this process has removed the staged files of the writers that have ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("staged files"):
+            thread.join()
+
+
 def test_a_writer_locks_its_table_and_no_other(
     embedded: EmbeddedLakehouse, holding: Callable[[], tuple[subprocess.Popen[str], Path]]
 ) -> None:
@@ -353,9 +360,7 @@ def test_staged_files_of_a_killed_writer_are_not_visible_and_are_removed_by_the_
         assert not staged.exists()
         publish(embedded, [row("a")], Overwrite())
     assert ids(read(embedded)) == ["a"]
-    for thread in threading.enumerate():
-        if thread.name.startswith("staged files"):
-            thread.join()
+    wait_for_removals()
     assert not list((embedded.root / "_staging").glob("*/*"))
 
 
@@ -375,6 +380,7 @@ def test_staged_files_of_a_failing_writer_are_removed(embedded: EmbeddedLakehous
     with pytest.raises(ZeroDivisionError), embedded.writing(TABLE):  # noqa: PT012
         staged = stage(embedded, [row("a")])
         1 / 0  # noqa: B018
+    wait_for_removals()
     assert not staged.folder.exists()
     assert embedded.version(TABLE) is None
 
