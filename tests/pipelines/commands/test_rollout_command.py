@@ -79,7 +79,7 @@ def run(project: Path) -> Run:
 def test_people_start_watch_and_end_a_rollout(toy: ToyRollout, run: Run, project: Path) -> None:
     assert "no service has had a rollout" in run("status").stdout
     assert "it never had one" in run("status", "toys.bricks", fails=True).stderr
-    assert "no domain declares it" in run("start", "toys.none", "2", "--because", "x", fails=True).stderr
+    assert "no domain that loads declares it" in run("start", "toys.none", "2", "--because", "x", fails=True).stderr
     started = run("start", "toys.bricks", "2", "--because", "fewer mistakes").stdout
     assert "toys.bricks@2, canary: starting" in started
     assert arms.calls(toy.settings) == ["watch"]
