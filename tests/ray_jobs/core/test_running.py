@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -209,9 +210,14 @@ def test_a_run_survives_the_kill_of_a_node_and_takes_another_one(
     command = [sys.executable, "-m", "tests.ray_jobs.nodes", str(tmp_path / "home"), str(tmp_path)]
     subprocess.run([*command, made_up.uri, str(made_up.version)], cwd=PROJECT, check=True, timeout=600)
     for name, workers, resumed in (("fixed", "2 2", [20]), ("elastic", "2 1 2", [20, 40])):
-        assert (tmp_path / name / WORKERS_FILE).read_text(encoding="utf-8").split() == workers.split()
+        started = (tmp_path / name / WORKERS_FILE).read_text(encoding="utf-8").split()
         journal, weights, _ = _ended(tmp_path / name / "run")
-        assert (journal.stopped, journal.resumed_after, len(journal.epochs)) == (None, resumed, RECIPE.epochs)
+        resumed_after = journal.resumed_after
+        if name == "elastic":
+            # A start of more workers that fails on a busy machine is repeated, from the same checkpoint.
+            started, resumed_after = [n for n, _ in itertools.groupby(started)], list(dict.fromkeys(resumed_after))
+        assert started == workers.split()
+        assert (journal.stopped, resumed_after, len(journal.epochs)) == (None, resumed, RECIPE.epochs)
         assert (tmp_path / name / "model" / "model.safetensors").exists()
         if name == "fixed":
             assert weights == _ended(tmp_path / "calm")[1]
