@@ -93,10 +93,11 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
         with self._engines_lock:
             engine = self._engines.pop(shard, None)
-            if engine is not None and not Path(self.path_for_shard(shard)).exists():
-                engine.dispose()  # upkeep removed the events of an old run
+            if not Path(self.path_for_shard(shard)).exists():  # upkeep removes the events of old runs
                 self._initialized_dbs.discard(shard)
-                engine = None
+                if engine is not None:
+                    engine.dispose()
+                    engine = None
             if engine is None:
                 # One connection stays open; threads that come meanwhile get others, and none of them waits.
                 engine = create_engine(
