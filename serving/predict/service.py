@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,11 +78,23 @@ class PredictionService:
         Raises:
             FeatureStoreUnavailable: if the online store does not answer, or was not filled yet.
             ModelError: if the model needs a column that neither the question nor the features have.
-            NotANumber: if the model's answer is none.
+            NotANumber: if the model's answer is none; about a subject for which a caller gets no answer, if it is none
+                with features either.
         """
         (prediction,) = self._predict([self.spec.question.model_validate(self.spec.question.nobody)])
+        if self._is_refused_as_unknown(prediction):
+            prediction = replace(prediction, answer=self._answer_with_features(prediction))
         if (error := self._not_a_number(prediction)) is not None:
             raise error
+
+    def _answer_with_features(self, prediction: _Prediction) -> Answer:
+        """The answer if each feature that is missing were 0, or the empty text."""
+        texts = {column.name for column in self.spec.model.training_set.columns if column.type == "string"}
+        row = {**prediction.columns, **prediction.reading.values()}
+        row |= {name: "" if name in texts else 0.0 for name, value in row.items() if value is None}
+        (row,) = with_values(self.spec.model.features.on_demand, [row])
+        (answer,) = self._model.answer({name: [value] for name, value in row.items()})
+        return answer
 
     def answer(self, requests: Sequence[Asked]) -> list[Outcome]:
         """What `compute` returns, after all answers were recorded; raises what both do."""
@@ -189,12 +201,16 @@ class PredictionService:
                     expected=f"an instant that is {_lead(question)} ahead of the platform's time",
                     next_step="correct the instant; during a replay, `goldpath doctor` tells the platform's time",
                 )
-            is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
-            if is_unknown and not self.spec.answers_unknown:
+            if self._is_refused_as_unknown(prediction):
                 return self._unknown_subject(prediction, prefix)
             if (error := self._not_a_number(prediction, prefix)) is not None:
                 return error
         return None
+
+    def _is_refused_as_unknown(self, prediction: _Prediction) -> bool:
+        """Whether nothing is known of the subject, and the service answers nothing about such subjects."""
+        is_unknown = bool(prediction.reading.missing and not prediction.reading.held)
+        return is_unknown and not self.spec.answers_unknown
 
     def _not_a_number(self, prediction: _Prediction, prefix: str = "") -> NotANumber | None:
         """The error of an answer with a number that is infinite or none; None for any other answer."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 from assets.flights.service import FlightQuestion
 from pipelines.features.on_demand import OnDemand
 from pipelines.models import prediction_log
+from pipelines.models.answers import Answer, Probability
 from pipelines.settings import Settings
 from serving.door.guard import MAX_BODY_BYTES
 from serving.door.tracing import Trace
+from serving.errors import NotANumber
 from serving.predict.outcome import Answered, Asked
 from serving.predict.service import PredictionService
 from tests.serving.conftest import (
@@ -130,6 +133,26 @@ def test_a_service_that_answers_about_unknown_subjects_names_what_is_missing(ser
     assert (told["subject"], told["features"]) == ("2013-11-01-XX-1-AAA", {})
     assert {missing["reason"] for missing in told["missing"]} == {"unknown entity", "no tailnum given"}
     assert told["probability"] == _expected(served, told, **unknown)
+
+
+def test_a_model_that_needs_a_feature_serves_where_unknown_subjects_are_refused(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer without the feature is no number, as that of a program that imputes nothing."""
+    service = PredictionService(served.config, served.settings)
+    read, answer = "origin_weather__temp", service._model.answer
+
+    def without_imputation(rows: Mapping[str, Any]) -> Sequence[Answer]:
+        return [
+            Probability(math.nan) if value is None else answered
+            for value, answered in zip(rows[read], answer(rows), strict=True)
+        ]
+
+    monkeypatch.setattr(service._model, "answer", without_imputation)
+    service.check()
+    service.spec = dataclasses.replace(service.spec, answers_unknown=True)
+    with pytest.raises(NotANumber, match="an answer of finite numbers"):
+        service.check()
 
 
 def test_on_demand_features_are_recorded_with_the_columns_of_the_question(served: Served) -> None:
