@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from pipelines.errors import DefinitionError
-from pipelines.models import tasks
+from pipelines.models import part_check, tasks
 from pipelines.models.judgement import Slice
+from pipelines.models.part_check import NUMBERS, Check
 from pipelines.models.spec import ModelSpec
-
-#: The beginnings of the SQL types of columns of numbers.
-NUMBERS = ("int", "bigint", "double", "float", "decimal")
 
 
 def require(spec: ModelSpec) -> None:
@@ -35,18 +32,10 @@ def require(spec: ModelSpec) -> None:
         (len({*divided}) == len(divided), f"slices of {', '.join(divided)}", "each column once"),
         *(check for part in gate.slices for check in _slice_checks(spec, part, types.get(part.column, ""))),
     ]
-    for valid, observed, expected in checks:
-        if not valid:
-            raise DefinitionError(
-                object=f"model {spec.registered_name}",
-                observed=f"its gate has {observed}",
-                expected=expected,
-                next_step=f"correct the gate in the declaration of {spec.name} in assets/{spec.domain.name}",
-            )
+    part_check.require(spec, "gate", checks)
 
 
-def _slice_checks(spec: ModelSpec, part: Slice, type_: str) -> list[tuple[bool, str, str]]:
-    """Whether each setting of a slice is valid, what it is, and what it should be."""
+def _slice_checks(spec: ModelSpec, part: Slice, type_: str) -> list[Check]:
     name = f"slices of {part.column} with"
     limits = {**part.tolerance, **part.largest_gap}
     known = tasks.rules(spec.task).metrics
@@ -62,6 +51,6 @@ def _slice_checks(spec: ModelSpec, part: Slice, type_: str) -> list[tuple[bool, 
     ]
 
 
-def _named(what: str, names: Iterable[str], known: Iterable[str], expected: str) -> tuple[bool, str, str]:
+def _named(what: str, names: Iterable[str], known: Iterable[str], expected: str) -> Check:
     absent = sorted({*names} - {*known})
     return not absent, f"{what} {', '.join(absent)}", f"{expected}: {', '.join(known)}"

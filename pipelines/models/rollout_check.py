@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.errors import DefinitionError
-from pipelines.models.gate_check import NUMBERS
+from pipelines.models import part_check
+from pipelines.models.part_check import NUMBERS
 from pipelines.models.spec import ModelSpec
 
 
@@ -34,14 +34,7 @@ def require(spec: ModelSpec) -> None:
         absent = {"prediction_id", label} - types.keys()
         lacks = f"outcomes in {table.table}, which lacks {', '.join(sorted(absent))}"
         checks.append((not absent, lacks, f"columns of {table.path}: {', '.join(types)}"))
-        fits = spec.task not in ("binary", "regression") or types.get(label, "").startswith(NUMBERS)
+        fits = spec.task not in ("binary", "regression") or types.get(label, "").startswith((*NUMBERS, "boolean"))
         wrong = f"outcomes in the column {label} of {table.table}, whose type is {types.get(label)}"
-        checks.append((fits, wrong, "a column of numbers, as the model's answers are"))
-    for valid, observed, expected in checks:
-        if not valid:
-            raise DefinitionError(
-                object=f"model {spec.registered_name}",
-                observed=f"its rollout has {observed}",
-                expected=expected,
-                next_step=f"correct the rollout in the declaration of {spec.name} in assets/{spec.domain.name}",
-            )
+        checks.append((fits, wrong, "a column of numbers, or of booleans for yes and no"))
+    part_check.require(spec, "rollout", checks)

@@ -302,13 +302,21 @@ def test_a_guard_that_nothing_can_measure_does_not_load(spec: ModelSpec, task: T
 
 def test_outcomes_of_a_table_without_their_columns_do_not_load(spec: ModelSpec, tmp_path: Path) -> None:
     outcomes = toys.contract(
-        tmp_path, "gold/toys/outcomes", [toys.text("prediction_id", **KEY), toys.integer("fell"), toys.text("said")]
+        tmp_path,
+        "gold/toys/outcomes",
+        [
+            toys.text("prediction_id", **KEY),
+            toys.integer("fell"),
+            toys.text("said"),
+            {**toys.text("broke"), "logicalType": "boolean"},
+        ],
     )
     for table, label, absent in (
         (outcomes, "fel", "lacks fel\\. Expected"),
         (spec.training_set, "fell", "lacks prediction_id\\. Expected"),
         (outcomes, "said", "the column said of gold/toys/outcomes, whose type is string"),
         (outcomes, "fell", ""),
+        (outcomes, "broke", ""),
     ):
         plan = Rollout.canary(guards=(Guard("loss", 0.1),), outcomes=Outcomes(table, label))
         refused = pytest.raises(DefinitionError, match=absent) if absent else contextlib.nullcontext()
