@@ -69,7 +69,10 @@ def merge(files: Sequence[Path], schema: pa.Schema, staged: Staged, write: Merge
     compared = list(dict.fromkeys([*write.key, *write.compared]))
     keys = new.select(compared).append_column(_NEW, places)
     with ThreadPoolExecutor(THREADS) as threads:
-        search = functools.partial(_candidates, keys, write.key, pa.schema([schema.field(name) for name in compared]))
+        wanted = {name: _rough(keys[name].combine_chunks()) for name in write.key}
+        ranged = [name for name in write.key if _is_ranged(schema.field(name).type)]
+        ranges = {name: sorted(keys[name].to_pylist()) for name in ranged}
+        search = functools.partial(_candidates, wanted, ranges, pa.schema([schema.field(name) for name in compared]))
         matches = _matches(pa.concat_tables(threads.map(search, range(len(files)), files)), keys, write, staged.folder)
         replaced: dict[int, list[int]] = defaultdict(list)
         added: dict[int, list[int]] = defaultdict(list)
@@ -122,20 +125,29 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _candidates(keys: pa.Table, key: Sequence[str], schema: pa.Schema, number: int, path: Path) -> pa.Table:
-    """The rows of a file that may have one of the keys: their values of the schema's columns, and their places."""
+def _candidates(
+    wanted: Mapping[str, pa.Array], ranges: Mapping[str, list[Any]], schema: pa.Schema, number: int, path: Path
+) -> pa.Table:
+    """The rows of a file that may have one of the keys: their values of the schema's columns, and their places.
+
+    Args:
+        wanted: The values of each column of the key, as `_rough` returns them.
+        ranges: Of the columns whose statistics are compared, the values in their order.
+        schema: The columns to read.
+        number: Of the file.
+        path: Of the file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = {name: _rough(keys[name].combine_chunks()) for name in key}
-    ranges = {name: sorted(keys[name].to_pylist()) for name in key if _is_ranged(schema.field(name).type)}
+    key = list(wanted)
     found = [schema.empty_table().append_column(_ROW, pa.array([], pa.int64()))]
     with pq.ParquetFile(path) as file:
         first = 0
         for group in range(file.num_row_groups):
             metadata = file.metadata.row_group(group)
             if _may_hold(metadata, ranges):
-                rows = file.read_row_group(group, columns=list(key))
+                rows = file.read_row_group(group, columns=key)
                 places = _matching(_conformed(rows, pa.schema([schema.field(name) for name in key])), wanted)
                 if len(places):
                     present = [name for name in schema.names if name in file.schema_arrow.names]
