@@ -21,6 +21,7 @@ from bench.pairs import Row, seconds
 from bench.scaled import DAYS, add_contract, document, materialize, unchanged
 from pipelines import settings as settings_of
 from pipelines.governed.platform import Platform
+from pipelines.machine import garbage
 from pipelines.medallion.decorators import bronze_asset, silver_asset
 from pipelines.orchestration.runs import range_tags
 from pipelines.settings import PROJECT, Settings
@@ -92,6 +93,7 @@ def _process(home: Path, day: str) -> None:
 
 
 def main() -> None:
+    garbage.collect_seldom()
     table = _Table(Path(sys.argv[1]))
     table.take(sys.argv[2], sys.argv[2])
     table.close()

@@ -26,7 +26,7 @@ from pipelines.errors import ContractError, DefinitionError, GoldpathError
 from pipelines.features.declaration import FeatureService
 from pipelines.governed.declaration import PLATFORM
 from pipelines.governed.platform import Platform
-from pipelines.machine import files
+from pipelines.machine import files, garbage
 from pipelines.medallion.push_source import PushSource
 from pipelines.models.service import ServiceSpec
 from pipelines.orchestration.location import misfits, parts
@@ -196,4 +196,5 @@ def _definitions() -> dg.Definitions:
     )
 
 
+garbage.collect_seldom()  # of this process, which Dagster or a command started
 defs = _definitions()

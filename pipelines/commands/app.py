@@ -30,6 +30,7 @@ from pipelines.commands.materialize import materialize
 from pipelines.commands.push import push
 from pipelines.commands.rebuild import rebuild
 from pipelines.commands.repair import repair
+from pipelines.machine import garbage
 
 app = typer.Typer(
     name="goldpath",
@@ -64,6 +65,7 @@ for command in (dev, doctor, repair, materialize, follow, rebuild, push, jars):
 def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
 ) -> None:
+    garbage.collect_seldom()
     invocation.debug = debug
     if not debug:  # the warnings of libraries are for their developers; some libraries switch them on for a process
         logging.captureWarnings(capture=True)
