@@ -84,6 +84,10 @@ def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str
         ragged += [number for number, values in enumerate(records) if len(values) != len(names)]
         whole = [values for values in records if len(values) == len(names)]
         return {name: pa.array([v[place] for v in whole], pa.binary()) for place, name in enumerate(names)}, ragged
+    if not _is_utf8(data):  # Arrow gives `skip` each line as text, and fails if it is none
+        columns, ragged = _parsed(data.decode("latin-1").encode(), names, delimiter)
+        in_bytes = {name: [value.decode().encode("latin-1") for value in columns[name].to_pylist()] for name in names}
+        return {name: pa.array(values, pa.binary()) for name, values in in_bytes.items()}, ragged
     table = arrow_csv.read_csv(
         pa.BufferReader(data),
         read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
@@ -91,6 +95,14 @@ def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
     )
     return {name: values.combine_chunks() for name, values in zip(names, table.columns, strict=True)}, ragged
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _header(records: Records, contract: Contract, delivery: Delivery) -> list[str]:
