@@ -135,8 +135,7 @@ class Scaled:
         header, lines_by_day = flight_lines(days)
         names = header.decode().strip().split(",")
         parts = (
-            Part(day.isoformat(), self._copies(names, lines, day.isoformat()), _raise)
-            for day, lines in lines_by_day.items()
+            Part(day.isoformat(), self._copies(names, lines, day.isoformat())) for day, lines in lines_by_day.items()
         )
         house = self.platform.lakehouse
         with house.writing(self.bronze):
@@ -203,7 +202,3 @@ def materialize(
 def unchanged(rows: Any) -> Any:
     """Rows as they arrived. Grain: one row per key."""
     return rows
-
-
-def _raise(error: Exception) -> None:
-    raise error

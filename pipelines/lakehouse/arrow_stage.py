@@ -25,6 +25,10 @@ ROW_GROUP_BYTES = 32 << 20
 File = tuple[Path, str, int, int]
 
 
+def _raise(error: LandingError) -> None:
+    raise error
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Rows that are staged together or left out together.
@@ -32,12 +36,12 @@ class Part:
     Attributes:
         partition: The value of their `_partition` column.
         batches: The rows; iterating may raise LandingError.
-        leave_out: Called with that error: none of the part's rows are staged.
+        leave_out: Called with that error: none of the part's rows are staged. Without it the error is raised.
     """
 
     partition: str
     batches: Iterable[pa.RecordBatch]
-    leave_out: Callable[[LandingError], None]
+    leave_out: Callable[[LandingError], None] = _raise
 
 
 class _Writer:

@@ -197,9 +197,9 @@ class Ledger:
             by_number.setdefault(record.batch or 0, []).append(record.delivery)
         return [Batch(number, self._planned_at(number), tuple(deliveries)) for number, deliveries in by_number.items()]
 
-    def batch_of(self, uri: str) -> Batch:
-        """The batch that took a delivery first; raises StopIteration if none has."""
-        return self.batch(next(r.batch or 0 for r in self._records("WHERE uri = ? AND fate = 'batch'", [uri])))
+    def batch_of(self, uri: str) -> int:
+        """The number of the batch that took a delivery first; raises StopIteration if none has."""
+        return next(record.batch or 0 for record in self._records("WHERE uri = ? AND fate = 'batch'", [uri]))
 
     def batch(self, number: int) -> Batch:
         """The batch of that number, which is not a retake."""

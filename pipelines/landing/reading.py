@@ -11,7 +11,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import ContractError, LandingError, TransientError
@@ -35,6 +35,8 @@ from pipelines.tables import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Called for each new difference between a file's columns and the contract's.
+Drifted = Callable[[Delivery, ColumnDrift], None]
 _COLUMN_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
@@ -43,7 +45,7 @@ def read(
     contract: Contract,
     batch: Batch,
     delivery: Delivery,
-    drifted: Callable[[Delivery, ColumnDrift], None] = lambda delivery, drift: None,
+    drifted: Drifted = lambda delivery, drift: None,
     columns: ColumnNames | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one delivery in the bronze table's schema, in bounded pieces.
@@ -65,20 +67,13 @@ def read(
         TransientError: if the store did not answer.
     """
 
-    delivered = contract.delivered
-
-    def header(names: Sequence[str]) -> None:
-        drift = ColumnDrift.between(delivered, names)
-        if drift:
-            drift.refuse_frozen(contract, delivery)
-            drifted(delivery, drift)
-
     count = 0
     columns = columns or ColumnNames(contract)
+    header = functools.partial(check_header, contract, drifted, delivery)
     try:
-        for piece in file_format(contract.format).read(DeliveredFile(landing, delivery, delivered, header)):
+        for piece in file_format(contract.format).read(DeliveredFile(landing, delivery, contract.delivered, header)):
             count += len(piece.rows)
-            yield _bronze(contract, batch, delivery, piece, columns)
+            yield bronze_rows(contract, [Origin(batch, delivery, len(piece.rows))], piece, columns)
         if landing.now(delivery) != delivery:
             raise _growing(delivery)
         manifest = landing.manifest(delivery)
@@ -95,6 +90,14 @@ def read(
         raise _unreadable(delivery, contract, error) from error
     if manifest is not None and manifest.rows is not None and manifest.rows != count:
         raise _rows_differ(delivery, count, manifest.rows)
+
+
+def check_header(contract: Contract, drifted: Drifted, delivery: Delivery, names: Sequence[str]) -> None:
+    """Reports what differs between the contract's columns and those of a file; LandingError if it freezes them."""
+    drift = ColumnDrift.between(contract.delivered, names)
+    if drift:
+        drift.refuse_frozen(contract, delivery)
+        drifted(delivery, drift)
 
 
 class ColumnNames:
@@ -146,8 +149,17 @@ def _schema(columns: tuple[str, ...]) -> pa.Schema:
     )
 
 
-def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece, columns: ColumnNames) -> pa.RecordBatch:
-    """A piece in the bronze schema."""
+class Origin(NamedTuple):
+    """Where consecutive rows come from: so many from one delivery, with the marks of a batch."""
+
+    batch: Batch
+    delivery: Delivery
+    rows: int
+
+
+def bronze_rows(contract: Contract, origins: Sequence[Origin], piece: Piece, columns: ColumnNames) -> pa.RecordBatch:
+    """A piece, whose rows come from these origins one after the other, in the bronze schema."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute
 
@@ -159,15 +171,22 @@ def _bronze(contract: Contract, batch: Batch, delivery: Delivery, piece: Piece, 
     evolved = [name for name in unknown if contract.drift["columns"] == "evolve" and columns.add(name)]
     nulls = pa.nulls(count, pa.string())
     places = pc.utf8_lpad(piece.rows.cast(pa.string()), 12, "0")
+    origins = [origin for origin in origins if origin.rows]
+    ends = pa.array(np.cumsum([origin.rows for origin in origins]), pa.int32())
+
+    def each(value: Callable[[Origin], object], kind: pa.DataType) -> pa.Array:
+        values = pa.array([value(origin) for origin in origins], kind)
+        return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, values))
+
     arrays = [piece.columns.get(name, nulls) for name in (*known, *evolved)]
     arrays += [
         _rescued(piece, [name for name in unknown if name not in evolved]),
-        pc.binary_join_element_wise(delivery.prefix or "", places, ""),
-        pa.repeat(delivery.uri, count),
+        pc.binary_join_element_wise(each(lambda origin: origin.delivery.prefix or "", pa.string()), places, ""),
+        each(lambda origin: origin.delivery.uri, pa.string()),
         piece.rows,
-        pa.repeat(batch.ingest_id, count),
-        pa.repeat(pa.scalar(batch.ingested_at(delivery), pa.timestamp("us", "UTC")), count),
-        pa.repeat(delivery.interval, count),
+        each(lambda origin: origin.batch.ingest_id, pa.string()),
+        each(lambda origin: origin.batch.ingested_at(origin.delivery), pa.timestamp("us", "UTC")),
+        each(lambda origin: origin.delivery.interval, pa.string()),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema(contract, evolved))
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
 from pipelines.governed.declaration import GovernedRun, Written
-from pipelines.lakehouse.arrow_stage import Part
 from pipelines.lakehouse.staging import Append, Replace
 from pipelines.landing import findings, ledger_recovery, reading
 from pipelines.landing.delivery import Delivery
 from pipelines.landing.edge import Edge
 from pipelines.landing.ledger import Batch
+from pipelines.landing.parts import parts
 from pipelines.lineage.events import Dataset, Field
 from pipelines.medallion import deliveries_check, staleness
 from pipelines.medallion.judging import commit_metadata, warned
@@ -67,20 +67,26 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNam
     table = contract.table
     size = sum(delivery.bytes for delivery in batch.deliveries)
     run.record_input(Dataset(f"landing/{table.domain}/{table.table}", batch.ingest_id, contract.owner, bytes=size))
-    taken: list[Delivery] = []
-    first_batch = functools.cache(edge.ledger.batch_of)
+    taken = list(batch.deliveries)
+    planned = functools.cache(edge.ledger.batch)
 
-    def part(delivery: Delivery) -> Part:
-        def leave_out(error: LandingError) -> None:
-            taken.remove(delivery)
-            (edge.leave_out_retake if batch.retake else edge.leave_out)(delivery, error)
+    def marks(delivery: Delivery) -> Batch:
+        return planned(edge.ledger.batch_of(delivery.uri)) if batch.retake else batch
 
-        taken.append(delivery)
-        marks = first_batch(delivery.uri) if batch.retake else batch
-        rows = reading.read(edge.landing, contract, marks, delivery, edge.drifted, columns)
-        return Part(delivery.interval, rows, leave_out)
+    def leave_out(delivery: Delivery, error: LandingError) -> None:
+        taken.remove(delivery)
+        (edge.leave_out_retake if batch.retake else edge.leave_out)(delivery, error)
 
-    staged = house.stage_arrow(table, map(part, batch.deliveries), schema=reading.schema(contract))
+    rows = parts(
+        edge.landing,
+        contract,
+        batch.deliveries,
+        marks=marks,
+        drifted=edge.drifted,
+        columns=columns,
+        leave_out=leave_out,
+    )
+    staged = house.stage_arrow(table, rows, schema=reading.schema(contract))
     if taken:
         uris = tuple(delivery.uri for delivery in taken)
         write = Replace(SOURCE_URI, uris, INGEST, batch.number) if batch.retake else Append(INGEST, batch.number)

@@ -43,7 +43,7 @@ def read(file: DeliveredFile) -> Iterator[Piece]:
         file.header(names)
         first = 2
         for block in records.blocks():
-            columns, ragged = _parsed(block.data, names, file.contract.delimiter)
+            columns, ragged = parsed(block.data, names, file.contract.delimiter)
             count = len(columns[names[0]]) + len(ragged)
             places = np.arange(count) if block.numbers is None else np.array(block.numbers, np.int64)
             places += first
@@ -66,7 +66,7 @@ def _shown(line: bytes) -> str:
     return shown(line).replace("\0", "\\x00")
 
 
-def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str, pa.Array], list[int]]:
+def parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str, pa.Array], list[int]]:
     """The values of records in bytes, and the positions of the records that have another number of fields."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -85,7 +85,7 @@ def _parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str
         whole = [values for values in records if len(values) == len(names)]
         return {name: pa.array([v[place] for v in whole], pa.binary()) for place, name in enumerate(names)}, ragged
     if not _is_utf8(data):  # Arrow gives `skip` each line as text, and fails if it is none
-        columns, ragged = _parsed(data.decode("latin-1").encode(), names, delimiter)
+        columns, ragged = parsed(data.decode("latin-1").encode(), names, delimiter)
         in_bytes = {name: [value.decode().encode("latin-1") for value in columns[name].to_pylist()] for name in names}
         return {name: pa.array(values, pa.binary()) for name, values in in_bytes.items()}, ragged
     table = arrow_csv.read_csv(
@@ -113,6 +113,15 @@ def _header(records: Records, contract: Contract, delivery: Delivery) -> list[st
         raise _no_header(delivery, contract, f"a first line that is no header: {error}") from None
     if head is None:
         raise _no_header(delivery, contract, "an empty file, or nothing but blank lines")
+    return header_names(head, contract, delivery)
+
+
+def header_names(head: bytes, contract: Contract, delivery: Delivery) -> list[str]:
+    """The names of the columns in the line that is a file's header.
+
+    Raises:
+        LandingError: if it cannot be the header of a file of this contract.
+    """
     line = io.StringIO(head.decode("utf-8", "surrogateescape"), newline="")
     csv.field_size_limit(BLOCK_BYTES)
     names = next(csv.reader(line, delimiter=contract.delimiter))
