@@ -299,7 +299,20 @@ def test_a_definition_that_moves_in_its_module_changes_no_other_table(shop: Path
     assert digests(shop, others) == before
 
 
+def test_a_digest_that_was_kept_is_read_again_and_a_damaged_one_is_found_anew(shop: Path) -> None:
+    before = digests(shop, TABLES)
+    [kept] = shop.rglob("*.digest")
+    content = kept.read_text()
+    kept.write_text(f"{content.split()[0]} other")
+    assert set(digests(shop, TABLES).items()).isdisjoint(before.items())
+    for damaged in ("", content[:65], "\0" * 129, "\N{EN DASH}"):
+        kept.write_text(damaged)
+        assert digests(shop, TABLES) == before
+    assert kept.read_text() == content
+
+
 def test_code_of_the_platform_that_was_renamed_is_named_in_an_error(shop: Path) -> None:
+    digests(shop, TABLES)
     (shop / "pipelines/quarantine/decisions.py").rename(shop / "pipelines/quarantine/acts.py")
     with pytest.raises(NotFoundError, match=r"pipelines\.quarantine\.decisions"):
         digests(shop, TABLES)
