@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipelines.lineage.declared_plan import declared_plans
+from pipelines.lineage.facets import facet, set_values
 from pipelines.lineage.plan_columns import Origin, combine, unknown
 from pipelines.lineage.plan_expressions import EXPRESSIONS
 from pipelines.lineage.plan_relations import RELATIONS
@@ -19,7 +20,6 @@ from pipelines.lineage.plan_walk import PlanWalk
 
 if TYPE_CHECKING:
     import dagster as dg
-    from openlineage.client.generated.column_lineage_dataset import ColumnLineageDatasetFacet
     from pyspark.sql import DataFrame
 
 #: OpenLineage's subtypes of a DIRECT transformation, weakest first. Of several steps in a row, the strongest counts.
@@ -114,25 +114,29 @@ def _public(origin: Origin) -> tuple[SourceColumn, ...] | Unknown:
     return Unknown("; ".join(sorted(origin.reasons)), known) if origin.reasons else known
 
 
-def to_openlineage(lineage: ColumnLineage, namespace: str) -> ColumnLineageDatasetFacet:
-    """Returns the facet of the output dataset.
+def to_openlineage(lineage: ColumnLineage, namespace: str) -> dict[str, Any]:
+    """Returns the facet of the output dataset, as JSON.
 
     The facet has no field for the unknown: such a column lists its known sources, and its description gives the reason.
     """
-    from openlineage.client.generated import column_lineage_dataset as facet
 
-    def inputs(steps: Iterable[tuple[str, str, str, str]]) -> list[facet.InputField]:
-        by_column: dict[tuple[str, str], list[facet.Transformation]] = {}
+    def inputs(steps: Iterable[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
+        by_column: dict[tuple[str, str], list[dict[str, str]]] = {}
         for dataset, column, kind, subtype in sorted(steps):
-            by_column.setdefault((dataset, column), []).append(facet.Transformation(kind, subtype.upper()))
-        return [facet.InputField(namespace, *column, subtypes) for column, subtypes in by_column.items()]
+            by_column.setdefault((dataset, column), []).append({"type": kind, "subtype": subtype.upper()})
+        return [
+            {"namespace": namespace, "name": dataset, "field": column, "transformations": subtypes}
+            for (dataset, column), subtypes in by_column.items()
+        ]
 
-    def field(sources: tuple[SourceColumn, ...] | Unknown) -> facet.Fields:
+    def field(sources: tuple[SourceColumn, ...] | Unknown) -> dict[str, Any]:
         known = sources.known if isinstance(sources, Unknown) else sources
-        description = f"unknown: {sources.reason}" if isinstance(sources, Unknown) else None
-        return facet.Fields(inputs((c.dataset, c.column, "DIRECT", c.transformation) for c in known), description)
+        fields = inputs((c.dataset, c.column, "DIRECT", c.transformation) for c in known)
+        reason = f"unknown: {sources.reason}" if isinstance(sources, Unknown) else None
+        return set_values({"inputFields": fields, "transformationDescription": reason})
 
-    return facet.ColumnLineageDatasetFacet(
+    return facet(
+        "ColumnLineageDatasetFacet",
         fields={name: field(sources) for name, sources in lineage.columns.items()},
         dataset=inputs((c.dataset, c.column, "INDIRECT", c.effect) for c in lineage.indirect),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.lineage.facets import PRODUCER, RUN_EVENT, facet
 from pipelines.lineage.outbox import Outbox
 from pipelines.machine import json_lines
 from pipelines.settings import Settings
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pipelines.lineage.column_lineage import ColumnLineage
 
 NAMESPACE = "goldpath"
-PRODUCER = "https://goldpath.example/producer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +110,31 @@ class LineageLog:
         outputs: Sequence[Dataset],
         error: BaseException | None,
     ) -> None:
-        from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
-        from openlineage.client.generated import ownership_job
-        from openlineage.client.serde import Serde
-
-        owners = [ownership_job.Owner(run.owner, "MAINTAINER")]
-        event = RunEvent(
-            eventTime=datetime.now(UTC).isoformat(),
-            eventType=RunState[state],
-            run=Run(run.run_id, _run_facets(run, error)),
-            job=Job(NAMESPACE, run.asset, {"ownership": ownership_job.OwnershipJobFacet(owners=owners)}),
-            inputs=[InputDataset(NAMESPACE, d.name, facets=_dataset_facets(d)) for d in inputs],
-            outputs=[
-                OutputDataset(NAMESPACE, d.name, facets=_dataset_facets(d), outputFacets=_output_facets(d))
+        event = {
+            "eventTime": datetime.now(UTC).isoformat(),
+            "producer": PRODUCER,
+            "schemaURL": RUN_EVENT,
+            "eventType": state,
+            "run": {"runId": run.run_id, "facets": _run_facets(run, error)},
+            "job": {
+                "namespace": NAMESPACE,
+                "name": run.asset,
+                "facets": {"ownership": facet("OwnershipJobFacet", owners=_owners(run.owner))},
+            },
+            "inputs": [{"namespace": NAMESPACE, "name": d.name, "facets": _dataset_facets(d)} for d in inputs],
+            "outputs": [
+                {
+                    "namespace": NAMESPACE,
+                    "name": d.name,
+                    "facets": _dataset_facets(d),
+                    "outputFacets": _output_facets(d),
+                }
                 for d in outputs
             ],
-            producer=PRODUCER,
-        )
+        }
         if self.outbox:
             self.outbox.begin()
-        json_lines.append(self.path, Serde.to_dict(event))
+        json_lines.append(self.path, event)
         if self.outbox:
             self.outbox.deliver()
 
@@ -147,32 +152,34 @@ def is_event(record: Mapping[str, Any]) -> bool:
     return named and all(isinstance(text, str) for text in (record["eventType"], record["job"]["name"], parent))
 
 
-def _run_facets(run: RunIdentity, error: BaseException | None) -> dict[str, Any]:
-    from openlineage.client.generated import error_message_run, parent_run, tags_run
+def _owners(owner: str) -> list[dict[str, str]]:
+    return [{"name": owner, "type": "MAINTAINER"}]
 
-    facets: dict[str, Any] = {
-        "parent": parent_run.ParentRunFacet(
-            run=parent_run.Run(run.dagster_run_id), job=parent_run.Job(NAMESPACE, "dagster")
+
+def _run_facets(run: RunIdentity, error: BaseException | None) -> dict[str, Any]:
+    facets = {
+        "parent": facet(
+            "ParentRunFacet",
+            run={"runId": run.dagster_run_id},
+            job={"namespace": NAMESPACE, "name": "dagster"},
         ),
-        "tags": tags_run.TagsRunFacet([tags_run.TagsRunFacetFields(k, v, "GOLDPATH") for k, v in run.tags.items()]),
+        "tags": facet("TagsRunFacet", tags=[{"key": k, "value": v, "source": "GOLDPATH"} for k, v in run.tags.items()]),
     }
     if error is not None:
-        facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(f"{type(error).__name__}: {error}", "PYTHON")
+        message = f"{type(error).__name__}: {error}"
+        facets["errorMessage"] = facet("ErrorMessageRunFacet", message=message, programmingLanguage="PYTHON")
     return facets
 
 
 def _dataset_facets(dataset: Dataset) -> dict[str, Any]:
-    from openlineage.client.generated import dataset_version_dataset, ownership_dataset, schema_dataset
-
     facets: dict[str, Any] = {}
     if dataset.version is not None:
-        facets["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(dataset.version)
+        facets["version"] = facet("DatasetVersionDatasetFacet", datasetVersion=dataset.version)
     if dataset.owner:
-        owners = [ownership_dataset.Owner(dataset.owner, "MAINTAINER")]
-        facets["ownership"] = ownership_dataset.OwnershipDatasetFacet(owners=owners)
+        facets["ownership"] = facet("OwnershipDatasetFacet", owners=_owners(dataset.owner))
     if dataset.fields:
-        fields = [schema_dataset.SchemaDatasetFacetFields(f.name, f.type, f.description) for f in dataset.fields]
-        facets["schema"] = schema_dataset.SchemaDatasetFacet(fields=fields)
+        fields = [{"name": f.name, "type": f.type, "description": f.description} for f in dataset.fields]
+        facets["schema"] = facet("SchemaDatasetFacet", fields=fields)
     if dataset.columns is not None:
         from pipelines.lineage.column_lineage import to_openlineage
 
@@ -181,9 +188,7 @@ def _dataset_facets(dataset: Dataset) -> dict[str, Any]:
 
 
 def _output_facets(dataset: Dataset) -> dict[str, Any]:
-    from openlineage.client.generated import output_statistics_output_dataset as statistics
-
     if dataset.rows is None and dataset.bytes is None:
         return {}
-    facet = statistics.OutputStatisticsOutputDatasetFacet(rowCount=dataset.rows, size=dataset.bytes)
-    return {"outputStatistics": facet}
+    statistics = facet("OutputStatisticsOutputDatasetFacet", rowCount=dataset.rows, size=dataset.bytes)
+    return {"outputStatistics": statistics}

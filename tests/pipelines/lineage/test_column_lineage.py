@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
-from openlineage.client.serde import Serde
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -139,7 +138,7 @@ LINEAGE = ColumnLineage(
 
 
 def test_the_openlineage_facet_has_every_column_every_step_and_the_reason_of_an_unknown_column() -> None:
-    facet = Serde.to_dict(to_openlineage(LINEAGE, "goldpath"))
+    facet = to_openlineage(LINEAGE, "goldpath")
 
     def field(dataset: str, column: str, kind: str, *subtypes: str) -> dict[str, Any]:
         steps = [{"type": kind, "subtype": subtype} for subtype in subtypes]
