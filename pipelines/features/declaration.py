@@ -185,11 +185,12 @@ class FeatureService:
                 expected="each view once",
                 next_step="take one of them out",
             )
+        full_names = set(self.full_names)
         types = {
             full_name: view.contract.column(field).type
             for view in self.views
             for field, full_name in zip(view.fields, view.full_names, strict=True)
-            if full_name in self.full_names
+            if full_name in full_names
         }
         require_inputs(f"feature service {self.full_name}", self.on_demand, types, {view.name for view in self.views})
 
@@ -206,7 +207,8 @@ class FeatureService:
     def asked(self) -> tuple[str, ...]:
         """The on-demand inputs that are no features: columns of the question."""
         names = (name for declared in self.on_demand for name in declared.inputs)
-        return tuple(name for name in dict.fromkeys(names) if name not in {*self.full_names, *self.computed})
+        known = {*self.full_names, *self.computed}
+        return tuple(name for name in dict.fromkeys(names) if name not in known)
 
     def _require_clearance(self) -> None:
         """Raises DefinitionError for a class that does not exist, and for a column of a view that is above it."""
@@ -249,12 +251,11 @@ class FeatureService:
     @property
     def full_names(self) -> tuple[str, ...]:
         """The features that every version of their view has, as training sets and models name them: `view__feature`."""
-        return tuple(
-            name
-            for versions in self.versions.values()
-            for name in next(iter(versions.values())).full_names
-            if all(name in view.full_names for view in versions.values())
-        )
+        names: list[str] = []
+        for versions in self.versions.values():
+            first, *others = (view.full_names for view in versions.values())
+            names += [name for name in first if all(name in other for other in others)]
+        return tuple(names)
 
     def at(self, versions: Mapping[str, int]) -> FeatureService:
         """The service with one version of each view.

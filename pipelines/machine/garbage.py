@@ -10,7 +10,7 @@ import atexit
 import gc
 
 #: How many more objects there are, each time, when the youngest are searched; Python's default is 700.
-NEW_OBJECTS = 100_000
+NEW_OBJECTS = 300_000
 
 
 def collect_seldom() -> None:

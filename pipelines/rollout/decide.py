@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from pipelines.models.rollout_plan import Guard, Stage
 from pipelines.rollout.sequential import Bounds, Mean, Rate, rate
 from pipelines.rollout.tally import QUANTILES, VERDICT, WHOLE, Compared, Key, Tally
@@ -181,6 +179,8 @@ def _fails_more_often(candidate: Mean | Rate, stable: Mean | Rate, alpha: float)
 
 def _bandit_share(tally: Tally, stage: Stage) -> float:
     """The probability that the candidate is the better one, from Beta distributions of one minus the loss."""
+    import numpy as np
+
     least = stage.share or 0.0
     known = tally.losses()
     if known is None:

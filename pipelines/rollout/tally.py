@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from pipelines.models.rollout_plan import Guard, Plan
 from pipelines.rollout.routes import Arm
 from pipelines.rollout.sequential import Bounds, Mean, Rate, rate
@@ -235,6 +233,8 @@ class Tally:
     def _begin_to_count(self, guard: Guard, stage: int) -> None:
         """Begins to count slow answers, if enough answers of the serving version are known: of this stage, or where it
         has few of the stage before. With each answer, so that the same evidence gives the same limit."""
+        import numpy as np
+
         stable, before = self.milliseconds[stage, "stable"], self.milliseconds[stage - 1, "stable"]
         known = stable if len(stable) >= guard.minimum else before
         if len(known) < guard.minimum:
