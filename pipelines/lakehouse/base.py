@@ -32,6 +32,7 @@ from pipelines.tables import PARTITION, TableId, TableVersion
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from pipelines.engine.session import Engine
 
@@ -100,14 +101,23 @@ class Lakehouse(Catalog, ABC):
                 if abandoned or staging.name.startswith(self._writer):
                     _remove([staging])
 
-    def stage(self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = ()) -> Staged:
-        """Computes `df` once and writes it to staged files, partitioned by the given columns."""
+    def stage(
+        self, table: TableId, df: DataFrame, *, partition_by: Sequence[str] = (), schema: StructType | None = None
+    ) -> Staged:
+        """Computes `df` once and writes it to staged files, partitioned by the given columns.
+
+        Who knows the frame's `schema` saves the engine from analysing its plan another time.
+        """
         folder = self._staging(table)
         folder.mkdir(parents=True)
         # Repartitioned, both engines write one file per partition value.
         repartitioned = df.repartition(*partition_by) if partition_by else df
         repartitioned.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
-        return staged(folder, df, tuple(partition_by))
+        return staged(folder, schema or df.schema, tuple(partition_by))
+
+    def stage_nothing(self, table: TableId, schema: StructType, *, partition_by: Sequence[str] = ()) -> Staged:
+        """Stages no rows, of this schema, which no engine has to compute."""
+        return staged(self._staging(table), schema, tuple(partition_by))
 
     def stage_arrow(self, table: TableId, parts: Iterable[Part], *, schema: pa.Schema) -> Staged:
         """Stages the rows of parts as they come; a part that raises LandingError is left out as a whole.

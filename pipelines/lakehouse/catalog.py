@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pipelines.errors import DamagedError, NotFoundError
-from pipelines.lakehouse.table_log import Damage, TableLog
+from pipelines.lakehouse.table_log import Damage, LogState, TableLog
 from pipelines.tables import ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ class Catalog:
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
+        #: The version of each table that was opened last, and what its log was then.
+        self._opened: dict[TableId, tuple[LogState, Snapshot]] = {}
 
     def path(self, table: TableId) -> Path:
         """The table's folder."""
@@ -186,6 +188,11 @@ class Catalog:
         begins, wanted = min(entries.checkpoints, default=0), entries.newest if version is None else version
         if begins <= wanted <= entries.newest and (damages := entries.damages(version)):
             raise damaged(table, damages)
+        known, opened = self._opened.get(table, (None, None))
+        state = entries.state()
+        # A commit through the `delta` of a snapshot moves it to another version.
+        if opened and known and known == state and opened.at.version == opened.delta.version() == wanted:
+            return opened
         try:
             delta = DeltaTable(str(self.path(table)), version=version)
         except DeltaError as error:
@@ -204,7 +211,9 @@ class Catalog:
                 expected="a table that was materialized",
                 next_step=f"goldpath materialize {table}",
             ) from None
-        return Snapshot(TableVersion(table, delta.version()), self.path(table), delta)
+        snapshot = Snapshot(TableVersion(table, delta.version()), self.path(table), delta)
+        self._opened[table] = state, snapshot
+        return snapshot
 
     def current(self, table: TableId) -> TableVersion:
         """The newest published version; raises NotFoundError if there is none."""

@@ -11,7 +11,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ PROPERTIES: dict[str, str | None] = {
 #: A partition folder whose name needs no percent-encoding. The folders only serve people: the log has each file's
 #: partition.
 PLAIN_FOLDER = re.compile(r"[A-Za-z0-9_./=-]+")
+#: What begins the names of a file's partition values among the columns that delta-rs gives of it.
+PARTITION_VALUE = "partition."
 #: The app of a transaction that every commit records with its version: of two commits that began at the same version
 #: the second one fails, even if both only add files.
 COMMIT_APP = "goldpath"
@@ -108,7 +110,8 @@ def commit_staged(
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 
     path = catalog.path(table)
-    create(catalog, table, staged.schema, partition_by=staged.partition_by)
+    if catalog.version(table) is None:
+        create(catalog, table, staged.schema, partition_by=staged.partition_by)
     current = DeltaTable(str(path))
     _require_partitions(table, path, staged.partition_by, current.metadata().partition_columns)
     transactions = [Transaction(COMMIT_APP, current.version() + 1)]
@@ -134,9 +137,9 @@ def commit_staged(
             actions += [_removal(present[name]) for name in present if path / name in merged.removed]
             files = merged.added
         elif isinstance(write, Overwrite) and write.partitions is not None:
-            column, wanted = f"partition.{staged.partition_by[0]}", set(write.partitions)
+            column, wanted = f"{PARTITION_VALUE}{staged.partition_by[0]}", set(write.partitions)
             actions += [_removal(file) for file in _files(current).values() if file[column] in wanted]
-        actions += [_adopt(file, path) for file in files]
+        actions += _adopted(files, path)
         # A commit that removes chosen files is an append that also removes them.
         everything = isinstance(write, Overwrite) and write.partitions is None
         current.create_write_transaction(
@@ -185,25 +188,28 @@ def _replace(current: DeltaTable, staged: Staged, write: Replace, properties: Co
     )
 
 
-def _adopt(file: StagedFile, path: Path) -> AddAction:
-    """Moves a staged file into the table's folder; returns the action that adds it to the table."""
+def _adopted(files: Iterable[StagedFile], path: Path) -> Iterator[AddAction]:
+    """Moves staged files into the table's folder; yields the actions that add them to the table."""
     from deltalake.transaction import AddAction
 
-    folder = "/".join(f"{column}={value}" for column, value in file.partition.items())
-    if not PLAIN_FOLDER.fullmatch(folder):  # delta-rs returns such paths encoded, and a removal of that has no effect
-        folder = ""
-    name = f"{folder}/{uuid.uuid4().hex}.parquet".lstrip("/")
-    target = path / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file.path.rename(target)
-    return AddAction(
-        path=name,
-        size=file.bytes,
-        partition_values=dict(file.partition),
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=json.dumps({"numRecords": file.rows}),
-    )
+    made = set()
+    for file in files:
+        folder = "/".join(f"{column}={value}" for column, value in file.partition.items())
+        if not PLAIN_FOLDER.fullmatch(folder):  # delta-rs returns such paths encoded; a removal of that has no effect
+            folder = ""
+        if folder not in made:
+            (path / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        name = f"{folder}/{uuid.uuid4().hex}.parquet".lstrip("/")
+        file.path.rename(path / name)
+        yield AddAction(
+            path=name,
+            size=file.bytes,
+            partition_values=dict(file.partition),
+            modification_time=int(time.time() * 1000),
+            data_change=True,
+            stats=json.dumps({"numRecords": file.rows}),
+        )
 
 
 def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
@@ -218,23 +224,27 @@ def _with_columns(table: DeltaTable, schema: pa.Schema) -> DeltaTable:
 
 
 def _files(table: DeltaTable) -> dict[str, dict[str, Any]]:
-    """What the log says of each file of the table, by its path below the table's folder."""
+    """Path, size and partition values of each file of the table, by its path below the table's folder."""
     import pyarrow as pa
 
-    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    return {unquote(file["path"]): file for file in files}  # delta-rs returns paths percent-encoded
+    files = pa.table(table.get_add_actions(flatten=True))
+    names = [n for n in files.column_names if n in ("path", "size_bytes") or n.startswith(PARTITION_VALUE)]
+    return {unquote(file["path"]): file for file in files.select(names).to_pylist()}  # delta-rs encodes paths
 
 
 def _removal(file: Mapping[str, Any]) -> RemoveAction:
     """The action that removes a file from the table."""
     from deltalake.transaction import RemoveAction
 
-    prefix = "partition."
     return RemoveAction(
         path=unquote(file["path"]),  # which delta-rs encodes again
         data_change=True,
         deletion_timestamp=int(time.time() * 1000),
-        partition_values={name.removeprefix(prefix): value for name, value in file.items() if name.startswith(prefix)},
+        partition_values={
+            name.removeprefix(PARTITION_VALUE): value
+            for name, value in file.items()
+            if name.startswith(PARTITION_VALUE)
+        },
         size=file["size_bytes"],
     )
 

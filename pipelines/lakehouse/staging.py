@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ def gathered(parts: Sequence[Staged]) -> Staged:
     return Staged(first.folder, first.schema, tuple(files), first.partition_by)
 
 
-def staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged:
-    """The files with rows that an engine wrote below a folder, with the frame's schema, all columns nullable."""
+def staged(folder: Path, schema: StructType, partition_by: tuple[str, ...]) -> Staged:
+    """The files with rows that an engine wrote below a folder, with a schema, all columns nullable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyspark.sql.pandas.types import to_arrow_schema
@@ -153,5 +153,5 @@ def staged(folder: Path, df: DataFrame, partition_by: tuple[str, ...]) -> Staged
         rows = pq.read_metadata(path).num_rows
         if rows:
             files.append(StagedFile(path, partition, rows, path.stat().st_size))
-    schema = pa.schema([field.with_nullable(True) for field in to_arrow_schema(df.schema, timezone="UTC")])
-    return Staged(folder, schema, tuple(files), partition_by)
+    columns = pa.schema([field.with_nullable(True) for field in to_arrow_schema(schema, timezone="UTC")])
+    return Staged(folder, columns, tuple(files), partition_by)

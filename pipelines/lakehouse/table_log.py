@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
 ENTRY = re.compile(r"(\d{20})\.json")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.\d{10}\.\d{10})?\.parquet")
 HINT = "_last_checkpoint"
 _PARQUET = b"PAR1"
+#: The number of a log's newest entry, and the inode, size and time of its file: a later log, or another one, differs.
+LogState = tuple[int, int, int, int] | None
+Read = TypeVar("Read")
 #: `ends`: a data file exists, has its size and ends as a Parquet file. `contents`: every value of it is read.
 Depth = Literal["ends", "contents"]
 
@@ -57,6 +60,14 @@ class TableLog:
     def newest(self) -> int:
         """The number of the newest version of which there is a file; -1 if there is none."""
         return max([*self.entries, *self.checkpoints], default=-1)
+
+    def state(self) -> LogState:
+        """What tells this log from a later one, and from that of a table which was made anew; None without an entry."""
+        try:
+            status = self._entry(self.newest).stat()
+        except FileNotFoundError:
+            return None
+        return self.newest, status.st_ino, status.st_size, status.st_mtime_ns
 
     def damages(self, version: int | None = None) -> list[Damage]:
         """What is damaged in the files of the log that a reader of a version needs; None stands for the newest."""
@@ -104,24 +115,22 @@ class TableLog:
         """The data files of a version whose log is intact: path below the table's folder to size in bytes."""
         base = max((v for v in self.checkpoints if v <= version), default=0)
         files: dict[str, int] = {}
-        for path in self.checkpoints.get(base, []) if base else []:
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(path) as parquet:  # read_table would import pandas, which takes half a second
-                added = parquet.read(["add.path", "add.size"])["add"].to_pylist()
-            files |= {unquote(add["path"]): add["size"] for add in added if add and add["path"]}
-        for number in range(base + 1 if base else 0, version + 1):
-            for action in read_entry(self.entries[number]):
-                if remove := action.get("remove"):
-                    files.pop(unquote(remove["path"]), None)
-                elif add := action.get("add"):
-                    files[unquote(add["path"])] = add["size"]
+        paths = [
+            *(self.checkpoints.get(base, []) if base else []),
+            *(self.entries[number] for number in range(base + 1 if base else 0, version + 1)),
+        ]
+        for path in paths:
+            for name, size in _once(_changes, path):
+                if size is None:
+                    files.pop(name, None)
+                else:
+                    files[name] = size
         return files
 
     def data_damages(self, version: int, depth: Depth = "ends") -> list[Damage]:
         """What is damaged among the data files of a version whose log is intact."""
-        checks = ((self.folder / path, size) for path, size in self.files(version).items())
-        return [damage for path, size in checks if (damage := _data_damage(path, size, depth))]
+        paths = {self.folder / name: size for name, size in self.files(version).items()}
+        return [Damage(path, wrong) for path, size in paths.items() if (wrong := _data_damage(path, size, depth))]
 
     def last_whole(self, depth: Depth = "ends") -> int | None:
         """The newest version whose log and data files are whole; None if there is none."""
@@ -149,10 +158,15 @@ def read_entry(path: Path) -> Iterator[dict[str, Any]]:
         yield action
 
 
-def _damage(path: Path) -> Damage | None:
-    """What is wrong with an entry or a checkpoint; a file that has not changed is read once in a process."""
+def _once(read: Callable[[Path, int, int], Read], path: Path) -> Read:
+    """What `read` says of a file, for which it is asked once in a process while the file does not change."""
     status = path.stat()
-    observed = _observed(path, status.st_size, status.st_mtime_ns)
+    return read(path, status.st_size, status.st_mtime_ns)
+
+
+def _damage(path: Path) -> Damage | None:
+    """What is wrong with an entry or a checkpoint."""
+    observed = _once(_observed, path)
     return Damage(path, observed) if observed else None
 
 
@@ -164,29 +178,51 @@ def _observed(path: Path, size: int, _modified_ns: int) -> str:
         except ValueError as error:
             return str(error)
         return "" if known else "it lacks the line that describes the commit"
-    damage = _data_damage(path, size, "contents")
-    return damage.observed if damage else ""
+    return _data_damage(path, size, "contents")
 
 
-def _data_damage(path: Path, size: int, depth: Depth) -> Damage | None:
-    """What is wrong with a Parquet file that should have a size."""
+@functools.lru_cache(maxsize=1_000)
+def _changes(path: Path, _size: int, _modified_ns: int) -> tuple[tuple[str, int | None], ...]:
+    """The data files that an entry or a checkpoint adds, each with its size, and those that it removes, with None."""
+    if not ENTRY.fullmatch(path.name):
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as parquet:  # read_table would import pandas, which takes half a second
+            added = parquet.read(["add.path", "add.size"])["add"].to_pylist()
+        return tuple((unquote(add["path"]), add["size"]) for add in added if add and add["path"])
+    changes: list[tuple[str, int | None]] = []
+    for action in read_entry(path):
+        if remove := action.get("remove"):
+            changes.append((unquote(remove["path"]), None))
+        elif add := action.get("add"):
+            changes.append((unquote(add["path"]), add["size"]))
+    return tuple(changes)
+
+
+def _data_damage(path: Path, size: int, depth: Depth) -> str:
+    """What is wrong with a Parquet file that should have a size; empty if nothing is."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with path.open("rb") as file:
-            observed = path.stat().st_size
-            if observed != size:
-                return Damage(path, f"it has {observed:,} bytes instead of {size:,}")
-            file.seek(max(size - len(_PARQUET), 0))
-            if file.read() != _PARQUET:
-                return Damage(path, "it is not a Parquet file")
+        status = path.stat()
+        if status.st_size != size:
+            return f"it has {status.st_size:,} bytes instead of {size:,}"
+        if not _ends_as_parquet(path, size, status.st_mtime_ns):
+            return "it is not a Parquet file"
         if depth == "contents":
             with pq.ParquetFile(path) as parquet:
                 for _ in parquet.iter_batches():
                     pass
     except FileNotFoundError:
-        return Damage(path, "it is gone")
+        return "it is gone"
     except (OSError, pa.ArrowException) as error:
-        return Damage(path, f"it cannot be read: {error}")
-    return None
+        return f"it cannot be read: {error}"
+    return ""
+
+
+@functools.lru_cache(maxsize=100_000)
+def _ends_as_parquet(path: Path, size: int, _modified_ns: int) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(size - len(_PARQUET), 0))
+        return file.read() == _PARQUET

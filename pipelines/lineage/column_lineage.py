@@ -7,7 +7,7 @@ column that the walk cannot follow becomes `Unknown`, with the reason: it is nei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -70,7 +70,7 @@ class ColumnLineage:
     indirect_unknown: tuple[str, ...]
 
 
-def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
+def column_lineage(df: DataFrame, inputs: Mapping[str, str], names: Sequence[str] | None = None) -> ColumnLineage:
     """Returns the column lineage of a DataFrame, read from its plan. Nothing is executed.
 
     The engine is asked for schemas (`AnalyzePlan`): of each input, and of a select list with expressions that have no
@@ -79,11 +79,12 @@ def column_lineage(df: DataFrame, inputs: Mapping[str, str]) -> ColumnLineage:
     Args:
         df: A DataFrame over Spark Connect, of either engine.
         inputs: The path (or a folder above it) or the table name that a read points to, to `zone/domain/table`.
+        names: The frame's columns, if known; else the engine is asked.
 
     Raises:
         pyspark.errors.AnalysisException: If the engine refuses the plan.
     """
-    names = df.columns
+    names = df.columns if names is None else names
     connected: Any = df  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
     client = connected.sparkSession.client
     walk = PlanWalk(client, inputs, relations=RELATIONS, expressions=EXPRESSIONS)

@@ -125,7 +125,8 @@ def judge_rows(
     partition_by: Sequence[str] = (),
     within: Sequence[str] = (),
     days: Sequence[str] | None = None,
-    arrived: verdict.Fingerprint | None = None,
+    arrived: Callable[[], verdict.Fingerprint] | None = None,
+    columns_from: ColumnLineage | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
 
@@ -141,34 +142,43 @@ def judge_rows(
         partition_by: The partition columns of the staged files.
         within: Columns within whose values a key identifies one row.
         days: The days by which table rules are measured, of a table by days.
-        arrived: The fingerprint of the records that must come out; None if the transform decides which rows there are.
+        arrived: Returns the fingerprint of the records that must come out; None if the transform decides which rows
+            there are.
+        columns_from: What the columns are computed from, if another slice of these rows has told it.
 
     Raises:
         DefinitionError: if a column is less protected than what it is computed from.
         VerdictError: if records were lost or doubled.
     """
+    from pyspark.sql.types import LongType, StringType, StructField, StructType
+
     from pipelines.lineage.column_lineage import column_lineage
 
     house = run.platform.lakehouse
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     sources = {str(house.path(at.table)): str(at.table) for at in run.versions.values()}
+    names = [column.name for column in contract.columns]
     kept = dict.fromkeys([*columns, *verdict.broken_columns(contract), verdict.VERDICT])
     rows = told("left out")
+    types = {field.name: field.dataType for field in rows.schema}
+    types |= dict.fromkeys(verdict.broken_columns(contract), LongType()) | {verdict.VERDICT: StringType()}
+    schema = StructType([StructField(name, types[name]) for name in kept])
 
     def attempt(duplicates: Literal["sought", "excluded"]) -> Judged:
         judge = functools.partial(
             verdict.judge, contract=contract, references=references, duplicates=duplicates, within=within
         )
         judged = judge(rows, words="left out")
-        lineage = column_lineage(judged.select(*[column.name for column in contract.columns]), sources)
+        lineage = columns_from or column_lineage(judged.select(*names), sources, names)
         require_column_classes(contract, lineage, run.input_classes)
         with verdict.sql_errors_named(rows, contract):
-            staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by)
+            staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by, schema=schema)
+        records = arrived() if arrived else None
         summary = verdict.summarize(
             house.read_staged(staged),
             contract,
-            rows_in=arrived.rows if arrived else staged.rows,
-            record_hash=arrived.hash if arrived else None,
+            rows_in=records.rows if records else staged.rows,
+            record_hash=records.hash if records else None,
             now=run.platform.now(),
             previous=previous,
             within=within,
@@ -181,25 +191,29 @@ def judge_rows(
 
 
 def judge_slices(
-    run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract], Judged]]
+    run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract, ColumnLineage | None], Judged]]
 ) -> tuple[Judged, list[Judged]]:
     """Judges one slice after another, so that memory holds one of them at a time.
 
     Args:
         run: As in `judge_rows`.
         contract: The contract whose rules apply: row rules to each slice, table rules to all slices together.
-        slices: Functions that judge one slice each, by the contract that they receive.
+        slices: Functions that judge one slice each, by the contract that they receive, and by what an earlier slice
+            told that the columns are computed from.
 
     Returns:
         All rows together, and each slice by itself.
     """
     if len(slices) == 1:
-        judged = slices[0](contract)
+        judged = slices[0](contract, None)
         return judged, [judged]
     from pyspark.sql import functions as F
 
     house = run.platform.lakehouse
-    judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
+    judged_slices: list[Judged] = []
+    for judge in slices:
+        told = judged_slices[0].columns if judged_slices else None
+        judged_slices.append(judge(replace(contract, table_rules=()), told))
     staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     days = [day for part in judged_slices for day in part.verdict.days] or None
@@ -241,7 +255,8 @@ def stage_rejected(
         staged.append(house.stage(table, marked, partition_by=partition_by))
     if not staged:
         types = ", ".join(f"{name} {QUARANTINE_FIELDS[name][0]}" for name in verdict.QUARANTINE_COLUMNS)
-        staged = [house.stage(table, house.session.createDataFrame([], types), partition_by=partition_by)]
+        schema = house.session.createDataFrame([], types).schema
+        staged = [house.stage_nothing(table, schema, partition_by=partition_by)]
     rejected = sum(part.rows for part in staged)
     expected = sum(part.verdict.rows_quarantined for part in judged_slices)
     if rejected != expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,8 @@ from pipelines.verdict import keys, masking, rescued, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from pipelines.lineage.column_lineage import ColumnLineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class SilverTable:
         contract: Contract,
         further_columns: Sequence[str],
         days: Sequence[str] | None = None,
+        columns_from: ColumnLineage | None = None,
     ) -> Judged:
         """Types, transforms, masks and judges bronze rows.
 
@@ -85,6 +89,7 @@ class SilverTable:
             contract: The table's contract, or one with a part of its rules.
             further_columns: Columns that are staged beside the published ones.
             days: The days whose rows they are, of a table by days.
+            columns_from: As in `judge_rows`.
         """
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
 
@@ -94,14 +99,18 @@ class SilverTable:
             rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID))
             return masking.masked_columns(contract, rows)
 
-        return judge_rows(
-            run,
-            contract,
-            told,
-            {table: run.input(f"in {table}") for table in self.references},
-            columns=[*contract.published_columns, RECORD_ID, *further_columns],
-            partition_by=[verdict.VERDICT, *self.partition_columns],
-            within=self.partition_columns,
-            days=days,
-            arrived=verdict.fingerprint(raw),
-        )
+        # The engine reads the records while Python makes the plan of the rows.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            arrived = beside.submit(verdict.fingerprint, raw)
+            return judge_rows(
+                run,
+                contract,
+                told,
+                {table: run.input(f"in {table}") for table in self.references},
+                columns=[*contract.published_columns, RECORD_ID, *further_columns],
+                partition_by=[verdict.VERDICT, *self.partition_columns],
+                within=self.partition_columns,
+                days=days,
+                arrived=arrived.result,
+                columns_from=columns_from,
+            )
