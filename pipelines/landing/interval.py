@@ -7,6 +7,7 @@ Intervals are compared by `order`, never as text.
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ _FORM = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?Z)?", r
 AHEAD = timedelta(days=1)
 
 
+@functools.lru_cache(maxsize=10_000)
 def start(text: str) -> datetime | None:
     """The instant, UTC, at which an interval begins; None for a text that is no interval."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,6 +61,9 @@ QUARANTINE_FIELDS = {
     tables.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
     tables.DECIDED_BY: ("string", "Who decided."),
 }
+
+#: How many slices are judged at a time.
+SLICES_AT_ONCE = 2
 
 Transform = Callable[..., "DataFrame"]
 
@@ -193,7 +197,7 @@ def judge_rows(
 def judge_slices(
     run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract, ColumnLineage | None], Judged]]
 ) -> tuple[Judged, list[Judged]]:
-    """Judges one slice after another, so that memory holds one of them at a time.
+    """Judges the slices, few at a time, so that memory holds no more of them.
 
     Args:
         run: As in `judge_rows`.
@@ -210,10 +214,12 @@ def judge_slices(
     from pyspark.sql import functions as F
 
     house = run.platform.lakehouse
-    judged_slices: list[Judged] = []
-    for judge in slices:
-        told = judged_slices[0].columns if judged_slices else None
-        judged_slices.append(judge(replace(contract, table_rules=()), told))
+    by_rows = replace(contract, table_rules=())
+    judged_slices = [slices[0](by_rows, None)]
+    columns_from = judged_slices[0].columns
+    # The engine writes one slice while another is planned, or read back.
+    with ThreadPoolExecutor(max_workers=SLICES_AT_ONCE) as judging:
+        judged_slices += judging.map(lambda judge: judge(by_rows, columns_from), slices[1:])
     staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     days = [day for part in judged_slices for day in part.verdict.days] or None

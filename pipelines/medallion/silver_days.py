@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pipelines.lakehouse.staging import Staged
     from pipelines.lineage.column_lineage import ColumnLineage
 
-#: The most rows that are judged at once, unless one day has more; they have to fit into memory.
-SLICE_ROWS = 2_000_000
+#: The most rows of a slice, unless one day has more. Two of them have to fit into memory.
+SLICE_ROWS = 500_000
 
 
 class ReplacingRun:
