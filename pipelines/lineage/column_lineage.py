@@ -11,12 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pipelines.lineage.declared_plan import declared_plans
 from pipelines.lineage.facets import facet, set_values
 from pipelines.lineage.plan_columns import Origin, combine, unknown
-from pipelines.lineage.plan_expressions import EXPRESSIONS
-from pipelines.lineage.plan_relations import RELATIONS
-from pipelines.lineage.plan_walk import PlanWalk
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -84,6 +80,12 @@ def column_lineage(df: DataFrame, inputs: Mapping[str, str], names: Sequence[str
     Raises:
         pyspark.errors.AnalysisException: If the engine refuses the plan.
     """
+    # These import sqlglot, 0.1 s, which a command that names columns alone does not need.
+    from pipelines.lineage.declared_plan import declared_plans
+    from pipelines.lineage.plan_expressions import EXPRESSIONS
+    from pipelines.lineage.plan_relations import RELATIONS
+    from pipelines.lineage.plan_walk import PlanWalk
+
     names = df.columns if names is None else names
     connected: Any = df  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
     client = connected.sparkSession.client

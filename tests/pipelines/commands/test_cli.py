@@ -21,7 +21,9 @@ from pipelines.governed.platform import Platform
 from pipelines.settings import PROJECT
 from tests.goldpath_process import goldpath
 
-HEAVY = "dagster deltalake feast great_expectations mlflow numpy pandas pyarrow pydantic pyspark ray torch".split()
+HEAVY = (
+    "dagster deltalake feast great_expectations mlflow numpy pandas pyarrow pydantic pyspark ray sqlglot torch".split()
+)
 
 TAGS = {
     "owner": "flight-data",
