@@ -44,8 +44,8 @@ def list_(as_json: AsJson = False) -> None:
 def open_deliveries(platform: Platform) -> list[dict[str, Any]]:
     """What has landed and is not taken. Grain: one entry per delivery, per folder that no run looks into, or per source
     without a contract."""
-    from pipelines.landing.edge import fresh
     from pipelines.landing.file_names import otherwise_named
+    from pipelines.landing.fresh import fresh
     from pipelines.landing.placement import in_no_interval, misplaced
     from pipelines.medallion.unknown_sources import unknown_sources
 

@@ -7,19 +7,21 @@ other files are taken. What a run noticed is a list of `Finding`, which people s
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
-from pipelines.landing import interval, placement
+from pipelines.landing import interval, placement, refusals
 from pipelines.landing.column_drift import ColumnDrift
-from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest
-from pipelines.landing.file_names import is_named, otherwise_named
+from pipelines.landing.delivery import PREFIX_CHARACTERS, Delivery, Manifest, digest
+from pipelines.landing.file_names import otherwise_named
 from pipelines.landing.findings import Finding, Treatment
+from pipelines.landing.fresh import FreshDeliveries
 from pipelines.landing.ledger import Batch, Ledger
+from pipelines.landing.small_files import SMALL_BYTES
+from pipelines.landing.stores import ListedOnce
 from pipelines.landing.zone import Landing
 
 #: The most that one batch takes, and so the most that is done again after a crash.
@@ -29,20 +31,6 @@ BATCH_FILES = 10_000
 RETAKE_FILES = 1_000
 #: How far a store's clock may be ahead of this machine's before it is reported.
 CLOCK_SKEW_SECONDS = 300
-
-
-def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
-    """The deliveries that are not judged yet: new ones, changed ones, and those that an older contract refused.
-
-    A file whose name the contract's pattern does not match is no delivery.
-    """
-    intervals = {delivery.interval for delivery in deliveries}
-    judged = ledger.touched(intervals) | {
-        (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
-        for record in ledger.records(intervals=intervals)
-        if record.fate != "refused" or record.judged_by == contract.digest
-    }
-    return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged and is_named(d, contract))
 
 
 class Edge:
@@ -65,7 +53,7 @@ class Edge:
         by_day: bool = False,
         now: datetime | None = None,
     ) -> None:
-        self.landing = landing
+        self.landing = Landing(ListedOnce(landing.store))
         self.ledger = ledger
         self.contract = contract
         self._by_day = by_day
@@ -75,8 +63,9 @@ class Edge:
         self._waiting: set[str] = set()
         #: The column drifts that this run has reported, in words.
         self._drifts: set[str] = set()
-        #: The rest of the newest listing of landing, so that a million files are listed once and not for each batch.
-        self._listing: Iterator[Delivery] | None = None
+        #: The bytes of the small files of the newest batch, from which their checksums were computed.
+        self.contents: dict[str, bytes] = {}
+        self._fresh = FreshDeliveries(self.landing, ledger, contract)
 
     def next_batch(self, intervals: Collection[str] | None, *, committed: int) -> Batch | None:
         """The next batch to take: the one that a killed run had planned, else a new one; None if nothing is left.
@@ -90,33 +79,17 @@ class Edge:
             return pending
         if pending is not None:
             self.ledger.ask_again(pending)
+        self.contents.clear()
         retake = self._next_retake(intervals, committed)
         if retake is not None:
             return retake
-        taken: dict[str, Delivery] = {}  # by prefix
-        duplicates: list[Delivery] = []
-        size = 0
-        if self._listing is None:
-            self._listing = self._fresh(intervals)
-        for delivery in self._listing:
-            if len(taken) == BATCH_FILES or (taken and size + delivery.bytes > BATCH_BYTES):
-                self._listing = itertools.chain([delivery], self._listing)
-                break
-            judged = None if delivery.uri in self._waiting else self._judge(delivery)
-            if judged is None:
-                continue
-            if self._is_duplicate(judged, taken):
-                duplicates.append(judged)
-            else:
-                taken[judged.prefix or ""] = judged
-                size += judged.bytes
-        else:
-            self._listing = None  # the next call lists landing again, with what has arrived meanwhile
-        if duplicates:
-            self.ledger.duplicates(duplicates, judged_by=self.contract.digest)
-        if not taken:
-            return None
-        return self.ledger.plan(list(taken.values()), committed=committed, judged_by=self.contract.reading)
+        while candidates := self._fresh.next(intervals, self._waiting, files=BATCH_FILES, size=BATCH_BYTES):
+            before = self.ledger.taken([delivery.uri for delivery in candidates])
+            judged = [found for d in candidates if (found := self._judge(d, before.get(d.uri))) is not None]
+            deliveries = self._without_duplicates(judged)
+            if deliveries:
+                return self.ledger.plan(deliveries, committed=committed, judged_by=self.contract.reading)
+        return None
 
     def _next_retake(self, intervals: Collection[str] | None, committed: int) -> Batch | None:
         """The next deliveries to read again, of those that a person asked for; None if nothing is left."""
@@ -130,19 +103,12 @@ class Edge:
                 break
             now = self.identified(before)
             if now is None or now.sha256 != before.sha256:
-                self.leave_out_retake(before, _gone_or_changed(before, now))
+                self.leave_out_retake(before, refusals.gone_or_changed(before, now))
             else:
                 deliveries.append(replace(now, prefix=before.prefix))
         if not deliveries:
             return None
         return self.ledger.plan_retake(deliveries, committed=committed, judged_by=self.contract.reading)
-
-    def _fresh(self, intervals: Collection[str] | None) -> Iterator[Delivery]:
-        """The fresh deliveries, interval by interval, so that memory holds the files of one interval."""
-        domain, source = self.contract.table.domain, self.contract.table.table
-        for name in self.landing.intervals(domain, source):
-            if intervals is None or name in intervals:
-                yield from fresh(self.ledger, self.contract, self.landing.deliveries(domain, source, [name]))
 
     def complete(self, delivery: Delivery) -> bool:
         """Whether a run that began now would judge the delivery, instead of leaving it for a later run."""
@@ -151,21 +117,29 @@ class Edge:
         except (LandingError, OSError):
             return False
 
-    def _is_duplicate(self, delivery: Delivery, taken: Mapping[str, Delivery]) -> bool:
-        """Whether this batch or an earlier one has taken the same content."""
-        record = self.ledger.find(delivery.prefix or "")
-        first = record.delivery if record else taken.get(delivery.prefix or "")
-        if first is None:
-            return False
-        if first.interval == delivery.interval:
-            self._report(delivery, "duplicate", "skipped", f"the same bytes as {first.uri}")
-        else:
-            observed = f"the same bytes as {first.uri}: {delivery.interval} gets no rows of its own"
-            self._report(delivery, "repeated", "skipped", observed)
-        return True
+    def _without_duplicates(self, judged: Sequence[Delivery]) -> list[Delivery]:
+        """The deliveries without those whose content an earlier batch, or one before them here, has; notes these."""
+        records = self.ledger.find([str(delivery.prefix) for delivery in judged])
+        firsts = {prefix: record.delivery for prefix, record in records.items()}
+        new: list[Delivery] = []
+        duplicates: list[Delivery] = []
+        for delivery in judged:
+            first = firsts.setdefault(str(delivery.prefix), delivery)
+            (new if first is delivery else duplicates).append(delivery)
+            if first is not delivery:
+                is_same = first.interval == delivery.interval
+                more = "" if is_same else f": {delivery.interval} gets no rows of its own"
+                code = "duplicate" if is_same else "repeated"
+                self._report(delivery, code, "skipped", f"the same bytes as {first.uri}{more}")
+        if duplicates:
+            self.ledger.duplicates(duplicates, judged_by=self.contract.digest)
+        return new
 
-    def _judge(self, delivery: Delivery) -> Delivery | None:
-        """The delivery with checksum and prefix; None if it is refused, has to wait, is gone or was only touched."""
+    def _judge(self, delivery: Delivery, before: Delivery | None) -> Delivery | None:
+        """The delivery with checksum and prefix; None if it is refused, has to wait, is gone or was only touched.
+
+        `before` is the delivery of the same uri that is in a batch.
+        """
         try:
             manifest = self.landing.manifest(delivery)
             if self._waits(delivery, manifest):
@@ -179,13 +153,12 @@ class Edge:
             return self._wait(delivery, "unreadable", f"{type(error).__name__}: {error.strerror or error}")
         if self.landing.now(delivery) != delivery:
             return self._wait(delivery, "growing", "it changed while its checksum was computed")
-        before = self.ledger.taken(delivery.uri)
         if before is not None and judged.sha256 != before.sha256 and judged.prefix != before.prefix:
-            return self._refuse(judged, _changed(judged, before))
+            return self._refuse(judged, refusals.changed(judged, before))
         if before is not None:
             return self.ledger.touch(judged)
         if manifest is not None and (manifest.bytes, manifest.sha256) != (judged.bytes, judged.sha256):
-            return self._refuse(judged, _differs(judged, manifest))
+            return self._refuse(judged, refusals.differs(judged, manifest))
         return judged
 
     def identified(self, delivery: Delivery) -> Delivery | None:
@@ -204,12 +177,20 @@ class Edge:
         of the prefix. A numbered extraction begins where the one before ended, so its number is: two equal lines of a
         log may both have happened.
         """
-        sha256 = self.landing.checksum(delivery)
+        sha256 = self._checksum(delivery)
         sequence = manifest.sequence if manifest is not None else 0
         with_interval = self.contract.delivery == "snapshot" or (self._by_day and not sequence)
         distinction = delivery.interval if with_interval else sequence
         identity = hashlib.sha256(f"{distinction}/{sha256}".encode()).hexdigest() if distinction else sha256
         return replace(delivery, sha256=sha256, prefix=identity[:PREFIX_CHARACTERS])
+
+    def _checksum(self, delivery: Delivery) -> str:
+        """The checksum of the file as it is now; the bytes of a small one are kept for the batch."""
+        if delivery.bytes > SMALL_BYTES:
+            return self.landing.checksum(delivery)
+        with self.landing.open(delivery) as stream:
+            self.contents[delivery.uri] = stream.read(SMALL_BYTES + 1)
+        return digest(self.contents[delivery.uri])
 
     def _waits(self, delivery: Delivery, manifest: Manifest | None) -> bool:
         """Whether the delivery is left for a later run, which is reported."""
@@ -245,6 +226,7 @@ class Edge:
         """Takes a planned delivery that could not be read out of its batch: it is refused, or waits if it changed."""
         if error.code == "growing":
             self.ledger.put_back([delivery])
+            self._fresh.list_again()
             self._wait(delivery, error.code, error.observed)
         else:
             self._refuse(delivery, error)
@@ -287,6 +269,7 @@ class Edge:
 
     def _refuse(self, delivery: Delivery, error: LandingError) -> None:
         self.ledger.refuse(delivery, error.code, error, judged_by=self.contract.digest)
+        self._fresh.list_again()
         self.findings.append(
             Finding(delivery.uri, error.code, "refused", error.observed, error.expected, error.next_step)
         )
@@ -317,33 +300,3 @@ _EXPECTED = {
     "settling": "a file that nobody writes to",
     "unreadable": "a file that this user may read",
 }
-
-
-def _changed(delivery: Delivery, before: Delivery) -> LandingError:
-    return LandingError(
-        object=f"delivery {delivery.uri}",
-        observed=f"its content changed after it was taken (sha256 now {str(delivery.sha256)[:12]})",
-        expected=f"sha256 {str(before.sha256)[:12]}: what has landed is never changed",
-        next_step="deliver the correction under another name and restore the first file",
-        code="changed",
-    )
-
-
-def _gone_or_changed(delivery: Delivery, now: Delivery | None) -> LandingError:
-    return LandingError(
-        object=f"delivery {delivery.uri}",
-        observed=f"it was to be read again, and {'cannot be read' if now is None else 'has other content now'}",
-        expected=f"the file that was taken, sha256 {str(delivery.sha256)[:12]}",
-        next_step=f"put that file back, then: goldpath landing retake {'/'.join(delivery.uri.split('/')[:2])}",
-        code="retake",
-    )
-
-
-def _differs(delivery: Delivery, manifest: Manifest) -> LandingError:
-    return LandingError(
-        object=f"delivery {delivery.uri}",
-        observed=f"{delivery.bytes} bytes with sha256 {str(delivery.sha256)[:12]}",
-        expected=f"{manifest.bytes} bytes with sha256 {manifest.sha256[:12]}, as its manifest says",
-        next_step="ask the source for it again: it was damaged on its way, or its manifest belongs to another file",
-        code="checksum",
-    )

@@ -32,7 +32,6 @@ CREATE TABLE IF NOT EXISTS deliveries (
     noted_at TEXT NOT NULL, code TEXT, observed TEXT, expected TEXT, next_step TEXT,
     PRIMARY KEY (uri, sha256)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_content ON deliveries (sha256);
 CREATE INDEX IF NOT EXISTS by_prefix ON deliveries (prefix);
 CREATE INDEX IF NOT EXISTS by_batch ON deliveries (batch);
 CREATE INDEX IF NOT EXISTS by_interval ON deliveries (interval);
@@ -145,15 +144,15 @@ class Ledger:
         rows = self._connection.execute(f"SELECT * FROM deliveries {which}", values)
         return [Record(Delivery(*row[:6]), *row[6:]) for row in rows]
 
-    def taken(self, uri: str) -> Delivery | None:
-        """The delivery of that uri that is in a batch, or None."""
-        records = self._records("WHERE uri = ? AND fate = 'batch'", [uri])
-        return records[0].delivery if records else None
+    def taken(self, uris: Collection[str]) -> dict[str, Delivery]:
+        """The deliveries with these uris that are in batches, by uri."""
+        which = "WHERE uri IN (SELECT value FROM json_each(?)) AND fate = 'batch'"
+        return {record.delivery.uri: record.delivery for record in self._records(which, [json.dumps([*uris])])}
 
-    def find(self, prefix: str) -> Record | None:
-        """The record of the delivery in a batch whose rows' record ids begin with the prefix, or None."""
-        records = self._records("WHERE prefix = ? AND fate = 'batch'", [prefix])
-        return records[0] if records else None
+    def find(self, prefixes: Collection[str]) -> dict[str, Record]:
+        """The records of the deliveries in batches whose rows' record ids begin with these prefixes, by prefix."""
+        which = "WHERE prefix IN (SELECT value FROM json_each(?)) AND fate = 'batch'"
+        return {str(record.delivery.prefix): record for record in self._records(which, [json.dumps([*prefixes])])}
 
     def contents(self, *, committed: int) -> dict[str, list[str]]:
         """What the deliveries in batches gave to the table up to a batch, by interval: sorted prefixes, each with the

@@ -50,7 +50,9 @@ def origin(landing: Landing, ledgers: Mapping[TableId, Ledger], domain: str, rec
     """
     prefix, row = record_id[:PREFIX_CHARACTERS], int(record_id[PREFIX_CHARACTERS:])
     for table, ledger in ledgers.items():
-        if (table.zone, table.domain) == ("bronze", domain) and (record := ledger.find(prefix)) is not None:
+        if (table.zone, table.domain) == ("bronze", domain) and (
+            record := ledger.find([prefix]).get(prefix)
+        ) is not None:
             delivery = record.delivery
             line = _line(landing, delivery, row)
             return Origin(record_id, table, f"{record.batch:08d}", delivery.uri, delivery.sha256, row, line)

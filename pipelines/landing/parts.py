@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipelines.contracts.model import Contract
 from pipelines.errors import LandingError
@@ -20,6 +20,7 @@ def parts(
     contract: Contract,
     deliveries: Iterable[Delivery],
     *,
+    contents: Mapping[str, bytes],
     marks: Callable[[Delivery], Batch],
     drifted: Drifted,
     columns: ColumnNames,
@@ -31,12 +32,13 @@ def parts(
         landing: Where the deliveries are.
         contract: The contract of the bronze table.
         deliveries: The files, each with the checksum that it was planned with.
+        contents: The bytes of small files that were read for their checksums, by uri.
         marks: The batch whose number and time the rows of a delivery carry.
         drifted: Called for each new difference between a file's columns and the contract's.
         columns: The columns of the bronze table, which those that evolve are added to.
         leave_out: Called with a delivery that cannot be read, and the error.
     """
-    small = SmallFiles(landing, contract, functools.partial(check_header, contract, drifted))
+    small = SmallFiles(landing, contract, contents, functools.partial(check_header, contract, drifted))
     for group in small.groups(deliveries):
         if isinstance(group, Delivery):
             rows = read(landing, contract, marks(group), group, drifted, columns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.contracts.model import Contract
@@ -21,7 +21,7 @@ from pipelines.landing.formats.opening import other_kind
 from pipelines.landing.zone import Landing
 
 #: The largest file that is read here.
-SMALL_BYTES = 16 << 10
+SMALL_BYTES = 8 << 10
 
 
 class SmallFile(NamedTuple):
@@ -39,13 +39,21 @@ class SmallFiles:
     Args:
         landing: Where they are.
         contract: The contract of the bronze table.
+        contents: The bytes of files that were read before, by uri.
         header: Called with the names in a header and the first file that has it. If it raises LandingError, all files
             with this header are left to `reading`.
     """
 
-    def __init__(self, landing: Landing, contract: Contract, header: Callable[[Delivery, Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        landing: Landing,
+        contract: Contract,
+        contents: Mapping[str, bytes],
+        header: Callable[[Delivery, Sequence[str]], None],
+    ) -> None:
         self._landing = landing
         self._contract = contract
+        self._contents = contents
         self._header = header
         #: For each header: the names, and the pattern of what may stand below; None if its files are left to `reading`.
         self._headers: dict[bytes, tuple[tuple[str, ...], re.Pattern[bytes]] | None] = {}
@@ -86,8 +94,10 @@ class SmallFiles:
         if self._contract.format != "csv" or self._contract.encoding != "utf-8" or delivery.bytes > SMALL_BYTES:
             return None
         try:
-            with self._landing.open(delivery) as stream:
-                content = stream.read(SMALL_BYTES)
+            content = self._contents.get(delivery.uri)
+            if content is None:
+                with self._landing.open(delivery) as stream:
+                    content = stream.read(SMALL_BYTES)
             content.decode()
             manifest = self._landing.manifest(delivery)
             if self._landing.now(delivery) != delivery:

@@ -84,6 +84,39 @@ class Store(ABC):
         """
 
 
+class ListedOnce(Store):
+    """Another store, each of whose folders is listed once: what lands in it later is not seen.
+
+    Args:
+        store: The other store.
+        entries: How many entries are remembered at most; folders beyond are listed each time.
+    """
+
+    def __init__(self, store: Store, entries: int = 100_000) -> None:
+        self.root = store.root
+        self._store = store
+        self._room = entries
+        self._listed: dict[str, list[Entry]] = {}
+
+    def entries(self, path: str) -> list[Entry]:
+        if path in self._listed:
+            return self._listed[path]
+        entries = self._store.entries(path)
+        if len(entries) <= self._room:
+            self._room -= len(entries)
+            self._listed[path] = entries
+        return entries
+
+    def stat(self, path: str) -> Entry | None:
+        return self._store.stat(path)
+
+    def open(self, path: str) -> BinaryIO:
+        return self._store.open(path)
+
+    def put(self, path: str, content: bytes | Path) -> None:
+        self._store.put(path, content)
+
+
 class FolderStore(Store):
     """A folder of this machine."""
 
@@ -114,7 +147,7 @@ class FolderStore(Store):
 
     def stat(self, path: str) -> Entry | None:
         try:
-            status = (self._root / path).stat(follow_symlinks=False)
+            status = os.lstat(f"{self.root}/{path}")
         except FileNotFoundError:
             return None
         return Entry(path, "file", status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None

@@ -8,7 +8,6 @@ written before the file appears, so that a reader that sees the file sees its ma
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -108,11 +107,14 @@ class Landing:
         """The deliveries of one source in the order of interval and name; None as intervals stands for all of them."""
         existing = self.intervals(domain, source)
         chosen = existing if intervals is None else [text for text in existing if text in set(intervals)]
+        return [delivery for text in chosen for delivery in self.deliveries_of(domain, source, text)]
+
+    def deliveries_of(self, domain: str, source: str, interval: str) -> list[Delivery]:
+        """The deliveries of one interval in the order of their names; none if it has no folder."""
         return [
-            Delivery(entry.path, text, entry.bytes, entry.modified_ns)
-            for text in chosen
-            for entry in visible(self.store, f"{domain}/{source}/{INTERVAL}{text}")
-            if entry.kind == "file" and is_text(entry.name) and not entry.name.endswith(MANIFEST)
+            Delivery(entry.path, interval, entry.bytes, entry.modified_ns)
+            for entry in visible(self.store, f"{domain}/{source}/{INTERVAL}{interval}")
+            if entry.kind == "file" and is_text(name := entry.name) and not name.endswith(MANIFEST)
         ]
 
     def intervals(self, domain: str, source: str) -> list[str]:
@@ -127,7 +129,10 @@ class Landing:
     def now(self, delivery: Delivery) -> Delivery | None:
         """The delivery with the size and time that its file has now; None if the file is gone."""
         entry = self.store.stat(delivery.uri)
-        return replace(delivery, bytes=entry.bytes, modified_ns=entry.modified_ns) if entry else None
+        if entry is None:
+            return None
+        identity = delivery.sha256, delivery.prefix
+        return Delivery(delivery.uri, delivery.interval, entry.bytes, entry.modified_ns, *identity)
 
     def checksum(self, delivery: Delivery) -> str:
         """SHA-256 of a delivery as it is in the store now, as hexadecimal text."""

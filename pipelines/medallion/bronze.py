@@ -81,6 +81,7 @@ def _take(run: GovernedRun, edge: Edge, batch: Batch, columns: reading.ColumnNam
         edge.landing,
         contract,
         batch.deliveries,
+        contents=edge.contents,
         marks=marks,
         drifted=edge.drifted,
         columns=columns,

@@ -23,7 +23,7 @@ import dagster as dg
 from pipelines.errors import DefinitionError, LandingError
 from pipelines.governed.platform import Platform
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.edge import fresh
+from pipelines.landing.fresh import fresh
 from pipelines.landing.zone import Landing
 from pipelines.orchestration.runs import FINISHED, range_tags
 from pipelines.retrying import Backoff

@@ -11,7 +11,8 @@ import dagster as dg
 
 from pipelines.governed.platform import Platform
 from pipelines.landing.delivery import Delivery
-from pipelines.landing.edge import Edge, fresh
+from pipelines.landing.edge import Edge
+from pipelines.landing.fresh import fresh
 from pipelines.orchestration.members import Members
 from pipelines.orchestration.rollouts import rollout_sensors
 from pipelines.orchestration.runs import range_tags

@@ -314,10 +314,41 @@ def test_a_file_that_changed_while_it_was_read_is_taken_later(source: Source) ->
 
 def test_a_file_that_has_gone_is_not_taken(source: Source) -> None:
     path = source.land("a.csv")
-    [delivery] = source.landing.deliveries("toys", "blocks")
-    path.unlink()
     edge = Edge(source.landing, Ledger(source.path), source.contract)
-    assert edge._judge(delivery) is None
+    edge.report_misplaced(None, None)
+    path.unlink()
+    assert edge.next_batch(None, committed=-1) is None
+
+
+def test_a_file_that_lands_after_a_run_has_listed_its_day_is_taken_by_the_next_run(source: Source) -> None:
+    source.land("a.csv")
+    edge = Edge(source.landing, Ledger(source.path), source.contract)
+    assert taken(edge.next_batch(None, committed=-1)) == ["a.csv"]
+    source.land("b.csv", b"a\n2\n")
+    assert edge.next_batch(None, committed=0) is None
+    assert taken(source.run(committed=0)) == ["b.csv"]
+
+
+def test_a_file_that_grew_since_it_was_listed_waits_for_the_next_run(source: Source) -> None:
+    path = source.land("a.csv")
+    edge = Edge(source.landing, Ledger(source.path), source.contract)
+    edge.report_misplaced(None, None)
+    path.write_bytes(b"a\n1\n2\n")
+    assert edge.next_batch(None, committed=-1) is None
+    assert [finding.code for finding in edge.findings] == ["growing"]
+    assert taken(source.run()) == ["a.csv"]
+
+
+def test_a_duplicate_of_a_file_that_could_not_be_read_is_taken_by_the_same_run(source: Source) -> None:
+    source.land("a.csv")
+    source.land("b.csv")
+    edge = Edge(source.landing, Ledger(source.path), source.contract)
+    batch = edge.next_batch(None, committed=-1)
+    assert batch is not None
+    assert taken(batch) == ["a.csv"]
+    error = LandingError(object="a.csv", observed="damaged", expected="a complete file", next_step="repair it")
+    edge.leave_out(batch.deliveries[0], error)
+    assert taken(edge.next_batch(None, committed=-1)) == ["b.csv"]
 
 
 def test_files_beyond_the_bound_of_a_batch_are_in_the_next(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:

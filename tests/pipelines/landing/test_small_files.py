@@ -44,6 +44,7 @@ class Batched:
             for delivery in self.landing.deliveries("toys", "blocks")
             if (checksum := self.landing.checksum(delivery))
         ]
+        self.contents = {d.uri: (folder / "landing" / d.uri).read_bytes() for d in self.deliveries[::2]}
         self.batch = Batch(7, PLANNED.isoformat(), tuple(self.deliveries))
 
     def together(self) -> dict[str, Any]:
@@ -53,6 +54,7 @@ class Batched:
                 self.landing,
                 self.contract,
                 self.deliveries,
+                contents=self.contents,
                 marks=lambda delivery: self.batch,
                 drifted=drifted,
                 columns=columns,
@@ -147,7 +149,7 @@ def test_usual_files_of_a_day_are_one_group_and_any_other_stays_by_itself(tmp_pa
     quoted = HEADER + b'"a, b",1,2'
     contents: list[Any] = [HEADER + b"a,1,2\n", (quoted, 1), HEADER, large, HEADER + b"a,1\n", HEADER + b"b,1,2\n"]
     batch = Batched(tmp_path, contents, contract)
-    groups = SmallFiles(batch.landing, contract, lambda delivery, names: None).groups(batch.deliveries)
+    groups = SmallFiles(batch.landing, contract, batch.contents, lambda delivery, names: None).groups(batch.deliveries)
     names = [
         group.uri[-6:-4] if isinstance(group, Delivery) else [f.delivery.uri[-6:-4] for f in group] for group in groups
     ]

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.errors import LandingError
 from pipelines.landing.delivery import MANIFEST, Manifest, digest
+from pipelines.landing.stores import FolderStore, ListedOnce
 from pipelines.landing.zone import Landing
 
 DAY = "2013-01-01"
@@ -183,3 +184,14 @@ def test_a_long_name_has_no_manifest_and_is_read(landing: Landing) -> None:
     path.write_bytes(b"a\n1\n")
     [_, delivery] = landing.deliveries("toys", "blocks")
     assert (Path(delivery.uri).name, landing.manifest(delivery)) == (path.name, None)
+
+
+def test_a_folder_is_listed_once_unless_it_is_beyond_what_is_remembered(tmp_path: Path) -> None:
+    for name in ("a/1", "a/2", "b/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    store = ListedOnce(FolderStore(tmp_path), entries=2)
+    assert [len(store.entries(folder)) for folder in "ab"] == [2, 1]
+    for folder in "ab":
+        (tmp_path / folder / "9").touch()
+    assert [len(store.entries(folder)) for folder in "ab"] == [2, 2]
