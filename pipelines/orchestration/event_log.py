@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._batch = threading.local()
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._engines_lock = threading.Lock()
+        #: The tables of the index, and the columns of its table of assets, that were seen.
+        self._seen: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -56,11 +58,41 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Stores all events of the batch, or none if one of them fails."""
         with ExitStack() as stack:
-            self._batch.connections, self._batch.stack = {}, stack
+            self._batch.connections, self._batch.stack, self._batch.newest = {}, stack, {}
             try:
                 super().store_event_batch(events)
+                newest, self._batch.newest = self._batch.newest, None
+                for event, event_id in newest.values():
+                    self.store_asset_event(event, event_id)
             finally:
-                self._batch.connections = None
+                self._batch.connections = self._batch.newest = None
+
+    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
+        """Notes an event as the newest of its asset; of a batch only the last one of each kind is noted, at its end.
+
+        What an asset's row holds depends on the last event of each kind, and in which order they came.
+        """
+        newest = getattr(self._batch, "newest", None)
+        if newest is None or event.dagster_event is None:
+            super()._store_asset_event(conn, event, event_id)
+            return
+        of_this_kind = event.dagster_event.asset_key, event.dagster_event.event_type_value
+        newest.pop(of_this_kind, None)
+        newest[of_this_kind] = event, event_id
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table, for which Dagster asks at each event; one that was seen is there."""
+        of_class = super().has_table
+        return self._is_there(table_name, lambda: of_class(table_name))
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        of_class = super()._has_asset_key_col_on_connection
+        return self._is_there(f"column {column_name}", lambda: of_class(conn, column_name))
+
+    def _is_there(self, name: str, look: Callable[[], bool]) -> bool:
+        if name not in self._seen and look():
+            self._seen.add(name)
+        return name in self._seen
 
     def dispose(self) -> None:
         """Closes all files."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import dagster as dg
@@ -113,6 +114,39 @@ def test_queries_across_runs_return_the_same_as_the_stock_storage(
     assert query(instances["batched"]) == stock
     assert len(stock["days"][BLOCKS]) == 20
     assert stock["checks"]
+
+
+def test_an_assets_newest_event_is_the_same_in_whichever_order_the_events_of_a_batch_came(
+    instances: dict[str, dg.DagsterInstance], tmp_path: Path
+) -> None:
+    @dg.op(out={})
+    def look() -> Iterator[dg.AssetObservation]:
+        for number in range(3):
+            yield dg.AssetObservation(BOXES, metadata={"number": number})
+
+    @dg.job
+    def looks() -> None:
+        look()
+
+    kinds = {"ASSET_OBSERVATION", "ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED"}
+    with dg.DagsterInstance.ephemeral(str(tmp_path)) as logged:
+        runs = [materialize(logged), looks.execute_in_process(instance=logged).run_id]
+        events = [entry for run in runs for entry in logged.all_logs(run) if entry.dagster_event_type in kinds]
+    assert {entry.dagster_event_type for entry in events} == kinds
+
+    def newest(name: str) -> list[Any]:
+        with closing(sqlite3.connect(next(tmp_path.glob(f"{name}/**/index.db")))) as index:
+            columns = "asset_key, last_materialization, last_run_id, last_materialization_timestamp"
+            return index.execute(f"SELECT {columns} FROM asset_keys ORDER BY asset_key").fetchall()
+
+    for seed in range(2):
+        Random(seed).shuffle(events)
+        for entry in events:
+            instances["stock"].event_log_storage.store_event(entry)
+        for start in range(0, len(events), 25):
+            instances["batched"].event_log_storage.store_event_batch(events[start : start + 25])
+        assert newest("batched") == newest("stock")
+    assert len(newest("stock")) == 3
 
 
 def test_no_event_of_a_failed_batch_is_stored(
