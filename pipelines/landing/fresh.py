@@ -17,12 +17,7 @@ def fresh(ledger: Ledger, contract: Contract, deliveries: Collection[Delivery]) 
 
     A file whose name the contract's pattern does not match is no delivery.
     """
-    intervals = {delivery.interval for delivery in deliveries}
-    judged = ledger.touched(intervals) | {
-        (record.delivery.uri, record.delivery.bytes, record.delivery.modified_ns)
-        for record in ledger.records(intervals=intervals)
-        if record.fate != "refused" or record.judged_by == contract.digest
-    }
+    judged = ledger.judged({delivery.interval for delivery in deliveries}, judged_by=contract.digest)
     return (d for d in deliveries if (d.uri, d.bytes, d.modified_ns) not in judged and is_named(d, contract))
 
 

@@ -141,7 +141,7 @@ class Ledger:
         return self._records(f"WHERE {' AND '.join(where)} ORDER BY uri", values)
 
     def _records(self, which: str, values: Sequence[object]) -> list[Record]:
-        rows = self._connection.execute(f"SELECT * FROM deliveries {which}", values)
+        rows = self._connection.execute(f"SELECT * FROM deliveries {which}", values).fetchall()
         return [Record(Delivery(*row[:6]), *row[6:]) for row in rows]
 
     def taken(self, uris: Collection[str]) -> dict[str, Delivery]:
@@ -330,10 +330,16 @@ class Ledger:
             now = (delivery.uri, delivery.interval, delivery.bytes, delivery.modified_ns)
             connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?, ?, ?)", now)
 
-    def touched(self, intervals: Collection[str]) -> set[tuple[str, int, int]]:
-        """Uri, size and time of the files of these intervals that were touched after they were taken."""
-        query = "SELECT uri, bytes, modified_ns FROM touched WHERE interval IN (SELECT value FROM json_each(?))"
-        return set(self._connection.execute(query, [json.dumps(sorted(intervals))]))
+    def judged(self, intervals: Collection[str], *, judged_by: str) -> set[tuple[str, int, int]]:
+        """Uri, size and time of the files of these intervals that need no judgement: those with a fate, except that of
+        being refused by another than `judged_by`, and those that were touched after they were taken.
+        """
+        query = (
+            "SELECT uri, bytes, modified_ns FROM deliveries WHERE interval IN (SELECT value FROM json_each(?1)) "
+            "AND (fate <> 'refused' OR judged_by = ?2) UNION ALL "
+            "SELECT uri, bytes, modified_ns FROM touched WHERE interval IN (SELECT value FROM json_each(?1))"
+        )
+        return set(self._connection.execute(query, [json.dumps(sorted(intervals)), judged_by]).fetchall())
 
     def unchanged_since(self, delivery: Delivery) -> datetime:
         """When a run first saw the file with its present size and time, by this machine's clock, UTC."""
