@@ -16,6 +16,7 @@ from bench.pairs import seconds
 from bench.scaled import COLUMNS, NUMBERS, Scaled
 from pipelines import settings
 from pipelines.governed.platform import Platform
+from pipelines.machine import garbage
 from pipelines.tables import PARTITION
 
 PEERS = ("bare", "polars", "dlt", "gx")
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="the number of measured runs. [default: 3]")
     parser.add_argument("--peer", action="append", choices=PEERS, help="a peer to measure, too. [default: none]")
     options = parser.parse_args()
+    garbage.collect_seldom()
     folder = Path(tempfile.mkdtemp(prefix="goldpath-bench-"))
     platform = Platform(settings.get().model_copy(update={"home": folder, "lakehouse_uri": None}), dict)
     try:
