@@ -37,7 +37,7 @@ class Batched:
         for number, content in enumerate(contents):
             content, rows = content if isinstance(content, tuple) else (content, None)
             manifest = {} if rows is None else {"manifest": Manifest.of(content, rows=rows)}
-            day, name = f"2013-01-0{1 + number // 5}", f"{number:02d}.csv"
+            day, name = f"2013-01-{1 + number // 12:02d}", f"{number:03d}.csv"
             self.landing.deliver(domain="toys", source="blocks", interval=day, name=name, content=content, **manifest)
         self.deliveries = [
             replace(delivery, sha256=checksum, prefix=checksum[:16])
@@ -141,6 +141,13 @@ def test_files_taken_together_give_the_rows_drifts_and_errors_of_files_taken_one
         contract = toy_contracts.contract(Path(folder), "bronze/toys/blocks", COLUMNS, drift={"columns": columns})
         batch = Batched(Path(folder), files, contract)
         assert batch.together() == batch.one_by_one()
+
+
+@pytest.mark.parametrize("columns", ["discard_value", "evolve", "freeze"])
+def test_each_line_under_each_header_gives_the_row_that_its_file_gives_by_itself(tmp_path: Path, columns: str) -> None:
+    contract = toy_contracts.contract(tmp_path, "bronze/toys/blocks", COLUMNS, drift={"columns": columns})
+    batch = Batched(tmp_path, [header + line for line in LINES for header in HEADERS], contract)
+    assert batch.together() == batch.one_by_one()
 
 
 def test_usual_files_of_a_day_are_one_group_and_any_other_stays_by_itself(tmp_path: Path) -> None:
