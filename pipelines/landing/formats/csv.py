@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,10 @@ def parsed(data: bytes, names: Sequence[str], delimiter: str) -> tuple[dict[str,
         columns, ragged = parsed(data.decode("latin-1").encode(), names, delimiter)
         in_bytes = {name: [value.decode().encode("latin-1") for value in columns[name].to_pylist()] for name in names}
         return {name: pa.array(values, pa.binary()) for name, values in in_bytes.items()}, ragged
+    kept = data if not data.startswith(BOM_UTF8) else BOM_UTF8 + data  # Arrow takes one away, which here is a value's
     table = arrow_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+        pa.BufferReader(kept),
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(kept) + 1, column_names=names),
         parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
     )

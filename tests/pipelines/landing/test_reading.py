@@ -52,6 +52,12 @@ def test_a_byte_order_mark_is_not_part_of_a_name(read: Read) -> None:
     assert values(read("\ufeffpart,holes,weight\na,1,2\n".encode())) == [("a", "1", "2")]
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_below_the_header_is_part_of_a_value(read: Read, line_end: str) -> None:
+    rows = read(line_end.join(["part,holes,weight", "\ufeffa,1,2", "\ufeffb,1,2", ""]).encode())
+    assert values(rows) == [("\ufeffa", "1", "2"), ("\ufeffb", "1", "2")]
+
+
 def test_a_line_with_too_few_fields_that_is_not_utf8_is_malformed_and_its_file_is_taken(read: Read) -> None:
     rows = read(b'part,holes,weight\n"a",1,2\ncaf\xe9,1\nb,1,2\n')
     assert (places(rows), malformed(rows)) == ([2, 4, 3], {3: "caf\\xe9,1"})

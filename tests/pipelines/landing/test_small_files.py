@@ -118,9 +118,9 @@ HEADERS = (
 LINES = (
     b"a,1,2\n", b"b,,\n", b" c , 2,3\r\n", "größe,1,2\n".encode(), b'"a, ""b""",1,"2"\n', b'"two\nlines",1,2\n',
     b"a,1\n", b"a,1,2,3\n", b"\n", b"\r\n", b"a,1,2\r", b'"a"b,1,2\n', b'a"b,1,2\n', b'"open,1,2\n', b"caf\xe9,1,2\n",
-    b"nul\0,1,2\n", b",,\n", b"a,1,2",
+    b"nul\0,1,2\n", b",,\n", b"a,1,2", b"\xef\xbb\xbfa,1,2\r\n", b"\xef\xbb\xbf\n",
 )  # fmt: skip
-CLEAN = st.lists(st.sampled_from(LINES[:4]), max_size=3).map(b"".join).map(HEADER.__add__)
+CLEAN = st.lists(st.sampled_from((*LINES[:4], LINES[-2])), max_size=3).map(b"".join).map(HEADER.__add__)
 ANY = st.builds(
     lambda header, lines: header + b"".join(lines),
     st.sampled_from(HEADERS),
