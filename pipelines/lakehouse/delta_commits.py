@@ -302,12 +302,16 @@ def newest_version(catalog: Catalog, table: TableId) -> int:
 
 
 def _with_properties(catalog: Catalog, table: TableId) -> DeltaTable:
-    """The newest version of the table, after a commit that sets PROPERTIES if it lacks one of them."""
-    delta = catalog.snapshot(table).delta
+    """The newest version of the table, after a commit that sets PROPERTIES if it lacks one of them.
+
+    It is opened for the caller alone: a commit moves it to another version, which a snapshot must not do.
+    """
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(str(catalog.path(table)), version=catalog.current(table).version)
     stored = delta.metadata().configuration
     if any(stored.get(name) != value for name, value in PROPERTIES.items()):
         delta.alter.set_table_properties({name: str(value) for name, value in PROPERTIES.items()})
-        delta = catalog.snapshot(table).delta
     return delta
 
 

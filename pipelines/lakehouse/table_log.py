@@ -7,6 +7,7 @@ intact, and each of its data files exists with its size and ends as a Parquet fi
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import re
@@ -20,9 +21,12 @@ ENTRY = re.compile(r"(\d{20})\.json")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.\d{10}\.\d{10})?\.parquet")
 HINT = "_last_checkpoint"
 _PARQUET = b"PAR1"
-#: The number of a log's newest entry, and the inode, size and time of its file: a later log, or another one, differs.
+#: The number of a log's newest entry, and the inode, size and time of change of its file: a later log, or another one,
+#: differs.
 LogState = tuple[int, int, int, int] | None
 Read = TypeVar("Read")
+#: Errors of a process, or a machine, that has too many files open: they say nothing of the file.
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 #: `ends`: a data file exists, has its size and ends as a Parquet file. `contents`: every value of it is read.
 Depth = Literal["ends", "contents"]
 
@@ -67,7 +71,7 @@ class TableLog:
             status = self._entry(self.newest).stat()
         except FileNotFoundError:
             return None
-        return self.newest, status.st_ino, status.st_size, status.st_mtime_ns
+        return self.newest, status.st_ino, status.st_size, status.st_ctime_ns
 
     def damages(self, version: int | None = None) -> list[Damage]:
         """What is damaged in the files of the log that a reader of a version needs; None stands for the newest."""
@@ -161,28 +165,30 @@ def read_entry(path: Path) -> Iterator[dict[str, Any]]:
 def _once(read: Callable[[Path, int, int], Read], path: Path) -> Read:
     """What `read` says of a file, for which it is asked once in a process while the file does not change."""
     status = path.stat()
-    return read(path, status.st_size, status.st_mtime_ns)
+    return read(path, status.st_size, status.st_ctime_ns)
 
 
 def _damage(path: Path) -> Damage | None:
     """What is wrong with an entry or a checkpoint."""
-    observed = _once(_observed, path)
-    return Damage(path, observed) if observed else None
+    try:
+        _once(_require_intact, path)
+    except ValueError as error:
+        return Damage(path, str(error))
+    return None
 
 
 @functools.lru_cache(maxsize=10_000)
-def _observed(path: Path, size: int, _modified_ns: int) -> str:
-    if ENTRY.fullmatch(path.name):
-        try:
-            known = "commitInfo" in {name for action in read_entry(path) for name in action}
-        except ValueError as error:
-            return str(error)
-        return "" if known else "it lacks the line that describes the commit"
-    return _data_damage(path, size, "contents")
+def _require_intact(path: Path, size: int, _changed_ns: int) -> None:
+    """Raises ValueError, in words, if an entry or a checkpoint is damaged; that is looked at again each time."""
+    if not ENTRY.fullmatch(path.name):
+        if observed := _data_damage(path, size, "contents"):
+            raise ValueError(observed)
+    elif "commitInfo" not in {name for action in read_entry(path) for name in action}:
+        raise ValueError("it lacks the line that describes the commit")
 
 
 @functools.lru_cache(maxsize=1_000)
-def _changes(path: Path, _size: int, _modified_ns: int) -> tuple[tuple[str, int | None], ...]:
+def _changes(path: Path, _size: int, _changed_ns: int) -> tuple[tuple[str, int | None], ...]:
     """The data files that an entry or a checkpoint adds, each with its size, and those that it removes, with None."""
     if not ENTRY.fullmatch(path.name):
         import pyarrow.parquet as pq
@@ -208,7 +214,7 @@ def _data_damage(path: Path, size: int, depth: Depth) -> str:
         status = path.stat()
         if status.st_size != size:
             return f"it has {status.st_size:,} bytes instead of {size:,}"
-        if not _ends_as_parquet(path, size, status.st_mtime_ns):
+        if not _ends_as_parquet(path, size, status.st_ctime_ns):
             return "it is not a Parquet file"
         if depth == "contents":
             with pq.ParquetFile(path) as parquet:
@@ -217,12 +223,14 @@ def _data_damage(path: Path, size: int, depth: Depth) -> str:
     except FileNotFoundError:
         return "it is gone"
     except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno in _TOO_MANY_OPEN:
+            raise
         return f"it cannot be read: {error}"
     return ""
 
 
 @functools.lru_cache(maxsize=100_000)
-def _ends_as_parquet(path: Path, size: int, _modified_ns: int) -> bool:
+def _ends_as_parquet(path: Path, size: int, _changed_ns: int) -> bool:
     with path.open("rb") as file:
         file.seek(max(size - len(_PARQUET), 0))
         return file.read() == _PARQUET

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from pipelines.errors import DamagedError
+from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.catalog import Catalog
+from pipelines.lakehouse.table_log import TableLog
 from pipelines.tables import TableId, TableVersion
 
 TABLE = TableId("silver", "toys", "blocks")
@@ -65,6 +70,32 @@ def test_a_commit_through_a_snapshot_does_not_pass_for_the_version_that_was_open
     catalog.snapshot(TABLE).delta.delete("part = 'brick'")
     assert catalog.snapshot(TableVersion(TABLE, 0)).rows == 1
     assert catalog.snapshot(TABLE).rows == 0
+
+
+def test_upkeep_moves_no_snapshot_to_another_version(catalog: Catalog) -> None:
+    delta_commits.newest_version(catalog, TABLE)
+    held = catalog.snapshot(TABLE)
+    delta_commits.delete_rows(catalog, TABLE, "part = 'brick'", metadata={})
+    assert (held.rows, catalog.snapshot(held.at).rows, catalog.snapshot(TABLE).rows) == (1, 1, 0)
+
+
+def test_a_process_with_too_many_files_open_finds_no_damage(catalog: Catalog) -> None:
+    delta_commits.checkpoint(catalog, TABLE)
+    log = TableLog(catalog.path(TABLE))
+    limits, opened = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        for look in (log.damaged_checkpoints, lambda: log.data_damages(0)):
+            with pytest.raises(OSError, match="Too many open files"):
+                look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in opened:
+            os.close(descriptor)
+    assert (log.damaged_checkpoints(), log.data_damages(0)) == ([], [])
 
 
 def test_older_versions_and_the_newest_are_told_apart(catalog: Catalog) -> None:
