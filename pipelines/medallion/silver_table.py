@@ -96,7 +96,7 @@ class SilverTable:
         def told(words: verdict.Words) -> DataFrame:
             typed = verdict.typed(raw, contract, run.platform.settings.engine, words=words)
             transformed = self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
-            rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID))
+            rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID, *further_columns))
             return masking.masked_columns(contract, rows)
 
         # The engine reads the records while Python makes the plan of the rows.

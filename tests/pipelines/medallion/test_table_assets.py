@@ -109,11 +109,15 @@ def test_a_transform_that_drops_or_doubles_rows_is_refused(
     assert pipeline.version("silver") is None
 
 
-def test_a_transform_that_lacks_a_column_is_refused_with_the_name_of_the_column(make_pipeline: MakePipeline) -> None:
-    pipeline = make_pipeline()
+@pytest.mark.parametrize("column", ["holes", "_record_id", "_partition"])
+def test_a_transform_that_lacks_a_column_is_refused_with_the_name_of_the_column(
+    make_pipeline: MakePipeline, column: str
+) -> None:
+    pipeline = make_pipeline(partitions=DAYS)
     pipeline.land("part,holes,weight\nbrick,4,2.5\n")
-    result = pipeline.run(pipeline.bronze, silver_asset(pipeline.contract)(lambda rows: rows.drop("holes")))
-    assert "returns no column holes" in failure_message(result)
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(lambda rows: rows.drop(column))
+    result = pipeline.run(pipeline.bronze, silver, start=DAY, end=DAY)
+    assert f"returns no column {column}" in failure_message(result)
 
 
 def test_times_without_a_zone_are_no_instants_of_a_contract(engine: Engine, tmp_path: Path) -> None:
