@@ -191,7 +191,8 @@ class Catalog:
         known, opened = self._opened.get(table, (None, None))
         state = entries.state()
         # A commit through the `delta` of a snapshot moves it to another version.
-        if opened and known and known == state and opened.at.version == opened.delta.version() == wanted:
+        same_log = known and known == state and begins <= wanted
+        if opened and same_log and opened.at.version == opened.delta.version() == wanted:
             return opened
         try:
             delta = DeltaTable(str(self.path(table)), version=version)

@@ -52,6 +52,9 @@ class TableLog:
         self.folder = folder
         self.log = folder / "_delta_log"
         self.hint: Path | None = self.log / HINT
+        self._list()
+
+    def _list(self) -> None:
         self.entries: dict[int, Path] = {}
         self.checkpoints: dict[int, list[Path]] = {}
         for path in sorted(self.log.iterdir()) if self.log.is_dir() else []:
@@ -74,7 +77,17 @@ class TableLog:
         return self.newest, status.st_ino, status.st_size, status.st_ctime_ns
 
     def damages(self, version: int | None = None) -> list[Damage]:
-        """What is damaged in the files of the log that a reader of a version needs; None stands for the newest."""
+        """What is damaged in the files of the log that a reader of a version needs; None stands for the newest.
+
+        Where a file is gone that was there, another process has shortened the log: it is listed again.
+        """
+        try:
+            return self._damages(version)
+        except FileNotFoundError:
+            self._list()
+            return self._damages(version)
+
+    def _damages(self, version: int | None) -> list[Damage]:
         at = self.newest if version is None else version
         if at < 0:
             return [Damage(self.log, "it holds no version, though data files are there")] if self.has_data() else []

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipelines.errors import DamagedError
+from pipelines.errors import DamagedError, NotFoundError
 from pipelines.lakehouse import delta_commits
 from pipelines.lakehouse.catalog import Catalog
 from pipelines.lakehouse.table_log import TableLog
@@ -130,3 +130,25 @@ def test_an_entry_that_is_damaged_after_a_first_look_is_found(catalog: Catalog, 
     damage(entry)
     with pytest.raises(DamagedError, match=entry.name):
         catalog.snapshot(TABLE)
+
+
+def test_a_log_that_is_shortened_while_it_is_read_is_listed_again(catalog: Catalog) -> None:
+    folder = catalog.path(TABLE)
+    DeltaTable(str(folder)).create_checkpoint()
+    write(folder, "plate")
+    log = TableLog(folder)
+    DeltaTable(str(folder)).create_checkpoint()
+    for name in (f"{0:020d}.checkpoint.parquet", f"{0:020d}.json"):
+        (log.log / name).unlink()
+    assert log.damages() == []
+    assert log.newest == 1
+
+
+def test_a_version_that_was_opened_is_unknown_once_the_log_begins_after_it(catalog: Catalog) -> None:
+    folder = catalog.path(TABLE)
+    write(folder, "plate")
+    DeltaTable(str(folder)).create_checkpoint()
+    assert catalog.snapshot(TableVersion(TABLE, 0)).rows == 1
+    (folder / "_delta_log" / f"{0:020d}.json").unlink()
+    with pytest.raises(NotFoundError):
+        catalog.snapshot(TableVersion(TABLE, 0))
