@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
 #: How many more objects there are, each time, when the youngest are searched; Python's default is 700.
 NEW_OBJECTS = 300_000
@@ -19,5 +20,11 @@ def collect_seldom() -> None:
     So `__del__` of what is in a cycle at the exit is not called; what has to happen then is registered with `atexit`.
     """
     gc.set_threshold(NEW_OBJECTS)
-    atexit.unregister(gc.freeze)
-    atexit.register(gc.freeze)
+    atexit.unregister(_keep_all)
+    atexit.register(_keep_all)
+
+
+def _keep_all() -> None:
+    """Keeps the exit from searching, unless Triton is loaded: it prints hundreds of lines about what was not freed."""
+    if "triton" not in sys.modules:
+        gc.freeze()

@@ -25,3 +25,9 @@ Cycle("at the exit")
 def test_cycles_are_deleted_while_a_process_runs_and_left_alone_at_its_exit() -> None:
     shown = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
     assert (shown.stdout.splitlines(), shown.stderr) == (["deleted before", "registered"], "")
+
+
+def test_a_process_that_has_loaded_triton_ends_without_a_list_of_what_was_not_freed() -> None:
+    program = "from pipelines.machine import garbage; garbage.collect_seldom(); import torch._dynamo, triton"
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert shown.stderr == ""
