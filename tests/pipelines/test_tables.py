@@ -12,8 +12,11 @@ from pipelines.errors import NotFoundError
 from pipelines.settings import PROJECT
 from pipelines.tables import ZONES, TableId, reserved
 
-#: Texts with an underscore first that name no column beside those of a source: results, folders, files, a stream's field, an ending.
-NO_COLUMNS = {"_holder", "_delta_log", "_ledger", "_staging", "_last_checkpoint", "_stream", "_mean", "_pending"}
+#: Texts with an underscore first that name no column beside those of a source: results, folders, files, a stream's field, an ending,
+#: a field of a lineage event.
+NO_COLUMNS = {
+    "_holder", "_delta_log", "_ledger", "_staging", "_last_checkpoint", "_stream", "_mean", "_pending", "_producer"
+}  # fmt: skip
 
 NAMES = st.from_regex(r"[a-c](_?[a-c1])*_?", fullmatch=True)
 TABLES = st.builds(TableId, st.sampled_from(ZONES), NAMES, NAMES)
