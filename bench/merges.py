@@ -58,7 +58,8 @@ def _contract(platform: Platform, folder: Path, zone: str) -> Contract:
         {"name": name, "logicalType": kind, "description": name} for name, kind in COLUMNS.items()
     ]
     properties[0] |= {"primaryKey": True, "primaryKeyPosition": 1, "required": True}
-    return contract_of(platform, folder, f"{zone}/bench/readings", properties, winner="at desc, _ingest_id desc")
+    winner = {"winner": "at desc, _ingest_id desc"} if zone == "silver" else {}
+    return contract_of(platform, folder, f"{zone}/bench/readings", properties, **winner)
 
 
 def _land(platform: Platform, number: int, ids: Iterable[int]) -> None:
