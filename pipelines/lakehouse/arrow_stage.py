@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,17 @@ class Part:
 
 
 class _Writer:
-    """Writes one file of one partition and one schema; the file is created when it has rows."""
+    """Writes one file of one partition and one schema; the file is created when it has rows.
 
-    def __init__(self, path: Path, partition: str) -> None:
+    A full row group is written by a thread while the next one is read.
+    """
+
+    def __init__(self, path: Path, partition: str, thread: Executor) -> None:
         self.path = path
         self.partition = partition
         self.rows = 0
+        self._thread = thread
+        self._writing: Future[None] | None = None
         self.schema: pa.Schema | None = None
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
@@ -67,23 +73,31 @@ class _Writer:
         self._held.append(batch.drop_columns([PARTITION]))
         self._bytes += batch.nbytes
         if self._bytes >= ROW_GROUP_BYTES:
-            self._flush()
+            self._wait()
+            self._writing = self._thread.submit(self._write, self._held)
+            self._held, self._bytes = [], 0
 
-    def _flush(self) -> None:
+    def _wait(self) -> None:
+        """Waits for the row group that is being written; raises its error."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, batches: list[pa.RecordBatch]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        group = pa.Table.from_batches(self._held)
+        group = pa.Table.from_batches(batches)
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = pq.ParquetWriter(self.path, group.schema, compression="zstd")
         self._file.write_table(group, row_group_size=max(group.num_rows, 1))
-        self._held, self._bytes = [], 0
 
     def close(self) -> list[File]:
         """Completes the file and returns it; an empty list if there were no rows."""
+        self._wait()
         if self._held:
-            self._flush()
+            self._write(self._held)
         if self._file is None:
             return []
         self._file.close()
@@ -91,6 +105,8 @@ class _Writer:
 
     def abandon(self) -> None:
         """Removes the file."""
+        with contextlib.suppress(Exception):  # what made the stage fail is raised already
+            self._wait()
         if self._file is not None:
             opened: tuple[Any, ...] = (self._file, self._file.file_handle)
             for resource in opened:
@@ -108,6 +124,7 @@ class ArrowStage:
         self.schemas: list[pa.Schema] = []
         self._shared: _Writer | None = None
         self._count = 0
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
     def write(self, parts: Iterable[Part]) -> None:
         """Writes the parts in their order; a part that raises LandingError is left out as a whole."""
@@ -122,6 +139,8 @@ class ArrowStage:
             if self._shared is not None:
                 self._shared.abandon()
             raise
+        finally:
+            self._thread.shutdown()
 
     def _write_part(self, partition: str, batches: Iterable[pa.RecordBatch]) -> None:
         held: list[pa.RecordBatch] = []
@@ -155,7 +174,7 @@ class ArrowStage:
 
     def _writer(self, partition: str) -> _Writer:
         self._count += 1
-        return _Writer(self.folder / f"{PARTITION}={partition}" / f"{self._count:06d}.parquet", partition)
+        return _Writer(self.folder / f"{PARTITION}={partition}" / f"{self._count:06d}.parquet", partition, self._thread)
 
     def _close_shared(self) -> None:
         if self._shared is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -264,6 +265,46 @@ def test_a_part_that_raises_a_landing_error_is_left_out_and_gets_the_error(embed
     assert (staged.rows, errors) == (2, [error])
     at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
     assert read(embedded, at) == expected(EDGES[:2])
+
+
+def test_a_large_part_is_written_in_its_order_while_it_is_read(
+    embedded: EmbeddedLakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.lakehouse.arrow_stage.HELD_BYTES", 0)
+    monkeypatch.setattr("pipelines.lakehouse.arrow_stage.ROW_GROUP_BYTES", 1)
+    rows = [row(f"{n:03d}") for n in range(100)]
+    large = Part("2013-01-01", (batch for one in rows for batch in batches([one])))
+    staged = embedded.stage_arrow(TABLE, [large, Part("2013-01-02", batches(EDGES[2:]))], schema=SCHEMA)
+    [first, _] = staged.files
+    with pq.ParquetFile(first.path) as file:
+        assert (file.num_row_groups, file.read(["id"])["id"].to_pylist()) == (100, [one["id"] for one in rows])
+    at = embedded.commit(TABLE, staged, Append("ingest", 0), metadata={})
+    assert read(embedded, at) == expected([*rows, *EDGES[2:]])
+
+
+#: Writes row groups of random text, a thousand bytes each, where no file may be larger than a number of bytes.
+WRITES_TOO_MUCH = """
+import os, resource, sys
+from pathlib import Path
+import pyarrow as pa
+from pipelines.lakehouse import arrow_stage
+arrow_stage.HELD_BYTES, arrow_stage.ROW_GROUP_BYTES = 0, 1
+texts = ({"id": os.urandom(500).hex(), "_partition": "2013-01-01"} for _ in range(50))
+part = arrow_stage.Part("2013-01-01", (pa.RecordBatch.from_pylist([text]) for text in texts))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    arrow_stage.ArrowStage(Path(sys.argv[1])).write([part])
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 20_000])
+def test_an_error_of_the_thread_that_writes_is_raised_and_leaves_no_file(tmp_path: Path, limit: int) -> None:
+    command = [sys.executable, "-c", WRITES_TOO_MUCH, str(tmp_path), str(limit)]
+    ended = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60)
+    assert "File too large" in ended.stdout
+    assert not [*tmp_path.rglob("*.parquet")]
 
 
 def test_create_leaves_a_table_that_exists_as_it_is(embedded: EmbeddedLakehouse) -> None:
