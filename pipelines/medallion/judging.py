@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,9 +60,6 @@ QUARANTINE_FIELDS = {
     tables.DECIDED_AT: ("timestamp", "When that was decided, UTC."),
     tables.DECIDED_BY: ("string", "Who decided."),
 }
-
-#: How many slices are judged at a time.
-SLICES_AT_ONCE = 2
 
 Transform = Callable[..., "DataFrame"]
 
@@ -130,7 +126,6 @@ def judge_rows(
     within: Sequence[str] = (),
     days: Sequence[str] | None = None,
     arrived: Callable[[], verdict.Fingerprint] | None = None,
-    columns_from: ColumnLineage | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
 
@@ -148,7 +143,6 @@ def judge_rows(
         days: The days by which table rules are measured, of a table by days.
         arrived: Returns the fingerprint of the records that must come out; None if the transform decides which rows
             there are.
-        columns_from: What the columns are computed from, if another slice of these rows has told it.
 
     Raises:
         DefinitionError: if a column is less protected than what it is computed from.
@@ -173,7 +167,7 @@ def judge_rows(
             verdict.judge, contract=contract, references=references, duplicates=duplicates, within=within
         )
         judged = judge(rows, words="left out")
-        lineage = columns_from or column_lineage(judged.select(*names), sources, names)
+        lineage = column_lineage(judged.select(*names), sources, names)
         require_column_classes(contract, lineage, run.input_classes)
         with verdict.sql_errors_named(rows, contract):
             staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by, schema=schema)
@@ -195,31 +189,28 @@ def judge_rows(
 
 
 def judge_slices(
-    run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract, ColumnLineage | None], Judged]]
+    run: GovernedRun, contract: Contract, slices: Sequence[Callable[[Contract], Judged]]
 ) -> tuple[Judged, list[Judged]]:
-    """Judges the slices, few at a time, so that memory holds no more of them.
+    """Judges one slice after another, so that memory holds one of them at a time.
+
+    Two at a time would be faster by a few percent. But they share the engine's session, in which a transform may make
+    a view by name.
 
     Args:
         run: As in `judge_rows`.
         contract: The contract whose rules apply: row rules to each slice, table rules to all slices together.
-        slices: Functions that judge one slice each, by the contract that they receive, and by what an earlier slice
-            told that the columns are computed from.
+        slices: Functions that judge one slice each, by the contract that they receive.
 
     Returns:
         All rows together, and each slice by itself.
     """
     if len(slices) == 1:
-        judged = slices[0](contract, None)
+        judged = slices[0](contract)
         return judged, [judged]
     from pyspark.sql import functions as F
 
     house = run.platform.lakehouse
-    by_rows = replace(contract, table_rules=())
-    judged_slices = [slices[0](by_rows, None)]
-    columns_from = judged_slices[0].columns
-    # The engine writes one slice while another is planned, or read back.
-    with ThreadPoolExecutor(max_workers=SLICES_AT_ONCE) as judging:
-        judged_slices += judging.map(lambda judge: judge(by_rows, columns_from), slices[1:])
+    judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
     staged = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     days = [day for part in judged_slices for day in part.verdict.days] or None

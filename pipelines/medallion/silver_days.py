@@ -34,10 +34,9 @@ from pipelines.verdict import verdict
 
 if TYPE_CHECKING:
     from pipelines.lakehouse.staging import Staged
-    from pipelines.lineage.column_lineage import ColumnLineage
 
-#: The most rows of a slice, unless one day has more. Two of them have to fit into memory.
-SLICE_ROWS = 500_000
+#: The most rows that are judged at once, unless one day has more; they have to fit into memory.
+SLICE_ROWS = 1_000_000
 
 
 class ReplacingRun:
@@ -179,14 +178,12 @@ class ReplacingRun:
             for part in parts
         }
 
-    def _judge(self, parts: Sequence[str], contract: Contract, columns_from: ColumnLineage | None) -> Judged:
+    def _judge(self, parts: Sequence[str], contract: Contract) -> Judged:
         from pyspark.sql import functions as F
 
         raw = self.run.input("bronze").where(F.col(PARTITION).isin(*parts))
         days = parts if self.table.layout == "days" else None
-        return self.table.judge(
-            self.run, raw, self.in_effect, contract, self.table.partition_columns, days, columns_from
-        )
+        return self.table.judge(self.run, raw, self.in_effect, contract, self.table.partition_columns, days)
 
 
 def _slices(parts: Sequence[str], rows: Mapping[str, int]) -> list[list[str]]:

@@ -17,8 +17,6 @@ from pipelines.verdict import keys, masking, rescued, verdict
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from pipelines.lineage.column_lineage import ColumnLineage
-
 
 @dataclass(frozen=True, slots=True)
 class SilverTable:
@@ -78,7 +76,6 @@ class SilverTable:
         contract: Contract,
         further_columns: Sequence[str],
         days: Sequence[str] | None = None,
-        columns_from: ColumnLineage | None = None,
     ) -> Judged:
         """Types, transforms, masks and judges bronze rows.
 
@@ -89,7 +86,6 @@ class SilverTable:
             contract: The table's contract, or one with a part of its rules.
             further_columns: Columns that are staged beside the published ones.
             days: The days whose rows they are, of a table by days.
-            columns_from: As in `judge_rows`.
         """
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
 
@@ -112,5 +108,4 @@ class SilverTable:
                 within=self.partition_columns,
                 days=days,
                 arrived=arrived.result,
-                columns_from=columns_from,
             )

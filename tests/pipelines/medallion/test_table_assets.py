@@ -370,6 +370,25 @@ def test_many_days_are_judged_in_slices_and_published_in_one_version(
     assert sorted(pipeline.parts("silver")) == [*(f"a{n}" for n in range(5)), "plate"]
 
 
+def test_a_transform_that_names_a_view_gets_the_rows_of_its_own_slice(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.medallion.silver_days.SLICE_ROWS", 2)
+    pipeline = make_pipeline(partitions=DAYS)
+    days = [f"2013-01-0{n}" for n in range(1, 6)]
+    for n, day in enumerate(days):
+        pipeline.land(f"part,holes,weight\na{n},1,1\nb{n},2,1\n", day=day)
+
+    def through_a_view(rows: DataFrame) -> DataFrame:
+        """The rows, by a view of a name that every slice takes."""
+        rows.createOrReplaceTempView("blocks_of_this_run")
+        return rows.sparkSession.sql("SELECT * FROM blocks_of_this_run")
+
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(through_a_view)
+    assert pipeline.run(pipeline.bronze, silver, start=days[0], end=days[-1]).success
+    assert sorted(pipeline.parts("silver")) == [f"{part}{n}" for part in "ab" for n in range(5)]
+
+
 def test_lineage_names_the_source_column_of_each_published_column(make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline()
     pipeline.land("part,holes,weight\nbrick,4,2.5\n")
