@@ -139,12 +139,13 @@ class Lakehouse(Catalog, ABC):
         delta_commits.create(self, table, schema, partition_by=partition_by)
 
     def read_staged(self, staged: Staged) -> DataFrame:
-        """A DataFrame over all staged rows, for the audit before the commit."""
+        """A DataFrame over the staged rows, for the audit before the commit."""
         return self._frame(staged, str(staged.folder))
 
     def _frame(self, staged: Staged, *paths: str) -> DataFrame:
         from pyspark.sql import functions as F
         from pyspark.sql.pandas.types import from_arrow_schema
+        from pyspark.sql.types import StringType, StructField, StructType
 
         schema = from_arrow_schema(staged.schema, prefer_timestamp_ntz=False)
         if not staged.files:  # of no rows Sail writes no file, and it reads an empty folder as a frame without columns
@@ -152,7 +153,10 @@ class Lakehouse(Catalog, ABC):
                 [], ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema)
             )
         # With the schema given, Spark starts no job to infer it, and reads a partition's value as text.
-        df = self.session.read.schema(schema).option("basePath", str(staged.folder)).parquet(*paths)
+        stored = StructType([*schema, *(StructField(name, StringType()) for name, _ in staged.only)])
+        df = self.session.read.schema(stored).option("basePath", str(staged.folder)).parquet(*paths)
+        for name, value in staged.only:
+            df = df.where(F.col(name) == value)
         return df.select(*[F.col(field.name).cast(field.dataType.simpleString()).alias(field.name) for field in schema])
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -32,12 +32,14 @@ class Staged:
         schema: All columns, also those of the partition.
         files: The files; each has at least one row.
         partition_by: The partition columns, outermost first.
+        only: What `where` selected the files by, column and value: others lie in the folder too.
     """
 
     folder: Path
     schema: pa.Schema
     files: tuple[StagedFile, ...]
     partition_by: tuple[str, ...]
+    only: tuple[tuple[str, str], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -48,20 +50,21 @@ class Staged:
         return sum(file.bytes for file in self.files)
 
     def where(self, column: str, value: str) -> Staged:
-        """The files whose partition column has the value; the column is no partition column any more."""
+        """The files whose partition column has the value; the rows do not have it any more."""
         files = tuple(
             StagedFile(f.path, {k: v for k, v in f.partition.items() if k != column}, f.rows, f.bytes)
             for f in self.files
             if f.partition[column] == value
         )
-        return Staged(self.folder, self.schema, files, tuple(c for c in self.partition_by if c != column))
+        schema = self.schema.remove(self.schema.get_field_index(column))
+        partition_by = tuple(name for name in self.partition_by if name != column)
+        return Staged(self.folder, schema, files, partition_by, (*self.only, (column, value)))
 
     def select(self, columns: Sequence[str]) -> Staged:
         """The same files with a schema of only these columns."""
         import pyarrow as pa
 
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        return Staged(self.folder, schema, self.files, self.partition_by)
+        return replace(self, schema=pa.schema([self.schema.field(name) for name in columns]))
 
 
 @dataclass(frozen=True, slots=True)

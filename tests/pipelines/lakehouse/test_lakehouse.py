@@ -165,6 +165,7 @@ def test_clean_and_quarantined_rows_staged_together_are_committed_to_two_tables(
     clean, rejected = staged.where("_verdict", "clean"), staged.where("_verdict", "quarantine")
     assert (staged.rows, clean.rows, rejected.rows) == (3, 2, 1)
     assert clean.bytes + rejected.bytes == staged.bytes
+    assert [ids(house.read_staged(part).toArrow().to_pylist()) for part in (clean, rejected)] == [["a", "b"], ["c"]]
     quarantined = house.commit(QUARANTINE, rejected.select(["id", "small", PARTITION]), Overwrite(), metadata={})
     at = house.commit(TABLE, clean.select(["id", PARTITION]), Overwrite(), metadata={})
     assert house.read(at).columns == ["id", PARTITION]

@@ -26,6 +26,8 @@ SUM = {"name": "sum", "type": "sql", "query": "sum(holes)", "mustBe": 3}
         (ONE_EACH, "weight desc", ["a,2,0", "b,2,2"], False),  # the first loses against the row in the table
         (AT_MOST_TWO, "_ingest_id desc", ["c,3,1"], True),
         (AT_MOST_TWO, "_ingest_id desc", ["a,3,1"], False),  # replaces a row
+        (AT_MOST_TWO, "_ingest_id desc", ["a,3,1", "c,x,1"], False),  # a rejected row is none of the table
+        (SUM, "_ingest_id desc", ["a,2,1", "b,1,1", "c,0,1"], False),
         (SUM, "_ingest_id desc", ["a,2,1"], True),
         (SUM, "_ingest_id desc", ["a,2,1", "b,1,1"], False),
         (SUM, "weight desc", ["a,2,0"], False),
