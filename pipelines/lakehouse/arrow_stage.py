@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ class Part:
 class _Writer:
     """Writes one file of one partition and one schema; the file is created when it has rows.
 
-    A full row group is written by a thread while the next one is read.
+    A thread writes a full row group, and the rest of the file, while others are read.
     """
 
     def __init__(self, path: Path, partition: str, thread: Executor) -> None:
@@ -123,6 +123,7 @@ class ArrowStage:
         self.files: list[File] = []
         self.schemas: list[pa.Schema] = []
         self._shared: _Writer | None = None
+        self._closing: tuple[_Writer, Future[list[File]]] | None = None
         self._count = 0
         self._thread = ThreadPoolExecutor(max_workers=1)
 
@@ -135,9 +136,9 @@ class ArrowStage:
                 except LandingError as error:
                     part.leave_out(error)
             self._close_shared()
+            self._wait()
         except BaseException:
-            if self._shared is not None:
-                self._shared.abandon()
+            self._abandon()
             raise
         finally:
             self._thread.shutdown()
@@ -182,7 +183,24 @@ class ArrowStage:
             self._shared = None
 
     def _finish(self, writer: _Writer) -> None:
-        written = writer.close()
-        self.files += written
-        if written and writer.schema is not None:
-            self.schemas.append(writer.schema)
+        """Lets the thread complete a file, after the one before is complete: memory holds one of them."""
+        self._wait()
+        self._closing = writer, self._thread.submit(writer.close)
+
+    def _wait(self) -> None:
+        """Waits for the file that is being completed; raises its error."""
+        if self._closing is not None:
+            writer, closed = self._closing
+            written = closed.result()
+            self._closing = None
+            self.files += written
+            if written and writer.schema is not None:
+                self.schemas.append(writer.schema)
+
+    def _abandon(self) -> None:
+        """Removes the files that are not complete."""
+        if self._closing is not None:
+            wait([self._closing[1]])
+            self._closing[0].abandon()
+        if self._shared is not None:
+            self._shared.abandon()
