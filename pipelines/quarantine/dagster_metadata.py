@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.quality import plots
+from pipelines.quality import plots, svg
 from pipelines.tables import DECISION, REASONS
 from pipelines.verdict.row_rules import DISCARDED
 from pipelines.verdict.verdict import Verdict
@@ -61,9 +61,7 @@ def plot(figures: dict[str, Any]) -> dict[str, Any]:
     bars = {name.removeprefix(prefix): rows for name, rows in figures.items() if name.startswith(prefix)}
     if not bars:
         return {}
-    return {
-        "rejected_by_reason": dg.MetadataValue.md(plots.markdown(plots.bars(bars, title="Rejected rows by reason")))
-    }
+    return {"rejected_by_reason": dg.MetadataValue.md(plots.markdown(svg.bars(bars, title="Rejected rows by reason")))}
 
 
 def _count_decided(rejected: Staged) -> tuple[Counter[str], Counter[str]]:

@@ -315,7 +315,7 @@ def test_a_materialization_shows_how_many_rows_are_in_each_state_and_why(toy: To
         "part_required",
         "weight_type",
     ]
-    assert figures["rejected_by_reason"].startswith("![plot](data:image/png;base64,")
+    assert figures["rejected_by_reason"].startswith("![plot](data:image/svg+xml;base64,")
 
 
 def test_decisions_are_a_lineage_input_of_the_run_that_applies_them(toy: ToyQuarantine) -> None:
