@@ -28,7 +28,7 @@ from pipelines.lineage.plan_sql import parse_expression, parse_identifier
 from pipelines.lineage.plan_walk import ExpressionReader, PlanWalk
 
 #: Spark 4.2's aggregate functions (`pyspark.sql.functions`, section "Aggregate Functions", and their SQL names).
-_AGGREGATES = frozenset(
+AGGREGATES = frozenset(
     """any any_value approx_count_distinct approx_percentile array_agg avg bit_and bit_or bit_xor bitmap_and_agg
     bitmap_construct_agg bitmap_or_agg bool_and bool_or collect_list collect_set corr count count_distinct count_if
     count_min_sketch covar_pop covar_samp every first first_value grouping grouping_id histogram_numeric hll_sketch_agg
@@ -45,7 +45,7 @@ _GENERATORS = frozenset(
     "explode explode_outer inline inline_outer json_tuple posexplode posexplode_outer stack variant_explode".split()
 )
 #: `pyspark.util.PythonEvalType` of functions that make one value of a group.
-_AGGREGATING_UDFS = frozenset([202, 203, 217, 252, 253, 254])
+AGGREGATING_UDFS = frozenset([202, 203, 217, 252, 253, 254])
 
 
 def resolve(walk: PlanWalk, attribute: Any, scope: Scope) -> tuple[Column, bool]:
@@ -131,14 +131,14 @@ def _function(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
     if name == "count" and not getattr(function, "is_distinct", False):  # a call by name lacks the field
         # `count(*)` counts rows; `count(t.*)` counts those without a null.
         arguments = [a for a in arguments if not (a.HasField("unresolved_star") and _is_plain(a.unresolved_star))]
-    origin = combine(walk.origins(arguments, scope), AGGREGATION if name in _AGGREGATES else TRANSFORMATION)
+    origin = combine(walk.origins(arguments, scope), AGGREGATION if name in AGGREGATES else TRANSFORMATION)
     if name in _GENERATORS:
         walk.affect([origin], "join")
     return origin
 
 
 def _udf(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
-    aggregates = function.python_udf.eval_type in _AGGREGATING_UDFS or function.java_udf.aggregate
+    aggregates = function.python_udf.eval_type in AGGREGATING_UDFS or function.java_udf.aggregate
     return combine(walk.origins(function.arguments, scope), AGGREGATION if aggregates else TRANSFORMATION)
 
 

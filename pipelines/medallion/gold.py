@@ -95,7 +95,7 @@ def gold_work(table: TableId) -> Callable[[GovernedRun], Iterator[Written]]:
                 yield unchanged(run, contract)
                 return
             rows, columns = derivation.rows({name: run.input(name) for name in run.versions})
-            judged = judge_rows(run, contract, lambda _: rows, {}, columns=columns)
+            judged = judge_rows(run, contract, lambda words, narrowed=None: rows, {}, columns=columns)
             written = table_written(run, contract, judged)
             if not judged.verdict.passed or judged.verdict.rows_quarantined:
                 yield written

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import dagster as dg
 
@@ -62,6 +62,17 @@ QUARANTINE_FIELDS = {
 }
 
 Transform = Callable[..., "DataFrame"]
+#: Takes rows of bronze, and returns those of some records.
+Narrowed = Callable[["DataFrame"], "DataFrame"]
+
+
+class Told(Protocol):
+    """Returns the rows of a table, as `in_contract_types` does, with what typing them says in words or without.
+
+    With `narrowed`, rows of records that it leaves out may be missing; the others are the same.
+    """
+
+    def __call__(self, words: verdict.Words, narrowed: Narrowed | None = None) -> DataFrame: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +80,13 @@ class Judged:
     """Rows that were judged.
 
     Attributes:
-        told: Returns a plan of the judged rows with their reasons in words.
+        told: Returns a plan of the judged rows with their reasons in words; of some records, as `Told` does.
         columns: What its columns are computed from.
         staged: The files of the judged rows, with their broken rules as bits.
         verdict: The counts and table rules over the staged rows.
     """
 
-    told: Callable[[], DataFrame]
+    told: Callable[[Narrowed | None], DataFrame]
     columns: ColumnLineage
     staged: Staged
     verdict: verdict.Verdict
@@ -118,7 +129,7 @@ def in_contract_types(contract: Contract, rows: DataFrame, further_columns: Sequ
 def judge_rows(
     run: GovernedRun,
     contract: Contract,
-    told: Callable[[verdict.Words], DataFrame],
+    told: Told,
     references: Mapping[TableId, DataFrame],
     *,
     columns: Sequence[str],
@@ -135,7 +146,7 @@ def judge_rows(
     Args:
         run: The run; its platform computes, and freshness is measured against its clock.
         contract: The contract whose rules apply.
-        told: Returns the rows, as `in_contract_types` does, with the reasons that typing them gave in words or without.
+        told: Returns the rows.
         references: The tables that reference rules point to.
         columns: The columns that are staged beside the verdict.
         partition_by: The partition columns of the staged files.
@@ -182,7 +193,7 @@ def judge_rows(
             within=within,
             days=days,
         )
-        return Judged(lambda: judge(told("told"), words="told"), lineage, staged, summary)
+        return Judged(lambda narrowed: judge(told("told", narrowed), words="told"), lineage, staged, summary)
 
     first = attempt("excluded")
     return attempt("sought") if first.verdict.keys_repeat else first
@@ -230,6 +241,8 @@ def stage_rejected(
 ) -> Staged:
     """Stages the rows of a quarantine table; the rejected rows are computed again, now with their reasons in words.
 
+    Where that is enough, only their records are read again.
+
     Args:
         house: The lakehouse.
         table: The quarantine table.
@@ -246,7 +259,9 @@ def stage_rejected(
     for judged in [part for part in judged_slices if part.verdict.rows_quarantined]:
         # No engine moves a condition below a column that it takes for random. There, the condition would hold each
         # column's expression once for each of its rules, which takes far longer to plan than to run.
-        told = judged.told().withColumn(verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT)))
+        told = judged.told(_rejected_records(house, judged)).withColumn(
+            verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT))
+        )
         rows = told.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
         marked = in_effect.mark(rows).select(*verdict.QUARANTINE_COLUMNS)
         staged.append(house.stage(table, marked, partition_by=partition_by))
@@ -264,6 +279,23 @@ def stage_rejected(
             next_step="remove what differs from run to run (a random number, the clock) from the transform",
         )
     return gathered(staged)
+
+
+def _rejected_records(house: Lakehouse, judged: Judged) -> Narrowed | None:
+    """Narrows rows of bronze to the records that were rejected; None if what others are like decided about one."""
+    from pyspark.sql import functions as F
+
+    if any(result.rows for result in judged.verdict.rules if result.rule.kind in ("duplicate", "variant")):
+        return None
+    rejected = judged.staged.where(verdict.VERDICT, verdict.QUARANTINE)
+    records = house.read_staged(rejected).select(RECORD_ID)
+
+    def narrowed(raw: DataFrame) -> DataFrame:
+        if PARTITION in rejected.partition_by:  # so that no engine opens the files of other days
+            raw = raw.where(F.col(PARTITION).isin(sorted({str(file.partition[PARTITION]) for file in rejected.files})))
+        return raw.join(records, RECORD_ID, "left_semi")
+
+    return narrowed
 
 
 def table_written(run: GovernedRun, contract: Contract, judged: Judged, words: Sequence[str] = ()) -> Written:

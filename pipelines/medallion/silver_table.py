@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun
-from pipelines.medallion.judging import Judged, Transform, in_contract_types, judge_rows
+from pipelines.lineage.row_by_row import is_row_by_row
+from pipelines.medallion.judging import Judged, Narrowed, Transform, in_contract_types, judge_rows
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, TableId
 from pipelines.verdict import keys, masking, rescued, verdict
@@ -89,10 +90,15 @@ class SilverTable:
         """
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
 
-        def told(words: verdict.Words) -> DataFrame:
+        def transformed(raw: DataFrame, words: verdict.Words) -> DataFrame:
             typed = verdict.typed(raw, contract, run.platform.settings.engine, words=words)
-            transformed = self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
-            rows = in_contract_types(contract, transformed, (*contract.variant_columns, RECORD_ID, *further_columns))
+            return self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
+
+        def told(words: verdict.Words, narrowed: Narrowed | None = None) -> DataFrame:
+            rows = transformed(raw, words)
+            if narrowed and is_row_by_row(rows, raw):
+                rows = transformed(narrowed(raw), words)
+            rows = in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID, *further_columns))
             return masking.masked_columns(contract, rows)
 
         # The engine reads the records while Python makes the plan of the rows.
