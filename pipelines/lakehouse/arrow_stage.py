@@ -7,6 +7,7 @@ a whole if reading it fails near its end. A new schema begins a new file.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LandingError
-from pipelines.tables import PARTITION
+from pipelines.lakehouse.staging import StagedFile
+from pipelines.tables import PARTITION, RESCUED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 #: A part that needs more memory than this is written as it comes.
 HELD_BYTES = 64 << 20
 ROW_GROUP_BYTES = 32 << 20
-#: Path, partition, rows and bytes of a written file.
-File = tuple[Path, str, int, int]
 
 
 def _raise(error: LandingError) -> None:
@@ -60,6 +60,7 @@ class _Writer:
         self.schema: pa.Schema | None = None
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
+        self._nulls: Counter[str] = Counter()
         self._file: pa.parquet.ParquetWriter | None = None
 
     def takes(self, batch: pa.RecordBatch) -> bool:
@@ -70,6 +71,8 @@ class _Writer:
         """Adds rows; they are written once they fill a row group."""
         self.schema = batch.schema
         self.rows += batch.num_rows
+        if RESCUED in batch.schema.names:
+            self._nulls[RESCUED] += batch[RESCUED].null_count
         self._held.append(batch.drop_columns([PARTITION]))
         self._bytes += batch.nbytes
         if self._bytes >= ROW_GROUP_BYTES:
@@ -93,7 +96,7 @@ class _Writer:
             self._file = pq.ParquetWriter(self.path, group.schema, compression="zstd")
         self._file.write_table(group, row_group_size=max(group.num_rows, 1))
 
-    def close(self) -> list[File]:
+    def close(self) -> list[StagedFile]:
         """Completes the file and returns it; an empty list if there were no rows."""
         self._wait()
         if self._held:
@@ -101,7 +104,10 @@ class _Writer:
         if self._file is None:
             return []
         self._file.close()
-        return [(self.path, self.partition, self.rows, self.path.stat().st_size)] if self.rows else []
+        if not self.rows:
+            return []
+        size = self.path.stat().st_size
+        return [StagedFile(self.path, {PARTITION: self.partition}, self.rows, size, dict(self._nulls))]
 
     def abandon(self) -> None:
         """Removes the file."""
@@ -120,10 +126,10 @@ class ArrowStage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files: list[File] = []
+        self.files: list[StagedFile] = []
         self.schemas: list[pa.Schema] = []
         self._shared: _Writer | None = None
-        self._closing: tuple[_Writer, Future[list[File]]] | None = None
+        self._closing: tuple[_Writer, Future[list[StagedFile]]] | None = None
         self._count = 0
         self._thread = ThreadPoolExecutor(max_workers=1)
 

@@ -25,7 +25,7 @@ from pipelines.errors import DamagedError
 from pipelines.lakehouse import delta_commits, table_repair
 from pipelines.lakehouse.arrow_stage import ArrowStage, Part
 from pipelines.lakehouse.catalog import Catalog
-from pipelines.lakehouse.staging import Staged, StagedFile, Write, staged
+from pipelines.lakehouse.staging import Staged, Write, staged
 from pipelines.machine import locks
 from pipelines.tables import PARTITION, TableId, TableVersion
 
@@ -131,8 +131,7 @@ class Lakehouse(Catalog, ABC):
 
         stage = ArrowStage(self._staging(table))
         stage.write(parts)
-        files = [StagedFile(path, {PARTITION: partition}, rows, size) for path, partition, rows, size in stage.files]
-        return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(files), (PARTITION,))
+        return Staged(stage.folder, pa.unify_schemas([schema, *stage.schemas]), tuple(stage.files), (PARTITION,))
 
     def create(self, table: TableId, schema: pa.Schema, *, partition_by: Sequence[str] = ()) -> None:
         """Creates an empty table if there is none; raises CommitConflict if another writer creates it meanwhile."""

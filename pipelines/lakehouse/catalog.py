@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pipelines.errors import DamagedError, NotFoundError
 from pipelines.lakehouse.table_log import Damage, LogState, TableLog
-from pipelines.tables import ZONES, TableId, TableVersion
+from pipelines.tables import PARTITION, ZONES, TableId, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,6 +73,21 @@ class Snapshot:
         for value, rows in zip(files[f"partition.{column}"].to_pylist(), files["num_records"].to_pylist(), strict=True):
             counts[value] = counts.get(value, 0) + (rows or 0)
         return counts
+
+    def lacks(self, column: str, *, parts: Collection[str] | None = None) -> bool:
+        """Whether the log says that no row has a value in a column.
+
+        Args:
+            column: The name of the column.
+            parts: The intervals whose rows count, "" for rows without one; None for all rows.
+        """
+        import pyarrow as pa
+
+        files = pa.table(self.delta.get_add_actions(flatten=True)).to_pydict()
+        nulls = files.get(f"null_count.{column}", [None] * len(files["path"]))
+        intervals = files.get(f"partition.{PARTITION}", nulls)
+        counts = zip(nulls, files["num_records"], intervals, strict=True)
+        return all(null == rows for null, rows, interval in counts if parts is None or (interval or "") in parts)
 
     def arrow(self, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
         """The version's rows in memory, for small results and look-ups.

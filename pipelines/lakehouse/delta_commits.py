@@ -208,7 +208,7 @@ def _adopted(files: Iterable[StagedFile], path: Path) -> Iterator[AddAction]:
             partition_values=dict(file.partition),
             modification_time=int(time.time() * 1000),
             data_change=True,
-            stats=json.dumps({"numRecords": file.rows}),
+            stats=json.dumps({"numRecords": file.rows} | ({"nullCount": dict(file.nulls)} if file.nulls else {})),
         )
 
 

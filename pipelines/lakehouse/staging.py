@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """One Parquet file that no table names yet; `partition` maps each partition column to its value."""
+    """One Parquet file that no table names yet.
+
+    Attributes:
+        path: Where it is.
+        partition: Each partition column's value.
+        rows: The number of its rows.
+        bytes: Its size.
+        nulls: Of the columns that were counted, the number of rows without a value.
+    """
 
     path: Path
     partition: Mapping[str, str | None]
     rows: int
     bytes: int
+    nulls: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Staged:
     def where(self, column: str, value: str) -> Staged:
         """The files whose partition column has the value; the rows do not have it any more."""
         files = tuple(
-            StagedFile(f.path, {k: v for k, v in f.partition.items() if k != column}, f.rows, f.bytes)
+            replace(f, partition={k: v for k, v in f.partition.items() if k != column})
             for f in self.files
             if f.partition[column] == value
         )
@@ -139,7 +148,7 @@ def gathered(parts: Sequence[Staged]) -> Staged:
             folder = first.folder / file.path.relative_to(part.folder).parent
             folder.mkdir(parents=True, exist_ok=True)
             path = file.path.rename(folder / f"{number}_{file.path.name}")
-            files.append(StagedFile(path, file.partition, file.rows, file.bytes))
+            files.append(replace(file, path=path))
     return Staged(first.folder, first.schema, tuple(files), first.partition_by)
 
 

@@ -182,8 +182,7 @@ class ReplacingRun:
         from pyspark.sql import functions as F
 
         raw = self.run.input("bronze").where(F.col(PARTITION).isin(*parts))
-        days = parts if self.table.layout == "days" else None
-        return self.table.judge(self.run, raw, self.in_effect, contract, self.table.partition_columns, days)
+        return self.table.judge(self.run, raw, self.in_effect, contract, self.table.partition_columns, parts)
 
 
 def _slices(parts: Sequence[str], rows: Mapping[str, int]) -> list[list[str]]:

@@ -244,7 +244,7 @@ class MergingRun:
         """
         from pyspark.sql import functions as F
 
-        raw = self.run.input("bronze")
+        raw, days = self.run.input("bronze"), None
         if last >= 0:
             days = self.run.platform.ledger(self.table.bronze).intervals(after=last)
             in_batches = F.col(INGEST_ID).between(f"{last + 1:08d}", f"{upto:08d}")
@@ -258,7 +258,7 @@ class MergingRun:
             if rule.kind not in ("duplicate", "variant") or rule.argument != self.key
         )
         contract = replace(self.contract, row_rules=rules, table_rules=())
-        return self.table.judge(self.run, raw, self.in_effect, contract, self._order_columns())
+        return self.table.judge(self.run, raw, self.in_effect, contract, self._order_columns(), days)
 
     def _order_columns(self) -> list[str]:
         """The columns that decide about the winner within a batch and are not published.

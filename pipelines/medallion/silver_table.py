@@ -12,7 +12,7 @@ from pipelines.governed.declaration import GovernedRun
 from pipelines.lineage.row_by_row import is_row_by_row
 from pipelines.medallion.judging import Judged, Narrowed, Transform, in_contract_types, judge_rows
 from pipelines.quarantine.decisions import EffectiveDecisions
-from pipelines.tables import PARTITION, RECORD_ID, TableId
+from pipelines.tables import PARTITION, RECORD_ID, RESCUED, TableId
 from pipelines.verdict import keys, masking, rescued, verdict
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SilverTable:
         in_effect: EffectiveDecisions,
         contract: Contract,
         further_columns: Sequence[str],
-        days: Sequence[str] | None = None,
+        parts: Sequence[str] | None = None,
     ) -> Judged:
         """Types, transforms, masks and judges bronze rows.
 
@@ -86,9 +86,10 @@ class SilverTable:
             in_effect: The decisions that count for them.
             contract: The table's contract, or one with a part of its rules.
             further_columns: Columns that are staged beside the published ones.
-            days: The days whose rows they are, of a table by days.
+            parts: The intervals whose rows they are, the days of a table by days; None for all.
         """
-        raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze]))
+        some = not run.platform.lakehouse.snapshot(run.versions["bronze"]).lacks(RESCUED, parts=parts)
+        raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze], some=some))
 
         def transformed(raw: DataFrame, words: verdict.Words) -> DataFrame:
             typed = verdict.typed(raw, contract, run.platform.settings.engine, words=words)
@@ -112,6 +113,6 @@ class SilverTable:
                 columns=[*contract.published_columns, RECORD_ID, *further_columns],
                 partition_by=[verdict.VERDICT, *self.partition_columns],
                 within=self.partition_columns,
-                days=days,
+                days=parts if self.layout == "days" else None,
                 arrived=arrived.result,
             )

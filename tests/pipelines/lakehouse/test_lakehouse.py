@@ -87,18 +87,6 @@ def ids(rows: list[Row]) -> list[str]:
     return sorted(row["id"] for row in rows)
 
 
-@pytest.fixture
-def embedded(sail: Engine, tmp_path: Path) -> EmbeddedLakehouse:
-    return EmbeddedLakehouse(root=str(tmp_path / "tables"), engine=lambda: sail, locks=tmp_path / "locks")
-
-
-@pytest.fixture
-def house(each_engine: Engine, tmp_path: Path) -> Lakehouse:
-    """An empty lakehouse, once for each engine."""
-    kind = EmbeddedLakehouse if each_engine.kind == "embedded" else SparkLakehouse
-    return kind(root=str(tmp_path / "tables"), engine=lambda: each_engine, locks=tmp_path / "locks")
-
-
 def test_staged_rows_are_not_visible_before_the_commit(house: Lakehouse) -> None:
     assert house.version(TABLE) is None
     with pytest.raises(NotFoundError, match="silver/toys/blocks.*materialize"):

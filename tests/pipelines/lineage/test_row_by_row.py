@@ -25,7 +25,7 @@ BY_ROW: dict[str, Plan] = {
     "columns": lambda rows, other: rows.select("*", F.upper("tail").alias("up")).withColumn("m", F.col("miles") + 1),
     "names": lambda rows, other: rows.toDF("a", "b").withColumnRenamed("a", "c").alias("x").drop("b"),
     "filter": lambda rows, other: rows.where("miles > 1 AND tail <> 'x'").where(F.col("miles") < 9).na.drop(),
-    "fill": lambda rows, other: rows.na.fill({"tail": ""}).na.replace("a", "b", "tail"),
+    "fill": lambda rows, other: rows.na.fill({"tail": ""}).na.replace({"a": "b"}, subset=["tail"]),
     "explode": lambda rows, other: rows.select("tail", F.explode(F.array("miles", F.lit(2)))),
     "lambda": lambda rows, other: rows.select(F.transform(F.array("miles"), lambda mile: mile + 1)),
     "sql": lambda rows, other: rows.selectExpr("CASE WHEN miles > 1 THEN 2 END AS m", "cast(tail AS string)"),
@@ -82,7 +82,8 @@ def test_a_python_function_of_one_row_and_one_of_a_group(frames: tuple[DataFrame
     def of_group(miles: pd.Series) -> int:
         return int(miles.max())
 
-    one: Any = F.udf(lambda tail: tail * 2, "string")
-    group: Any = F.pandas_udf(of_group, "int")
+    functions: Any = F  # whose types know no lambda function, and no function of a series of integers
+    one = functions.udf(lambda tail: tail * 2, "string")
+    group = functions.pandas_udf(of_group, "int")
     assert is_row_by_row(frames[0].select(one("tail")), frames[0])
     assert not is_row_by_row(frames[0].select(group("miles")), frames[0])
