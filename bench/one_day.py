@@ -23,6 +23,7 @@ from pipelines import settings as settings_of
 from pipelines.governed.platform import Platform
 from pipelines.machine import garbage
 from pipelines.medallion.decorators import bronze_asset, silver_asset
+from pipelines.orchestration import dagster_home
 from pipelines.orchestration.runs import range_tags
 from pipelines.settings import PROJECT, Settings
 from pipelines.tables import TableId
@@ -76,7 +77,7 @@ class _Table:
             for zone in ("bronze", "silver")
         )
         self.assets = [bronze_asset(bronze, partitions=DAYS), silver_asset(silver, partitions=DAYS)(unchanged)]
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance = dagster_home.instance(settings)
 
     def take(self, first: str, last: str) -> None:
         """Takes, judges and publishes these days."""

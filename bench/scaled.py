@@ -20,6 +20,7 @@ from pipelines.lakehouse.staging import Append
 from pipelines.landing.reading import schema
 from pipelines.medallion.bronze import INGEST
 from pipelines.medallion.decorators import silver_asset
+from pipelines.orchestration import dagster_home
 from pipelines.orchestration.runs import QUIET_LOG, range_tags
 from pipelines.tables import PARTITION, RESCUED, TableId
 
@@ -120,7 +121,7 @@ class Scaled:
         self.platform = platform
         self.copies = copies
         self.folder = folder
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance = dagster_home.instance(platform.settings)
         self.bronze = TableId("bronze", "bench", "governed")
         platform.contracts.clear()
         self.contract = add_contract(platform, folder, document(str(self.bronze), rules=False))

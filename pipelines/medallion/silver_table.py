@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.contracts.model import Contract
 from pipelines.governed.declaration import GovernedRun
-from pipelines.lineage.row_by_row import is_row_by_row
 from pipelines.medallion.judging import Judged, Narrowed, Transform, in_contract_types, judge_rows
 from pipelines.quarantine.decisions import EffectiveDecisions
 from pipelines.tables import PARTITION, RECORD_ID, RESCUED, TableId
@@ -97,8 +96,10 @@ class SilverTable:
 
         def told(words: verdict.Words, narrowed: Narrowed | None = None) -> DataFrame:
             rows = transformed(raw, words)
-            if narrowed and is_row_by_row(rows, raw):
-                rows = transformed(narrowed(raw), words)
+            if narrowed:
+                from pipelines.lineage.row_by_row import is_row_by_row  # imports sqlglot, as the lineage does
+
+                rows = transformed(narrowed(raw), words) if is_row_by_row(rows, raw) else rows
             rows = in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID, *further_columns))
             return masking.masked_columns(contract, rows)
 
