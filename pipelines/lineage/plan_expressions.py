@@ -41,7 +41,7 @@ AGGREGATES = frozenset(
     tuple_sketch_agg_double tuple_sketch_agg_integer tuple_union_agg_double tuple_union_agg_integer var_pop var_samp
     variance""".split()
 )
-_GENERATORS = frozenset(
+GENERATORS = frozenset(
     "explode explode_outer inline inline_outer json_tuple posexplode posexplode_outer stack variant_explode".split()
 )
 #: `pyspark.util.PythonEvalType` of functions that make one value of a group.
@@ -96,7 +96,7 @@ def _output(walk: PlanWalk, expression: Any, scope: Scope) -> list[Column]:
     if kind == "alias":
         return [Column(name, origin) for name in expression.alias.name]
     function = expression.unresolved_function.function_name.casefold()
-    return [Column("", origin, many=function in _GENERATORS or kind in ("unresolved_regex", "expression_string"))]
+    return [Column("", origin, many=function in GENERATORS or kind in ("unresolved_regex", "expression_string"))]
 
 
 def _star_columns(walk: PlanWalk, star: Any, scope: Scope) -> list[Column]:
@@ -132,7 +132,7 @@ def _function(walk: PlanWalk, function: Any, scope: Scope) -> Origin:
         # `count(*)` counts rows; `count(t.*)` counts those without a null.
         arguments = [a for a in arguments if not (a.HasField("unresolved_star") and _is_plain(a.unresolved_star))]
     origin = combine(walk.origins(arguments, scope), AGGREGATION if name in AGGREGATES else TRANSFORMATION)
-    if name in _GENERATORS:
+    if name in GENERATORS:
         walk.affect([origin], "join")
     return origin
 

@@ -136,7 +136,7 @@ def judge_rows(
     partition_by: Sequence[str] = (),
     within: Sequence[str] = (),
     days: Sequence[str] | None = None,
-    arrived: Callable[[], verdict.Fingerprint] | None = None,
+    arrived: Callable[[ColumnLineage], verdict.Fingerprint] | None = None,
 ) -> Judged:
     """Judges rows, stages them with their broken rules as bits, and summarizes what was staged.
 
@@ -152,8 +152,8 @@ def judge_rows(
         partition_by: The partition columns of the staged files.
         within: Columns within whose values a key identifies one row.
         days: The days by which table rules are measured, of a table by days.
-        arrived: Returns the fingerprint of the records that must come out; None if the transform decides which rows
-            there are.
+        arrived: Returns the fingerprint of the records that must come out, given what the columns and `_record_id` are
+            computed from; None if the transform decides which rows there are.
 
     Raises:
         DefinitionError: if a column is less protected than what it is computed from.
@@ -178,11 +178,12 @@ def judge_rows(
             verdict.judge, contract=contract, references=references, duplicates=duplicates, within=within
         )
         judged = judge(rows, words="left out")
-        lineage = column_lineage(judged.select(*names), sources, names)
+        read = [*names, RECORD_ID] if arrived else names
+        lineage = column_lineage(judged.select(*read), sources, read)
         require_column_classes(contract, lineage, run.input_classes)
         with verdict.sql_errors_named(rows, contract):
             staged = house.stage(contract.table, judged.select(*kept), partition_by=partition_by, schema=schema)
-        records = arrived() if arrived else None
+        records = arrived(lineage) if arrived else None
         summary = verdict.summarize(
             house.read_staged(staged),
             contract,
@@ -193,6 +194,7 @@ def judge_rows(
             within=within,
             days=days,
         )
+        lineage = replace(lineage, columns={name: lineage.columns[name] for name in names})
         return Judged(lambda narrowed: judge(told("told", narrowed), words="told"), lineage, staged, summary)
 
     first = attempt("excluded")

@@ -17,6 +17,8 @@ from pipelines.verdict import keys, masking, rescued, verdict
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from pipelines.lineage.column_lineage import ColumnLineage
+
 
 @dataclass(frozen=True, slots=True)
 class SilverTable:
@@ -87,6 +89,9 @@ class SilverTable:
             further_columns: Columns that are staged beside the published ones.
             parts: The intervals whose rows they are, the days of a table by days; None for all.
         """
+        from pipelines.lineage.column_lineage import SourceColumn
+        from pipelines.lineage.row_by_row import fates  # imports sqlglot
+
         some = not run.platform.lakehouse.snapshot(run.versions["bronze"]).lacks(RESCUED, parts=parts)
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze], some=some))
 
@@ -95,17 +100,22 @@ class SilverTable:
             return self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
 
         def told(words: verdict.Words, narrowed: Narrowed | None = None) -> DataFrame:
-            rows = transformed(raw, words)
-            if narrowed:
-                from pipelines.lineage.row_by_row import is_row_by_row  # imports sqlglot, as the lineage does
-
-                rows = transformed(narrowed(raw), words) if is_row_by_row(rows, raw) else rows
+            source = narrowed(raw) if narrowed and became is not None else raw
+            rows = first if words == "left out" and source is raw else transformed(source, words)
             rows = in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID, *further_columns))
             return masking.masked_columns(contract, rows)
 
+        first = transformed(raw, "left out")
+        became = fates(first, raw)
+        number_tells = became is not None and len(became) < 2
+
+        def arrived(lineage: ColumnLineage) -> verdict.Fingerprint:
+            keeps_ids = lineage.columns[RECORD_ID] == (SourceColumn(str(self.bronze), RECORD_ID, "identity"),)
+            return records.result() if keeps_ids or not number_tells else verdict.fingerprint(raw)
+
         # The engine reads the records while Python makes the plan of the rows.
         with ThreadPoolExecutor(max_workers=1) as beside:
-            arrived = beside.submit(verdict.fingerprint, raw)
+            records = beside.submit(verdict.number if number_tells else verdict.fingerprint, raw)
             return judge_rows(
                 run,
                 contract,
@@ -115,5 +125,5 @@ class SilverTable:
                 partition_by=[verdict.VERDICT, *self.partition_columns],
                 within=self.partition_columns,
                 days=parts if self.layout == "days" else None,
-                arrived=arrived.result,
+                arrived=arrived,
             )

@@ -1,4 +1,4 @@
-"""Which plans make each row from one row of their source, whatever the other rows are."""
+"""What a plan may do with the rows of its source, if it makes each row from one of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from pipelines.engine.session import Engine
-from pipelines.lineage.row_by_row import is_row_by_row
+from pipelines.lineage.row_by_row import Fate, fates
 
 Plan = Callable[[DataFrame, DataFrame], DataFrame]
 
@@ -20,19 +20,24 @@ def by_tail() -> WindowSpec:
     return Window.partitionBy("tail").orderBy("miles")
 
 
-BY_ROW: dict[str, Plan] = {
-    "itself": lambda rows, other: rows,
-    "columns": lambda rows, other: rows.select("*", F.upper("tail").alias("up")).withColumn("m", F.col("miles") + 1),
-    "names": lambda rows, other: rows.toDF("a", "b").withColumnRenamed("a", "c").alias("x").drop("b"),
-    "filter": lambda rows, other: rows.where("miles > 1 AND tail <> 'x'").where(F.col("miles") < 9).na.drop(),
-    "fill": lambda rows, other: rows.na.fill({"tail": ""}).na.replace({"a": "b"}, subset=["tail"]),
-    "explode": lambda rows, other: rows.select("tail", F.explode(F.array("miles", F.lit(2)))),
-    "lambda": lambda rows, other: rows.select(F.transform(F.array("miles"), lambda mile: mile + 1)),
-    "sql": lambda rows, other: rows.selectExpr("CASE WHEN miles > 1 THEN 2 END AS m", "cast(tail AS string)"),
-    "looked up": lambda rows, other: rows.join(F.broadcast(other), "tail", "left").repartition(2),
-    "looked up in groups": lambda rows, other: rows.join(other.groupBy("tail").count(), "tail"),
-    "on the right": lambda rows, other: other.join(rows, "tail", "right"),
-    "kept": lambda rows, other: rows.join(other, rows["tail"] == other["tail"], "leftanti"),
+BY_ROW: dict[str, tuple[Plan, set[Fate]]] = {
+    "itself": (lambda rows, other: rows, set()),
+    "columns": (lambda rows, other: rows.select("*", F.upper("tail")).withColumn("m", F.col("miles") + 1), set()),
+    "names": (lambda rows, other: rows.toDF("a", "b").withColumnRenamed("a", "c").alias("x").drop("b"), set()),
+    "fill": (lambda rows, other: rows.na.fill({"tail": ""}).na.replace({"a": "b"}, subset=["tail"]), set()),
+    "lambda": (lambda rows, other: rows.select(F.transform(F.array("miles"), lambda mile: mile + 1)), set()),
+    "sql": (lambda rows, other: rows.selectExpr("CASE WHEN miles > 1 THEN 2 END AS m", "cast(tail AS string)"), set()),
+    "filter": (lambda rows, other: rows.where("miles > 1 AND tail <> 'x'").where(F.col("miles") < 9), {"lost"}),
+    "without nulls": (lambda rows, other: rows.na.drop(), {"lost"}),
+    "kept": (lambda rows, other: rows.join(other, rows["tail"] == other["tail"], "leftanti"), {"lost"}),
+    "known": (lambda rows, other: rows.join(other, "tail", "leftsemi"), {"lost"}),
+    "looked up": (lambda rows, other: rows.join(F.broadcast(other), "tail", "left").repartition(2), {"doubled"}),
+    "on the right": (lambda rows, other: other.join(rows, "tail", "right"), {"doubled"}),
+    "joined": (lambda rows, other: rows.join(other.groupBy("tail").count(), "tail"), {"lost", "doubled"}),
+    "looked up and filtered": (
+        lambda rows, other: rows.where("miles > 1").join(other, "tail", "left"),
+        {"lost", "doubled"},
+    ),
 }
 NOT_BY_ROW: dict[str, Plan] = {
     "another": lambda rows, other: other,
@@ -46,6 +51,8 @@ NOT_BY_ROW: dict[str, Plan] = {
     "aggregate": lambda rows, other: rows.select(F.max("miles")),
     "aggregate in sql": lambda rows, other: rows.selectExpr("max(miles) + 1 AS m"),
     "group": lambda rows, other: rows.groupBy("tail").agg(F.sum("miles")),
+    "explode": lambda rows, other: rows.select("tail", F.explode(F.array("miles", F.lit(2)))),
+    "explode in sql": lambda rows, other: rows.selectExpr("explode(array(miles))"),
     "distinct": lambda rows, other: rows.distinct(),
     "first of a key": lambda rows, other: rows.dropDuplicates(["tail"]),
     "limit": lambda rows, other: rows.orderBy("miles").limit(3),
@@ -68,14 +75,14 @@ def frames(sail: Engine) -> tuple[DataFrame, DataFrame]:
     return rows, sail.session.createDataFrame([("a", 100)], "tail string, seats int")
 
 
-@pytest.mark.parametrize("plan", BY_ROW.values(), ids=BY_ROW)
-def test_rows_that_each_come_from_one_row(frames: tuple[DataFrame, DataFrame], plan: Plan) -> None:
-    assert is_row_by_row(plan(*frames), frames[0])
+@pytest.mark.parametrize(("plan", "expected"), BY_ROW.values(), ids=BY_ROW)
+def test_rows_that_each_come_from_one_row(frames: tuple[DataFrame, DataFrame], plan: Plan, expected: set[Fate]) -> None:
+    assert fates(plan(*frames), frames[0]) == expected
 
 
 @pytest.mark.parametrize("plan", NOT_BY_ROW.values(), ids=NOT_BY_ROW)
 def test_rows_that_other_rows_decide_about(frames: tuple[DataFrame, DataFrame], plan: Plan) -> None:
-    assert not is_row_by_row(plan(*frames), frames[0])
+    assert fates(plan(*frames), frames[0]) is None
 
 
 def test_a_python_function_of_one_row_and_one_of_a_group(frames: tuple[DataFrame, DataFrame]) -> None:
@@ -85,5 +92,5 @@ def test_a_python_function_of_one_row_and_one_of_a_group(frames: tuple[DataFrame
     functions: Any = F  # whose types know no lambda function, and no function of a series of integers
     one = functions.udf(lambda tail: tail * 2, "string")
     group = functions.pandas_udf(of_group, "int")
-    assert is_row_by_row(frames[0].select(one("tail")), frames[0])
-    assert not is_row_by_row(frames[0].select(group("miles")), frames[0])
+    assert fates(frames[0].select(one("tail")), frames[0]) == set()
+    assert fates(frames[0].select(group("miles")), frames[0]) is None

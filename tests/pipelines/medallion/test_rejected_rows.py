@@ -50,7 +50,7 @@ def test_rejected_rows_are_the_same_computed_from_their_records_and_from_all(
     found = []
     for from_all in (False, True):
         if from_all:
-            monkeypatch.setattr("pipelines.lineage.row_by_row.is_row_by_row", lambda rows, source: False)
+            monkeypatch.setattr("pipelines.lineage.row_by_row.fates", lambda rows, source: None)
         pipeline = make_pipeline(partitions=DAYS if by_days else None)
         for day, content in deliveries.items():
             pipeline.land(content, day=day)

@@ -85,30 +85,6 @@ def test_a_first_version_that_breaks_a_table_rule_is_not_published(make_pipeline
     assert (pipeline.version("silver"), pipeline.version("quarantine")) == (None, None)
 
 
-def drops(rows: DataFrame) -> DataFrame:
-    return rows.where("part <> 'plate'")
-
-
-def doubles(rows: DataFrame) -> DataFrame:
-    return rows.unionByName(rows.where("part = 'plate'"))
-
-
-def drops_one_and_doubles_another(rows: DataFrame) -> DataFrame:
-    return rows.where("part <> 'brick'").unionByName(rows.where("part = 'plate'"))
-
-
-@pytest.mark.parametrize("transform", [drops, doubles, drops_one_and_doubles_another])
-def test_a_transform_that_drops_or_doubles_rows_is_refused(
-    make_pipeline: MakePipeline, transform: Callable[[DataFrame], DataFrame]
-) -> None:
-    pipeline = make_pipeline()
-    pipeline.land("part,holes,weight\nbrick,4,2.5\nplate,1,1\n")
-    result = pipeline.run(pipeline.bronze, silver_asset(pipeline.contract)(transform))
-    assert not result.success
-    assert "no row may vanish or double" in failure_message(result)
-    assert pipeline.version("silver") is None
-
-
 @pytest.mark.parametrize("column", ["holes", "_record_id", "_partition"])
 def test_a_transform_that_lacks_a_column_is_refused_with_the_name_of_the_column(
     make_pipeline: MakePipeline, column: str
