@@ -7,6 +7,7 @@ still stores each by itself.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster import Field, StringSource
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 
 #: So many database files stay open: the index, and those of the runs that were written or read last.
 OPEN_FILES = 8
+
+
+def _kind(event: EventLogEntry) -> tuple[bool, str]:
+    """Whether an event is one of an asset, which the index has too, and its run."""
+    return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS, event.run_id
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
@@ -60,12 +67,29 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         with ExitStack() as stack:
             self._batch.connections, self._batch.stack, self._batch.newest = {}, stack, {}
             try:
-                super().store_event_batch(events)
+                for (of_assets, _), group in itertools.groupby(events, key=_kind):
+                    if of_assets:
+                        self._store_asset_events(list(group))
+                    else:
+                        super().store_event_batch(list(group))
                 newest, self._batch.newest = self._batch.newest, None
                 for event, event_id in newest.values():
                     self.store_asset_event(event, event_id)
             finally:
                 self._batch.connections = self._batch.newest = None
+
+    def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events of assets and of one run, in their order, by one statement for each file."""
+        rows = [self._event_to_row(event) for event in events]
+        insert = SqlEventLogStorageTable.insert()
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(insert, rows)
+        with self.index_connection() as connection:
+            inserted = insert.returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
+            event_ids = [int(event_id) for event_id in connection.execute(inserted, rows).scalars()]
+            self._store_asset_event_tags(connection, events, event_ids)
+            for event, event_id in zip(events, event_ids, strict=True):
+                self._store_asset_event(connection, event, event_id)
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
         """Notes an event as the newest of its asset; of a batch only the last one of each kind is noted, at its end.
