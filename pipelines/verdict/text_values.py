@@ -57,6 +57,9 @@ SHAPES = {
 
 #: The types for which an engine's own cast accepts exactly the texts of the grammar, so that one pass is enough.
 EXACT_CASTS: Mapping[Kind, tuple[str, ...]] = {"embedded": ("int", "bigint"), "spark": ()}
+#: A decimal of at most so many digits is the one next to the double of its text: times ten to the power of its scale,
+#: the double is off by less than a quarter. The embedded engine takes a quarter of the time for that.
+DIGITS_OF_DOUBLE = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Reading:
 def grammar(column: ContractColumn) -> str:
     """The regular expression, for both engines, of the texts that are values of a column."""
     if column.type.startswith("decimal"):
-        scale = int(column.type.removesuffix(")").rpartition(",")[2])
+        _, scale = _digits_and_scale(column)
         # More digits than the scale would be rounded away; zeros at the end would not, but engines count them.
         zeros = rf"0{{0,{_ZEROS}}}"
         fraction = rf"(\.[0-9]{{0,{scale}}}{zeros})?" if scale else rf"(\.{zeros})?"
@@ -90,7 +93,13 @@ def grammar(column: ContractColumn) -> str:
     return rf"^{_PADDING}({pattern}){_PADDING}\z"
 
 
-def _cast(text: Column, column: ContractColumn) -> Column:
+def _digits_and_scale(column: ContractColumn) -> tuple[int, int]:
+    """Of a decimal type, how many digits its values have at most, and how many of these follow the point."""
+    digits, _, scale = column.type.removeprefix("decimal(").removesuffix(")").partition(",")
+    return int(digits), int(scale)
+
+
+def _cast(text: Column, column: ContractColumn, engine: Kind | None) -> Column:
     """The texts of the grammar as values; null for others, and for texts of the grammar that name no value."""
     from pyspark.sql import functions as F
 
@@ -102,6 +111,8 @@ def _cast(text: Column, column: ContractColumn) -> Column:
     if column.type == "timestamp" and not column.timezone:
         for pattern, replacement in _OFFSETS:
             plain = F.regexp_replace(plain, pattern, replacement)
+    if column.type.startswith("decimal") and engine == "embedded" and _digits_and_scale(column)[0] <= DIGITS_OF_DOUBLE:
+        plain = plain.try_cast("double")
     value = F.when(text.rlike(grammar(column)), plain.try_cast(column.type))
     if shapes:
         # A year of the grammar begins with 1 to 9, not with 0.
@@ -123,7 +134,7 @@ def read(text: Column, column: ContractColumn, engine: Kind | None = None) -> Re
     if column.type == "string":
         return Reading(text)
     is_exact = engine and column.type in EXACT_CASTS[engine]
-    value = text.try_cast(column.type) if is_exact else _cast(text, column)
+    value = text.try_cast(column.type) if is_exact else _cast(text, column, engine)
     if column.type in ("double", "float") and column.non_finite == "refused":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)  # 1e400 is infinite
     if column.type != "timestamp":

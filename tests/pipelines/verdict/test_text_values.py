@@ -88,6 +88,36 @@ def test_an_exact_cast_accepts_the_texts_of_the_grammar(sail: Engine, kind: str,
     assert rows["slow"].to_pylist() == rows["fast"].to_pylist()
 
 
+#: Counts of the last place of a decimal: any, and those near the largest of 15 digits.
+COUNTS = st.one_of(st.integers(0, 10**15 + 3), st.integers(0, 10**6), st.integers(10**15 - 10**3, 10**15 + 10**3))
+
+
+@st.composite
+def decimals(draw: st.DrawFn, scale: int) -> str:
+    """A text with so many digits behind the point, or another number of them, zeros or not."""
+    digits = f"{draw(COUNTS):0{scale + 1}d}"
+    whole, fraction = digits[: len(digits) - scale], digits[len(digits) - scale :]
+    end = draw(st.sampled_from(["", "0", "000", "5"]))
+    return draw(st.sampled_from(["", "-", "+", " "])) + whole + ("." if fraction or end else "") + fraction + end
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize(("digits", "scale"), [(15, 0), (15, 2), (15, 15), (7, 2), (14, 7), (3, 1), (16, 2)])
+def test_a_decimal_is_the_exact_value_of_its_text(sail: Engine, digits: int, scale: int, data: st.DataObject) -> None:
+    column = Column("price", f"decimal({digits},{scale})", "A price.")
+    texts = data.draw(st.lists(decimals(scale), min_size=50, max_size=50))
+    slow, fast = text_values.read(F.col("text"), column), text_values.read(F.col("text"), column, "embedded")
+    rows = sail.session.createDataFrame(pa.table({"text": texts}))
+    read = rows.select(slow.value.alias("slow"), fast.value.alias("fast")).toArrow()
+    fits = [
+        (value := Decimal(text.strip())) == round(value, scale) and abs(value) < 10 ** (digits - scale)
+        for text in texts
+    ]
+    exact = [Decimal(text.strip()) if fit else None for text, fit in zip(texts, fits, strict=True)]
+    assert read["fast"].to_pylist() == read["slow"].to_pylist() == exact
+
+
 def test_a_time_that_the_clocks_skipped_is_named_and_of_two_equal_ones_the_earlier_is_taken(
     each_engine: Engine, tmp_path: Path
 ) -> None:
