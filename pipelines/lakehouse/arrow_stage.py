@@ -144,7 +144,7 @@ class ArrowStage:
             self._close_shared()
             self._wait()
         except BaseException:
-            self._abandon()
+            self._abandon([self._shared] if self._shared else [])
             raise
         finally:
             self._thread.shutdown()
@@ -163,14 +163,13 @@ class ArrowStage:
                             own.append(self._writer(partition))
                         own[-1].add(held_batch)
                     held = []
-        except BaseException:
+            for batch in held:
+                self._add(partition, batch)
             for writer in own:
-                writer.abandon()
+                self._finish(writer)
+        except BaseException:
+            self._abandon(own)
             raise
-        for batch in held:
-            self._add(partition, batch)
-        for writer in own:
-            self._finish(writer)
 
     def _add(self, partition: str, batch: pa.RecordBatch) -> None:
         shared = self._shared
@@ -203,10 +202,11 @@ class ArrowStage:
             if written and writer.schema is not None:
                 self.schemas.append(writer.schema)
 
-    def _abandon(self) -> None:
-        """Removes the files that are not complete."""
+    def _abandon(self, writers: Iterable[_Writer]) -> None:
+        """Removes the files of these writers, after the thread has done with the file that it completes."""
         if self._closing is not None:
             wait([self._closing[1]])
-            self._closing[0].abandon()
-        if self._shared is not None:
-            self._shared.abandon()
+            if self._closing[1].exception() is not None:
+                self._closing[0].abandon()
+        for writer in writers:
+            writer.abandon()

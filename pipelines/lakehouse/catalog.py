@@ -87,7 +87,8 @@ class Snapshot:
         nulls = files.get(f"null_count.{column}", [None] * len(files["path"]))
         intervals = files.get(f"partition.{PARTITION}", nulls)
         counts = zip(nulls, files["num_records"], intervals, strict=True)
-        return all(null == rows for null, rows, interval in counts if parts is None or (interval or "") in parts)
+        known = ((null, rows) for null, rows, interval in counts if parts is None or (interval or "") in parts)
+        return all(null is not None and null == rows for null, rows in known)
 
     def arrow(self, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
         """The version's rows in memory, for small results and look-ups.

@@ -139,17 +139,18 @@ class Overwrite:
 Write = Append | Merge | Replace | Overwrite
 
 
-def gathered(parts: Sequence[Staged]) -> Staged:
-    """Several stagings of one table as one; their files are moved into the folder of the first."""
-    first, *others = parts
-    files = list(first.files)
-    for number, part in enumerate(others):
+def gathered(parts: Sequence[Staged]) -> tuple[Staged, list[Staged]]:
+    """Several stagings of one table as one, and each of them, with the files moved into the folder of the first."""
+    first = parts[0]
+    moved = [first]
+    for number, part in enumerate(parts[1:]):
+        files = []
         for file in part.files:
             folder = first.folder / file.path.relative_to(part.folder).parent
             folder.mkdir(parents=True, exist_ok=True)
-            path = file.path.rename(folder / f"{number}_{file.path.name}")
-            files.append(replace(file, path=path))
-    return Staged(first.folder, first.schema, tuple(files), first.partition_by)
+            files.append(replace(file, path=file.path.rename(folder / f"{number}_{file.path.name}")))
+        moved.append(replace(first, files=tuple(files)))
+    return replace(first, files=tuple(file for part in moved for file in part.files)), moved
 
 
 def staged(folder: Path, schema: StructType, partition_by: tuple[str, ...]) -> Staged:

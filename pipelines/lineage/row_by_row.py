@@ -6,13 +6,15 @@ the same when only some rows of the source are read. What is not known here coun
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import Message
 
-from pipelines.lineage.plan_expressions import AGGREGATES, AGGREGATING_UDFS, GENERATORS
-from pipelines.lineage.plan_sql import parse_expression
+from pipelines.lineage.plan_expressions import AGGREGATES, GENERATORS
+from pipelines.lineage.plan_sql import parse_expression, parse_identifier
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,30 +51,76 @@ _OF_ONE_ROW = frozenset(
     lambda_function unresolved_extract_value update_fields unresolved_named_lambda_variable
     common_inline_user_defined_function call_function named_argument_expression""".split()
 )
-#: Functions whose value depends on the place of a row among the others, or differs from call to call.
-_OF_PLACE = frozenset(
-    """monotonically_increasing_id spark_partition_id rand random randn randstr uniform uuid shuffle""".split()
+#: Functions of PySpark that make several rows of one or none, look at other rows, or differ from call to call.
+_OF_OTHER_ROWS = frozenset(
+    """cume_dist dense_rank java_method lag lead monotonically_increasing_id nth_value ntile percent_rank rand randn
+    randstr rank reflect row_number session_window shuffle spark_partition_id try_reflect uniform uuid window
+    window_time""".split()
 )
+#: Operators, of which `operator` stands for any in SQL, and functions that plans name otherwise than PySpark does.
+_OPERATORS = frozenset(
+    "% & * + - / < <= <=> == > >= ^ | ~ and chr in map not operator or timestampadd timestampdiff".split()
+)
+#: `pyspark.util.PythonEvalType` of functions that are called with one row at a time.
+_UDFS_OF_ONE_ROW = frozenset([100, 101])
 
 
 def fates(rows: DataFrame, source: DataFrame) -> frozenset[Fate] | None:
     """What may become of rows of `source` in a plan; None if the plan is not row by row, or holds it more than once.
 
     If rows may be lost or doubled, but not both, the plan has as many rows as its source only if each of them is there
-    once.
+    once. A plan that reads a table of its source once more counts as one that may do both: a row can come from there.
     """
-    connected: Any = rows  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
-    of: Any = source
-    return _relation(connected._plan.plan(connected.sparkSession.client), of._plan._plan_id)
+    root, source_id = _relation_of(rows), _id_of(source)
+    found = _fates(root, source_id)
+    read_again = _tables(root, without=source_id) & _tables(_relation_of(source), without=None)
+    return found if found is None or not read_again else found | _LOST | _DOUBLED
 
 
-def _relation(node: Any, source: int) -> frozenset[Fate] | None:
+def read_from(rows: DataFrame, source: DataFrame, other: DataFrame) -> DataFrame:
+    """The rows of a plan that reads another plan with the same columns in the place of its source."""
+    from pyspark.sql.connect.dataframe import DataFrame as ConnectDataFrame
+    from pyspark.sql.connect.plan import LogicalPlan
+
+    class Given(LogicalPlan):
+        """A plan that is there already."""
+
+        def __init__(self, relation: Any) -> None:
+            super().__init__(None)
+            self._relation = relation
+
+        def plan(self, session: Any) -> Any:
+            return type(self._relation).FromString(self._relation.SerializeToString())
+
+    plan, source_id = Given(_relation_of(rows)), _id_of(source)
+    in_place = _relation_of(other)
+    for node in _nodes(in_place, source_id):
+        node.common.plan_id = plan._plan_id
+    in_place.common.plan_id = source_id  # the columns of the source are named by it
+    [place] = _nodes(plan._relation, source_id)
+    place.CopyFrom(in_place)
+    connected: Any = rows
+    return ConnectDataFrame(Given(plan._relation), connected.sparkSession)
+
+
+def _relation_of(frame: DataFrame) -> Any:
+    """The `Relation` of a frame, a copy of its own."""
+    connected: Any = frame  # DataFrame, the type of both Spark APIs, lacks the plan and the client of Spark Connect
+    return connected._plan.plan(connected.sparkSession.client)
+
+
+def _id_of(frame: DataFrame) -> int:
+    connected: Any = frame
+    return connected._plan._plan_id
+
+
+def _fates(node: Any, source: int) -> frozenset[Fate] | None:
     if node.common.plan_id == source:
         return _ONE
     kind = node.WhichOneof("rel_type")
     message = getattr(node, kind)
     if kind == "join":
-        sides = [side for side in ("left", "right") if _holds(getattr(message, side), source)]
+        sides = [side for side in ("left", "right") if _nodes(getattr(message, side), source)]
         own = _JOINS[sides[0]].get(type(message).JoinType.Name(message.join_type)) if len(sides) == 1 else None
         expressions, below = [message.join_condition], getattr(message, sides[0]) if sides else None
     else:
@@ -80,15 +128,26 @@ def _relation(node: Any, source: int) -> frozenset[Fate] | None:
         expressions = [part for part in _parts(message) if part.DESCRIPTOR.name != "Relation"]
     if own is None or not all(map(_of_one_row, expressions)):
         return None
-    beneath = _relation(below, source)
+    beneath = _fates(below, source)
     return None if beneath is None else own | beneath
 
 
-def _holds(node: Any, source: int) -> bool:
-    """Whether a plan, or a part of it, is the source."""
-    if node.DESCRIPTOR.name == "Relation" and node.common.plan_id == source:
-        return True
-    return any(_holds(part, source) for part in _parts(node))
+def _nodes(node: Any, plan_id: int) -> list[Any]:
+    """The relations of a plan id in a plan, outermost first, without those within them."""
+    if node.DESCRIPTOR.name == "Relation" and node.common.plan_id == plan_id:
+        return [node]
+    return [found for part in _parts(node) for found in _nodes(part, plan_id)]
+
+
+def _tables(node: Any, *, without: int | None) -> set[PurePosixPath]:
+    """The paths and names of tables that a plan reads, without those of the relation `without`."""
+    if node.DESCRIPTOR.name == "Relation" and node.common.plan_id == without:
+        return set()
+    if node.DESCRIPTOR.name == "Read":
+        source = node.data_source
+        names = [*source.paths, source.options.get("path", ""), node.named_table.unparsed_identifier]
+        return {PurePosixPath(name.removeprefix("file://")) for name in names if name}
+    return {table for part in _parts(node) for table in _tables(part, without=without)}
 
 
 def _of_one_row(part: Any) -> bool:
@@ -100,14 +159,23 @@ def _of_one_row(part: Any) -> bool:
         parsed = parse_expression(part.expression_string.expression)
         return parsed is not None and _of_one_row(parsed)
     if kind in ("unresolved_function", "call_function"):
-        name = getattr(part, kind).function_name.casefold()
-        if name in AGGREGATES or name in GENERATORS or name in _OF_PLACE:
+        name = parse_identifier(getattr(part, kind).function_name)
+        if len(name) != 1 or name[0].casefold() not in _functions_of_one_row():
             return False
     if kind == "common_inline_user_defined_function":
         function = part.common_inline_user_defined_function
-        if function.python_udf.eval_type in AGGREGATING_UDFS or function.java_udf.aggregate:
+        if function.python_udf.eval_type not in _UDFS_OF_ONE_ROW:
             return False
     return all(map(_of_one_row, _parts(part)))
+
+
+@functools.cache
+def _functions_of_one_row() -> frozenset[str]:
+    """The names of functions whose value is one of one row, the same at each call."""
+    from pyspark.sql import functions
+
+    named = {name.casefold() for name in functions.__all__}
+    return frozenset(named - AGGREGATES - GENERATORS - _OF_OTHER_ROWS) | _OPERATORS
 
 
 def _parts(message: Any) -> list[Any]:

@@ -224,13 +224,14 @@ def judge_slices(
 
     house = run.platform.lakehouse
     judged_slices = [judge(replace(contract, table_rules=())) for judge in slices]
-    staged = gathered([part.staged for part in judged_slices])
+    staged, parts = gathered([part.staged for part in judged_slices])
     clean = house.read_staged(staged).where(F.col(verdict.VERDICT) == verdict.CLEAN)
     days = [day for part in judged_slices for day in part.verdict.days] or None
     previous = recorded.previous_shares(contract, folder=run.platform.settings.root / "quality")
     table_results = table_rules.measure(clean, contract, now=run.platform.now(), previous=previous, days=days)
     combined = verdict.combine([part.verdict for part in judged_slices], contract, table_results)
     first = judged_slices[0]
+    judged_slices = [replace(part, staged=moved) for part, moved in zip(judged_slices, parts, strict=True)]
     return Judged(first.told, first.columns, staged, combined), judged_slices
 
 
@@ -243,7 +244,7 @@ def stage_rejected(
 ) -> Staged:
     """Stages the rows of a quarantine table; the rejected rows are computed again, now with their reasons in words.
 
-    Where that is enough, only their records are read again.
+    Only their records are read again, unless that gives another number of rows.
 
     Args:
         house: The lakehouse.
@@ -255,18 +256,13 @@ def stage_rejected(
     Raises:
         VerdictError: if the second computation rejects another number of rows than the first.
     """
-    from pyspark.sql import functions as F
-
     staged = []
     for judged in [part for part in judged_slices if part.verdict.rows_quarantined]:
-        # No engine moves a condition below a column that it takes for random. There, the condition would hold each
-        # column's expression once for each of its rules, which takes far longer to plan than to run.
-        told = judged.told(_rejected_records(house, judged)).withColumn(
-            verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT))
-        )
-        rows = told.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
-        marked = in_effect.mark(rows).select(*verdict.QUARANTINE_COLUMNS)
-        staged.append(house.stage(table, marked, partition_by=partition_by))
+        narrowed = _rejected_records(house, judged)
+        part = _staged_in_words(house, table, judged, narrowed, in_effect, partition_by)
+        if narrowed and part.rows != judged.verdict.rows_quarantined:
+            part = _staged_in_words(house, table, judged, None, in_effect, partition_by)
+        staged.append(part)
     if not staged:
         types = ", ".join(f"{name} {QUARANTINE_FIELDS[name][0]}" for name in verdict.QUARANTINE_COLUMNS)
         schema = house.session.createDataFrame([], types).schema
@@ -280,7 +276,26 @@ def stage_rejected(
             expected="a transform that returns the same rows each time",
             next_step="remove what differs from run to run (a random number, the clock) from the transform",
         )
-    return gathered(staged)
+    return gathered(staged)[0]
+
+
+def _staged_in_words(
+    house: Lakehouse,
+    table: TableId,
+    judged: Judged,
+    narrowed: Narrowed | None,
+    in_effect: EffectiveDecisions,
+    partition_by: Sequence[str],
+) -> Staged:
+    """Stages the rejected rows of a slice, computed from all its records or from some."""
+    from pyspark.sql import functions as F
+
+    # No engine moves a condition below a column that it takes for random. There, the condition would hold each
+    # column's expression once for each of its rules, which takes far longer to plan than to run.
+    told = judged.told(narrowed).withColumn(verdict.VERDICT, F.when(F.rand(0) < 2, F.col(verdict.VERDICT)))
+    rows = told.where(F.col(verdict.VERDICT) == verdict.QUARANTINE).select(*verdict.JUDGED_COLUMNS)
+    marked = in_effect.mark(rows).select(*verdict.QUARANTINE_COLUMNS)
+    return house.stage(table, marked, partition_by=partition_by)
 
 
 def _rejected_records(house: Lakehouse, judged: Judged) -> Narrowed | None:

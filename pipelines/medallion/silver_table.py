@@ -90,22 +90,23 @@ class SilverTable:
             parts: The intervals whose rows they are, the days of a table by days; None for all.
         """
         from pipelines.lineage.column_lineage import SourceColumn
-        from pipelines.lineage.row_by_row import fates  # imports sqlglot
+        from pipelines.lineage.row_by_row import fates, read_from  # imports sqlglot
 
         some = not run.platform.lakehouse.snapshot(run.versions["bronze"]).lacks(RESCUED, parts=parts)
         raw = in_effect.apply(rescued.restored(raw, run.platform.contracts[self.bronze], some=some))
 
-        def transformed(raw: DataFrame, words: verdict.Words) -> DataFrame:
+        def transformed(words: verdict.Words) -> DataFrame:
             typed = verdict.typed(raw, contract, run.platform.settings.engine, words=words)
             return self.transform(typed, **{name: run.input(name) for name in self.side_inputs})
 
         def told(words: verdict.Words, narrowed: Narrowed | None = None) -> DataFrame:
-            source = narrowed(raw) if narrowed and became is not None else raw
-            rows = first if words == "left out" and source is raw else transformed(source, words)
+            rows = first if words == "left out" else transformed(words)
+            if narrowed and fates(rows, raw) is not None:
+                rows = read_from(rows, raw, narrowed(raw))
             rows = in_contract_types(contract, rows, (*contract.variant_columns, RECORD_ID, *further_columns))
             return masking.masked_columns(contract, rows)
 
-        first = transformed(raw, "left out")
+        first = transformed("left out")
         became = fates(first, raw)
         number_tells = became is not None and len(became) < 2
 

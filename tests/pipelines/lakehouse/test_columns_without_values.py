@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 
 from pipelines.lakehouse import delta_commits
@@ -45,3 +47,13 @@ def test_a_column_that_was_not_counted_may_have_values(embedded: EmbeddedLakehou
     assert not house.snapshot(TABLE).lacks(RESCUED)
     commit(house, 0, d2=[None])
     assert [house.snapshot(TABLE).lacks(RESCUED, parts=[day]) for day in ("d1", "d2")] == [False, True]
+
+
+def test_a_column_of_files_without_statistics_may_have_values(embedded: EmbeddedLakehouse) -> None:
+    commit(embedded, 0, d1=[None])
+    [entry] = (embedded.path(TABLE) / "_delta_log").glob("*1.json")
+    actions = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
+    for action in actions:
+        action.get("add", {}).pop("stats", None)
+    entry.write_text("\n".join(map(json.dumps, actions)), encoding="utf-8")
+    assert not embedded.snapshot(TABLE).lacks(RESCUED)

@@ -50,7 +50,21 @@ def taken_over(rows: DataFrame) -> DataFrame:
     return joined.select(*others, F.col("i._record_id"))
 
 
-@pytest.mark.parametrize("transform", [lost, doubled, as_many, united, renamed, taken_over])
+def in_windows(rows: DataFrame) -> DataFrame:
+    """A part comes in each window of time that it lies in; those without a time come in none."""
+    at = F.when(F.col("part") != "b", F.timestamp_seconds(F.col("holes") * 60 + 420))
+    return (
+        rows.withColumn("w", F.window(at, "10 minutes", "5 minutes").getField("start")).where("part <> 'c'").drop("w")
+    )
+
+
+def exploded(rows: DataFrame) -> DataFrame:
+    """The same, by a function whose name is quoted."""
+    values = F.when(F.col("part") == "a", F.array(F.lit(1), F.lit(2))).when(F.col("part") == "c", F.array(F.lit(3)))
+    return rows.withColumn("n", F.call_function("`explode`", values)).drop("n")
+
+
+@pytest.mark.parametrize("transform", [lost, doubled, as_many, united, renamed, taken_over, in_windows, exploded])
 def test_a_transform_that_loses_doubles_or_exchanges_records_is_refused(
     make_pipeline: MakePipeline, transform: Transform
 ) -> None:
@@ -59,6 +73,21 @@ def test_a_transform_that_loses_doubles_or_exchanges_records_is_refused(
     result = pipeline.run(pipeline.bronze, silver_asset(pipeline.contract)(transform))
     assert "no row may vanish or double" in failure_message(result)
     assert pipeline.version("silver") is None
+
+
+def test_ids_that_come_from_another_reading_of_bronze_are_refused(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline()
+    pipeline.land("part,holes,weight\na,3,1\nb,1,1\nc,1,1\n")
+
+    def of_the_part_before(rows: DataFrame, old: DataFrame) -> DataFrame:
+        """Every row under the id of the row that its number of holes names. Grain: one row per part."""
+        ids = old.select((F.col("_source_row") - 1).alias("n"), "_record_id").alias("i")
+        joined = rows.alias("r").join(ids, F.col("n") == F.col("holes"), "left")
+        others = [F.col(f"r.{name}") for name in rows.columns if name != "_record_id"]
+        return joined.select(*others, F.col("i._record_id"))
+
+    silver = silver_asset(pipeline.contract, inputs={"old": str(pipeline.table("bronze"))})(of_the_part_before)
+    assert "no row may vanish or double" in failure_message(pipeline.run(pipeline.bronze, silver))
 
 
 def looked_up(rows: DataFrame) -> DataFrame:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.lakehouse.base import Lakehouse
-from pipelines.medallion import silver_table
+from pipelines.lineage import row_by_row
 from pipelines.medallion.decorators import silver_asset
 from tests.pipelines.toy_contracts import integer, number, text
 from tests.pipelines.toy_pipeline import DAYS, MakePipeline, ToyPipeline, as_arrived, failure_message
@@ -50,7 +50,7 @@ def test_rejected_rows_are_the_same_computed_from_their_records_and_from_all(
     found = []
     for from_all in (False, True):
         if from_all:
-            monkeypatch.setattr("pipelines.lineage.row_by_row.fates", lambda rows, source: None)
+            monkeypatch.setattr(row_by_row, "fates", lambda rows, source: None)
         pipeline = make_pipeline(partitions=DAYS if by_days else None)
         for day, content in deliveries.items():
             pipeline.land(content, day=day)
@@ -67,35 +67,77 @@ def test_only_the_records_of_rejected_rows_are_read_again(
     pipeline = make_pipeline(partitions=DAYS)
     for day, content in DIRTY.items():
         pipeline.land(content, day=day)
-    sources: list[DataFrame] = []
-    plan = silver_table.verdict.typed
-
-    def seen(raw: DataFrame, *arguments: Any, **words: Any) -> DataFrame:
-        sources.append(raw)
-        return plan(raw, *arguments, **words)
-
     counts: list[int] = []
-    stage = Lakehouse.stage
+    place = row_by_row.read_from
 
-    def counted(house: Lakehouse, table: Any, *arguments: Any, **more: Any) -> Any:
-        if table.zone == "quarantine":
-            counts.append(sources[-1].count())
-        return stage(house, table, *arguments, **more)
+    def counted(rows: DataFrame, source: DataFrame, other: DataFrame) -> DataFrame:
+        counts.append(other.count())
+        return place(rows, source, other)
 
-    monkeypatch.setattr(silver_table.verdict, "typed", seen)
-    monkeypatch.setattr(Lakehouse, "stage", counted)
+    monkeypatch.setattr(row_by_row, "read_from", counted)
     silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
     assert pipeline.run(pipeline.bronze, silver, start=min(DIRTY), end=max(DIRTY)).success
     assert counts == [len(pipeline.rows("quarantine"))] == [4]
 
 
-def test_a_transform_that_looks_at_other_rows_gets_all_of_them_a_second_time(make_pipeline: MakePipeline) -> None:
+def of_a_view(rows: DataFrame) -> DataFrame:
+    """The same, by SQL over a view."""
+    rows.createOrReplaceTempView("rows_of_days")
+    whole = rows.sparkSession.sql("SELECT _partition, sum(weight) AS whole FROM rows_of_days GROUP BY _partition")
+    return rows.join(whole, "_partition", "left").withColumn("weight", F.col("weight") / F.col("whole")).drop("whole")
+
+
+def of_a_literal(rows: DataFrame) -> DataFrame:
+    """The same, by a number that was computed before."""
+    [(whole,)] = rows.agg(F.sum("weight")).collect()
+    return rows.withColumn("weight", F.col("weight") / whole)
+
+
+def of_a_batch(rows: DataFrame) -> DataFrame:
+    """The same, by a function of pandas."""
+
+    def share(weights: pd.Series) -> pd.Series:
+        return weights / weights.sum()
+
+    functions: Any = F
+    return rows.coalesce(1).withColumn("weight", functions.pandas_udf(share, "double")("weight"))
+
+
+@pytest.mark.parametrize("transform", [of_the_day, of_a_view, of_a_literal, of_a_batch])
+def test_a_transform_that_looks_at_other_rows_gets_all_of_them_a_second_time(
+    make_pipeline: MakePipeline, transform: Callable[[DataFrame], DataFrame]
+) -> None:
     pipeline = make_pipeline(partitions=DAYS, columns=SHARE)
     pipeline.land("part,holes,weight\na,1,6\nb,1,2\nc,1,2\n")
-    silver = silver_asset(pipeline.contract, partitions=DAYS)(of_the_day)
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(transform)
     assert pipeline.run(pipeline.bronze, silver, start=min(DIRTY), end=min(DIRTY)).success
     [row] = pipeline.rows("quarantine")
     assert [(reason["code"], reason["value"]) for reason in row["_reasons"]] == [("weight_range", "0.6")]
+
+
+def into_the_first_day(rows: DataFrame) -> DataFrame:
+    """Rows of all days in the first one."""
+    return rows.withColumn("_partition", F.lit(min(DIRTY)))
+
+
+def test_rejected_rows_that_a_transform_moves_to_another_day_are_found(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline(partitions=DAYS)
+    pipeline.land("part,holes,weight\na,1,1\n", day=min(DIRTY))
+    pipeline.land("part,holes,weight\nb,0,1\n", day=max(DIRTY))
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(into_the_first_day)
+    pipeline.run(pipeline.bronze, silver, start=min(DIRTY), end=max(DIRTY))
+    [row] = pipeline.rows("quarantine")
+    assert (row["_partition"], max(DIRTY) in row["_source_uri"]) == (min(DIRTY), True)
+
+
+def test_rejected_rows_of_every_slice_are_found(make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.medallion.silver_days.SLICE_ROWS", 2)
+    pipeline = make_pipeline(partitions=DAYS)
+    for day, content in DIRTY.items():
+        pipeline.land(content, day=day)
+    silver = silver_asset(pipeline.contract, partitions=DAYS)(as_arrived)
+    assert pipeline.run(pipeline.bronze, silver, start=min(DIRTY), end=max(DIRTY)).success
+    assert [row["_partition"] for row in rejected(pipeline)] == [*3 * [min(DIRTY)], max(DIRTY)]
 
 
 def test_a_transform_that_rejects_other_rows_the_second_time_fails(make_pipeline: MakePipeline) -> None:
