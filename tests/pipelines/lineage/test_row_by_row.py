@@ -92,8 +92,12 @@ def test_a_python_function_of_one_row_and_one_of_a_group(frames: tuple[DataFrame
     def of_group(miles: pd.Series) -> int:
         return int(miles.max())
 
+    def of_batch(miles: pd.Series) -> pd.Series:
+        return miles / miles.sum()
+
     functions: Any = F  # whose types know no lambda function, and no function of a series of integers
     one = functions.udf(lambda tail: tail * 2, "string")
     group = functions.pandas_udf(of_group, "int")
     assert fates(frames[0].select(one("tail")), frames[0]) == set()
-    assert fates(frames[0].select(group("miles")), frames[0]) is None
+    for of_others in (group, functions.pandas_udf(of_batch, "double")):
+        assert fates(frames[0].select(of_others("miles")), frames[0]) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -93,17 +92,7 @@ def of_a_literal(rows: DataFrame) -> DataFrame:
     return rows.withColumn("weight", F.col("weight") / whole)
 
 
-def of_a_batch(rows: DataFrame) -> DataFrame:
-    """The same, by a function of pandas."""
-
-    def share(weights: pd.Series) -> pd.Series:
-        return weights / weights.sum()
-
-    functions: Any = F
-    return rows.coalesce(1).withColumn("weight", functions.pandas_udf(share, "double")("weight"))
-
-
-@pytest.mark.parametrize("transform", [of_the_day, of_a_view, of_a_literal, of_a_batch])
+@pytest.mark.parametrize("transform", [of_the_day, of_a_view, of_a_literal])
 def test_a_transform_that_looks_at_other_rows_gets_all_of_them_a_second_time(
     make_pipeline: MakePipeline, transform: Callable[[DataFrame], DataFrame]
 ) -> None:
