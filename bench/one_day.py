@@ -15,8 +15,6 @@ import tempfile
 from datetime import date, timedelta
 from pathlib import Path
 
-import dagster as dg
-
 from bench.pairs import Row, seconds
 from bench.scaled import DAYS, add_contract, document, materialize, unchanged
 from pipelines import settings as settings_of

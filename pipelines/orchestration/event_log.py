@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster
 from dagster import Field, StringSource
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from sqlalchemy.event import listen
+
+from pipelines.machine import files
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
@@ -33,6 +40,22 @@ OPEN_FILES = 8
 def _kind(event: EventLogEntry) -> tuple[bool, str]:
     """Whether an event is one of an asset, which the index has too, and its run."""
     return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS, event.run_id
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is an undamaged database with Dagster's tables."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            [(found,)] = connection.execute("PRAGMA quick_check")
+            return found == "ok" and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _write_ahead(connection: Any, _record: Any) -> None:
+    """Lets a commit not wait for the disk: a loss of power may take back the last events, and leaves the file whole."""
+    connection.execute("PRAGMA journal_mode=WAL").close()
+    connection.execute("PRAGMA synchronous=NORMAL").close()
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
@@ -155,6 +178,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                     engine.dispose()
                     engine = None
             if engine is None:
+                if self._copied(shard):
+                    self._initialized_dbs.add(shard)
                 # One connection stays open; threads that come meanwhile get others, and none of them waits.
                 engine = create_engine(
                     self.conn_string_for_shard(shard),
@@ -162,10 +187,42 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                     pool_size=1,
                     max_overflow=-1,
                 )
+                listen(engine, "connect", _write_ahead)
             if shard not in self._initialized_dbs:
+                is_new = not Path(self.path_for_shard(shard)).exists()
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
+                if is_new and shard != INDEX_SHARD_NAME:
+                    self._keep_empty(engine)
             self._engines[shard] = engine
             if len(self._engines) > OPEN_FILES:
                 self._engines.popitem(last=False)[1].dispose()
         return engine
+
+    @property
+    def _empty(self) -> Path:
+        """A file without events, with the tables of this version of Dagster; new runs get a copy of it."""
+        return Path(self._base_dir, f"empty-{dagster.__version__}")
+
+    def _copied(self, shard: str) -> bool:
+        """Whether the file of a new run was made here: Alembic would take longer for it than a run over a day takes."""
+        path = Path(self.path_for_shard(shard))
+        if shard == INDEX_SHARD_NAME or path.exists() or not self._empty.exists():
+            return False
+        copy = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            shutil.copyfile(self._empty, copy)
+            if not _is_whole(copy):
+                self._empty.unlink(missing_ok=True)
+                return False
+            os.link(copy, path)  # fails where another process has made it meanwhile
+        except FileExistsError:
+            return False
+        finally:
+            copy.unlink(missing_ok=True)
+        return True
+
+    def _keep_empty(self, engine: Engine) -> None:
+        """Keeps a copy of a run's file that has no events yet."""
+        with files.replacing(self._empty) as copy, engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))

@@ -220,3 +220,41 @@ def test_threads_that_write_and_read_at_once_lose_no_event(instances: dict[str, 
     with ThreadPoolExecutor(20) as threads:
         assert min(threads.map(store, range(100))) >= 1
     assert [len(target.get_logs_for_run(f"run-{number}")) for number in range(2)] == [50, 50]
+
+
+@pytest.fixture
+def batched(instances: dict[str, dg.DagsterInstance]) -> dg.DagsterInstance:
+    return instances["batched"]
+
+
+def _tables(path: Path) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_the_file_of_a_new_run_is_a_copy_of_one_without_events(
+    instances: dict[str, dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batched, stock = instances["batched"], instances["stock"]
+    storage: Any = batched.event_log_storage
+    first, of_stock = materialize(batched), materialize(stock)
+    monkeypatch.setattr(storage, "_initdb", None)  # no table is made any more
+    second = materialize(batched)
+    of_run = Path(storage.path_for_shard(second))
+    stock_storage: Any = stock.event_log_storage
+    assert _tables(of_run) == _tables(Path(stock_storage.path_for_shard(of_stock)))
+    events = [[event.dagster_event_type for event in batched.all_logs(run)] for run in (first, second)]
+    assert events[0] == events[1] != []
+    assert set(storage.get_all_run_ids()) - {"runs"} == {first, second}
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", None])
+def test_a_damaged_file_without_events_is_made_anew(batched: dg.DagsterInstance, damage: bytes | None) -> None:
+    storage: Any = batched.event_log_storage
+    materialize(batched)
+    [empty] = Path(storage._base_dir).glob("empty-*")
+    whole = empty.read_bytes()
+    empty.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert batched.all_logs(materialize(batched))
+    assert empty.stat().st_size == len(whole)
+    assert [path.name for path in empty.parent.iterdir() if path.name.startswith(".")] == []
