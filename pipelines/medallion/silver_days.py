@@ -19,13 +19,12 @@ from pipelines.medallion.judging import (
     Judged,
     commit_metadata,
     judge_slices,
-    quarantine_written,
-    stage_rejected,
     table_written,
     unchanged,
     warned,
     with_version,
 )
+from pipelines.medallion.rejected import quarantine_written, stage_rejected
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quarantine import dagster_metadata
 from pipelines.quarantine.decisions import EffectiveDecisions

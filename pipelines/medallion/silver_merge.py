@@ -25,13 +25,12 @@ from pipelines.medallion.derived_from import DerivedFrom, digest
 from pipelines.medallion.judging import (
     Judged,
     commit_metadata,
-    quarantine_written,
-    stage_rejected,
     table_written,
     unchanged,
     warned,
     with_version,
 )
+from pipelines.medallion.rejected import quarantine_written, stage_rejected
 from pipelines.medallion.silver_table import SilverTable
 from pipelines.quality import recorded
 from pipelines.quarantine import dagster_metadata

@@ -75,7 +75,7 @@ def _wrap_calls(killer: Killer) -> None:
     """Wraps the functions by which a run writes. The close of a ParquetWriter writes the file's footer."""
     import pyarrow.parquet as pq
 
-    from pipelines.medallion import judging
+    from pipelines.medallion import judging, rejected
     from pipelines.medallion.derived_from import DerivedFrom
 
     def zone(_: Any, table: TableId, *rest: Any) -> str:
@@ -90,7 +90,8 @@ def _wrap_calls(killer: Killer) -> None:
     for name in ("stage", "stage_arrow", "create", "commit"):
         killer.wrap(EmbeddedLakehouse, name, zone)
     killer.wrap(EmbeddedLakehouse, "record", lambda _, table, rows: table.table)
-    killer.wrap(judging, "gathered")
+    for module in (judging, rejected):
+        killer.wrap(module, "gathered")
     killer.wrap(DerivedFrom, "note")
     killer.wrap(LineageLog, "_emit", lambda _, state, *rest: state)
     killer.wrap(shutil, "rmtree")
