@@ -83,12 +83,15 @@ class Snapshot:
         """
         import pyarrow as pa
 
-        files = pa.table(self.delta.get_add_actions(flatten=True)).to_pydict()
-        nulls = files.get(f"null_count.{column}", [None] * len(files["path"]))
-        intervals = files.get(f"partition.{PARTITION}", nulls)
-        counts = zip(nulls, files["num_records"], intervals, strict=True)
-        known = ((null, rows) for null, rows, interval in counts if parts is None or (interval or "") in parts)
-        return all(null is not None and null == rows for null, rows in known)
+        files = pa.table(self.delta.get_add_actions(flatten=True))
+        names = (f"null_count.{column}", "num_records", f"partition.{PARTITION}")
+        known = [files[name].to_pylist() if name in files.column_names else [None] * files.num_rows for name in names]
+        counts = zip(*known, strict=True)
+        return all(
+            nulls is not None and nulls == rows
+            for nulls, rows, interval in counts
+            if parts is None or (interval or "") in parts
+        )
 
     def arrow(self, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
         """The version's rows in memory, for small results and look-ups.
