@@ -137,7 +137,8 @@ def running(folder: Path) -> Iterator[Broker]:
     )
     java = [str(find_java().binary), MEMORY, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS}{os.sep}*"]  # fmt: skip
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # An id that begins with a hyphen, as one of 64 does, would be taken for an option.
+    cluster = base64.urlsafe_b64encode(bytes(1) + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     formatting = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
     process = subprocess.run(formatting, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if process.returncode != 0:
