@@ -86,11 +86,11 @@ class Snapshot:
         files = pa.table(self.delta.get_add_actions(flatten=True))
         names = (f"null_count.{column}", "num_records", f"partition.{PARTITION}")
         known = [files[name].to_pylist() if name in files.column_names else [None] * files.num_rows for name in names]
-        counts = zip(*known, strict=True)
+        wanted = parts if parts is None else set(parts)
         return all(
             nulls is not None and nulls == rows
-            for nulls, rows, interval in counts
-            if parts is None or (interval or "") in parts
+            for nulls, rows, interval in zip(*known, strict=True)
+            if wanted is None or (interval or "") in wanted
         )
 
     def arrow(self, *, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:

@@ -42,19 +42,19 @@ def _kind(event: EventLogEntry) -> tuple[bool, str]:
     return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS, event.run_id
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file is an undamaged database with Dagster's tables."""
+def _is_empty(path: Path) -> bool:
+    """Whether a file is an undamaged database with Dagster's tables and no event, which another process may store."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             [(found,)] = connection.execute("PRAGMA quick_check")
-            return found == "ok" and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+            counts = "SELECT (SELECT count(*) FROM alembic_version), (SELECT count(*) FROM event_logs)"
+            return found == "ok" and connection.execute(counts).fetchone() == (1, 0)
     except sqlite3.DatabaseError:
         return False
 
 
-def _write_ahead(connection: Any, _record: Any) -> None:
+def _without_sync(connection: Any, _record: Any) -> None:
     """Lets a commit not wait for the disk: a loss of power may take back the last events, and leaves the file whole."""
-    connection.execute("PRAGMA journal_mode=WAL").close()
     connection.execute("PRAGMA synchronous=NORMAL").close()
 
 
@@ -187,7 +187,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                     pool_size=1,
                     max_overflow=-1,
                 )
-                listen(engine, "connect", _write_ahead)
+                listen(engine, "connect", _without_sync)
             if shard not in self._initialized_dbs:
                 is_new = not Path(self.path_for_shard(shard)).exists()
                 self._initdb(engine)
@@ -212,7 +212,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         copy = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             shutil.copyfile(self._empty, copy)
-            if not _is_whole(copy):
+            if not _is_empty(copy):
                 self._empty.unlink(missing_ok=True)
                 return False
             os.link(copy, path)  # fails where another process has made it meanwhile
@@ -226,3 +226,5 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         """Keeps a copy of a run's file that has no events yet."""
         with files.replacing(self._empty) as copy, engine.connect() as connection:
             connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
+            with closing(sqlite3.connect(copy)) as kept:
+                kept.execute("PRAGMA journal_mode=WAL")  # the copies have it, so that no process has to lock one for it

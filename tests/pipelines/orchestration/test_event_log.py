@@ -242,10 +242,24 @@ def test_the_file_of_a_new_run_is_a_copy_of_one_without_events(
     second = materialize(batched)
     of_run = Path(storage.path_for_shard(second))
     stock_storage: Any = stock.event_log_storage
+    with closing(sqlite3.connect(of_run)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert _tables(of_run) == _tables(Path(stock_storage.path_for_shard(of_stock)))
     events = [[event.dagster_event_type for event in batched.all_logs(run)] for run in (first, second)]
     assert events[0] == events[1] != []
     assert set(storage.get_all_run_ids()) - {"runs"} == {first, second}
+
+
+def test_a_file_that_got_an_event_meanwhile_is_not_copied(batched: dg.DagsterInstance) -> None:
+    storage: Any = batched.event_log_storage
+    materialize(batched)
+    [empty] = Path(storage._base_dir).glob("empty-*")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO event_logs (run_id, event) VALUES ('another', '{}')")
+        connection.commit()
+    run_id = materialize(batched)
+    with closing(sqlite3.connect(storage.path_for_shard(run_id))) as connection:
+        assert connection.execute("SELECT DISTINCT run_id FROM event_logs").fetchall() == [(run_id,)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", None])
